@@ -1,0 +1,2 @@
+//! Prometheus exporter for Microsoft partners' licence usage.
+pub mod simulator;
