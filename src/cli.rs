@@ -1,0 +1,195 @@
+//! The command line: flags and commands, as every Prometheus operator knows them. Types only.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::logging::{LogFormat, LogLevel};
+
+/// Prometheus exporter for Microsoft partners' licence usage, as Partner Center reports it.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "partner-license-exporter",
+    disable_version_flag = true,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    /// What to do; `serve` if absent.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Flags of `serve`, which need no command.
+    #[command(flatten)]
+    pub serve: ServeFlags,
+    /// Print version, revision and build, and exit.
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub version: bool,
+}
+
+/// What the program can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Poll every account in the background and serve /metrics. The default.
+    Serve(ServeFlags),
+    /// Check the configuration and list every problem. No network.
+    Check(CheckFlags),
+    /// Run the exporter on top of a simulated Partner Center: nothing to configure, no network.
+    Demo(DemoFlags),
+    /// Run the simulated Partner Center and Entra ID alone.
+    Simulate(SimulateFlags),
+}
+
+/// Flags of `serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeFlags {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFlag,
+    /// Check the configuration, report every problem and exit.
+    #[arg(long = "config.check")]
+    pub config_check: bool,
+    /// What to listen on.
+    #[command(flatten)]
+    pub listen: ListenFlags,
+    /// How to serve.
+    #[command(flatten)]
+    pub web: WebFlags,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogFlags,
+}
+
+/// Flags of `check`.
+#[derive(Args, Clone, Debug)]
+pub struct CheckFlags {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFlag,
+}
+
+/// Flags of `demo`.
+#[derive(Args, Clone, Debug)]
+pub struct DemoFlags {
+    /// Address on which to expose metrics and web interface.
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10365")]
+    pub listen_address: String,
+    /// Address of the simulated Partner Center and Entra ID; loopback only.
+    #[arg(long = "simulator.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10366")]
+    pub simulator_address: String,
+    /// Add a second account with a livelier portfolio, whose values drift by the minute; both accounts then have an `account` label.
+    #[arg(long)]
+    pub portfolio: bool,
+    /// Pause between two polls.
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration)]
+    pub poll_interval: std::time::Duration,
+    /// How to serve.
+    #[command(flatten)]
+    pub web: WebFlags,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogFlags,
+}
+
+/// Flags of `simulate`.
+#[derive(Args, Clone, Debug)]
+pub struct SimulateFlags {
+    /// Address of the simulated Partner Center and Entra ID; loopback only.
+    #[arg(long = "simulator.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10366")]
+    pub simulator_address: String,
+    /// File (YAML or JSON) that says how the simulator answers at first.
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogFlags,
+}
+
+/// Where the configuration is.
+#[derive(Args, Clone, Debug)]
+pub struct ConfigFlag {
+    /// Configuration file. Without it, one account is read from `AZURE_*` and `PARTNER_CENTER_*` variables.
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+}
+
+/// What to listen on.
+#[derive(Args, Clone, Debug)]
+pub struct ListenFlags {
+    /// Addresses on which to expose metrics and web interface. Repeatable for multiple addresses. Examples: `:10365` or `[::1]:10365`.
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":10365")]
+    pub listen_addresses: Vec<String>,
+    /// Use systemd socket activation listeners instead of port listeners (Linux only).
+    #[arg(long = "web.systemd-socket", conflicts_with = "listen_addresses")]
+    pub systemd_socket: bool,
+}
+
+/// How to serve.
+#[derive(Args, Clone, Debug)]
+pub struct WebFlags {
+    /// Path under which to expose metrics.
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
+    pub telemetry_path: String,
+    /// Exclude metrics about the exporter itself (promhttp_*, process_*).
+    #[arg(long = "web.disable-exporter-metrics")]
+    pub disable_exporter_metrics: bool,
+    /// Maximum number of parallel scrape requests. Use 0 to disable.
+    #[arg(long = "web.max-requests", value_name = "COUNT", default_value_t = 40)]
+    pub max_requests: usize,
+}
+
+/// How to log.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct LogFlags {
+    /// Only log messages with the given severity or above.
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
+    pub level: LogLevel,
+    /// Output format of log messages, which go to stderr.
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
+    pub format: LogFormat,
+}
+
+fn telemetry_path(text: &str) -> Result<String, String> {
+    const TAKEN: [&str; 4] = ["/", "/-/healthy", "/-/ready", "/-/reload"];
+    if text.is_empty() {
+        Err("metrics path must not be empty".to_owned())
+    } else if !text.starts_with('/') || text.contains(['{', '}', '?', '#', ' ']) {
+        Err("metrics path must begin with / and be a plain path".to_owned())
+    } else if TAKEN.contains(&text) {
+        Err(format!("{text} is taken; choose another path"))
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_without_a_command_are_those_of_serve() {
+        let cli = Cli::try_parse_from([
+            "x",
+            "--config.file",
+            "c.yml",
+            "--web.listen-address=:1",
+            "--web.listen-address=[::1]:2",
+        ]);
+        let serve = cli.unwrap().serve;
+        assert_eq!(serve.listen.listen_addresses, [":1", "[::1]:2"]);
+        assert_eq!(serve.web.max_requests, 40);
+    }
+
+    #[test]
+    fn a_telemetry_path_that_cannot_work_is_refused() {
+        for path in ["", "metrics", "/", "/-/ready", "/a b", "/{x}"] {
+            assert!(telemetry_path(path).is_err(), "{path:?}");
+        }
+        assert!(telemetry_path("/stats/metrics").is_ok());
+    }
+}

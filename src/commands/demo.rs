@@ -1,0 +1,55 @@
+//! `demo`: the exporter on top of the simulator, in one process, with nothing to configure.
+//!
+//! It goes the way of a real set-up: a configuration file, tokens on disk, HTTP in between. Everything it
+//! writes is in a temporary directory that vanishes with it.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use crate::cli::DemoFlags;
+use crate::config::Source;
+use crate::lifecycle::Lifecycle;
+use crate::simulator::Scenario;
+use crate::web;
+
+use super::simulate::{TENANT_ID, account};
+
+/// The tenant of the livelier portfolio.
+const PORTFOLIO_TENANT_ID: &str = "00000000-0000-0000-0000-00000000f011";
+
+#[expect(clippy::print_stdout, reason = "where to look is what the user needs to know")]
+pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
+    let lifecycle = Lifecycle::new()?;
+    let hint = "choose other addresses with --web.listen-address and --simulator.listen-address";
+    let listener = web::bind_loopback(&flags.listen_address).context(hint)?;
+    let simulator = web::bind_loopback(&flags.simulator_address).context(hint)?;
+    let (address, simulator_address) = (listener.local_addr()?, simulator.local_addr()?.to_string());
+
+    let directory = tempfile::tempdir().context("cannot create a temporary directory")?;
+    let accounts = if flags.portfolio {
+        account(Some("documented"), &simulator_address, TENANT_ID)
+            + &account(Some("portfolio"), &simulator_address, PORTFOLIO_TENANT_ID)
+    } else {
+        account(None, &simulator_address, TENANT_ID)
+    };
+    let config = directory.path().join("config.yml");
+    let text = format!(
+        "poll_interval: {}\nstate_directory: {}\naccounts:\n{accounts}",
+        humantime::format_duration(flags.poll_interval),
+        directory.path().join("state").display(),
+    );
+    std::fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
+
+    let scenario = format!("tenants:\n  {PORTFOLIO_TENANT_ID}:\n    rows: portfolio\n");
+    super::simulate::start(simulator, Scenario::parse(&scenario)?, &lifecycle);
+    println!("A simulated Partner Center and the exporter on top of it. Nothing leaves this machine.\n");
+    println!("  status page   http://{address}/");
+    println!("  metrics       http://{address}{}", flags.web.telemetry_path);
+    println!("  simulator     http://{simulator_address}/");
+    println!("\nStop with Ctrl+C.\n");
+    super::serve::start(Source::File(config), vec![listener], flags.web, &lifecycle)?;
+    let code = lifecycle.run().await;
+    drop(directory);
+    Ok(code)
+}

@@ -1,0 +1,85 @@
+//! `serve`: the exporter itself. Load, bind, start, and wait for the end.
+
+use std::net::TcpListener;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::cli::{ServeFlags, WebFlags};
+use crate::clock::Clock;
+use crate::config::Source;
+use crate::lifecycle::Lifecycle;
+use crate::metrics::{BUILD, OwnMetrics};
+use crate::poll::{self, Scene};
+use crate::supervisor::Supervisor;
+use crate::web::{self, Web};
+
+pub(super) async fn run(flags: ServeFlags) -> anyhow::Result<ExitCode> {
+    let lifecycle = Lifecycle::new()?;
+    let listeners = if flags.listen.systemd_socket {
+        web::from_systemd()?
+    } else {
+        flags.listen.listen_addresses.iter().map(|text| web::bind(text)).collect::<Result<_, _>>()?
+    };
+    start(super::check::source(&flags.config), listeners, flags.web, &lifecycle)?;
+    Ok(lifecycle.run().await)
+}
+
+/// Starts the exporter's tasks. `demo` uses it as well.
+pub(super) fn start(
+    source: Source,
+    listeners: Vec<TcpListener>,
+    flags: WebFlags,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<()> {
+    let [(_, version), (_, revision), (_, branch), (_, rustversion)] = BUILD;
+    tracing::info!(version, "Starting partner-license-exporter");
+    tracing::info!(revision, branch, rustversion, "Build context");
+
+    let clock = Clock::system();
+    let config = source.load(&super::environment)?;
+    let own = Arc::new(OwnMetrics::new(!flags.disable_exporter_metrics, &clock));
+    let (supervisor, reloader) = Supervisor::start(source, config, Arc::clone(&own), clock.clone())?;
+
+    let fleet = supervisor.fleet();
+    let first = fleet.borrow().draw(clock.now());
+    let (page_sender, page) = watch::channel(Arc::new(first));
+    lifecycle.spawn(poll::publish(
+        fleet.clone(),
+        supervisor.bell(),
+        page_sender,
+        clock.clone(),
+        lifecycle.stop(),
+    ));
+    lifecycle.spawn(supervisor.run(super::environment, lifecycle.stop()));
+
+    let (telemetry_path, max_requests) = (flags.telemetry_path, flags.max_requests);
+    let web = Web { page, own, fleet, reloader: reloader.clone(), clock, telemetry_path, max_requests };
+    let router = web::router(web);
+    for listener in listeners {
+        tracing::info!(address = %listener.local_addr()?, "Listening on");
+        tracing::info!(address = %listener.local_addr()?, "TLS is disabled.");
+        let (router, stop) = (router.clone(), lifecycle.stop());
+        lifecycle.spawn(async move {
+            if let Err(error) = web::serve(listener, router, stop.cancelled_owned()).await {
+                tracing::error!(err = %error, "Cannot serve");
+            }
+        });
+    }
+
+    let mut hangup = signal(SignalKind::hangup())?;
+    let stop = lifecycle.stop();
+    lifecycle.spawn(async move {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = hangup.recv() => {}
+            }
+            // The supervisor logs the outcome.
+            drop(reloader.reload().await);
+        }
+    });
+    Ok(())
+}

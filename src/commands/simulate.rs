@@ -1,0 +1,56 @@
+//! `simulate`: the simulated Partner Center and Entra ID alone, for tests and for trying things out.
+
+use std::net::TcpListener;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use crate::cli::SimulateFlags;
+use crate::clock::Clock;
+use crate::lifecycle::Lifecycle;
+use crate::simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
+use crate::web;
+
+/// A tenant that the simulator knows as little as any other: it takes all.
+pub(super) const TENANT_ID: &str = "00000000-0000-0000-0000-00000000dec0";
+
+#[expect(clippy::print_stdout, reason = "where to connect is what the user needs to know")]
+pub(super) async fn run(flags: SimulateFlags) -> anyhow::Result<ExitCode> {
+    let lifecycle = Lifecycle::new()?;
+    let scenario = match &flags.scenario {
+        Some(path) => {
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            Scenario::parse(&text).with_context(|| path.display().to_string())?
+        }
+        None => Scenario::default(),
+    };
+    let listener = web::bind_loopback(&flags.simulator_address)?;
+    let address = listener.local_addr()?;
+    start(listener, scenario, &lifecycle);
+    println!("Simulated Partner Center and Entra ID at http://{address}/\n");
+    println!("An account for the exporter's configuration:\n");
+    println!("accounts:\n{}", account(None, &address.to_string(), TENANT_ID));
+    Ok(lifecycle.run().await)
+}
+
+/// Starts the simulator's task. `demo` uses it as well.
+pub(super) fn start(listener: TcpListener, scenario: Scenario, lifecycle: &Lifecycle) {
+    let router = Simulator::new(scenario, || Clock::system().now()).router();
+    let stop = lifecycle.stop();
+    lifecycle.spawn(async move {
+        if let Err(error) = web::serve(listener, router, stop.cancelled_owned()).await {
+            tracing::error!(err = %error, "Cannot serve the simulator");
+        }
+    });
+}
+
+/// An account of the simulator at `address`, as an item of `accounts`.
+pub(super) fn account(name: Option<&str>, address: &str, tenant_id: &str) -> String {
+    let name = name.map_or_else(String::new, |name| format!("name: {name}\n    "));
+    format!(
+        "  - {name}tenant_id: {tenant_id}\n    client_id: {CLIENT_ID}\n    client_secret: {CLIENT_SECRET}\n    \
+         refresh_token: {REFRESH_TOKEN}\n    cloud: custom\n    api_base_url: http://{address}\n    \
+         login_base_url: http://{address}\n"
+    )
+}

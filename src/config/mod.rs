@@ -1,0 +1,223 @@
+//! What the operator wants: one YAML file, or the environment for one account.
+//!
+//! [`Config`] is valid by construction. Whatever is wrong is reported at once, each problem with its path
+//! (`accounts[1].tenant_id`) and never with a secret. Knows files and the environment, no network.
+
+mod account;
+mod reader;
+mod secret;
+mod thresholds;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fmt, io};
+
+use reader::{Problems, Section};
+
+pub use account::{Account, AccountName, Cloud};
+pub use secret::{Secret, SecretError};
+pub use thresholds::Thresholds;
+
+/// Where a configuration comes from. Loading it again is a reload.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// `--config.file`.
+    File(PathBuf),
+    /// One unnamed account, from `AZURE_*` and `PARTNER_CENTER_*` variables.
+    Environment,
+}
+
+/// A whole, valid configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Pause between two good polls of an account; ≥ 1 s, default 6 h.
+    pub poll_interval: Duration,
+    /// How long one poll of one account may take, retries included; ≥ 1 s, default 2 min.
+    pub poll_timeout: Duration,
+    /// How long the last good rows are served without a success; `None` = for ever. Default 48 h.
+    pub stale_after: Option<Duration>,
+    /// Where refresh tokens are kept.
+    pub state_directory: PathBuf,
+    /// From which percentage on a row counts as low.
+    pub thresholds: Thresholds,
+    /// At least one; names are unique, and only a single account may be without.
+    pub accounts: Vec<Account>,
+}
+
+/// The environment as a parameter: the value of a variable, if it is set and not empty.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// One thing that is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// A path into the file such as `accounts[1].tenant_id`, the name of a variable, or empty.
+    pub path: String,
+    /// What is wrong and what to do, on one line, without any secret.
+    pub text: String,
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// It can be read and is not valid.
+    #[error("{}", Listing { origin, problems })]
+    Invalid {
+        /// The file's name, or `environment`.
+        origin: String,
+        /// At least one.
+        problems: Vec<Problem>,
+    },
+}
+
+/// The default of `state_directory` where systemd does not name one.
+pub const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/partner-license-exporter";
+/// Polling more often than this is worth a warning: the data changes about once a day.
+pub const SENSIBLE_INTERVAL: Duration = Duration::from_mins(15);
+
+const DEFAULT_POLL_INTERVAL: Duration = Duration::from_hours(6);
+const DEFAULT_POLL_TIMEOUT: Duration = Duration::from_mins(2);
+const DEFAULT_STALE_AFTER: Duration = Duration::from_hours(48);
+const LEAST: Duration = Duration::from_secs(1);
+/// Longer than any of this program's durations has reason to be, and far from overflowing a timestamp.
+const MOST: Duration = Duration::from_hours(24 * 366);
+
+// === impl Source ===
+
+impl Source {
+    /// Reads and checks the configuration. Secret files are read too, so that a missing one is found here.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming every problem there is.
+    pub fn load(&self, environment: Environment<'_>) -> Result<Config, ConfigError> {
+        match self {
+            Self::File(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+                Config::parse(&text, environment)
+            }
+            Self::Environment => Config::from_environment(environment),
+        }
+        .map_err(|problems| ConfigError::Invalid { origin: self.to_string(), problems })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Environment => f.write_str("environment"),
+        }
+    }
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Checks the text of a configuration file.
+    ///
+    /// # Errors
+    /// Every problem, in the order of the file's reference.
+    pub fn parse(text: &str, environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
+        let mut problems = Problems::default();
+        let tree = match reader::yaml(text) {
+            Ok(tree) => tree,
+            Err(problem) => return Err(vec![problem]),
+        };
+        let mut root = Section::root(tree, &mut problems);
+        let poll_interval = root.duration("poll_interval", LEAST, MOST, &mut problems);
+        let poll_timeout = root.duration("poll_timeout", LEAST, MOST, &mut problems);
+        let stale_after = root.duration("stale_after", Duration::ZERO, MOST, &mut problems);
+        let state_directory = root.text("state_directory", &mut problems).map(PathBuf::from);
+        let thresholds = Thresholds::read(root.section("thresholds", &mut problems), &mut problems);
+        let accounts = account::read_all(&mut root, &mut problems);
+        root.finish(&mut problems);
+        let config = Self {
+            poll_interval: poll_interval.unwrap_or(DEFAULT_POLL_INTERVAL),
+            poll_timeout: poll_timeout.unwrap_or(DEFAULT_POLL_TIMEOUT),
+            stale_after: Some(stale_after.unwrap_or(DEFAULT_STALE_AFTER)).filter(|d| !d.is_zero()),
+            state_directory: state_directory.unwrap_or_else(|| default_state_directory(environment)),
+            thresholds,
+            accounts,
+        };
+        problems.none_or(config)
+    }
+
+    /// One unnamed account from the environment, everything else at its default.
+    fn from_environment(environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
+        let mut problems = Problems::default();
+        let account = account::from_environment(environment, &mut problems);
+        let config = Self {
+            poll_interval: DEFAULT_POLL_INTERVAL,
+            poll_timeout: DEFAULT_POLL_TIMEOUT,
+            stale_after: Some(DEFAULT_STALE_AFTER),
+            state_directory: default_state_directory(environment),
+            thresholds: Thresholds::default(),
+            accounts: account.into_iter().collect(),
+        };
+        problems.none_or(config)
+    }
+
+    /// What is valid and yet worth a word at the start.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.poll_interval < SENSIBLE_INTERVAL {
+            warnings.push(format!(
+                "poll_interval is {}: the data changes about once a day, and every call counts against the \
+                 partner's request limits; 6h is a good value",
+                humantime::format_duration(self.poll_interval)
+            ));
+        }
+        if let Some(stale_after) = self.stale_after.filter(|stale_after| *stale_after <= self.poll_interval) {
+            warnings.push(format!(
+                "stale_after ({}) is not longer than poll_interval ({}): rows vanish between two good polls",
+                humantime::format_duration(stale_after),
+                humantime::format_duration(self.poll_interval)
+            ));
+        }
+        warnings
+    }
+}
+
+/// systemd's `StateDirectory=` (the first, if there are several), else the usual place.
+fn default_state_directory(environment: Environment<'_>) -> PathBuf {
+    environment("STATE_DIRECTORY")
+        .and_then(|list| list.split(':').next().map(PathBuf::from))
+        .unwrap_or_else(|| Path::new(DEFAULT_STATE_DIRECTORY).to_path_buf())
+}
+
+// === impl Problem ===
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() { f.write_str(&self.text) } else { write!(f, "{}: {}", self.path, self.text) }
+    }
+}
+
+/// `config.yml: 2 problems` and one line for each.
+struct Listing<'a> {
+    origin: &'a str,
+    problems: &'a [Problem],
+}
+
+impl fmt::Display for Listing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.problems.len() == 1 { "" } else { "s" };
+        write!(f, "{}: {} problem{plural}", self.origin, self.problems.len())?;
+        for problem in self.problems {
+            write!(f, "\n  {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

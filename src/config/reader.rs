@@ -1,0 +1,203 @@
+//! A tree of YAML, read key by key, collecting every problem instead of stopping at the first.
+//!
+//! Each `Section` method takes a key out of its map; what is left at [`Section::finish`] is unknown. No
+//! value is ever quoted in a problem, unless the caller says that it cannot be a secret.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::Problem;
+
+/// The problems found so far.
+#[derive(Default)]
+pub(super) struct Problems(Vec<Problem>);
+
+impl Problems {
+    pub(super) fn add(&mut self, path: impl Into<String>, text: impl Into<String>) {
+        self.0.push(Problem { path: path.into(), text: text.into() });
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The value, if there is no problem.
+    pub(super) fn none_or<T>(self, value: T) -> Result<T, Vec<Problem>> {
+        if self.0.is_empty() { Ok(value) } else { Err(self.0) }
+    }
+}
+
+/// Parses YAML into a tree. The parser's message is kept, its excerpt of the text is not: that may hold a
+/// secret.
+pub(super) fn yaml(text: &str) -> Result<Value, Problem> {
+    let options = serde_saphyr::options! { with_snippet: false, leading_zero_numbers_as_strings: true };
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Ok(Value::Object(Map::new()));
+    }
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let at = error
+            .location()
+            .map(|location| format!(" at line {}, column {}", location.line(), location.column()))
+            .unwrap_or_default();
+        let duplicate = matches!(error.without_snippet(), serde_saphyr::Error::DuplicateMappingKey { .. });
+        let what = if duplicate { "the same key occurs twice" } else { "this is not YAML" };
+        Problem { path: String::new(), text: format!("{what}{at}") }
+    })
+}
+
+/// One mapping of the file.
+pub(super) struct Section {
+    path: String,
+    map: Map<String, Value>,
+    known: Vec<&'static str>,
+}
+
+impl Section {
+    pub(super) fn root(tree: Value, problems: &mut Problems) -> Self {
+        Self::new(String::new(), tree, problems)
+    }
+
+    fn new(path: String, value: Value, problems: &mut Problems) -> Self {
+        let map = match value {
+            Value::Object(map) => map,
+            Value::Null => Map::new(),
+            other => {
+                problems.add(path.clone(), format!("expected a mapping of keys, found {}", kind(&other)));
+                Map::new()
+            }
+        };
+        Self { path, map, known: Vec::new() }
+    }
+
+    /// The full path of a key of this section.
+    pub(super) fn path(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// The path of this section itself.
+    pub(super) fn own_path(&self) -> String {
+        self.path.clone()
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Value> {
+        self.known.push(key);
+        self.map.remove(key)
+    }
+
+    /// A string that is not empty.
+    pub(super) fn text(&mut self, key: &'static str, problems: &mut Problems) -> Option<String> {
+        match self.take(key)? {
+            Value::String(text) if !text.trim().is_empty() => Some(text),
+            Value::String(_) | Value::Null => {
+                problems.add(self.path(key), "is empty; give it a value or remove the key");
+                None
+            }
+            other => {
+                let hint = if other.is_number() || other.is_boolean() { "; put it in quotes" } else { "" };
+                problems.add(self.path(key), format!("expected a string, found {}{hint}", kind(&other)));
+                None
+            }
+        }
+    }
+
+    /// A finite number ≥ 0.
+    pub(super) fn number(&mut self, key: &'static str, problems: &mut Problems) -> Option<f64> {
+        let value = self.take(key)?;
+        let number = value.as_f64().filter(|number| number.is_finite() && *number >= 0.0);
+        if number.is_none() {
+            let found = if value.is_number() { "a number below 0" } else { kind(&value) };
+            problems.add(self.path(key), format!("expected a number of at least 0, found {found}"));
+        }
+        number
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&mut self, key: &'static str, problems: &mut Problems) -> Option<bool> {
+        let value = self.take(key)?;
+        if value.as_bool().is_none() {
+            problems.add(self.path(key), format!("expected true or false, found {}", kind(&value)));
+        }
+        value.as_bool()
+    }
+
+    /// A humantime string such as `6h` or `1d 12h`, within bounds.
+    pub(super) fn duration(
+        &mut self,
+        key: &'static str,
+        least: Duration,
+        most: Duration,
+        problems: &mut Problems,
+    ) -> Option<Duration> {
+        let path = self.path(key);
+        let value = self.take(key)?;
+        let Value::String(text) = &value else {
+            problems.add(path, format!("expected a duration such as 90s, 15m or 6h, found {}", kind(&value)));
+            return None;
+        };
+        match humantime::parse_duration(text) {
+            Ok(duration) if duration < least || duration > most => {
+                let bounds =
+                    [least, most].map(|bound| humantime::format_duration(bound).to_string()).join(" and ");
+                problems.add(path, format!("{text:?} is not between {bounds}"));
+                None
+            }
+            Ok(duration) => Some(duration),
+            Err(_) => {
+                problems.add(path, format!("{text:?} is no duration; write it as 90s, 15m, 6h or 2d"));
+                None
+            }
+        }
+    }
+
+    /// A nested mapping; an empty one where the key is absent.
+    pub(super) fn section(&mut self, key: &'static str, problems: &mut Problems) -> Self {
+        let path = self.path(key);
+        let value = self.take(key).unwrap_or(Value::Null);
+        Self::new(path, value, problems)
+    }
+
+    /// A list of mappings; `None` where the key is absent.
+    pub(super) fn sections(&mut self, key: &'static str, problems: &mut Problems) -> Option<Vec<Self>> {
+        let path = self.path(key);
+        match self.take(key)? {
+            Value::Array(items) => Some(
+                items
+                    .into_iter()
+                    .enumerate()
+                    .map(|(n, item)| Self::new(format!("{path}[{n}]"), item, problems))
+                    .collect(),
+            ),
+            Value::Null => Some(Vec::new()),
+            other => {
+                problems.add(path, format!("expected a list, found {}", kind(&other)));
+                None
+            }
+        }
+    }
+
+    /// Reports every key that nobody asked for.
+    pub(super) fn finish(self, problems: &mut Problems) {
+        for key in self.map.keys() {
+            let known = self.known.join(", ");
+            problems.add(self.path(&shorten(key)), format!("unknown key; known here: {known}"));
+        }
+    }
+}
+
+/// Unknown keys are shown, but a secret pasted in the wrong place should not fill the screen.
+fn shorten(key: &str) -> String {
+    let plain = key.len() <= 40 && key.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    if plain { key.to_owned() } else { "(a long or unusual key)".to_owned() }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
+}

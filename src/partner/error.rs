@@ -1,0 +1,210 @@
+//! What went wrong, in one value: the reason it is counted under, and one line for people.
+//!
+//! Answers are mapped by HTTP status and by the OAuth 2.0 `error` word. Microsoft warns against depending on
+//! the numbers in its texts, so those serve as hints only, where status and word leave two reasons open.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use crate::reason::Reason;
+use crate::status::Failure;
+
+use super::http::Reply;
+
+/// A fetch that failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct FetchError {
+    reason: Reason,
+    retry_after: Option<Duration>,
+    text: String,
+}
+
+/// The longest text taken from an answer into a message, in characters.
+const MAX_TEXT: usize = 300;
+
+impl FetchError {
+    /// `text` must be one line, free of secrets.
+    pub(super) fn new(reason: Reason, text: impl Into<String>) -> Self {
+        Self { reason, retry_after: None, text: text.into() }
+    }
+
+    /// The whole poll took too long.
+    pub fn deadline(limit: Duration) -> Self {
+        let limit = humantime::format_duration(limit);
+        Self::new(Reason::Timeout, format!("the poll took longer than poll_timeout ({limit})"))
+    }
+
+    /// The word this failure is counted under.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// What the server asked for, if it did.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// A 2xx answer that cannot be used.
+    pub(super) fn payload(what: &str, reply: &Reply) -> Self {
+        Self::new(Reason::Payload, format!("{}: {}", reply.status, one_line(what))).with_reply_ids(reply)
+    }
+
+    /// An answer of the Partner Center API that is no success.
+    pub(super) fn api(reply: &Reply) -> Self {
+        let body = json(&reply.body);
+        let code = body.get("code").or_else(|| body.get("statusCode")).map(plain).unwrap_or_default();
+        let text = body.get("description").or_else(|| body.get("message")).and_then(Value::as_str);
+        let reason = match reply.status {
+            // "Blocked for lack of MFA" is documented as 401 with code 900421; before 2026 it was a header.
+            StatusCode::UNAUTHORIZED if code == "900421" => Reason::Mfa,
+            StatusCode::UNAUTHORIZED => Reason::Credentials,
+            StatusCode::FORBIDDEN => Reason::Forbidden,
+            StatusCode::TOO_MANY_REQUESTS => Reason::Throttled,
+            StatusCode::REQUEST_TIMEOUT => Reason::Timeout,
+            _ => Reason::Server,
+        };
+        let mut line = format!("the API answered {}", reply.status);
+        if !code.is_empty() {
+            line += &format!(", code {}", one_line(&code));
+        }
+        if let Some(text) = text {
+            line += &format!(": {}", one_line(text));
+        }
+        Self { reason, retry_after: reply.retry_after, text: line }.with_reply_ids(reply)
+    }
+
+    /// An answer of the token endpoint that is no success.
+    pub(super) fn token(reply: &Reply) -> Self {
+        let body = json(&reply.body);
+        let word = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
+        let codes: Vec<u64> = body
+            .get("error_codes")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_u64)
+            .collect();
+        let reason = token_reason(reply.status, word("error"), word("suberror"), &codes);
+        let mut line = format!("the sign-in service answered {}", reply.status);
+        if !word("error").is_empty() {
+            line += &format!(", {}", one_line(word("error")));
+        }
+        // Its further lines hold ids that the document has as fields of their own.
+        if let Some(first) = word("error_description").lines().next() {
+            line += &format!(": {}", one_line(first));
+        }
+        for name in ["trace_id", "correlation_id"] {
+            if !word(name).is_empty() {
+                line += &format!(" {name}={}", one_line(word(name)));
+            }
+        }
+        Self { reason, retry_after: reply.retry_after, text: line }
+    }
+
+    /// Adds the ids under which Microsoft's support finds a call that was never answered.
+    pub(super) fn with_ids(mut self, request_id: &str, correlation_id: &str) -> Self {
+        self.text += &format!(" (MS-RequestId {request_id}, MS-CorrelationId {correlation_id})");
+        self
+    }
+
+    /// Adds the ids under which Microsoft's support finds an answer.
+    fn with_reply_ids(mut self, reply: &Reply) -> Self {
+        let ids: Vec<String> = ["MS-RequestId", "MS-CorrelationId", "MS-CV", "MS-ServerId"]
+            .into_iter()
+            .filter_map(|name| {
+                reply.headers.get(name)?.to_str().ok().map(|value| format!("{name} {}", one_line(value)))
+            })
+            .collect();
+        if !ids.is_empty() {
+            self.text += &format!(" ({})", ids.join(", "));
+        }
+        self
+    }
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        Self { reason: error.reason, retry_after: error.retry_after, text: error.text }
+    }
+}
+
+/// Entra ID's refusals, by the OAuth 2.0 error word and its sub-error.
+fn token_reason(status: StatusCode, error: &str, suberror: &str, codes: &[u64]) -> Reason {
+    // "The user or administrator has not consented", "the service principal is missing".
+    const CONSENT: [u64; 3] = [65_001, 650_052, 650_057];
+    // "You must use multi-factor authentication", conditional access; v2 calls them invalid_grant too.
+    const MFA: [u64; 6] = [50_072, 50_074, 50_076, 50_079, 53_003, 530_032];
+    let hint = |known: &[u64]| codes.iter().any(|code| known.contains(code));
+    match (status, error) {
+        (StatusCode::TOO_MANY_REQUESTS, _) => Reason::Throttled,
+        (StatusCode::REQUEST_TIMEOUT, _) => Reason::Timeout,
+        (status, _) if status.is_server_error() => Reason::Server,
+        (_, "temporarily_unavailable" | "server_error") => Reason::Server,
+        (_, "interaction_required") => Reason::Mfa,
+        (_, "consent_required" | "unauthorized_client") => Reason::Consent,
+        (_, "invalid_grant") if suberror == "consent_required" || hint(&CONSENT) => Reason::Consent,
+        (_, "invalid_grant") if suberror == "basic_action" || hint(&MFA) => Reason::Mfa,
+        (_, "invalid_grant" | "invalid_client") | (StatusCode::UNAUTHORIZED, _) => Reason::Credentials,
+        _ => Reason::Server,
+    }
+}
+
+/// The body as JSON, or null: error bodies come empty, as HTML and in three JSON shapes.
+fn json(body: &[u8]) -> Value {
+    serde_json::from_slice(body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body)).unwrap_or(Value::Null)
+}
+
+/// A code, which comes as an integer or as a string.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Text from outside, fit for a log line: no control characters, not too long.
+fn one_line(text: &str) -> String {
+    let mut line: String =
+        text.chars().take(MAX_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(MAX_TEXT).is_some() {
+        line.push('…');
+    }
+    line.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_documented_refusal_of_the_sign_in_service_has_its_reason() {
+        let table = [
+            (400, "invalid_grant", "", 700_082, Reason::Credentials),
+            (400, "invalid_grant", "bad_token", 70_000, Reason::Credentials),
+            (400, "invalid_grant", "consent_required", 0, Reason::Consent),
+            (400, "invalid_grant", "", 65_001, Reason::Consent),
+            (400, "invalid_grant", "basic_action", 50_076, Reason::Mfa),
+            (400, "interaction_required", "", 50_076, Reason::Mfa),
+            (400, "unauthorized_client", "", 700_016, Reason::Consent),
+            (401, "invalid_client", "", 7_000_215, Reason::Credentials),
+            (400, "invalid_scope", "", 70_011, Reason::Server),
+            (400, "temporarily_unavailable", "", 0, Reason::Server),
+            (429, "", "", 0, Reason::Throttled),
+            (503, "", "", 0, Reason::Server),
+        ];
+        for (status, error, suberror, code, reason) in table {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(
+                token_reason(status, error, suberror, &[code]),
+                reason,
+                "{status} {error} {suberror} {code}"
+            );
+        }
+    }
+
+    #[test]
+    fn text_from_outside_cannot_break_a_log_line() {
+        assert_eq!(one_line("a\r\nlevel=ERROR\u{1b}[31m"), "a  level=ERROR [31m");
+        assert_eq!(one_line(&"x".repeat(400)).chars().count(), MAX_TEXT + 1);
+    }
+}

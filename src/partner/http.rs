@@ -1,0 +1,273 @@
+//! One HTTP request, with its limits, its repeats and its entry in the ledger.
+//!
+//! An answer of any status is a [`Reply`]; only what is no answer is an error. Repeated within the poll is
+//! what can pass by itself: connections, timeouts, 408 and 5xx, unless the server said when to come back.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Certificate, Client, Proxy, RequestBuilder, Response, StatusCode, redirect};
+use secrecy::ExposeSecret;
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::config::{Account, SecretError};
+use crate::reason::Reason;
+use crate::status::{Code, Endpoint, Ledger};
+
+use super::error::FetchError;
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// How often a request is repeated, and how patiently.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryPolicy {
+    /// Requests in all.
+    attempts: u32,
+    /// The first pause; doubled each time, and a random share of it is waited.
+    pause: Duration,
+    /// The longest a single request may take.
+    request_timeout: Duration,
+}
+
+impl RetryPolicy {
+    /// The longest a single request may take; Partner Center has been seen to need more than 30 s.
+    const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
+
+    /// Three attempts, the first repeat after up to one second.
+    pub fn new(poll_timeout: Duration) -> Self {
+        Self {
+            attempts: 3,
+            pause: Duration::from_secs(1),
+            request_timeout: poll_timeout.min(Self::REQUEST_TIMEOUT),
+        }
+    }
+
+    /// The pause before attempt `attempt` (from 2): "full jitter", so that many clients do not return at once.
+    fn pause_before(&self, attempt: u32, dice: f64) -> Duration {
+        self.pause.saturating_mul(1 << (attempt - 2).min(10)).mul_f64(dice)
+    }
+}
+
+/// Why no HTTP client can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The file of extra trust anchors.
+    #[error("ca_file: cannot use {path}: {reason}")]
+    CaFile {
+        /// The file.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The proxy's address.
+    #[error("proxy_url cannot be used")]
+    Proxy(#[from] SecretError),
+    /// The TLS back end or the system's trust store.
+    #[error("cannot set up TLS: {0}")]
+    Build(String),
+}
+
+/// The HTTP client of one account.
+#[derive(Debug)]
+pub(super) struct Http {
+    client: Client,
+    ledger: Ledger,
+    retry: RetryPolicy,
+    clock: Clock,
+}
+
+/// The largest body that is read, after decompression: some 50,000 rows.
+const MAX_BODY: usize = 16 * 1024 * 1024;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
+impl Http {
+    pub(super) fn new(
+        account: &Account,
+        ledger: Ledger,
+        retry: RetryPolicy,
+        clock: Clock,
+    ) -> Result<Self, ClientError> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place where it is built, with limits and a user agent"
+        )]
+        let mut builder = Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(retry.request_timeout)
+            // A redirect could carry the token elsewhere. The API has none, so one is reported as it is.
+            .redirect(redirect::Policy::none());
+        if [&account.cloud.api_base_url, &account.cloud.login_base_url]
+            .iter()
+            .all(|url| url.starts_with("http:"))
+        {
+            // Loopback only: no certificate will be checked, so a system without trust anchors will do.
+            builder = builder.tls_certs_only([]);
+        }
+        if let Some(path) = &account.ca_file {
+            let wrong = |reason: String| ClientError::CaFile { path: path.display().to_string(), reason };
+            let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+            let anchors = Certificate::from_pem_bundle(&pem).map_err(|error| wrong(chain(&error)))?;
+            if anchors.is_empty() {
+                return Err(wrong("it holds no certificate".to_owned()));
+            }
+            builder = builder.tls_certs_merge(anchors);
+        }
+        if let Some(proxy_url) = &account.proxy_url {
+            let proxy_url = proxy_url.read()?;
+            let proxy = Proxy::all(proxy_url.expose_secret())
+                .map_err(|error| ClientError::Build(chain(&error.without_url())))?;
+            builder = builder.proxy(proxy);
+        }
+        let client = builder.build().map_err(|error| ClientError::Build(chain(&error)))?;
+        Ok(Self { client, ledger, retry, clock })
+    }
+
+    /// Sends the request that `make` makes, anew for each attempt.
+    pub(super) async fn send(
+        &self,
+        endpoint: Endpoint,
+        make: impl Fn(&Client) -> RequestBuilder,
+    ) -> Result<Reply, FetchError> {
+        let mut attempt = 1;
+        loop {
+            let outcome = self.send_once(endpoint, make(&self.client)).await;
+            if attempt >= self.retry.attempts || !worth_repeating(&outcome) {
+                return outcome;
+            }
+            attempt += 1;
+            tokio::time::sleep(self.retry.pause_before(attempt, fastrand::f64())).await;
+            self.ledger.write(|status| *status.traffic.retries.entry(endpoint).or_insert(0) += 1);
+        }
+    }
+
+    async fn send_once(&self, endpoint: Endpoint, request: RequestBuilder) -> Result<Reply, FetchError> {
+        let mut entry = Entry {
+            ledger: &self.ledger,
+            endpoint,
+            code: Code::Error,
+            slow_down: false,
+            sent: Instant::now(),
+        };
+        let response = request.send().await.map_err(|error| failed(endpoint, error))?;
+        let status = response.status();
+        let headers = response.headers().clone();
+        let retry_after = retry_after(&headers, &self.clock);
+        entry.slow_down = status == StatusCode::TOO_MANY_REQUESTS || retry_after.is_some();
+        let body = read_capped(endpoint, response).await?;
+        entry.code = Code::Status(status.as_u16());
+        Ok(Reply { status, headers, body, retry_after })
+    }
+}
+
+/// One line of the ledger. It is written on drop, so that a request cut off by a deadline counts as well.
+struct Entry<'a> {
+    ledger: &'a Ledger,
+    endpoint: Endpoint,
+    code: Code,
+    slow_down: bool,
+    sent: Instant,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        let (endpoint, code) = (self.endpoint, self.code);
+        self.ledger.write(|status| {
+            let traffic = &mut status.traffic;
+            *traffic.requests.entry((endpoint, code)).or_insert(0) += 1;
+            traffic.durations.entry(endpoint).or_default().0.observe(self.sent.elapsed().as_secs_f64());
+            *traffic.throttled.entry(endpoint).or_insert(0) += u64::from(self.slow_down);
+        });
+    }
+}
+
+fn worth_repeating(outcome: &Result<Reply, FetchError>) -> bool {
+    match outcome {
+        Ok(reply) => {
+            let passing = reply.status == StatusCode::REQUEST_TIMEOUT || reply.status.is_server_error();
+            passing && reply.retry_after.is_none()
+        }
+        Err(error) => matches!(error.reason(), Reason::Network | Reason::Timeout),
+    }
+}
+
+async fn read_capped(endpoint: Endpoint, mut response: Response) -> Result<Vec<u8>, FetchError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| failed(endpoint, error))? {
+        if body.len() + chunk.len() > MAX_BODY {
+            let text = format!("the answer of {} is larger than {} MiB", service(endpoint), MAX_BODY >> 20);
+            return Err(FetchError::new(Reason::Payload, text));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// `Retry-After`, in seconds or as an HTTP date.
+fn retry_after(headers: &HeaderMap, clock: &Clock) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
+    Some(Duration::try_from(date.duration_since(clock.now())).unwrap_or(Duration::ZERO))
+}
+
+/// What a request without an answer means. The address is left out of the text: it may hold a tenant.
+fn failed(endpoint: Endpoint, error: reqwest::Error) -> FetchError {
+    let error = error.without_url();
+    let reason = if error.is_timeout() {
+        Reason::Timeout
+    } else if causes(&error).any(is_tls) {
+        Reason::Tls
+    } else {
+        Reason::Network
+    };
+    let what = if error.is_timeout() { "did not answer in time" } else { "could not be asked" };
+    FetchError::new(reason, format!("{} {what}: {}", service(endpoint), chain(&error)))
+}
+
+fn service(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Token => "the sign-in service",
+        Endpoint::Usage => "the API",
+    }
+}
+
+/// The causes of an error, itself first. An `io::Error` hides its cause from `source`, hence the detour.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let error = next?;
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source());
+        Some(error)
+    })
+}
+
+fn is_tls(error: &(dyn Error + 'static)) -> bool {
+    error.is::<rustls::Error>()
+}
+
+/// An error and its causes on one line, without repetitions.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in causes(error) {
+        let part = cause.to_string();
+        if parts.last().is_none_or(|last| !last.ends_with(&part)) {
+            parts.push(part);
+        }
+    }
+    parts.join(": ")
+}

@@ -1,0 +1,116 @@
+//! The way out: signing in at Entra ID and fetching from the Partner Center API.
+//!
+//! [`Source`] is the seam to the rest of the program; [`PartnerCenter`] the real one. Knows nothing of
+//! timers, metrics or pages: it fetches once, and says what happened.
+
+mod error;
+mod http;
+mod store;
+mod token;
+mod wire;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use secrecy::ExposeSecret;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::config::Account;
+use crate::status::{Endpoint, Ledger};
+use crate::usage::UsageReport;
+
+pub use error::FetchError;
+use http::Http;
+pub use http::{ClientError, RetryPolicy};
+pub use store::{StoreError, TokenStore};
+use token::{Bearer, TokenSource};
+
+/// Something that can be asked for the usage collection.
+pub trait Source: Send + Sync + 'static {
+    /// Fetches the whole collection once. May be dropped at any time.
+    fn fetch(&self) -> impl Future<Output = Result<UsageReport, FetchError>> + Send;
+
+    /// Waits for work that must not be cut off, such as storing a refresh token just received.
+    fn settle(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// Partner Center, for one account.
+#[derive(Debug)]
+pub struct PartnerCenter {
+    http: Arc<Http>,
+    tokens: TokenSource,
+    usage_url: String,
+    locale: String,
+}
+
+impl PartnerCenter {
+    /// Prepares a client for `account`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`ClientError`] if no HTTP client can be made of `ca_file`, `proxy_url` or the system's trust store.
+    pub fn new(
+        account: &Account,
+        store: TokenStore,
+        ledger: &Ledger,
+        clock: &Clock,
+        poll_timeout: Duration,
+    ) -> Result<Self, ClientError> {
+        let http =
+            Arc::new(Http::new(account, ledger.clone(), RetryPolicy::new(poll_timeout), clock.clone())?);
+        let tokens = TokenSource::new(account, store, Arc::clone(&http), ledger.clone(), clock.clone());
+        Ok(Self {
+            http,
+            tokens,
+            usage_url: format!("{}/v1/analytics/licenses/usage", account.cloud.api_base_url),
+            locale: account.locale.clone(),
+        })
+    }
+
+    async fn get_usage(&self, bearer: &Bearer) -> Result<http::Reply, FetchError> {
+        // Documented: the request id stays the same when the call is repeated, the correlation id does not
+        // outlive the call either.
+        let (request_id, correlation_id) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
+        self.http
+            .send(Endpoint::Usage, |client| {
+                client
+                    .get(&self.usage_url)
+                    .bearer_auth(bearer.secret().expose_secret())
+                    .header("Accept", "application/json")
+                    .header("MS-RequestId", &request_id)
+                    .header("MS-CorrelationId", &correlation_id)
+                    .header("X-Locale", &self.locale)
+            })
+            .await
+            .map_err(|error| error.with_ids(&request_id, &correlation_id))
+    }
+}
+
+impl Source for PartnerCenter {
+    async fn fetch(&self) -> Result<UsageReport, FetchError> {
+        let bearer = self.tokens.bearer().await?;
+        let mut reply = self.get_usage(&bearer).await?;
+        if reply.status == StatusCode::UNAUTHORIZED {
+            // A token can end before its time: renew once, repeat once.
+            self.tokens.discard(&bearer).await;
+            let bearer = self.tokens.bearer().await?;
+            reply = self.get_usage(&bearer).await?;
+        }
+        match reply.status {
+            StatusCode::NO_CONTENT => Err(FetchError::payload("the answer has no content", &reply)),
+            status if status.is_success() => {
+                wire::usage_report(&reply.body).map_err(|what| FetchError::payload(&what.to_string(), &reply))
+            }
+            _ => Err(FetchError::api(&reply)),
+        }
+    }
+
+    async fn settle(&self) {
+        self.tokens.settle().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! Signing in: an access token from Entra ID by the OAuth 2.0 refresh-token grant.
+//!
+//! The access token is cached until shortly before it expires. Entra ID answers with a new refresh token
+//! each time; it is on the disk before anything else is done with it. One renewal is in flight at a time,
+//! and once begun it runs to its end, whoever stops waiting: a token received must not be lost.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::config::{Account, Secret};
+use crate::reason::Reason;
+use crate::status::{Endpoint, Ledger};
+
+use super::error::FetchError;
+use super::http::{Http, Reply};
+use super::store::TokenStore;
+
+/// An access token.
+#[derive(Clone)]
+pub(super) struct Bearer {
+    secret: SecretString,
+    renew_at: Instant,
+}
+
+impl Bearer {
+    pub(super) fn secret(&self) -> &SecretString {
+        &self.secret
+    }
+}
+
+/// Where one account's access tokens come from.
+pub(super) struct TokenSource {
+    grant: Arc<Grant>,
+    cache: Arc<Mutex<Option<Bearer>>>,
+}
+
+/// All that a renewal needs.
+struct Grant {
+    http: Arc<Http>,
+    store: TokenStore,
+    ledger: Ledger,
+    clock: Clock,
+    token_url: String,
+    scope: String,
+    client_id: String,
+    client_secret: Secret,
+    first_token: Secret,
+}
+
+/// A token is renewed this long before its end, so that it does not end on its way.
+const RENEW_BEFORE_END: Duration = Duration::from_mins(5);
+/// What is assumed when the answer does not say how long the token lives.
+const ASSUMED_LIFETIME: Duration = Duration::from_hours(1);
+
+impl TokenSource {
+    pub(super) fn new(
+        account: &Account,
+        store: TokenStore,
+        http: Arc<Http>,
+        ledger: Ledger,
+        clock: Clock,
+    ) -> Self {
+        let cloud = &account.cloud;
+        let grant = Grant {
+            http,
+            store,
+            ledger,
+            clock,
+            token_url: format!("{}/{}/oauth2/v2.0/token", cloud.login_base_url, account.tenant_id),
+            // `offline_access` is what makes Entra ID answer with a new refresh token.
+            scope: format!("{}/user_impersonation offline_access", cloud.api_base_url),
+            client_id: account.client_id.clone(),
+            client_secret: account.client_secret.clone(),
+            first_token: account.refresh_token.clone(),
+        };
+        Self { grant: Arc::new(grant), cache: Arc::default() }
+    }
+
+    /// An access token that is good for some minutes at least.
+    pub(super) async fn bearer(&self) -> Result<Bearer, FetchError> {
+        let mut cache = Arc::clone(&self.cache).lock_owned().await;
+        if let Some(bearer) = cache.as_ref().filter(|bearer| Instant::now() < bearer.renew_at) {
+            return Ok(bearer.clone());
+        }
+        let grant = Arc::clone(&self.grant);
+        // A task of its own, which keeps the lock: dropping this future does not end it.
+        let renewal = tokio::spawn(async move {
+            let bearer = grant.renew().await?;
+            *cache = Some(bearer.clone());
+            Ok(bearer)
+        });
+        renewal.await.expect("a renewal neither panics nor is aborted")
+    }
+
+    /// Forgets a token that the API refused. One that was renewed meanwhile stays.
+    pub(super) async fn discard(&self, refused: &Bearer) {
+        let mut cache = self.cache.lock().await;
+        let same = |bearer: &mut Bearer| bearer.secret.expose_secret() == refused.secret.expose_secret();
+        drop(cache.take_if(same));
+    }
+
+    /// Waits until no renewal is in flight.
+    pub(super) async fn settle(&self) {
+        drop(self.cache.lock().await);
+    }
+}
+
+impl Grant {
+    async fn renew(&self) -> Result<Bearer, FetchError> {
+        let unreadable = |what: &str, error: &dyn fmt::Display| {
+            FetchError::new(Reason::Credentials, format!("{what}: {error}"))
+        };
+        let client_secret = self.client_secret.read().map_err(|e| unreadable("client secret", &e))?;
+        let first_token = self.first_token.read().map_err(|e| unreadable("refresh token", &e))?;
+        let refresh_token = self.current_token(&first_token);
+        let form = [
+            ("grant_type", "refresh_token"),
+            ("client_id", &self.client_id),
+            ("client_secret", client_secret.expose_secret()),
+            ("refresh_token", refresh_token.expose_secret()),
+            ("scope", &self.scope),
+        ];
+        let sent_at = (Instant::now(), self.clock.now());
+        let reply =
+            self.http.send(Endpoint::Token, |client| client.post(&self.token_url).form(&form)).await?;
+        if !reply.status.is_success() {
+            return Err(FetchError::token(&reply));
+        }
+        self.accept(&reply, sent_at, &first_token)
+    }
+
+    /// The newest refresh token: the stored one, unless the operator has supplied another first token since.
+    fn current_token(&self, first_token: &SecretString) -> SecretString {
+        match self.store.load(first_token) {
+            Ok(Some(stored)) if stored.descends_from_configured => {
+                self.note_refresh_token(stored.issued_at);
+                stored.token
+            }
+            Ok(_) => first_token.clone(),
+            Err(error) => {
+                tracing::warn!(%error, "Cannot use the stored refresh token, trying the configured one");
+                first_token.clone()
+            }
+        }
+    }
+
+    fn accept(
+        &self,
+        reply: &Reply,
+        (sent, sent_at): (Instant, Timestamp),
+        first_token: &SecretString,
+    ) -> Result<Bearer, FetchError> {
+        // The parser's message is left out: it may quote the answer, and the answer is made of secrets.
+        let answer: TokenAnswer = serde_json::from_slice(&reply.body).map_err(|_| {
+            FetchError::new(Reason::Payload, "the sign-in service answered with no token document")
+        })?;
+        if let Some(next) = &answer.refresh_token {
+            // A successor that cannot be kept is not used: the one on disk, or the first, still is the truth.
+            match self.store.save(next, sent_at, first_token) {
+                Ok(()) => self.note_refresh_token(sent_at),
+                Err(error) => tracing::error!(
+                    %error,
+                    "Cannot store the new refresh token; the old one works until 90 days after its issue"
+                ),
+            }
+        }
+        let lifetime = answer.lifetime();
+        let expires_at = sent_at.saturating_add(lifetime).unwrap_or(Timestamp::MAX);
+        self.ledger.write(|status| status.credentials.access_token_expires_at = Some(expires_at));
+        // A token that lives for less than ten minutes is renewed after half its life.
+        let renew_after = lifetime.saturating_sub(RENEW_BEFORE_END).max(lifetime / 2);
+        Ok(Bearer { secret: answer.access_token, renew_at: sent + renew_after })
+    }
+
+    fn note_refresh_token(&self, issued_at: Timestamp) {
+        self.ledger.write(|status| status.credentials.refresh_token_issued_at = Some(issued_at));
+    }
+}
+
+/// Entra ID's answer, as documented for v2 (v1 writes numbers as strings).
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: SecretString,
+    expires_in: Option<Value>,
+    refresh_token: Option<SecretString>,
+}
+
+impl TokenAnswer {
+    fn lifetime(&self) -> Duration {
+        /// Longer than Entra ID grants; keeps a nonsensical answer from overflowing a clock.
+        const MOST: u64 = 24 * 3600;
+        let seconds = match &self.expires_in {
+            Some(Value::Number(number)) => number.as_u64(),
+            Some(Value::String(text)) => text.parse().ok(),
+            _ => None,
+        };
+        seconds.map_or(ASSUMED_LIFETIME, |seconds| Duration::from_secs(seconds.min(MOST)))
+    }
+}
+
+impl fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenSource").field("token_url", &self.grant.token_url).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,152 @@
+//! The documented JSON of the usage collection, and nothing else.
+//!
+//! Tolerant by the row: every field is optional, unknown ones are ignored, a bad row is counted and the
+//! rest is kept. Strict about the whole: what is no collection is no answer.
+
+use jiff::{Timestamp, civil, tz::TimeZone};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::usage::{LicenseUsage, MAX_LABEL_BYTES, Percent, RowError, UsageReport};
+
+/// Why a body is no usage collection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WireError {
+    #[error("the body is no JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the body is JSON, but no collection: it has no list named items")]
+    NoItems,
+}
+
+#[derive(Deserialize)]
+struct Collection {
+    items: Option<Vec<Value>>,
+}
+
+/// Reads a body, with or without a UTF-8 byte order mark. Partner Center sends one before successful answers.
+pub(super) fn usage_report(body: &[u8]) -> Result<UsageReport, WireError> {
+    let json = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+    // `totalCount` is ignored on purpose: Microsoft's own SDK computes it from the items.
+    let tree: Value = serde_json::from_slice(json)?;
+    let collection = Collection::deserialize(tree).map_err(|_| WireError::NoItems)?;
+    let items = collection.items.ok_or(WireError::NoItems)?;
+    Ok(UsageReport::collect(items.iter().map(row)))
+}
+
+fn row(item: &Value) -> Result<LicenseUsage, RowError> {
+    let item = item.as_object().ok_or(RowError::NotAnObject)?;
+    let field = |name: &str| item.get(name).filter(|value| !value.is_null());
+    let label = |name: &str| match field(name) {
+        None => Err(RowError::MissingLabel),
+        Some(Value::String(text)) if text.is_empty() => Err(RowError::MissingLabel),
+        Some(Value::String(text)) if text.len() <= MAX_LABEL_BYTES => Ok(text.clone()),
+        Some(_) => Err(RowError::InvalidLabel),
+    };
+    let percent = match field("proratedLicensesUsagePercent") {
+        None => Err(RowError::MissingValue),
+        Some(value) => value.as_f64().ok_or(RowError::InvalidNumber).and_then(Percent::new),
+    }?;
+    let processed_at = match field("processedDateTime") {
+        None => Err(RowError::MissingDate),
+        Some(value) => value.as_str().and_then(date).ok_or(RowError::InvalidDate),
+    }?;
+    Ok(LicenseUsage {
+        service: label("serviceName")?,
+        workload: label("workloadName")?,
+        channel: label("channel")?,
+        percent,
+        processed_at,
+    })
+}
+
+/// `2017-03-10T00:00:00+00:00`, the same with `Z`, with up to seven fraction digits, or with no zone at all,
+/// which means UTC.
+fn date(text: &str) -> Option<Timestamp> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Some(time);
+    }
+    let local: civil::DateTime = text.parse().ok()?;
+    local.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENTED: &[u8] = include_bytes!("../../tests/fixtures/usage-documented-wire-bytes.json");
+
+    fn report(items: &str) -> UsageReport {
+        usage_report(format!("{{\"items\":[{items}]}}").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_documented_answer_is_read_with_its_byte_order_mark_and_without() {
+        let with = usage_report(DOCUMENTED).unwrap();
+        let without = usage_report(&DOCUMENTED[3..]).unwrap();
+        assert_eq!(with, without);
+        let rows: Vec<_> = with
+            .rows()
+            .iter()
+            .map(|row| (row.key(), row.percent.get(), row.processed_at.to_string()))
+            .collect();
+        let day = |day: u32| format!("2017-03-{day:02}T00:00:00Z");
+        assert_eq!(
+            rows,
+            [
+                (("crm", "Microsoft Dynamics CRM", "reseller"), 0.0, day(10)),
+                (("crm", "SharePoint", "reseller"), 0.0, day(10)),
+                (("o365", "Exchange", "reseller"), 0.0, day(9)),
+                (("o365", "SharePoint", "reseller"), 0.0, day(9)),
+                (("o365", "Skype For Business", "reseller"), 0.0, day(9)),
+            ]
+        );
+        assert!(with.rejected().is_empty());
+    }
+
+    #[test]
+    fn every_date_form_of_the_api_is_the_same_moment() {
+        for text in [
+            "2017-03-14T03:25:16.36+00:00",
+            "2017-03-14T03:25:16.36Z",
+            "2017-03-14T03:25:16.3600000",
+            "2017-03-14T05:25:16.36+02:00",
+        ] {
+            assert_eq!(date(text).unwrap().as_millisecond(), 1_489_461_916_360, "{text}");
+        }
+        assert_eq!(date("yesterday"), None);
+    }
+
+    #[test]
+    fn a_bad_row_is_counted_and_the_rest_is_kept() {
+        let good = r#"{"proratedLicensesUsagePercent":104.5,"workloadName":"Teams","processedDateTime":"2026-01-01T00:00:00","serviceName":"o365","channel":"reseller","new":{}}"#;
+        let report = report(&format!(
+            "7, {{}}, {good}, {}, {}, {}, {}, {}",
+            good.replace("104.5", "null"),
+            good.replace("104.5", "\"12\""),
+            good.replace("104.5", "-1"),
+            good.replace("\"Teams\"", "\"\""),
+            good.replace("2026-01-01T00:00:00", "soon"),
+        ));
+        assert_eq!(report.rows().len(), 1);
+        assert!((report.rows()[0].percent.get() - 104.5).abs() < f64::EPSILON);
+        let rejected: Vec<_> = report.rejected().iter().map(|(e, n)| (e.as_str(), *n)).collect();
+        let expected = [
+            ("missing_value", 2),
+            ("missing_label", 1),
+            ("invalid_number", 2),
+            ("invalid_date", 1),
+            ("not_an_object", 1),
+        ];
+        assert_eq!(rejected, expected);
+    }
+
+    #[test]
+    fn what_is_no_collection_is_refused_and_an_empty_one_is_not() {
+        assert_eq!(report("").rows().len(), 0);
+        for body in
+            ["", "[]", "{}", "{\"items\":null}", "{\"items\":{}}", "<html>", "{\"items\":[", "null", "7"]
+        {
+            assert!(usage_report(body.as_bytes()).is_err(), "{body:?} was taken for a collection");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The heartbeat: one task per account that polls, notes the outcome and waits; and the publisher, which
+//! renders anew when something changed. Rendering comes in as a function, so that this module stays above it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::partner::{FetchError, Source};
+use crate::schedule::{LastPoll, Schedule};
+use crate::status::{AccountStatus, Failure, Ledger};
+
+/// What a polling task needs to know besides its source.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What to call the account in logs.
+    pub account: String,
+    /// When to poll.
+    pub schedule: Schedule,
+    /// How long a poll may take.
+    pub timeout: Duration,
+    /// The time of day.
+    pub clock: Clock,
+    /// Throws dice in `0.0..1.0`.
+    pub dice: fn() -> f64,
+}
+
+/// Polls until `stop`: at once, then as the schedule says, never before the server's `Retry-After` is over.
+pub async fn run<S: Source>(source: S, plan: Plan, ledger: Ledger, stop: CancellationToken) {
+    let held = ledger.read().hold_until;
+    let mut wait = held.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+    loop {
+        let due = plan.clock.now().saturating_add(wait).unwrap_or(Timestamp::MAX);
+        ledger.write(|status| status.next_at = Some(due));
+        tokio::select! { biased;
+            () = stop.cancelled() => break,
+            () = sleep(wait) => {}
+        }
+        let started = Instant::now();
+        tracing::debug!(account = %plan.account, "Polling");
+        let outcome = tokio::select! { biased;
+            () = stop.cancelled() => break,
+            outcome = timeout(plan.timeout, source.fetch()) => outcome,
+        };
+        let outcome =
+            outcome.unwrap_or_else(|_| Err(FetchError::deadline(plan.timeout))).map_err(Failure::from);
+        let before = ledger.read();
+        let (at, took) = (plan.clock.now(), started.elapsed());
+        ledger.write(|status| {
+            status.poll_ended(outcome, at, took);
+            wait = plan.schedule.next(&status.last, (plan.dice)());
+            if let LastPoll::Failed { retry_after: Some(_), .. } = status.last {
+                status.hold_until = Some(Instant::now() + wait);
+            }
+        });
+        log_change(&plan.account, &before, &ledger.read(), wait);
+    }
+    ledger.write(|status| status.next_at = None);
+    source.settle().await;
+}
+
+/// Says what changed, not what is: the thirtieth equal failure is a metric, not a line.
+fn log_change(account: &str, before: &AccountStatus, now: &AccountStatus, wait: Duration) {
+    let duration_s = now.took.unwrap_or_default().as_secs_f64();
+    let next_poll_s = wait.as_secs();
+    match (&before.failure, &now.failure) {
+        (was, None) => {
+            let report = now.good.as_ref().map(|good| &good.report);
+            let rows = report.map_or(0, |report| report.rows().len());
+            let rejected: u64 = report.map_or(0, |report| report.rejected().values().sum());
+            match was {
+                Some(was) => {
+                    let was = was.reason.as_str();
+                    tracing::info!(account, was, rows, duration_s, "Polling works again");
+                }
+                None if !before.tried() => {
+                    tracing::info!(account, rows, duration_s, next_poll_s, "First poll succeeded");
+                }
+                None => tracing::debug!(account, rows, duration_s, next_poll_s, "Poll succeeded"),
+            }
+            let rejected_before: u64 =
+                before.good.as_ref().map_or(0, |good| good.report.rejected().values().sum());
+            if rejected > rejected_before {
+                tracing::warn!(account, rejected, rows, "Rows of the collection were dropped");
+            }
+        }
+        (Some(was), Some(is)) if was.reason == is.reason => {
+            tracing::debug!(
+                account,
+                reason = is.reason.as_str(),
+                err = is.text,
+                next_poll_s,
+                "Polling still fails"
+            );
+        }
+        (_, Some(is)) if is.reason.needs_operator() => {
+            let (reason, remedy) = (is.reason.as_str(), is.reason.remedy());
+            tracing::error!(account, reason, err = is.text, remedy, next_poll_s, "Polling failed");
+        }
+        (_, Some(is)) => {
+            tracing::warn!(
+                account,
+                reason = is.reason.as_str(),
+                err = is.text,
+                next_poll_s,
+                "Polling failed"
+            );
+        }
+    }
+}
+
+/// What the publisher renders from: something that can tell when its picture next changes by time alone.
+pub trait Scene: Send + Sync + 'static {
+    /// What is published.
+    type Picture: Send + Sync + 'static;
+    /// Draws it as it is at `now`.
+    fn draw(&self, now: Timestamp) -> Self::Picture;
+    /// The next moment after `now` at which it changes although nobody writes.
+    fn changes_by_itself_at(&self, now: Timestamp) -> Option<Timestamp>;
+}
+
+/// Draws the scene whenever the bell rings, the scene is replaced, or time alone changes it.
+pub async fn publish<S: Scene>(
+    mut scene: watch::Receiver<Arc<S>>,
+    bell: Arc<Notify>,
+    out: watch::Sender<Arc<S::Picture>>,
+    clock: Clock,
+    stop: CancellationToken,
+) {
+    /// Changes that follow each other this quickly are drawn together.
+    const BREATH: Duration = Duration::from_millis(20);
+    loop {
+        let current = Arc::clone(&scene.borrow_and_update());
+        let now = clock.now();
+        out.send_replace(Arc::new(current.draw(now)));
+        let next = current.changes_by_itself_at(now);
+        let by_itself = async {
+            match next {
+                Some(at) => sleep_until(Instant::now() + until(at, clock.now())).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! { biased;
+            () = stop.cancelled() => return,
+            () = bell.notified() => {}
+            changed = scene.changed() => if changed.is_err() { return },
+            () = by_itself => {}
+        }
+        sleep(BREATH).await;
+    }
+}
+
+/// How long until `at`; a minute at most, since the wall clock may be set while we sleep.
+fn until(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO).min(Duration::from_mins(1))
+}
+
+#[cfg(test)]
+mod tests;

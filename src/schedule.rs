@@ -1,0 +1,139 @@
+//! When to poll next. Pure: the dice are an argument.
+//!
+//! A good poll is followed by the interval, a failed one sooner, with exponential backoff; what the
+//! server asked for with `Retry-After` wins over both.
+
+use std::time::Duration;
+
+use crate::reason::Reason;
+
+/// How the last poll ended, as far as the next one depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LastPoll {
+    /// There was none yet.
+    #[default]
+    Never,
+    /// It succeeded.
+    Good,
+    /// It failed, for the `in_a_row`-th time in succession (from 1).
+    Failed {
+        /// Why.
+        reason: Reason,
+        /// Failures since the last success, this one included.
+        in_a_row: u32,
+        /// What the server asked for, if it did.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// The rhythm of one account's polls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    interval: Duration,
+}
+
+impl Schedule {
+    /// The first pause after a failure that may pass by itself.
+    const FIRST_RETRY: Duration = Duration::from_secs(30);
+    /// The longest pause after such a failure.
+    const LAST_RETRY: Duration = Duration::from_hours(1);
+    /// `Retry-After: 0` is no licence to hammer.
+    const LEAST_RETRY_AFTER: Duration = Duration::from_secs(1);
+    /// A server that asks for more than a day is asked again after a day.
+    const MOST_RETRY_AFTER: Duration = Duration::from_hours(24);
+
+    /// A rhythm of one poll per `interval` (> 0).
+    pub const fn new(interval: Duration) -> Self {
+        Self { interval }
+    }
+
+    /// The configured interval.
+    pub const fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// How long to wait after `last`; `dice` is in `0.0..1.0`.
+    ///
+    /// * the first poll: at once;
+    /// * after a good one: the interval, ± 5 % so that many accounts and replicas spread out;
+    /// * after a failure: 30 s, 1 min, 2 min … up to an hour, each shortened by up to half at random, and
+    ///   never more than half the interval; if only a person can mend it: half the interval at once;
+    /// * after `Retry-After`: that long (1 s … 24 h), plus up to 10 %, whatever the above says.
+    pub fn next(&self, last: &LastPoll, dice: f64) -> Duration {
+        match *last {
+            LastPoll::Never => Duration::ZERO,
+            LastPoll::Good => self.interval.mul_f64(0.95 + 0.1 * dice),
+            LastPoll::Failed { retry_after: Some(asked), .. } => {
+                asked.clamp(Self::LEAST_RETRY_AFTER, Self::MOST_RETRY_AFTER).mul_f64(1.0 + 0.1 * dice)
+            }
+            LastPoll::Failed { reason, in_a_row, retry_after: None } => {
+                let half = self.interval / 2;
+                let ceiling = if reason.needs_operator() { half } else { half.min(Self::LAST_RETRY) };
+                let first =
+                    if reason.needs_operator() { half } else { Self::FIRST_RETRY.min(self.interval / 8) };
+                let doublings = in_a_row.saturating_sub(1).min(20);
+                first.saturating_mul(1 << doublings).min(ceiling).mul_f64(1.0 - 0.5 * dice)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    fn failed(reason: Reason, in_a_row: u32) -> LastPoll {
+        LastPoll::Failed { reason, in_a_row, retry_after: None }
+    }
+
+    #[test]
+    fn the_first_poll_is_at_once() {
+        assert_eq!(Schedule::new(6 * HOUR).next(&LastPoll::Never, 0.7), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_failed_poll_is_repeated_after_30_seconds_then_doubling_up_to_an_hour() {
+        let schedule = Schedule::new(6 * HOUR);
+        let waits: Vec<u64> =
+            (1..=9).map(|n| schedule.next(&failed(Reason::Network, n), 0.0).as_secs()).collect();
+        assert_eq!(waits, [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]);
+    }
+
+    #[test]
+    fn what_only_a_person_can_mend_is_repeated_after_half_the_interval() {
+        assert_eq!(Schedule::new(6 * HOUR).next(&failed(Reason::Consent, 1), 0.0), 3 * HOUR);
+    }
+
+    #[test]
+    fn retry_after_wins_over_backoff_and_interval_alike() {
+        let schedule = Schedule::new(HOUR);
+        for (asked, waits) in [(57, 57), (5, 5), (7_200, 7_200), (0, 1), (10_000_000, 86_400)] {
+            let retry_after = Some(Duration::from_secs(asked));
+            let last = LastPoll::Failed { reason: Reason::Throttled, in_a_row: 3, retry_after };
+            assert_eq!(schedule.next(&last, 0.0).as_secs(), waits, "asked for {asked} s");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_failed_poll_is_always_repeated_sooner_than_a_good_one(
+            interval in 1u64..1_000_000, n in 1u32..u32::MAX, dice in 0.0..1.0f64, which in 0usize..10,
+        ) {
+            let schedule = Schedule::new(Duration::from_secs(interval));
+            let wait = schedule.next(&failed(Reason::ALL[which], n), dice);
+            prop_assert!(wait > Duration::ZERO);
+            prop_assert!(wait < schedule.next(&LastPoll::Good, 0.0));
+        }
+
+        #[test]
+        fn the_server_is_never_asked_before_its_retry_after(asked in 0u64..86_400, dice in 0.0..1.0f64) {
+            let asked = Duration::from_secs(asked);
+            let last = LastPoll::Failed { reason: Reason::Throttled, in_a_row: 1, retry_after: Some(asked) };
+            prop_assert!(Schedule::new(HOUR).next(&last, dice) >= asked);
+        }
+    }
+}

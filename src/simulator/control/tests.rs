@@ -1,0 +1,116 @@
+//! The control endpoints as a person or a test sees them.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use serde_json::json;
+
+use super::super::{
+    CLIENT_SECRET, REFRESH_TOKEN, UsageAnswer,
+    testkit::{USAGE, access_token, ask, get, send, simulator, usage},
+};
+use super::*;
+
+const SCENARIO: &str = "/simulator/scenario";
+const REQUESTS: &str = "/simulator/requests";
+
+#[tokio::test]
+async fn the_first_page_lists_the_endpoints() {
+    let answer = get(&simulator("{}"), "/", &[]).await;
+    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert!(answer.text().contains(USAGE) && answer.text().contains(REQUESTS));
+}
+
+#[tokio::test]
+async fn a_scenario_is_replaced_while_it_runs() {
+    let simulator = simulator("{}");
+    let answer = send(&simulator, Method::PUT, SCENARIO, &[], "usage: { answer: html }").await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (204, ""));
+    assert_eq!(simulator.scenario().usage.answer, UsageAnswer::Html);
+}
+
+#[tokio::test]
+async fn the_scenario_that_is_shown_can_be_put_back() {
+    let simulator = simulator("rows: [{percent: 7.5}]");
+    let shown = get(&simulator, SCENARIO, &[]).await;
+    assert_eq!(shown.json()["rows"], json!([{"percent": 7.5}]));
+    assert_eq!(Scenario::parse(shown.text()).unwrap(), simulator.scenario());
+}
+
+#[tokio::test]
+async fn a_bad_scenario_changes_nothing_and_is_explained_in_one_line() {
+    let simulator = simulator("rows: portfolio");
+    let answer = send(&simulator, Method::PUT, SCENARIO, &[], "rows: [\nnothing: {").await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.text().lines().count(), 1);
+    assert_eq!(simulator.scenario(), Scenario::parse("rows: portfolio").unwrap());
+}
+
+#[tokio::test]
+async fn a_huge_scenario_is_not_read() {
+    let text = "#".repeat(LARGEST_SCENARIO + 1);
+    assert_eq!(send(&simulator("{}"), Method::PUT, SCENARIO, &[], &text).await.status, 413);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_shows_each_request_and_no_secret() {
+    let simulator = simulator("access_token_lifetime: 1h");
+    let tokens = ask(&simulator, "contoso", &[]).await;
+    let token = tokens.token("access_token");
+    let authorization = format!("Bearer {token}");
+    let headers = [
+        ("authorization", &*authorization),
+        ("ms-requestid", "request-1"),
+        ("ms-correlationid", "correlation-1"),
+        ("x-locale", "en-US"),
+        ("accept", "application/json"),
+        ("user-agent", "test/1"),
+    ];
+    get(&simulator, USAGE, &headers).await;
+    get(&simulator, USAGE, &[]).await;
+    usage(&simulator, "unknown").await;
+    tokio::time::advance(Duration::from_hours(1)).await;
+    usage(&simulator, &token).await;
+
+    let log = get(&simulator, REQUESTS, &[]).await;
+    let json = log.json();
+    assert_eq!(json["totals"], json!({"token": 1, "usage": 4}));
+    assert_eq!(json["requests"][0]["endpoint"], "token");
+    assert_eq!(json["requests"][0]["user_agent"], "test/1");
+    assert_eq!(
+        json["requests"][1],
+        json!({
+            "endpoint": "usage", "tenant": "contoso", "status": 200, "request_id": "request-1",
+            "correlation_id": "correlation-1", "locale": "en-US", "accept": "application/json",
+            "user_agent": "test/1", "authorization": "valid"
+        })
+    );
+    let authorizations: Vec<_> =
+        (2..5).map(|index| json["requests"][index]["authorization"].as_str().unwrap()).collect();
+    assert_eq!(authorizations, ["missing", "unknown", "expired"]);
+    for secret in [CLIENT_SECRET, REFRESH_TOKEN, &token, &tokens.token("refresh_token")] {
+        assert!(!log.text().contains(secret));
+    }
+}
+
+#[tokio::test]
+async fn the_log_keeps_the_latest_thousand_and_counts_them_all() {
+    let simulator = simulator("{}");
+    for index in 0..1001 {
+        let id = index.to_string();
+        get(&simulator, USAGE, &[("ms-requestid", &*id)]).await;
+    }
+    let json = get(&simulator, REQUESTS, &[]).await.json();
+    assert_eq!(json["totals"]["usage"], 1001);
+    assert_eq!(json["requests"].as_array().unwrap().len(), 1000);
+    assert_eq!(json["requests"][0]["request_id"], "1");
+}
+
+#[tokio::test]
+async fn the_log_can_be_forgotten() {
+    let simulator = simulator("{}");
+    access_token(&simulator, "contoso").await;
+    assert_eq!(send(&simulator, Method::DELETE, REQUESTS, &[], "").await.status, 204);
+    let log = get(&simulator, REQUESTS, &[]).await;
+    assert_eq!(log.text(), r#"{"totals":{"token":0,"usage":0},"requests":[]}"#);
+}

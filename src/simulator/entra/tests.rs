@@ -1,0 +1,229 @@
+//! The token endpoint as a client sees it.
+
+use std::time::Duration;
+
+use axum::http::Method;
+
+use super::super::{
+    REFRESH_TOKEN, Scenario,
+    testkit::{Answer, access_token, ask, send, simulator, usage},
+};
+
+async fn scripted(answer: &str) -> Answer {
+    ask(&simulator(&format!("token: {answer}")), "contoso", &[]).await
+}
+
+async fn refused(changes: &[(&str, &str)]) -> (u16, String, u64) {
+    summary(&ask(&simulator("{}"), "contoso", changes).await)
+}
+
+fn summary(answer: &Answer) -> (u16, String, u64) {
+    let json = answer.json();
+    let code = json["error_codes"][0].as_u64().unwrap();
+    (answer.status.as_u16(), json["error"].as_str().unwrap().to_owned(), code)
+}
+
+fn problem(status: u16, error: &str, code: u64) -> (u16, String, u64) {
+    (status, error.to_owned(), code)
+}
+
+#[tokio::test]
+async fn a_good_request_gets_tokens() {
+    let answer = ask(&simulator("access_token_lifetime: 90s"), "contoso", &[]).await;
+    let json = answer.json();
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"));
+    assert_eq!(answer.header("date"), Some("Mon, 23 Nov 2026 05:13:20 GMT"));
+    assert_eq!(json["token_type"], "Bearer");
+    assert_eq!(json["scope"], "https://api.partnercenter.microsoft.com/user_impersonation");
+    assert_eq!((json["expires_in"].as_u64(), json["ext_expires_in"].as_u64()), (Some(90), Some(90)));
+    assert_ne!(answer.token("refresh_token"), REFRESH_TOKEN);
+}
+
+#[tokio::test]
+async fn without_offline_access_no_refresh_token_is_issued_and_none_is_superseded() {
+    let simulator = simulator("rotation: strict");
+    let scope = [("scope", "https://api.partnercenter.microsoft.com/.default")];
+    for _ in 0..2 {
+        let answer = ask(&simulator, "contoso", &scope).await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.json().get("refresh_token").is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_missing_parameter_is_named() {
+    for name in ["grant_type", "client_id", "refresh_token", "scope"] {
+        let answer = ask(&simulator("{}"), "contoso", &[(name, "")]).await;
+        assert_eq!(summary(&answer), problem(400, "invalid_request", 900_144));
+        let text = answer.token("error_description");
+        assert!(text.contains(&format!("'{name}'.\r\nTrace ID: ")), "{text}");
+    }
+    assert_eq!(refused(&[("client_secret", "")]).await, problem(401, "invalid_client", 7_000_218));
+}
+
+#[tokio::test]
+async fn a_wrong_parameter_is_refused() {
+    for (change, expected) in [
+        (("grant_type", "password"), problem(400, "unsupported_grant_type", 70_003)),
+        (("client_id", "other"), problem(400, "unauthorized_client", 700_016)),
+        (("client_secret", "other"), problem(401, "invalid_client", 7_000_215)),
+        (("scope", "openid offline_access"), problem(400, "invalid_scope", 70_011)),
+        (("refresh_token", "other"), problem(400, "invalid_grant", 70_000)),
+    ] {
+        assert_eq!(refused(&[change]).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_form_is_refused() {
+    let path = "/contoso/oauth2/v2.0/token";
+    let headers = [("content-type", "application/json")];
+    let answer = send(&simulator("{}"), Method::POST, path, &headers, "{}").await;
+    assert_eq!(summary(&answer), problem(400, "invalid_request", 9_002_313));
+}
+
+#[tokio::test]
+async fn an_error_has_the_documented_shape() {
+    let answer = scripted("{ answer: refresh_token_expired }").await;
+    let json = answer.json();
+    let (trace, correlation) = (answer.token("trace_id"), answer.token("correlation_id"));
+    let order: Vec<_> = answer.text().split('"').filter(|part| json.get(part).is_some()).collect();
+    assert_eq!(
+        order,
+        ["error", "error_description", "error_codes", "timestamp", "trace_id", "correlation_id", "error_uri"]
+    );
+    assert_eq!(
+        json["error_description"],
+        format!(
+            "AADSTS700082: The refresh token has expired due to inactivity. The token was issued on \
+             2026-08-24T05:13:20Z and was inactive for 90.00:00:00.\r\nTrace ID: {trace}\r\n\
+             Correlation ID: {correlation}\r\nTimestamp: 2026-11-23 05:13:20Z"
+        )
+    );
+    assert_eq!(json["timestamp"], "2026-11-23 05:13:20Z");
+    assert_eq!(json["error_uri"], "https://login.microsoftonline.com/error?code=700082");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+}
+
+#[tokio::test]
+async fn every_scripted_error_has_its_status_error_and_code() {
+    for (kind, expected) in [
+        ("refresh_token_expired", problem(400, "invalid_grant", 700_082)),
+        ("consent_revoked", problem(400, "invalid_grant", 65_001)),
+        ("bad_client_secret", problem(401, "invalid_client", 7_000_215)),
+        ("mfa_required", problem(400, "invalid_grant", 50_076)),
+        ("throttled", problem(429, "temporarily_unavailable", 90_055)),
+        ("server_error", problem(503, "temporarily_unavailable", 90_033)),
+    ] {
+        assert_eq!(summary(&scripted(&format!("{{ answer: {kind} }}")).await), expected);
+    }
+}
+
+#[tokio::test]
+async fn missing_consent_and_a_missing_second_factor_have_a_suberror() {
+    assert_eq!(scripted("{ answer: consent_revoked }").await.token("suberror"), "consent_required");
+    let answer = scripted("{ answer: mfa_required }").await;
+    assert_eq!(answer.token("suberror"), "basic_action");
+    let claims: serde_json::Value = serde_json::from_str(&answer.token("claims")).unwrap();
+    assert_eq!(claims["access_token"]["capolids"]["essential"], true);
+}
+
+#[tokio::test]
+async fn retry_after_and_status_follow_the_scenario() {
+    let retry_after = |answer: Answer| answer.header("retry-after").map(str::to_owned);
+    assert_eq!(retry_after(scripted("{ answer: throttled }").await).as_deref(), Some("57"));
+    assert_eq!(retry_after(scripted("{ answer: throttled, retry_after: 9 }").await).as_deref(), Some("9"));
+    assert_eq!(retry_after(scripted("{ answer: server_error }").await), None);
+    assert_eq!(scripted("{ answer: server_error, status: 500 }").await.status, 500);
+}
+
+#[tokio::test]
+async fn a_malformed_answer_is_no_json() {
+    let answer = scripted("{ answer: malformed }").await;
+    assert_eq!(answer.status, 200);
+    assert!(serde_json::from_slice::<serde_json::Value>(&answer.body).is_err());
+}
+
+#[tokio::test]
+async fn a_fault_for_a_number_of_calls_ends_for_each_tenant_on_its_own() {
+    let simulator = simulator("token: { answer: server_error, times: 2 }");
+    for tenant in ["contoso", "fabrikam"] {
+        for status in [503, 503, 200, 200] {
+            assert_eq!(ask(&simulator, tenant, &[]).await.status, status);
+        }
+    }
+    simulator.set_scenario(simulator.scenario());
+    assert_eq!(ask(&simulator, "contoso", &[]).await.status, 503);
+}
+
+#[tokio::test]
+async fn a_tenant_may_differ() {
+    let simulator = simulator(
+        "tenants: { contoso: { token: { answer: consent_revoked } }, fabrikam: { refresh_token: own } }",
+    );
+    let own = [("refresh_token", "own")];
+    assert_eq!(ask(&simulator, "contoso", &[]).await.status, 400);
+    assert_eq!(ask(&simulator, "fabrikam", &[]).await.status, 400);
+    assert_eq!(ask(&simulator, "fabrikam", &own).await.status, 200);
+    assert_eq!(ask(&simulator, "northwind", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_lenient_rotation_keeps_every_refresh_token_valid() {
+    let simulator = simulator("rotation: lenient");
+    let successor = ask(&simulator, "contoso", &[]).await.token("refresh_token");
+    for token in [REFRESH_TOKEN, &successor, REFRESH_TOKEN, &successor] {
+        assert_eq!(ask(&simulator, "contoso", &[("refresh_token", token)]).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_strict_rotation_refuses_a_refresh_token_with_a_successor() {
+    let simulator = simulator("rotation: strict");
+    let second = ask(&simulator, "contoso", &[]).await.token("refresh_token");
+    let again = ask(&simulator, "contoso", &[]).await;
+    assert_eq!(summary(&again), problem(400, "invalid_grant", 70_000));
+    let third = ask(&simulator, "contoso", &[("refresh_token", &second)]).await.token("refresh_token");
+    assert_eq!(ask(&simulator, "contoso", &[("refresh_token", &second)]).await.status, 400);
+    assert_eq!(ask(&simulator, "contoso", &[("refresh_token", &third)]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_refresh_token_belongs_to_its_tenant() {
+    let simulator = simulator("rotation: strict");
+    let issued = ask(&simulator, "contoso", &[]).await.token("refresh_token");
+    assert_eq!(ask(&simulator, "fabrikam", &[("refresh_token", &issued)]).await.status, 400);
+    assert_eq!(ask(&simulator, "fabrikam", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_new_scenario_keeps_issued_tokens() {
+    let simulator = simulator("{}");
+    let tokens = ask(&simulator, "contoso", &[]).await;
+    simulator.set_scenario(Scenario::parse("refresh_token: other").unwrap());
+    let issued = [("refresh_token", &*tokens.token("refresh_token"))];
+    assert_eq!(ask(&simulator, "contoso", &issued).await.status, 200);
+    assert_eq!(usage(&simulator, &tokens.token("access_token")).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_access_token_expires() {
+    let simulator = simulator("access_token_lifetime: 1h");
+    let token = access_token(&simulator, "contoso").await;
+    tokio::time::advance(Duration::from_secs(3599)).await;
+    assert_eq!(usage(&simulator, &token).await.status, 200);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(usage(&simulator, &token).await.status, 401);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delayed_answer_takes_its_time() {
+    let simulator = simulator("token: { delay: 2s, times: 1 }");
+    let start = tokio::time::Instant::now();
+    assert_eq!(ask(&simulator, "contoso", &[]).await.status, 200);
+    assert_eq!(start.elapsed().as_secs(), 2);
+    assert_eq!(ask(&simulator, "contoso", &[]).await.status, 200);
+    assert_eq!(start.elapsed().as_secs(), 2);
+}

@@ -1,0 +1,184 @@
+//! The licence usage endpoint of the Partner Center API.
+//!
+//! It knows nothing of how tokens are issued, only whether the state accepts one.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    extract::State as Shared,
+    http::{HeaderMap, HeaderName, StatusCode, header},
+    response::Response,
+};
+use http_body::Frame;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{
+    Simulator,
+    log::Endpoint,
+    portfolio,
+    scenario::{Behaviour, UsageAnswer},
+    state::{Authorization, State},
+    wire::{self, JSON_UTF8, RETRY_AFTER},
+};
+
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// `GET /v1/analytics/licenses/usage`
+///
+/// The access token comes first: only a valid one says whose scenario applies. The request is
+/// logged before the delay, so that one whose caller gives up is not forgotten.
+pub(super) async fn usage(Shared(simulator): Shared<Simulator>, request: HeaderMap) -> Response {
+    let now = simulator.now();
+    let (mut response, delay) = {
+        let mut state = simulator.state();
+        let authorization = state.authorize(request.get(header::AUTHORIZATION));
+        let (response, delay) = match &authorization {
+            Authorization::Valid(tenant) => {
+                let behaviour = state.next_usage_behaviour(tenant);
+                let mut response = wire::dress(answer(&behaviour, &state, tenant, now), &behaviour);
+                if asks_for_mfa(&request) {
+                    let compliant = (behaviour.answer != UsageAnswer::MfaRequired).to_string();
+                    wire::set(&mut response, HeaderName::from_static("ismfacompliant"), &compliant);
+                }
+                (response, behaviour.delay)
+            }
+            _ => (access_denied(), Duration::ZERO),
+        };
+        state.log.record(
+            Endpoint::Usage,
+            authorization.tenant(),
+            Some(authorization.as_str()),
+            &request,
+            response.status(),
+        );
+        (response, delay)
+    };
+    address(&mut response, &request, now);
+    tokio::time::sleep(delay).await;
+    response
+}
+
+fn asks_for_mfa(request: &HeaderMap) -> bool {
+    request.get("validatemfa").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+}
+
+/// Any other path or method.
+pub(super) async fn not_found(Shared(simulator): Shared<Simulator>, request: HeaderMap) -> Response {
+    let mut response = fault(StatusCode::NOT_FOUND, 1000, "Not found");
+    address(&mut response, &request, simulator.now());
+    response
+}
+
+fn answer(behaviour: &Behaviour<UsageAnswer>, state: &State, tenant: &str, now: Timestamp) -> Response {
+    let report = || portfolio::report(&portfolio::rows(state.scenario.rows_of(tenant), now));
+    let ok = |body: String| wire::text(StatusCode::OK, JSON_UTF8, body);
+    match behaviour.answer {
+        UsageAnswer::Ok => ok([BYTE_ORDER_MARK, &report()].concat()),
+        UsageAnswer::NoBom => ok(report()),
+        UsageAnswer::Empty => ok([BYTE_ORDER_MARK, &portfolio::report(&[])].concat()),
+        UsageAnswer::Malformed => ok([BYTE_ORDER_MARK, r#"{"totalCount":1,"items":[{"prorated"#].concat()),
+        UsageAnswer::Truncated => truncated([BYTE_ORDER_MARK, &report()].concat()),
+        UsageAnswer::NoContent => wire::empty(StatusCode::NO_CONTENT),
+        UsageAnswer::Html => wire::text(
+            StatusCode::OK,
+            "text/html; charset=utf-8",
+            "<!DOCTYPE html>\n<html><head><title>Proxy</title></head><body>Please sign in.</body></html>\n",
+        ),
+        UsageAnswer::Throttled => {
+            let seconds = behaviour.retry_after.unwrap_or(RETRY_AFTER);
+            let body = format!(
+                r#"{{ "statusCode": 429, "message": "Rate limit is exceeded. Try again in {seconds} seconds." }}"#
+            );
+            wire::text(StatusCode::TOO_MANY_REQUESTS, "application/json", body)
+        }
+        UsageAnswer::ServerError => {
+            fault(StatusCode::INTERNAL_SERVER_ERROR, 800_003, "Unexpected service error")
+        }
+        UsageAnswer::Unauthorized => access_denied(),
+        UsageAnswer::MfaRequired => {
+            unauthorized(900_421, "Multi-factor authentication is required to call this API.")
+        }
+        UsageAnswer::Forbidden => fault(
+            StatusCode::FORBIDDEN,
+            900_150,
+            "The supplied role doesn't have the rights to perform the requested operation",
+        ),
+        UsageAnswer::NotFound => wire::empty(StatusCode::NOT_FOUND),
+    }
+}
+
+fn access_denied() -> Response {
+    unauthorized(400, "Access denied")
+}
+
+fn unauthorized(code: u32, description: &str) -> Response {
+    let mut response = fault(StatusCode::UNAUTHORIZED, code, description);
+    wire::set(&mut response, header::WWW_AUTHENTICATE, r#"Bearer error="invalid_token""#);
+    response
+}
+
+/// An error as the API itself writes it. Unlike a report, it has no byte order mark.
+fn fault(status: StatusCode, code: u32, description: &str) -> Response {
+    let body = format!(r#"{{"code":{code},"description":"{description}","data":[],"source":"PartnerFD"}}"#);
+    wire::text(status, JSON_UTF8, body)
+}
+
+fn truncated(report: String) -> Response {
+    let (length, mut sent) = (report.len(), Bytes::from(report));
+    sent.truncate(length / 2);
+    let body = CutOff { sent: Some(sent), flushed: false };
+    let mut response = wire::text(StatusCode::OK, JSON_UTF8, Body::new(body));
+    response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    response
+}
+
+/// A body that ends too early. It does not say how long it is, for the server insists on a length
+/// that fits, and it pauses before its end, for the server would drop what it has not yet sent.
+struct CutOff {
+    sent: Option<Bytes>,
+    flushed: bool,
+}
+
+impl HttpBody for CutOff {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(bytes) = self.sent.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        if self.flushed {
+            return Poll::Ready(None);
+        }
+        self.flushed = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// The headers that every answer has, whatever became of the request.
+fn address(response: &mut Response, request: &HeaderMap, now: Timestamp) {
+    for name in ["ms-correlationid", "ms-requestid"].map(HeaderName::from_static) {
+        match request.get(&name) {
+            Some(id) => drop(response.headers_mut().insert(name, id.clone())),
+            None => wire::set(response, name, &Uuid::new_v4().to_string()),
+        }
+    }
+    let vector: String = Uuid::new_v4().simple().to_string().chars().take(16).collect();
+    wire::set(response, HeaderName::from_static("ms-cv"), &format!("{vector}.0"));
+    wire::set(response, HeaderName::from_static("ms-serverid"), "101112012");
+    wire::set(response, header::DATE, &wire::http_date(now));
+}
+
+#[cfg(test)]
+mod tests;

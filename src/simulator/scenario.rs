@@ -1,0 +1,249 @@
+//! What the simulator is told to do: the scenario file, its defaults and its parser.
+//!
+//! It knows nothing of HTTP, and it does not know how an answer is written on the wire.
+//!
+//! ```yaml
+//! access_token_lifetime: 5m
+//! rotation: strict
+//! rows: portfolio
+//! usage: { answer: throttled, retry_after: 57, times: 3 }
+//! tenants:
+//!   contoso.example: { token: { answer: consent_revoked } }
+//! ```
+
+use std::{collections::BTreeMap, time::Duration};
+
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::notation::{human_duration, status_code};
+
+/// The application id that a scenario accepts unless it names another.
+pub const CLIENT_ID: &str = "00000000-0000-0000-0000-00000000c11e";
+/// The client secret that a scenario accepts unless it names another.
+pub const CLIENT_SECRET: &str = "simulated-client-secret";
+/// The first refresh token that a scenario accepts unless it names another.
+pub const REFRESH_TOKEN: &str = "simulated-refresh-token";
+
+/// Everything that decides how the simulator answers. Every key is optional in the file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scenario {
+    /// The only application that the token endpoint knows.
+    pub client_id: String,
+    /// The secret of that application.
+    pub client_secret: String,
+    /// The refresh token to begin with; those issued later are accepted too.
+    pub refresh_token: String,
+    /// How long an access token is accepted, such as `1h` or `90s`.
+    #[serde(with = "human_duration")]
+    pub access_token_lifetime: Duration,
+    /// What becomes of a refresh token once it was used.
+    pub rotation: Rotation,
+    /// The rows of a usage report.
+    pub rows: Rows,
+    /// How the token endpoint answers.
+    pub token: Behaviour<TokenAnswer>,
+    /// How the usage endpoint answers a caller with a valid access token.
+    pub usage: Behaviour<UsageAnswer>,
+    /// What differs for a tenant; the key is the tenant in the token endpoint's path.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tenants: BTreeMap<String, TenantScenario>,
+}
+
+/// What one tenant does differently. An absent key means: as in the scenario itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TenantScenario {
+    /// The refresh token to begin with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+    /// The rows of a usage report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Rows>,
+    /// How the token endpoint answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Behaviour<TokenAnswer>>,
+    /// How the usage endpoint answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Behaviour<UsageAnswer>>,
+}
+
+/// What becomes of a refresh token once it was used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rotation {
+    /// It stays valid beside its successor, as Entra ID documents.
+    #[default]
+    Lenient,
+    /// It is refused as soon as its successor was issued.
+    Strict,
+}
+
+/// How one endpoint answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, bound(deserialize = "A: Deserialize<'de> + Default"))]
+pub struct Behaviour<A> {
+    /// The kind of answer.
+    pub answer: A,
+    /// How long the caller waits for it.
+    #[serde(with = "human_duration", skip_serializing_if = "Duration::is_zero")]
+    pub delay: Duration,
+    /// The `Retry-After` header in seconds. A throttled answer says 57 when this is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+    /// A status in place of the one that belongs to the answer.
+    #[serde(with = "status_code", skip_serializing_if = "Option::is_none")]
+    pub status: Option<StatusCode>,
+    /// Applies to so many calls of each tenant; the calls after them are answered normally.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<u32>,
+}
+
+/// The kinds of answer of the token endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenAnswer {
+    /// Checks the request and issues tokens or says what is wrong with it.
+    #[default]
+    Ok,
+    /// 400 `invalid_grant`, AADSTS700082: unused for 90 days.
+    RefreshTokenExpired,
+    /// 400 `invalid_grant` with suberror `consent_required`, AADSTS65001.
+    ConsentRevoked,
+    /// 401 `invalid_client`, AADSTS7000215.
+    BadClientSecret,
+    /// 400 `invalid_grant` with suberror `basic_action` and a claims challenge, AADSTS50076.
+    MfaRequired,
+    /// 429 `temporarily_unavailable`, AADSTS90055, with `Retry-After`.
+    Throttled,
+    /// 503 `temporarily_unavailable`, AADSTS90033.
+    ServerError,
+    /// 200 with a body that ends in the middle of the JSON.
+    Malformed,
+}
+
+/// The kinds of answer of the usage endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UsageAnswer {
+    /// 200 with the scenario's rows behind a byte order mark.
+    #[default]
+    Ok,
+    /// 200 with the scenario's rows and no byte order mark.
+    NoBom,
+    /// 200 without a single row.
+    Empty,
+    /// 429 as the gateway writes it, with `Retry-After`.
+    Throttled,
+    /// 500 with code 800003.
+    ServerError,
+    /// 401 although the access token is valid.
+    Unauthorized,
+    /// 401 with code 900421: the sign-in had no second factor.
+    MfaRequired,
+    /// 403 with code 900150: the role lacks the right.
+    Forbidden,
+    /// 404 with no body.
+    NotFound,
+    /// 200 with a body that ends in the middle of the JSON, and a matching length.
+    Malformed,
+    /// 200 with the page of a proxy.
+    Html,
+    /// 200 whose connection ends before the announced length.
+    Truncated,
+    /// 204.
+    NoContent,
+}
+
+/// The rows of a usage report.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Rows {
+    /// The five rows of Microsoft's documentation.
+    #[default]
+    Documented,
+    /// A made-up partner whose figures drift with the time.
+    Portfolio,
+    /// These.
+    Listed(Vec<Row>),
+}
+
+/// One row of a usage report. An absent key leaves the property out of the answer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Row {
+    /// `serviceName`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// `workloadName`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workload: Option<String>,
+    /// `channel`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
+    /// `proratedLicensesUsagePercent`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<f64>,
+    /// `processedDateTime`, passed on as it is written here
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processed: Option<String>,
+}
+
+/// A scenario that cannot be used. Its text is one line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ScenarioError(String);
+
+impl Scenario {
+    /// Reads a scenario from YAML or JSON.
+    pub fn parse(text: &str) -> Result<Self, ScenarioError> {
+        let options = serde_saphyr::options! { with_snippet: false };
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+            ScenarioError(error.to_string().split_whitespace().collect::<Vec<_>>().join(" "))
+        })
+    }
+
+    pub(super) fn refresh_token_of(&self, tenant: &str) -> &str {
+        self.of_tenant(tenant, |tenant| tenant.refresh_token.as_deref(), &self.refresh_token)
+    }
+
+    pub(super) fn rows_of(&self, tenant: &str) -> &Rows {
+        self.of_tenant(tenant, |tenant| tenant.rows.as_ref(), &self.rows)
+    }
+
+    pub(super) fn token_of(&self, tenant: &str) -> &Behaviour<TokenAnswer> {
+        self.of_tenant(tenant, |tenant| tenant.token.as_ref(), &self.token)
+    }
+
+    pub(super) fn usage_of(&self, tenant: &str) -> &Behaviour<UsageAnswer> {
+        self.of_tenant(tenant, |tenant| tenant.usage.as_ref(), &self.usage)
+    }
+
+    fn of_tenant<'a, T: ?Sized>(
+        &'a self,
+        tenant: &str,
+        own: impl FnOnce(&'a TenantScenario) -> Option<&'a T>,
+        common: &'a T,
+    ) -> &'a T {
+        self.tenants.get(tenant).and_then(own).unwrap_or(common)
+    }
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        Self {
+            client_id: CLIENT_ID.to_owned(),
+            client_secret: CLIENT_SECRET.to_owned(),
+            refresh_token: REFRESH_TOKEN.to_owned(),
+            access_token_lifetime: Duration::from_hours(1),
+            rotation: Rotation::default(),
+            rows: Rows::default(),
+            token: Behaviour::default(),
+            usage: Behaviour::default(),
+            tenants: BTreeMap::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! What a scenario file may say, and what is said about a wrong one.
+
+use super::*;
+
+fn error(text: &str) -> String {
+    Scenario::parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn a_scenario_without_keys_is_the_default() {
+    assert_eq!(Scenario::parse("{}").unwrap(), Scenario::default());
+    assert_eq!(Scenario::parse("").unwrap(), Scenario::default());
+    assert_eq!(Scenario::default().access_token_lifetime, Duration::from_hours(1));
+}
+
+#[test]
+fn yaml_and_json_say_the_same() {
+    let yaml = "
+access_token_lifetime: 5m
+rotation: strict
+rows:
+  - {service: o365, workload: Exchange, channel: reseller, percent: 41.5, processed: 2026-11-20T00:00:00+00:00}
+token: { answer: throttled, delay: 2s, retry_after: 9, status: 503, times: 3 }
+tenants:
+  contoso.example: { rows: portfolio, refresh_token: other }
+";
+    let json = r#"{"access_token_lifetime":"5m","rotation":"strict","rows":[{"service":"o365",
+        "workload":"Exchange","channel":"reseller","percent":41.5,"processed":"2026-11-20T00:00:00+00:00"}],
+        "token":{"answer":"throttled","delay":"2s","retry_after":9,"status":503,"times":3},
+        "tenants":{"contoso.example":{"rows":"portfolio","refresh_token":"other"}}}"#;
+    let scenario = Scenario::parse(yaml).unwrap();
+    assert_eq!(scenario, Scenario::parse(json).unwrap());
+    assert_eq!(scenario.token.delay, Duration::from_secs(2));
+    assert_eq!(scenario.rows_of("contoso.example"), &Rows::Portfolio);
+    assert_eq!(scenario.refresh_token_of("contoso.example"), "other");
+    assert_eq!(scenario.token_of("contoso.example"), &scenario.token);
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let scenario = Scenario::parse(
+        "{rows: [{percent: 1.25}, {}], usage: {answer: html, status: 502, delay: 1s 5ms, times: 0}, \
+         tenants: {a: {token: {answer: malformed}}, b: {}}}",
+    )
+    .unwrap();
+    assert_eq!(Scenario::parse(&serde_json::to_string(&scenario).unwrap()).unwrap(), scenario);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_place() {
+    let error = error("rotation: strict\nusage: { anser: ok }\n");
+    assert!(error.contains("anser") && error.contains("line 2"), "{error}");
+}
+
+#[test]
+fn an_unknown_answer_is_named_with_the_known_ones() {
+    let error = error("usage: { answer: throtled }");
+    assert!(error.contains("throtled") && error.contains("throttled"), "{error}");
+}
+
+#[test]
+fn a_wrong_key_of_a_row_is_named() {
+    let error = error("rows: [{service: o365}, {wrkload: Exchange}]");
+    assert!(error.contains("wrkload"), "{error}");
+}
+
+#[test]
+fn other_wrong_values_are_named() {
+    for (text, part) in [
+        ("rows: all", "all"),
+        ("access_token_lifetime: soon", "`soon` is not a duration"),
+        ("usage: { status: 101 }", "`101` is not a status from 200 to 599"),
+        ("usage: { status: 600 }", "`600` is not a status"),
+        ("usage: { times: -1 }", "line 1, column 17"),
+        ("rows: [", "line 1"),
+        ("usage: {}\nusage: {}", "usage"),
+    ] {
+        let error = error(text);
+        assert!(error.contains(part) && !error.contains('\n'), "{text}: {error}");
+    }
+}

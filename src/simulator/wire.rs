@@ -1,0 +1,58 @@
+//! The few things that both endpoints do to a response.
+//!
+//! It knows neither of the two services.
+
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::Response,
+};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::scenario::Behaviour;
+
+pub(super) const JSON_UTF8: &str = "application/json; charset=utf-8";
+/// What a throttled answer says unless the scenario says otherwise, in seconds.
+pub(super) const RETRY_AFTER: u64 = 57;
+
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    let body = serde_json::to_string(body).expect("structs of text and numbers have a JSON form");
+    text(status, JSON_UTF8, body)
+}
+
+pub(super) fn text(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = empty(status);
+    set(&mut response, header::CONTENT_TYPE, content_type);
+    *response.body_mut() = body.into();
+    response
+}
+
+pub(super) fn empty(status: StatusCode) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = status;
+    response
+}
+
+/// Sets a header, unless the value cannot be one.
+pub(super) fn set(response: &mut Response, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// Adds what a scenario may ask for with every kind of answer.
+pub(super) fn dress<A>(mut response: Response, behaviour: &Behaviour<A>) -> Response {
+    let throttled = response.status() == StatusCode::TOO_MANY_REQUESTS;
+    if let Some(seconds) = behaviour.retry_after.or(throttled.then_some(RETRY_AFTER)) {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    if let Some(status) = behaviour.status {
+        *response.status_mut() = status;
+    }
+    response
+}
+
+pub(super) fn http_date(now: Timestamp) -> String {
+    now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}

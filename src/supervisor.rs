@@ -1,0 +1,233 @@
+//! From a configuration to running accounts, and from one configuration to the next.
+//!
+//! A reload is all or nothing: the new configuration is loaded and everything it needs is prepared before any
+//! running account is touched. An account whose identity stays keeps its rows and counters, and its
+//! `Retry-After`.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config::{Account, Config, ConfigError, Source};
+use crate::metrics::{Fleet, OwnMetrics};
+use crate::partner::{ClientError, PartnerCenter, StoreError, TokenStore};
+use crate::poll::{self, Plan};
+use crate::schedule::Schedule;
+use crate::status::Ledger;
+
+/// Why a configuration cannot be put to work.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It is not valid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No HTTP client can be made for an account.
+    #[error("account {account}")]
+    Client {
+        /// Which.
+        account: String,
+        /// Why not.
+        #[source]
+        source: ClientError,
+    },
+    /// The state directory cannot be used.
+    #[error(
+        "refresh tokens cannot be kept; create the directory for the exporter's user, or set state_directory"
+    )]
+    Store(#[from] StoreError),
+}
+
+/// A request to reload, answered with the outcome.
+type Request = oneshot::Sender<Result<(), Arc<StartError>>>;
+
+/// Asks the supervisor to reload. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Reloader(mpsc::Sender<Request>);
+
+/// Runs the accounts of a configuration.
+#[derive(Debug)]
+pub struct Supervisor {
+    source: Source,
+    clock: Clock,
+    own: Arc<OwnMetrics>,
+    bell: Arc<Notify>,
+    fleet: watch::Sender<Arc<Fleet>>,
+    requests: mpsc::Receiver<Request>,
+    running: Vec<Running>,
+    tasks: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Running {
+    account: Account,
+    ledger: Ledger,
+    stop: CancellationToken,
+    ended: CancellationToken,
+}
+
+/// An account that has all it needs to be polled.
+struct Ready {
+    account: Account,
+    ledger: Ledger,
+    center: PartnerCenter,
+    plan: Plan,
+    /// Set when its predecessor has ended.
+    predecessor: Option<CancellationToken>,
+}
+
+impl Reloader {
+    /// Loads the configuration anew and puts it to work. The outer error: the program is stopping.
+    ///
+    /// # Errors
+    /// [`StartError`] if the new configuration cannot be used; the old one is still at work.
+    pub async fn reload(&self) -> Option<Result<(), Arc<StartError>>> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(reply).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+impl Supervisor {
+    /// Starts polling the accounts of `config`, which came from `source`.
+    ///
+    /// # Errors
+    /// [`StartError`] if it cannot be put to work.
+    pub fn start(
+        source: Source,
+        config: Config,
+        own: Arc<OwnMetrics>,
+        clock: Clock,
+    ) -> Result<(Self, Reloader), StartError> {
+        let (sender, requests) = mpsc::channel(1);
+        let fleet = Fleet {
+            accounts: Vec::new(),
+            poll_interval: config.poll_interval,
+            stale_after: config.stale_after,
+            thresholds: config.thresholds.clone(),
+        };
+        let mut supervisor = Self {
+            source,
+            clock,
+            own,
+            bell: Arc::default(),
+            fleet: watch::Sender::new(Arc::new(fleet)),
+            requests,
+            running: Vec::new(),
+            tasks: JoinSet::new(),
+        };
+        supervisor.apply(config)?;
+        Ok((supervisor, Reloader(sender)))
+    }
+
+    /// The accounts, as they are now and as reloads change them.
+    pub fn fleet(&self) -> watch::Receiver<Arc<Fleet>> {
+        self.fleet.subscribe()
+    }
+
+    /// Rings when an account has something new to show.
+    pub fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.bell)
+    }
+
+    /// Serves reloads until `stop`, then stops the accounts and waits for them. Returns early if an account's
+    /// task dies, which is a bug.
+    pub async fn run(mut self, environment: fn(&str) -> Option<String>, stop: CancellationToken) {
+        loop {
+            tokio::select! { biased;
+                () = stop.cancelled() => break,
+                Some(request) = self.requests.recv() => {
+                    let outcome = self.reload(environment);
+                    // Whoever asked may have gone.
+                    drop(request.send(outcome));
+                }
+                Some(Err(died)) = self.tasks.join_next() => {
+                    tracing::error!(err = %died, "The task of an account died");
+                    return;
+                }
+            }
+        }
+        for running in &self.running {
+            running.stop.cancel();
+        }
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    fn reload(&mut self, environment: fn(&str) -> Option<String>) -> Result<(), Arc<StartError>> {
+        let loaded = self.source.load(&environment).map_err(StartError::from);
+        let outcome = loaded.and_then(|config| self.apply(config)).map_err(Arc::new);
+        self.own.reloaded(outcome.is_ok(), self.clock.now());
+        match &outcome {
+            Ok(()) => tracing::info!(config = %self.source, "Configuration reloaded"),
+            Err(error) => {
+                let error: &(dyn std::error::Error + 'static) = &**error;
+                tracing::error!(config = %self.source, err = error, "Configuration not reloaded, the old one stays");
+            }
+        }
+        outcome
+    }
+
+    fn apply(&mut self, config: Config) -> Result<(), StartError> {
+        let ready = config
+            .accounts
+            .iter()
+            .map(|account| self.prepare(account, &config))
+            .collect::<Result<Vec<_>, StartError>>()?;
+        // From here on nothing can fail.
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
+        for running in self.running.drain(..) {
+            running.stop.cancel();
+        }
+        self.running = ready.into_iter().map(|ready| launch(&mut self.tasks, ready)).collect();
+        self.fleet.send_replace(Arc::new(Fleet {
+            accounts: self.running.iter().map(|running| running.ledger.clone()).collect(),
+            poll_interval: config.poll_interval,
+            stale_after: config.stale_after,
+            thresholds: config.thresholds,
+        }));
+        Ok(())
+    }
+
+    fn prepare(&self, account: &Account, config: &Config) -> Result<Ready, StartError> {
+        let predecessor =
+            self.running.iter().find(|running| running.account.identity() == account.identity());
+        let ledger = predecessor.map_or_else(
+            || Ledger::new(account.name.clone(), Arc::clone(&self.bell)),
+            |running| running.ledger.clone(),
+        );
+        let store = TokenStore::open(&config.state_directory, account)?;
+        let center = PartnerCenter::new(account, store, &ledger, &self.clock, config.poll_timeout)
+            .map_err(|source| StartError::Client { account: account.display_name().to_owned(), source })?;
+        let plan = Plan {
+            account: account.display_name().to_owned(),
+            schedule: Schedule::new(config.poll_interval),
+            timeout: config.poll_timeout,
+            clock: self.clock.clone(),
+            dice: fastrand::f64,
+        };
+        let predecessor = predecessor.map(|running| running.ended.clone());
+        Ok(Ready { account: account.clone(), ledger, center, plan, predecessor })
+    }
+}
+
+/// Starts the account's task, which waits for its predecessor: the two would race for one refresh token.
+fn launch(tasks: &mut JoinSet<()>, ready: Ready) -> Running {
+    let Ready { account, ledger, center, plan, predecessor } = ready;
+    let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+    let guard = ended.clone().drop_guard();
+    tasks.spawn({
+        let (ledger, stop) = (ledger.clone(), stop.clone());
+        async move {
+            if let Some(ended) = predecessor {
+                ended.cancelled().await;
+            }
+            poll::run(center, plan, ledger, stop).await;
+            drop(guard);
+        }
+    });
+    Running { account, ledger, stop, ended }
+}

@@ -1,0 +1,178 @@
+//! What is measured: one row per (service, workload, channel) and the percentage in use.
+//!
+//! The domain alone: nothing of JSON, HTTP or Prometheus. Rows are made once, from parts that were
+//! checked; a [`UsageReport`] is sorted and its keys are unique.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+/// One row of Partner Center's usage collection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LicenseUsage {
+    /// `serviceName`, such as `o365`; an open set, passed through verbatim.
+    pub service: String,
+    /// `workloadName`, such as `Exchange`; not unique without the service.
+    pub workload: String,
+    /// `channel`, such as `reseller`.
+    pub channel: String,
+    /// `proratedLicensesUsagePercent`.
+    pub percent: Percent,
+    /// `processedDateTime`: when Microsoft aggregated this row, days before it is served.
+    pub processed_at: Timestamp,
+}
+
+impl LicenseUsage {
+    /// What makes a row this row.
+    pub fn key(&self) -> (&str, &str, &str) {
+        (&self.service, &self.workload, &self.channel)
+    }
+}
+
+/// A share on the scale 0–100. It may exceed 100 (Microsoft documents "inflated" usage, for example after
+/// a licence moved between employees) and is never clamped.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Percent(f64);
+
+impl Percent {
+    /// Accepts finite numbers ≥ 0.
+    ///
+    /// # Errors
+    /// [`RowError::InvalidNumber`] for anything else.
+    pub fn new(value: f64) -> Result<Self, RowError> {
+        // `+ 0.0` turns a negative zero, which JSON can spell, into the ordinary one.
+        if value.is_finite() && value >= 0.0 { Ok(Self(value + 0.0)) } else { Err(RowError::InvalidNumber) }
+    }
+
+    /// The number, scale 0–100.
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+/// Why a row was dropped. The words are label values of `partner_license_usage_rows_rejected_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RowError {
+    /// Another row of the same key is newer, or as new and later in the collection.
+    Duplicate,
+    /// The percentage is missing or null.
+    MissingValue,
+    /// Service, workload or channel is missing, null or empty.
+    MissingLabel,
+    /// The date is missing or null.
+    MissingDate,
+    /// The percentage is no finite number ≥ 0.
+    InvalidNumber,
+    /// The date cannot be read.
+    InvalidDate,
+    /// Service, workload or channel is no string, or longer than [`MAX_LABEL_BYTES`].
+    InvalidLabel,
+    /// The item is no JSON object.
+    NotAnObject,
+}
+
+/// The longest label value taken from a row, in bytes.
+pub const MAX_LABEL_BYTES: usize = 1024;
+
+impl RowError {
+    /// Every reason, in the order in which they are exported.
+    pub const ALL: [Self; 8] = [
+        Self::Duplicate,
+        Self::MissingValue,
+        Self::MissingLabel,
+        Self::MissingDate,
+        Self::InvalidNumber,
+        Self::InvalidDate,
+        Self::InvalidLabel,
+        Self::NotAnObject,
+    ];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Duplicate => "duplicate",
+            Self::MissingValue => "missing_value",
+            Self::MissingLabel => "missing_label",
+            Self::MissingDate => "missing_date",
+            Self::InvalidNumber => "invalid_number",
+            Self::InvalidDate => "invalid_date",
+            Self::InvalidLabel => "invalid_label",
+            Self::NotAnObject => "not_an_object",
+        }
+    }
+}
+
+/// One whole usage collection: the rows that can be used, and a count of those that cannot.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UsageReport {
+    rows: Vec<LicenseUsage>,
+    rejected: BTreeMap<RowError, u64>,
+}
+
+impl UsageReport {
+    /// Sorts the rows by key. Of rows with one key the newest `processed_at` wins; on a tie the last.
+    pub fn collect(items: impl IntoIterator<Item = Result<LicenseUsage, RowError>>) -> Self {
+        let mut rejected = BTreeMap::new();
+        let mut reject = |error: RowError| *rejected.entry(error).or_insert(0) += 1;
+        let mut rows: Vec<LicenseUsage> =
+            items.into_iter().filter_map(|item| item.map_err(&mut reject).ok()).collect();
+        // The sort is stable, so of equals the last of the collection stays last.
+        rows.sort_by(|a, b| a.key().cmp(&b.key()).then(a.processed_at.cmp(&b.processed_at)));
+        rows.dedup_by(|next, kept| {
+            let same = next.key() == kept.key();
+            if same {
+                std::mem::swap(next, kept);
+                reject(RowError::Duplicate);
+            }
+            same
+        });
+        Self { rows, rejected }
+    }
+
+    /// The rows, sorted by service, workload, channel; no key occurs twice.
+    pub fn rows(&self) -> &[LicenseUsage] {
+        &self.rows
+    }
+
+    /// How many rows were dropped, by reason.
+    pub fn rejected(&self) -> &BTreeMap<RowError, u64> {
+        &self.rejected
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(workload: &str, percent: f64, day: &str) -> Result<LicenseUsage, RowError> {
+        Ok(LicenseUsage {
+            service: "o365".into(),
+            workload: workload.into(),
+            channel: "reseller".into(),
+            percent: Percent::new(percent)?,
+            processed_at: format!("{day}T00:00:00Z").parse().unwrap(),
+        })
+    }
+
+    #[test]
+    fn of_rows_with_one_key_the_newest_wins_and_on_a_tie_the_last() {
+        let report = UsageReport::collect([
+            row("Teams", 3.0, "2026-01-02"),
+            row("Exchange", 1.0, "2026-01-01"),
+            row("Teams", 1.0, "2026-01-01"),
+            row("Teams", 4.0, "2026-01-02"),
+        ]);
+        let found: Vec<_> = report.rows().iter().map(|r| (r.workload.as_str(), r.percent.get())).collect();
+        assert_eq!(found, [("Exchange", 1.0), ("Teams", 4.0)]);
+        assert_eq!(report.rejected()[&RowError::Duplicate], 2);
+    }
+
+    #[test]
+    fn a_percentage_over_a_hundred_is_kept_and_a_negative_or_infinite_one_is_not() {
+        assert_eq!(Percent::new(104.5).map(Percent::get), Ok(104.5));
+        for bad in [-0.1, f64::NAN, f64::INFINITY] {
+            assert_eq!(Percent::new(bad), Err(RowError::InvalidNumber));
+        }
+        assert!(Percent::new(-0.0).unwrap().get().is_sign_positive());
+    }
+}

@@ -1,0 +1,81 @@
+//! Sockets to listen on: from addresses as Prometheus tools write them, or from systemd.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+
+/// Why there is nothing to listen on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The text is no address.
+    #[error("--web.listen-address {text}: {source}; write it as :10365, 127.0.0.1:10365 or [::1]:10365")]
+    Address {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+    /// The address cannot be bound.
+    #[error("cannot listen on {text}: {source}")]
+    Bind {
+        /// What was given.
+        text: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The address is not a loopback one, where it must be.
+    #[error("{0} is no loopback address; the simulator and the demo listen on loopback only")]
+    NotLoopback(String),
+    /// systemd passed no socket.
+    #[error("no socket activation file descriptors found")]
+    NoSystemdSocket,
+    /// systemd passed something else.
+    #[error("a socket passed by systemd is no TCP listener: {0}")]
+    SystemdSocket(io::Error),
+}
+
+/// Binds an address such as `127.0.0.1:10365`, `[::1]:0` or `:10365` (every address, IPv6 and IPv4).
+///
+/// # Errors
+/// [`ListenError`] if it is no address or cannot be bound.
+pub fn bind(text: &str) -> Result<TcpListener, ListenError> {
+    let bind = |addresses: &[SocketAddr]| {
+        TcpListener::bind(addresses).map_err(|source| ListenError::Bind { text: text.to_owned(), source })
+    };
+    let invalid = |source| ListenError::Address { text: text.to_owned(), source };
+    if let Some(port) = text.strip_prefix(':') {
+        let port: u16 = port.parse().map_err(|error| invalid(io::Error::other(error)))?;
+        // The first serves IPv4 too, unless the system has no IPv6 at all.
+        return bind(&[([0u16; 8], port).into(), ([0u8; 4], port).into()]);
+    }
+    let addresses: Vec<SocketAddr> = text.to_socket_addrs().map_err(invalid)?.collect();
+    bind(&addresses)
+}
+
+/// As [`bind`], for what must not be reachable from elsewhere.
+///
+/// # Errors
+/// [`ListenError::NotLoopback`] in addition.
+pub fn bind_loopback(text: &str) -> Result<TcpListener, ListenError> {
+    let invalid = |source| ListenError::Address { text: text.to_owned(), source };
+    let addresses: Vec<SocketAddr> = if text.starts_with(':') {
+        return Err(ListenError::NotLoopback(text.to_owned()));
+    } else {
+        text.to_socket_addrs().map_err(invalid)?.collect()
+    };
+    if addresses.iter().any(|address| !address.ip().is_loopback()) {
+        return Err(ListenError::NotLoopback(text.to_owned()));
+    }
+    TcpListener::bind(&addresses[..]).map_err(|source| ListenError::Bind { text: text.to_owned(), source })
+}
+
+/// The TCP listeners that systemd passed to this process.
+///
+/// # Errors
+/// [`ListenError`] if there is none, or one is something else.
+pub fn from_systemd() -> Result<Vec<TcpListener>, ListenError> {
+    let mut passed = listenfd::ListenFd::from_env();
+    let listeners = (0..passed.len())
+        .filter_map(|n| passed.take_tcp_listener(n).map_err(ListenError::SystemdSocket).transpose())
+        .collect::<Result<Vec<_>, _>>()?;
+    if listeners.is_empty() { Err(ListenError::NoSystemdSocket) } else { Ok(listeners) }
+}

@@ -1,0 +1,150 @@
+//! What is served over HTTP: metrics for Prometheus, a page for people, health for whoever restarts us.
+//!
+//! A scrape copies bytes that are ready and appends the process' own few families. It never waits for the
+//! API, a token, the disk or a reload.
+
+mod listen;
+mod page;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::ListenerExt;
+use tokio::sync::{Semaphore, watch};
+
+use crate::clock::Clock;
+use crate::exposition::negotiate;
+use crate::metrics::{Fleet, OwnMetrics, Page};
+use crate::supervisor::Reloader;
+
+pub use listen::{ListenError, bind, bind_loopback, from_systemd};
+
+/// What the web surface shows and can ask for.
+#[derive(Debug)]
+pub struct Web {
+    /// The accounts' series, ready to be sent.
+    pub page: watch::Receiver<Arc<Page>>,
+    /// The process' own series.
+    pub own: Arc<OwnMetrics>,
+    /// The accounts, for the status page and for readiness.
+    pub fleet: watch::Receiver<Arc<Fleet>>,
+    /// Reloads the configuration.
+    pub reloader: Reloader,
+    /// The time of day.
+    pub clock: Clock,
+    /// Where metrics are exposed, such as `/metrics`.
+    pub telemetry_path: String,
+    /// How many scrapes are served at a time; 0 = any number.
+    pub max_requests: usize,
+}
+
+struct Site {
+    web: Web,
+    scrapes: Semaphore,
+    ready: AtomicBool,
+}
+
+/// The routes of the program.
+pub fn router(web: Web) -> Router {
+    let telemetry_path = web.telemetry_path.clone();
+    let most = if web.max_requests == 0 { Semaphore::MAX_PERMITS } else { web.max_requests };
+    let site = Site {
+        web,
+        scrapes: Semaphore::new(most.min(Semaphore::MAX_PERMITS)),
+        ready: AtomicBool::new(false),
+    };
+    Router::new()
+        .route("/", get(status_page))
+        .route(&telemetry_path, get(metrics))
+        .route("/-/healthy", get(healthy))
+        .route("/-/ready", get(ready))
+        .route("/-/reload", post(reload).put(reload).fallback(reload_needs_post))
+        .with_state(Arc::new(site))
+}
+
+/// Serves `router` on `listener` until `stop`, then finishes the requests in flight.
+///
+/// # Errors
+/// If the listener cannot be used.
+pub async fn serve(
+    listener: std::net::TcpListener,
+    router: Router,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| {
+        // Small answers should not wait for more. A socket that refuses works all the same.
+        drop(stream.set_nodelay(true));
+    });
+    axum::serve(listener, router).with_graceful_shutdown(stop).await
+}
+
+async fn metrics(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
+    let own = &site.web.own;
+    let Ok(_permit) = site.scrapes.try_acquire() else {
+        own.answered(503);
+        let most = site.web.max_requests;
+        let text = format!("Limit of concurrent requests reached ({most}), try again later.\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    };
+    let _in_flight = own.scrape_begins();
+    // Several Accept headers mean the same as one with commas.
+    let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let format = negotiate(Some(&accept.join(",")));
+    own.answered(200);
+    let own = own.body(format);
+    let page = Arc::clone(&site.web.page.borrow());
+    let body = [page.body(format), &own, format.trailer()].concat();
+    ([(CONTENT_TYPE, format.content_type()), (VARY, "Accept")], body).into_response()
+}
+
+async fn status_page(State(site): State<Arc<Site>>) -> Html<String> {
+    let fleet = Arc::clone(&site.web.fleet.borrow());
+    Html(page::render(&fleet, &site.web.telemetry_path, site.web.clock.now()))
+}
+
+async fn healthy() -> &'static str {
+    "partner-license-exporter is Healthy.\n"
+}
+
+/// Ready once every account was tried. That stays so: an account that a reload adds must not take the others
+/// out of service.
+async fn ready(State(site): State<Arc<Site>>) -> (StatusCode, String) {
+    let fleet = Arc::clone(&site.web.fleet.borrow());
+    let waiting = fleet.accounts.iter().filter(|ledger| !ledger.read().tried()).count();
+    if waiting == 0 {
+        site.ready.store(true, Ordering::Relaxed);
+    }
+    if site.ready.load(Ordering::Relaxed) {
+        (StatusCode::OK, "partner-license-exporter is Ready.\n".to_owned())
+    } else {
+        let of = fleet.accounts.len();
+        (StatusCode::SERVICE_UNAVAILABLE, format!("{waiting} of {of} accounts have not been polled yet.\n"))
+    }
+}
+
+async fn reload(State(site): State<Arc<Site>>) -> (StatusCode, String) {
+    match site.web.reloader.reload().await {
+        Some(Ok(())) => (StatusCode::OK, "Configuration reloaded.\n".to_owned()),
+        Some(Err(error)) => {
+            let text = format!("failed to reload config: {:#}\n", anyhow::Error::new(error));
+            (StatusCode::INTERNAL_SERVER_ERROR, text)
+        }
+        None => (StatusCode::SERVICE_UNAVAILABLE, "The exporter is stopping.\n".to_owned()),
+    }
+}
+
+async fn reload_needs_post() -> impl IntoResponse {
+    (StatusCode::METHOD_NOT_ALLOWED, [("Allow", "POST, PUT")], "This endpoint requires a POST request.\n")
+}
+
+#[cfg(test)]
+mod tests;
