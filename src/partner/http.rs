@@ -11,6 +11,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Certificate, Client, Proxy, RequestBuilder, Response, StatusCode, redirect};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::{Account, SecretError};
@@ -134,11 +135,12 @@ impl Http {
         Ok(Self { client, ledger, retry, clock })
     }
 
-    /// Sends the request that `make` makes, anew for each attempt.
+    /// Sends the request that `make` makes, anew for each attempt; no further one once `abandoned`.
     pub(super) async fn send(
         &self,
         endpoint: Endpoint,
         make: impl Fn(&Client) -> RequestBuilder,
+        abandoned: &CancellationToken,
     ) -> Result<Reply, FetchError> {
         let mut attempt = 1;
         loop {
@@ -147,7 +149,10 @@ impl Http {
                 return outcome;
             }
             attempt += 1;
-            tokio::time::sleep(self.retry.pause_before(attempt, fastrand::f64())).await;
+            tokio::select! { biased;
+                () = abandoned.cancelled() => return outcome,
+                () = tokio::time::sleep(self.retry.pause_before(attempt, fastrand::f64())) => {}
+            }
             self.ledger.write(|status| *status.traffic.retries.entry(endpoint).or_insert(0) += 1);
         }
     }

@@ -13,8 +13,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::StatusCode;
+use reqwest::{Client, StatusCode};
 use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -73,16 +74,19 @@ impl PartnerCenter {
         // Documented: the request id stays the same when the call is repeated, the correlation id does not
         // outlive the call either.
         let (request_id, correlation_id) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
+        let request = |client: &Client| {
+            client
+                .get(&self.usage_url)
+                .bearer_auth(bearer.secret().expose_secret())
+                .header("Accept", "application/json")
+                .header("MS-RequestId", &request_id)
+                .header("MS-CorrelationId", &correlation_id)
+                .header("X-Locale", &self.locale)
+        };
+        // Whoever drops this future drops the request with it.
+        let abandoned = CancellationToken::new();
         self.http
-            .send(Endpoint::Usage, |client| {
-                client
-                    .get(&self.usage_url)
-                    .bearer_auth(bearer.secret().expose_secret())
-                    .header("Accept", "application/json")
-                    .header("MS-RequestId", &request_id)
-                    .header("MS-CorrelationId", &correlation_id)
-                    .header("X-Locale", &self.locale)
-            })
+            .send(Endpoint::Usage, request, &abandoned)
             .await
             .map_err(|error| error.with_ids(&request_id, &correlation_id))
     }

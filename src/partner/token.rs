@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use reqwest::Client;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::{Account, Secret};
@@ -92,9 +94,12 @@ impl TokenSource {
             return Ok(bearer.clone());
         }
         let grant = Arc::clone(&self.grant);
-        // A task of its own, which keeps the lock: dropping this future does not end it.
+        // A task of its own, which keeps the lock: dropping this future does not end it. It only keeps it
+        // from trying again, so that a stop or a reload waits for one request at most.
+        let abandoned = CancellationToken::new();
+        let _guard = abandoned.clone().drop_guard();
         let renewal = tokio::spawn(async move {
-            let bearer = grant.renew().await?;
+            let bearer = grant.renew(&abandoned).await?;
             *cache = Some(bearer.clone());
             Ok(bearer)
         });
@@ -115,7 +120,7 @@ impl TokenSource {
 }
 
 impl Grant {
-    async fn renew(&self) -> Result<Bearer, FetchError> {
+    async fn renew(&self, abandoned: &CancellationToken) -> Result<Bearer, FetchError> {
         let unreadable = |what: &str, error: &dyn fmt::Display| {
             FetchError::new(Reason::Credentials, format!("{what}: {error}"))
         };
@@ -130,8 +135,8 @@ impl Grant {
             ("scope", &self.scope),
         ];
         let sent_at = (Instant::now(), self.clock.now());
-        let reply =
-            self.http.send(Endpoint::Token, |client| client.post(&self.token_url).form(&form)).await?;
+        let request = |client: &Client| client.post(&self.token_url).form(&form);
+        let reply = self.http.send(Endpoint::Token, request, abandoned).await?;
         if !reply.status.is_success() {
             return Err(FetchError::token(&reply));
         }

@@ -1,0 +1,493 @@
+//! The real program against the real simulator, over real sockets: what its users rely on.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::process::Signal;
+
+use support::{
+    Exporter, OTHER_TENANT, Process, Simulator, TENANT, eventually, get, listening_on, program, run,
+};
+
+/// The rows of Microsoft's documentation: service, workload, channel; all of them at 0 %.
+const DOCUMENTED: [(&str, &str, &str); 5] = [
+    ("crm", "Microsoft Dynamics CRM", "reseller"),
+    ("crm", "SharePoint", "reseller"),
+    ("o365", "Exchange", "reseller"),
+    ("o365", "SharePoint", "reseller"),
+    ("o365", "Skype For Business", "reseller"),
+];
+
+const USAGE: &str = "partner_license_usage_percent";
+
+fn usage_of(percent: f64) -> String {
+    format!(
+        "rows: [{{ service: o365, workload: Exchange, channel: reseller, percent: {percent:?}, \
+         processed: \"2026-11-20T00:00:00+00:00\" }}]\n"
+    )
+}
+
+#[test]
+fn the_demo_serves_the_documented_series_with_exactly_the_labels_service_workload_channel() {
+    let loopback = ["--web.listen-address", "127.0.0.1:0", "--simulator.listen-address", "127.0.0.1:0"];
+    let mut demo = Process::start(&mut program(&[&["demo"], &loopback[..]].concat()));
+    let url = format!("http://{}", listening_on(&demo.stderr));
+    let metrics = eventually("the first poll", || {
+        let metrics = support::exposition::parse(&get(&format!("{url}/metrics")));
+        (metrics.value("partner_license_up", &[]) == Some(1.0)).then_some(metrics)
+    });
+    let mut expected: Vec<_> = DOCUMENTED
+        .map(|(service, workload, channel)| {
+            let labels = [("channel", channel), ("service", service), ("workload", workload)];
+            labels.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec()
+        })
+        .to_vec();
+    expected.sort();
+    let mut found: Vec<Vec<_>> = metrics
+        .named(USAGE)
+        .map(|(labels, value)| {
+            assert!(value.abs() < f64::EPSILON, "{labels:?} is {value}");
+            labels.clone().into_iter().collect()
+        })
+        .collect();
+    found.sort();
+    assert_eq!(found, expected);
+    assert!(demo.stdout.text().contains(&format!("{url}/metrics")), "the addresses are printed");
+
+    demo.signal(Signal::INT);
+    assert_eq!(demo.wait().0.code(), Some(0));
+}
+
+#[test]
+fn the_demo_has_a_livelier_portfolio_in_an_account_of_its_own() {
+    let loopback = ["--web.listen-address", "127.0.0.1:0", "--simulator.listen-address", "127.0.0.1:0"];
+    let demo = Process::start(&mut program(&[&["demo", "--portfolio"], &loopback[..]].concat()));
+    let url = format!("http://{}", listening_on(&demo.stderr));
+    let accounts = eventually("polls of both accounts", || {
+        let metrics = support::exposition::parse(&get(&format!("{url}/metrics")));
+        let of = |name| metrics.named(USAGE).filter(|(labels, _)| labels["account"] == name).count();
+        (of("documented") > 0 && of("portfolio") > 0).then(|| (of("documented"), of("portfolio")))
+    });
+    assert_eq!(accounts.0, 5);
+    assert!(accounts.1 > 5, "a portfolio of {} rows", accounts.1);
+}
+
+#[test]
+fn a_thousand_scrapes_cause_not_one_api_call() {
+    let simulator = Simulator::start("");
+    let exporter = Exporter::start(&format!("accounts:\n{}", simulator.account(None, TENANT)), &[]);
+    exporter.wait_for_polls(None, 1.0);
+    let before = simulator.requests()["totals"].clone();
+    let agent = support::agent();
+    for _ in 0..1000 {
+        assert_eq!(agent.get(&format!("{}/metrics", exporter.url)).call().unwrap().status(), 200);
+    }
+    assert_eq!(simulator.requests()["totals"], before);
+    assert_eq!(before, serde_json::json!({ "token": 1, "usage": 1 }));
+}
+
+#[test]
+fn when_the_api_dies_the_last_good_rows_stay_until_they_are_stale_and_health_stays_for_good() {
+    let simulator = Simulator::start(&usage_of(41.5));
+    let config = format!(
+        "poll_interval: 1s\npoll_timeout: 5s\nstale_after: 4s\naccounts:\n{}",
+        simulator.account(None, TENANT)
+    );
+    let exporter = Exporter::start(&config, &[]);
+    exporter.wait_for_polls(None, 1.0);
+    simulator.kill();
+
+    let labels = [("service", "o365"), ("workload", "Exchange"), ("channel", "reseller")];
+    exporter.wait_for(
+        "a failure counted under its reason, with the last good value still there",
+        |metrics| {
+            let failures =
+                metrics.value("partner_license_scrape_failures_total", &[("reason", "network")])?;
+            let up = metrics.value("partner_license_up", &[])?;
+            let value = metrics.value(USAGE, &labels)?;
+            (failures >= 1.0 && up == 0.0 && (value - 41.5).abs() < 1e-9).then_some(())
+        },
+    );
+    let after = exporter.wait_for("the end of stale rows", |metrics| {
+        let metrics = metrics.named(USAGE).next().is_none().then(|| exporter.metrics())?;
+        Some(metrics)
+    });
+    for family in [
+        USAGE,
+        "partner_license_usage_processed_timestamp_seconds",
+        "partner_license_usage_threshold_percent",
+    ] {
+        assert_eq!(after.named(family).count(), 0, "{family}");
+    }
+    for family in [
+        "partner_license_up",
+        "partner_license_last_success_timestamp_seconds",
+        "partner_license_scrapes_total",
+    ] {
+        assert_eq!(after.named(family).count(), 1, "{family}");
+    }
+}
+
+#[test]
+fn series_of_rows_that_vanish_from_the_collection_vanish_too() {
+    let simulator = Simulator::start("");
+    let config = format!("poll_interval: 1s\naccounts:\n{}", simulator.account(None, TENANT));
+    let exporter = Exporter::start(&config, &[]);
+    exporter.wait_for("five rows", |metrics| (metrics.named(USAGE).count() == 5).then_some(()));
+    simulator.scenario(&usage_of(7.0));
+    exporter.wait_for("one row", |metrics| (metrics.named(USAGE).count() == 1).then_some(()));
+    simulator.scenario("usage: { answer: empty }");
+    exporter.wait_for("an empty collection, which is a success", |metrics| {
+        let rows = metrics.value("partner_license_usage_rows", &[])?;
+        let up = metrics.value("partner_license_up", &[])?;
+        (rows == 0.0 && up == 1.0 && metrics.named(USAGE).count() == 0).then_some(())
+    });
+}
+
+#[test]
+fn after_kill_9_it_signs_in_with_the_stored_successor_of_the_first_refresh_token() {
+    let simulator = Simulator::start("rotation: strict");
+    let config = format!("accounts:\n{}", simulator.account(None, TENANT));
+    let exporter = Exporter::start(&config, &[]);
+    exporter.wait_for_polls(None, 1.0);
+    let directory = Arc::clone(&exporter.directory);
+    exporter.process.kill();
+
+    // Proof that the first token is refused by now: an exporter that has only that one.
+    let newcomer = Exporter::start(&config, &[]);
+    newcomer.wait_for("refused credentials", |metrics| {
+        let refused = metrics.value("partner_license_scrape_failures_total", &[("reason", "credentials")])?;
+        (refused == 1.0).then_some(())
+    });
+
+    let again = Exporter::start_in(directory, &config, &[]);
+    again.wait_for_polls(None, 1.0);
+    assert_eq!(again.metrics().value("partner_license_up", &[]), Some(1.0));
+}
+
+#[test]
+fn sigterm_during_a_poll_ends_the_program_with_0_within_5_seconds() {
+    let simulator = Simulator::start("usage: { delay: 1h }");
+    let mut exporter = Exporter::start(&format!("accounts:\n{}", simulator.account(None, TENANT)), &[]);
+    eventually("the poll under way", || (simulator.count("usage") == 1).then_some(()));
+    exporter.process.signal(Signal::TERM);
+    let (status, took) = exporter.process.wait();
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(5), "took {took:?}");
+}
+
+#[test]
+fn sigterm_during_a_sign_in_ends_the_program_with_0_within_5_seconds() {
+    let simulator = Simulator::start("token: { delay: 1h }");
+    let mut exporter = Exporter::start(&format!("accounts:\n{}", simulator.account(None, TENANT)), &[]);
+    eventually("the sign-in under way", || (simulator.count("token") == 1).then_some(()));
+    exporter.process.signal(Signal::TERM);
+    let (status, took) = exporter.process.wait();
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(5), "took {took:?}");
+}
+
+#[test]
+fn sigterm_during_a_scrape_answers_it_and_ends_with_0_within_5_seconds() {
+    let simulator = Simulator::start("");
+    let mut exporter = Exporter::start(&format!("accounts:\n{}", simulator.account(None, TENANT)), &[]);
+    exporter.wait_for_polls(None, 1.0);
+    // A scrape that is under way for as long as we like: its last header line is still to come.
+    let mut scrape = TcpStream::connect(exporter.url.trim_start_matches("http://")).unwrap();
+    scrape.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    scrape
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n")
+        .unwrap();
+    let mut first = [0; 15];
+    scrape.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    exporter.process.signal(Signal::TERM);
+    exporter.process.stderr.wait_for("notice of the stop", |line| line.contains("Stopping").then_some(()));
+    // The connection may be closed after the first answer; what was answered must be whole.
+    drop(scrape.write_all(b"\r\n"));
+    let mut rest = Vec::new();
+    drop(scrape.read_to_end(&mut rest));
+    let text = String::from_utf8_lossy(&rest);
+    let (head, body) = text.split_once("\r\n\r\n").expect("an answer");
+    let length: usize = head
+        .lines()
+        .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok())
+        .expect("a length");
+    assert!(body.len() >= length, "{} of {length} bytes arrived", body.len());
+    let (status, took) = exporter.process.wait();
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(5), "took {took:?}");
+}
+
+#[test]
+fn of_two_accounts_a_broken_one_leaves_the_other_fresh() {
+    let simulator = Simulator::start(&format!(
+        "tenants: {{ {OTHER_TENANT}: {{ token: {{ answer: consent_revoked }} }} }}"
+    ));
+    let config = format!(
+        "poll_interval: 1s\naccounts:\n{}{}",
+        simulator.account(Some("contoso"), TENANT),
+        simulator.account(Some("fabrikam"), OTHER_TENANT)
+    );
+    let exporter = Exporter::start(&config, &[]);
+    exporter.wait_for_polls(Some("contoso"), 3.0);
+    exporter.wait_for_polls(Some("fabrikam"), 1.0);
+    let metrics = exporter.metrics();
+    let (contoso, fabrikam) = (("account", "contoso"), ("account", "fabrikam"));
+    assert_eq!(metrics.value("partner_license_up", &[contoso]), Some(1.0));
+    assert_eq!(metrics.value("partner_license_up", &[fabrikam]), Some(0.0));
+    let refused = metrics.value("partner_license_scrape_failures_total", &[fabrikam, ("reason", "consent")]);
+    assert!(refused >= Some(1.0), "{refused:?}");
+    assert_eq!(metrics.named(USAGE).count(), 5);
+    assert!(metrics.named(USAGE).all(|(labels, _)| labels["account"] == "contoso"));
+    for ((name, labels), _) in metrics.0 {
+        let per_account =
+            name.starts_with("partner_license_") && !name.starts_with("partner_license_exporter_");
+        assert_eq!(labels.contains_key("account"), per_account, "{name}");
+    }
+}
+
+#[test]
+fn a_reload_swaps_the_configuration_and_polls_at_once_and_an_invalid_one_changes_nothing() {
+    let simulator = Simulator::start(&usage_of(50.0));
+    let account = simulator.account(None, TENANT);
+    let exporter =
+        Exporter::start(&format!("thresholds: {{ default_percent: 60 }}\naccounts:\n{account}"), &[]);
+    exporter.wait_for_polls(None, 1.0);
+    let labels = [("service", "o365"), ("workload", "Exchange"), ("channel", "reseller")];
+    let threshold = |value: f64| {
+        exporter.wait_for("threshold", |metrics| {
+            let found = metrics.value("partner_license_usage_threshold_percent", &labels)?;
+            ((found - value).abs() < 1e-9).then_some(())
+        });
+    };
+    threshold(60.0);
+
+    support::write_config(
+        exporter.directory.path(),
+        &format!("thresholds: {{ default_percent: 30 }}\naccounts:\n{account}"),
+    );
+    assert_eq!(exporter.reload(), 200);
+    threshold(30.0);
+    exporter.wait_for_polls(None, 2.0);
+
+    support::write_config(exporter.directory.path(), "accounts: []\n");
+    assert_eq!(exporter.reload(), 500);
+    let ok = "partner_license_exporter_config_last_reload_successful";
+    assert_eq!(exporter.metrics().value(ok, &[]), Some(0.0));
+    threshold(30.0);
+
+    support::write_config(
+        exporter.directory.path(),
+        &format!("thresholds: {{ default_percent: 20 }}\naccounts:\n{account}"),
+    );
+    exporter.process.signal(Signal::HUP);
+    threshold(20.0);
+    assert_eq!(exporter.metrics().value(ok, &[]), Some(1.0));
+}
+
+#[test]
+fn a_reload_does_not_poll_inside_the_servers_retry_after() {
+    let simulator = Simulator::start("usage: { answer: throttled, retry_after: 3600 }");
+    let exporter = Exporter::start(&format!("accounts:\n{}", simulator.account(None, TENANT)), &[]);
+    exporter.wait_for_polls(None, 1.0);
+    let due = exporter.metrics().value("partner_license_next_scrape_timestamp_seconds", &[]).unwrap();
+    assert_eq!(exporter.reload(), 200);
+    let still_due = exporter.wait_for("the next poll's time", |metrics| {
+        metrics.value("partner_license_next_scrape_timestamp_seconds", &[])
+    });
+    assert!((still_due - due).abs() < 5.0, "due at {due}, after the reload at {still_due}");
+    assert_eq!(simulator.count("usage"), 1);
+}
+
+#[test]
+fn it_is_ready_once_every_account_was_tried_even_if_one_fails() {
+    let simulator = Simulator::start(&format!("tenants: {{ {OTHER_TENANT}: {{ token: {{ delay: 1h }} }} }}"));
+    let config = format!(
+        "poll_timeout: 3s\naccounts:\n{}{}",
+        simulator.account(Some("contoso"), TENANT),
+        simulator.account(Some("fabrikam"), OTHER_TENANT)
+    );
+    let exporter = Exporter::start(&config, &[]);
+    exporter.wait_for_polls(Some("contoso"), 1.0);
+    let ready = format!("{}/-/ready", exporter.url);
+    let answer = support::agent().get(&ready).call().unwrap();
+    assert_eq!(answer.status(), 503, "one account has not been tried");
+    assert!(get(&format!("{}/-/healthy", exporter.url)).contains("Healthy"));
+    eventually("readiness", || (support::agent().get(&ready).call().unwrap().status() == 200).then_some(()));
+    assert_eq!(exporter.metrics().value("partner_license_up", &[("account", "fabrikam")]), Some(0.0));
+}
+
+#[test]
+fn whatever_cannot_start_says_why_on_one_line_and_exits_with_2() {
+    let directory = tempfile::tempdir().unwrap();
+    let bad = directory.path().join("bad.yml");
+    std::fs::write(&bad, "poll_interval: soon\naccounts: [{ tenant_id: x }]\n").unwrap();
+    let bad = bad.to_str().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (arguments, said) in [
+        (vec!["--no-such-flag"], "--no-such-flag"),
+        (vec!["--web.telemetry-path", ""], "metrics path must not be empty"),
+        (
+            vec!["--web.listen-address", "127.0.0.1:0", "--config.file", bad],
+            "poll_interval: \"soon\" is no duration",
+        ),
+        (
+            vec!["--web.listen-address", "127.0.0.1:0", "--config.file", "/nowhere.yml"],
+            "cannot read /nowhere.yml",
+        ),
+        (vec!["--web.listen-address", "127.0.0.1:0"], "AZURE_TENANT_ID: is not set"),
+        (vec!["--web.listen-address", &taken], "cannot listen on"),
+        (vec!["--web.systemd-socket"], "no socket activation file descriptors found"),
+        (vec!["simulate", "--simulator.listen-address", "0.0.0.0:0"], "no loopback address"),
+        (vec!["simulate", "--scenario", "/nowhere.yml"], "cannot read /nowhere.yml"),
+    ] {
+        let (code, stdout, stderr) = run(&arguments);
+        assert_eq!(code, 2, "{arguments:?}: {stderr}");
+        assert!(stderr.contains(said), "{arguments:?} should say {said:?} and says {stderr}");
+        assert_eq!(stdout, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn check_lists_every_problem_and_exits_with_1_or_says_that_there_is_none_and_exits_with_0() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.yml");
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, "pol_interval: 6h\naccounts: [{ tenant_id: x, client_id: y }]\n").unwrap();
+    for arguments in [&["check", "--config.file", path][..], &["--config.check", "--config.file", path]] {
+        let (code, _, stderr) = run(arguments);
+        assert_eq!(code, 1);
+        for place in [
+            "pol_interval:",
+            "accounts[0].tenant_id:",
+            "accounts[0].client_id:",
+            "accounts[0].client_secret:",
+            "accounts[0].refresh_token:",
+        ] {
+            assert!(stderr.contains(place), "{place} is not in:\n{stderr}");
+        }
+    }
+    let simulator = Simulator::start("");
+    let account = simulator.account(None, TENANT);
+    std::fs::write(&file, format!("poll_interval: 5m\naccounts:\n{account}")).unwrap();
+    let (code, stdout, stderr) = run(&["check", "--config.file", path]);
+    assert_eq!((code, stdout), (0, format!("{path}: valid, 1 account\n")));
+    assert!(stderr.starts_with("warning: poll_interval is 5m"), "{stderr}");
+    assert_eq!(simulator.count("token"), 0, "check uses no network");
+}
+
+#[test]
+fn one_account_can_come_from_the_environment_alone() {
+    let environment = [
+        ("AZURE_TENANT_ID", "contoso.onmicrosoft.com"),
+        ("AZURE_CLIENT_ID", partner_license_exporter::simulator::CLIENT_ID),
+        ("AZURE_CLIENT_SECRET", "environment-secret"),
+        ("PARTNER_CENTER_REFRESH_TOKEN", "environment-token"),
+        ("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.us/"),
+    ];
+    let output = program(&["check"]).envs(environment).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "environment: valid, 1 account\n");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn logs_are_logfmt_or_json_lines_on_stderr_and_hold_no_secret_at_any_level() {
+    for (format, fails) in [("logfmt", "expired"), ("json", "expired"), ("json", "ok")] {
+        let answer = if fails == "ok" { "ok" } else { "refresh_token_expired" };
+        let simulator = Simulator::start(&format!("token: {{ answer: {answer} }}"));
+        let config = format!("poll_interval: 1s\naccounts:\n{}", simulator.account(None, TENANT));
+        let exporter = Exporter::start(&config, &["--log.level", "debug", "--log.format", format]);
+        exporter.wait_for_polls(None, 2.0);
+        assert_eq!(exporter.reload(), 200);
+        let log = exporter.process.stderr.text();
+        for line in log.lines() {
+            if format == "json" {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+                for key in ["time", "level", "source", "msg"] {
+                    assert!(line[key].is_string(), "no {key} in {line}");
+                }
+            } else {
+                assert!(
+                    line.starts_with("time=") && line.contains(" level=") && line.contains(" msg="),
+                    "{line}"
+                );
+            }
+        }
+        assert!(log.contains("Polling"), "{log}");
+        let shown = [log, get(&format!("{}/metrics", exporter.url)), get(&exporter.url)].concat();
+        let simulated = [
+            partner_license_exporter::simulator::CLIENT_SECRET,
+            partner_license_exporter::simulator::REFRESH_TOKEN,
+        ];
+        for secret in simulated {
+            assert!(!shown.contains(secret), "{secret} is shown");
+        }
+    }
+}
+
+#[test]
+fn it_listens_on_several_addresses_and_serves_metrics_where_it_is_told_to() {
+    let simulator = Simulator::start("");
+    let flags = [
+        "--web.listen-address",
+        "127.0.0.1:0",
+        "--web.telemetry-path",
+        "/stats",
+        "--web.disable-exporter-metrics",
+    ];
+    let exporter = Exporter::start(&format!("accounts:\n{}", simulator.account(None, TENANT)), &flags);
+    let addresses = eventually("two addresses", || {
+        let log = exporter.process.stderr.text();
+        let found: Vec<_> = log
+            .lines()
+            .filter(|line| line.contains("Listening on"))
+            .filter_map(|line| Some(line.split_once("address=")?.1.to_owned()))
+            .collect();
+        (found.len() == 2).then_some(found)
+    });
+    for address in addresses {
+        let text = get(&format!("http://{address}/stats"));
+        assert!(text.contains("partner_license_exporter_build_info{"));
+        assert!(!text.contains("process_") && !text.contains("promhttp_"), "exporter metrics are disabled");
+        let missing = support::agent().get(&format!("http://{address}/metrics")).call().unwrap();
+        assert_eq!(missing.status(), 404);
+    }
+}
+
+#[test]
+fn it_serves_on_a_socket_that_systemd_hands_over() {
+    let simulator = Simulator::start("");
+    let directory = tempfile::tempdir().unwrap();
+    let config =
+        support::write_config(directory.path(), &format!("accounts:\n{}", simulator.account(None, TENANT)));
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let binary = program(&[]).get_program().to_owned();
+    let mut shell = std::process::Command::new("sh");
+    // systemd's protocol: the sockets begin at descriptor 3, and the variables name their receiver.
+    shell
+        .args(["-c", r#"LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" --web.systemd-socket --config.file "$1""#])
+        .arg(binary)
+        .arg(config)
+        .fd_mappings(vec![FdMapping { parent_fd: OwnedFd::from(socket), child_fd: 3 }])
+        .unwrap();
+    let process = Process::start(&mut shell);
+    assert_eq!(listening_on(&process.stderr), address.to_string());
+    assert!(get(&format!("http://{address}/-/healthy")).contains("Healthy"));
+}
+
+#[test]
+fn the_version_is_printed_in_the_layout_of_the_prometheus_tools() {
+    let (code, stdout, _) = run(&["--version"]);
+    assert_eq!(code, 0);
+    let start = concat!("partner-license-exporter, version ", env!("CARGO_PKG_VERSION"), " (branch: ");
+    assert!(stdout.starts_with(start), "{stdout}");
+}

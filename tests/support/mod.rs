@@ -1,0 +1,281 @@
+//! What tests of the whole program share: starting it, asking it, waiting for it.
+//!
+//! Everything listens on a loopback port that the system chose, and ends with the value that started it.
+
+#![allow(dead_code, reason = "each test program uses its own part")]
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub mod exposition;
+
+/// How long a condition may take to come true before the test fails.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The tenants and the secrets that tests use with the simulator.
+pub const TENANT: &str = "11111111-1111-1111-1111-111111111111";
+pub const OTHER_TENANT: &str = "22222222-2222-2222-2222-222222222222";
+
+/// The lines that a process has written so far.
+#[derive(Clone, Default)]
+pub struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
+
+impl Lines {
+    /// Collects the lines of a stream in the background.
+    pub fn of(stream: impl Read + Send + 'static) -> Self {
+        let lines = Self::default();
+        let sink = lines.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                sink.0.0.lock().unwrap().push(line);
+                sink.0.1.notify_all();
+            }
+        });
+        lines
+    }
+
+    /// Waits for a line that `wanted` makes something of.
+    pub fn wait_for<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
+        let (lines, arrived) = &*self.0;
+        let found = |lines: &[String]| lines.iter().find_map(|line| wanted(line));
+        let guard = lines.lock().unwrap();
+        let (lines, _) = arrived.wait_timeout_while(guard, PATIENCE, |lines| found(lines).is_none()).unwrap();
+        found(&lines).unwrap_or_else(|| panic!("no {what} in:\n{}", lines.join("\n")))
+    }
+
+    pub fn text(&self) -> String {
+        self.0.0.lock().unwrap().join("\n")
+    }
+}
+
+/// A process that is killed when its value goes out of scope.
+pub struct Process {
+    child: Child,
+    pub stdout: Lines,
+    pub stderr: Lines,
+}
+
+impl Process {
+    pub fn start(command: &mut Command) -> Self {
+        let program = command.get_program().to_owned();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+        let stdout = Lines::of(child.stdout.take().unwrap());
+        let stderr = Lines::of(child.stderr.take().unwrap());
+        Self { child, stdout, stderr }
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// SIGKILL: no time for anything.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for the end; returns the status and how long it took.
+    pub fn wait(&mut self) -> (ExitStatus, Duration) {
+        let started = Instant::now();
+        let mut status = None;
+        eventually("the process ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some().then_some(())
+        });
+        (status.unwrap(), started.elapsed())
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- stdout\n{}\n--- stderr\n{}", self.stdout.text(), self.stderr.text());
+        }
+    }
+}
+
+/// The program under test, with no environment of the machine's own.
+pub fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_partner-license-exporter"));
+    for (name, _) in std::env::vars() {
+        let ours =
+            name.starts_with("AZURE_") || name.starts_with("PARTNER_CENTER_") || name == "STATE_DIRECTORY";
+        if ours || name.to_lowercase().ends_with("_proxy") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments);
+    command
+}
+
+/// Runs the program to its end: exit status, standard output, standard error.
+pub fn run(arguments: &[&str]) -> (i32, String, String) {
+    let output = program(arguments).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// A running `simulate`.
+pub struct Simulator {
+    process: Process,
+    pub url: String,
+}
+
+impl Simulator {
+    pub fn start(scenario: &str) -> Self {
+        let process =
+            Process::start(&mut program(&["simulate", "--simulator.listen-address", "127.0.0.1:0"]));
+        let url = process.stdout.wait_for("address of the simulator", |line| {
+            Some(line.split_once(" at ")?.1.trim_end_matches('/').to_owned())
+        });
+        let simulator = Self { process, url };
+        simulator.scenario(scenario);
+        simulator
+    }
+
+    /// Replaces the scenario.
+    pub fn scenario(&self, scenario: &str) {
+        let url = format!("{}/simulator/scenario", self.url);
+        let answer = agent().put(&url).send(scenario).unwrap();
+        assert_eq!(answer.status(), 204, "the simulator refuses the scenario");
+    }
+
+    /// What was asked of it since the start.
+    pub fn requests(&self) -> serde_json::Value {
+        json(&format!("{}/simulator/requests", self.url))
+    }
+
+    /// How many requests an endpoint got.
+    pub fn count(&self, endpoint: &str) -> u64 {
+        self.requests()["totals"][endpoint].as_u64().unwrap()
+    }
+
+    /// An account of this simulator, as an item of `accounts`.
+    pub fn account(&self, name: Option<&str>, tenant: &str) -> String {
+        let name = name.map_or_else(String::new, |name| format!("name: {name}, "));
+        format!(
+            "  - {{ {name}tenant_id: {tenant}, client_id: {client}, client_secret: {secret}, \
+             refresh_token: {token}, cloud: custom, api_base_url: \"{url}\", login_base_url: \"{url}\" }}\n",
+            client = partner_license_exporter::simulator::CLIENT_ID,
+            secret = partner_license_exporter::simulator::CLIENT_SECRET,
+            token = partner_license_exporter::simulator::REFRESH_TOKEN,
+            url = self.url,
+        )
+    }
+
+    pub fn kill(self) {
+        self.process.kill();
+    }
+}
+
+/// A running exporter, with its own directory.
+pub struct Exporter {
+    pub process: Process,
+    pub url: String,
+    pub directory: Arc<tempfile::TempDir>,
+}
+
+impl Exporter {
+    /// Starts it with `config` (without `state_directory`) and waits until it listens.
+    pub fn start(config: &str, flags: &[&str]) -> Self {
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), config, flags)
+    }
+
+    /// The same in a directory where an exporter ran before.
+    pub fn start_in(directory: Arc<tempfile::TempDir>, config: &str, flags: &[&str]) -> Self {
+        let file = write_config(directory.path(), config);
+        let listen = ["--web.listen-address", "127.0.0.1:0", "--config.file", file.to_str().unwrap()];
+        let process = Process::start(&mut program(&[&listen, flags].concat()));
+        let url = format!("http://{}", listening_on(&process.stderr));
+        Self { process, url, directory }
+    }
+
+    pub fn metrics(&self) -> exposition::Exposition {
+        exposition::parse(&get(&format!("{}/metrics", self.url)))
+    }
+
+    /// Waits until the metrics are as wanted.
+    pub fn wait_for<T>(&self, what: &str, wanted: impl Fn(&exposition::Exposition) -> Option<T>) -> T {
+        eventually(what, || wanted(&self.metrics()))
+    }
+
+    /// Waits until `polls` polls of the account ended.
+    pub fn wait_for_polls(&self, account: Option<&str>, polls: f64) {
+        let labels: Vec<_> = account.map(|name| ("account", name)).into_iter().collect();
+        self.wait_for("poll", |metrics| {
+            (metrics.value("partner_license_scrapes_total", &labels)? >= polls).then_some(())
+        });
+    }
+
+    pub fn reload(&self) -> u16 {
+        agent().post(&format!("{}/-/reload", self.url)).send_empty().unwrap().status().as_u16()
+    }
+}
+
+pub fn write_config(directory: &Path, config: &str) -> PathBuf {
+    let file = directory.join("config.yml");
+    let state = directory.join("state");
+    std::fs::write(&file, format!("state_directory: {}\n{config}", state.display())).unwrap();
+    file
+}
+
+/// The address in the log line that announces it, in either log format.
+pub fn listening_on(log: &Lines) -> String {
+    log.wait_for("line that tells the address", |line| {
+        let (_, rest) = line.split_once("Listening on")?;
+        let from = rest.find("127.0.0.1:").or_else(|| rest.find("[::"))?;
+        let end = |c: char| c == '"' || c == ' ';
+        Some(rest.get(from..)?.split(end).next()?.to_owned())
+    })
+}
+
+// === asking ===
+
+pub fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(PATIENCE))
+        .proxy(None)
+        .build()
+        .into()
+}
+
+/// The body of a 200 answer.
+pub fn get(url: &str) -> String {
+    let mut answer = agent().get(url).call().unwrap();
+    let body = answer.body_mut().read_to_string().unwrap();
+    assert_eq!(answer.status(), 200, "{url}: {body}");
+    body
+}
+
+pub fn json(url: &str) -> serde_json::Value {
+    serde_json::from_str(&get(url)).unwrap()
+}
+
+/// Asks again and again until there is an answer.
+pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
