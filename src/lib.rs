@@ -27,7 +27,7 @@ pub mod web;
 pub mod simulator;
 
 // The shell around it.
-pub mod cli;
-pub mod commands;
 pub mod lifecycle;
 pub mod logging;
+pub mod cli;
+pub mod commands;

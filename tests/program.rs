@@ -1,5 +1,7 @@
 //! The real program against the real simulator, over real sockets: what its users rely on.
 
+#![expect(clippy::float_cmp, reason = "0, 1 and counts are exact")]
+
 mod support;
 
 use std::io::{Read, Write};
