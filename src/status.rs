@@ -55,7 +55,7 @@ pub struct AccountStatus {
     pub took: Option<Duration>,
     /// Since when polls end the way they do now: the first of the current run of good or of failed ones.
     pub since: Option<Timestamp>,
-    /// When the next one is due; absent while one is under way.
+    /// When the next one is due; in the past while one is under way.
     pub next_at: Option<Timestamp>,
     /// Polls that ended.
     pub polls: u64,

@@ -113,8 +113,9 @@ impl Http {
             .iter()
             .all(|url| url.starts_with("http:"))
         {
-            // Loopback only: no certificate will be checked, so a system without trust anchors will do.
-            builder = builder.tls_certs_only([]);
+            // Loopback only: no certificate is checked, so a system without trust anchors will do, and a proxy
+            // of the environment would look for the address on its own machine.
+            builder = builder.tls_certs_only([]).no_proxy();
         }
         if let Some(path) = &account.ca_file {
             let wrong = |reason: String| ClientError::CaFile { path: path.display().to_string(), reason };

@@ -23,12 +23,12 @@ pub struct TokenStore {
     owner: String,
 }
 
-/// A token from the store.
+/// A token in the store.
 pub(super) struct Stored {
     pub(super) token: SecretString,
     pub(super) issued_at: Timestamp,
-    /// Whether it descends from the first token that the configuration names now.
-    pub(super) descends_from_configured: bool,
+    /// Fingerprint of the configured token that it descends from, to notice when the operator supplies another.
+    pub(super) ancestor: String,
 }
 
 /// Why the store cannot be used.
@@ -59,8 +59,8 @@ pub enum StoreError {
 struct Record {
     version: u32,
     owner: String,
-    /// SHA-256 of the configured first token, to notice when the operator supplies another one.
-    first_token_sha256: String,
+    /// [`fingerprint`] of the configured token that this one descends from.
+    ancestor_sha256: String,
     issued_at: Timestamp,
     refresh_token: String,
 }
@@ -85,7 +85,7 @@ impl TokenStore {
     }
 
     /// The stored token, if there is one for this account.
-    pub(super) fn load(&self, first_token: &SecretString) -> Result<Option<Stored>, StoreError> {
+    pub(super) fn load(&self) -> Result<Option<Stored>, StoreError> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => SecretString::from(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -99,23 +99,18 @@ impl TokenStore {
         Ok(Some(Stored {
             token: SecretString::from(record.refresh_token),
             issued_at: record.issued_at,
-            descends_from_configured: record.first_token_sha256 == fingerprint(first_token),
+            ancestor: record.ancestor_sha256,
         }))
     }
 
-    /// Keeps `token`, a descendant of `first_token`. On return it is on the disk.
-    pub(super) fn save(
-        &self,
-        token: &SecretString,
-        issued_at: Timestamp,
-        first_token: &SecretString,
-    ) -> Result<(), StoreError> {
+    /// Keeps a token. On return it is on the disk.
+    pub(super) fn save(&self, stored: &Stored) -> Result<(), StoreError> {
         let record = Record {
             version: VERSION,
             owner: self.owner.clone(),
-            first_token_sha256: fingerprint(first_token),
-            issued_at,
-            refresh_token: token.expose_secret().to_owned(),
+            ancestor_sha256: stored.ancestor.clone(),
+            issued_at: stored.issued_at,
+            refresh_token: stored.token.expose_secret().to_owned(),
         };
         let text = serde_json::to_vec_pretty(&record).expect("a record of strings is always JSON");
         self.replace(&text).map_err(|source| StoreError::File { path: self.path.clone(), source })
@@ -148,7 +143,8 @@ fn create_private(directory: &Path) -> io::Result<()> {
     builder.create(directory)
 }
 
-fn fingerprint(token: &SecretString) -> String {
+/// SHA-256 of a token, which tells two tokens apart without being one.
+pub(super) fn fingerprint(token: &SecretString) -> String {
     let hash = digest::digest(&digest::SHA256, token.expose_secret().as_bytes());
     hash.as_ref().iter().fold(String::new(), |mut out, byte| {
         write!(out, "{byte:02x}").expect("a string takes everything");

@@ -18,13 +18,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::{Account, Secret};
+use crate::config::{Account, Secret, SecretError};
 use crate::reason::Reason;
 use crate::status::{Endpoint, Ledger};
 
 use super::error::FetchError;
 use super::http::{Http, Reply};
-use super::store::TokenStore;
+use super::store::{Stored, TokenStore, fingerprint};
 
 /// An access token.
 #[derive(Clone)]
@@ -45,8 +45,15 @@ pub(super) struct TokenSource {
     cache: Arc<Mutex<Option<Bearer>>>,
 }
 
+/// The refresh token to use now, and the configured one that it descends from.
+struct Current {
+    token: SecretString,
+    ancestor: String,
+}
+
 /// All that a renewal needs.
 struct Grant {
+    account: String,
     http: Arc<Http>,
     store: TokenStore,
     ledger: Ledger,
@@ -73,6 +80,7 @@ impl TokenSource {
     ) -> Self {
         let cloud = &account.cloud;
         let grant = Grant {
+            account: account.display_name().to_owned(),
             http,
             store,
             ledger,
@@ -121,17 +129,16 @@ impl TokenSource {
 
 impl Grant {
     async fn renew(&self, abandoned: &CancellationToken) -> Result<Bearer, FetchError> {
-        let unreadable = |what: &str, error: &dyn fmt::Display| {
+        let unreadable = |what: &str, error: &SecretError| {
             FetchError::new(Reason::Credentials, format!("{what}: {error}"))
         };
-        let client_secret = self.client_secret.read().map_err(|e| unreadable("client secret", &e))?;
-        let first_token = self.first_token.read().map_err(|e| unreadable("refresh token", &e))?;
-        let refresh_token = self.current_token(&first_token);
+        let client_secret = self.client_secret.read().map_err(|error| unreadable("client secret", &error))?;
+        let current = self.current_token().map_err(|error| unreadable("refresh token", &error))?;
         let form = [
             ("grant_type", "refresh_token"),
             ("client_id", &self.client_id),
             ("client_secret", client_secret.expose_secret()),
-            ("refresh_token", refresh_token.expose_secret()),
+            ("refresh_token", current.token.expose_secret()),
             ("scope", &self.scope),
         ];
         let sent_at = (Instant::now(), self.clock.now());
@@ -140,40 +147,49 @@ impl Grant {
         if !reply.status.is_success() {
             return Err(FetchError::token(&reply));
         }
-        self.accept(&reply, sent_at, &first_token)
+        self.accept(&reply, sent_at, current.ancestor)
     }
 
-    /// The newest refresh token: the stored one, unless the operator has supplied another first token since.
-    fn current_token(&self, first_token: &SecretString) -> SecretString {
-        match self.store.load(first_token) {
-            Ok(Some(stored)) if stored.descends_from_configured => {
-                self.note_refresh_token(stored.issued_at);
-                stored.token
-            }
-            Ok(_) => first_token.clone(),
-            Err(error) => {
-                tracing::warn!(%error, "Cannot use the stored refresh token, trying the configured one");
-                first_token.clone()
-            }
+    /// The refresh token to use: the stored one, unless the operator has supplied another first token since.
+    fn current_token(&self) -> Result<Current, SecretError> {
+        let stored = self.store.load().unwrap_or_else(|error| {
+            let account = &self.account;
+            tracing::warn!(account, err = %error, "Cannot use the stored refresh token, trying the configured one");
+            None
+        });
+        let first = self.first_token.read().map(|token| (fingerprint(&token), token));
+        match (stored, first) {
+            // The first token has done its work once there is a successor: nobody misses it.
+            (Some(stored), Err(_)) => Ok(self.stored_token(stored)),
+            (Some(stored), Ok((ancestor, _))) if stored.ancestor == ancestor => Ok(self.stored_token(stored)),
+            (_, Ok((ancestor, token))) => Ok(Current { token, ancestor }),
+            (None, Err(error)) => Err(error),
         }
+    }
+
+    fn stored_token(&self, stored: Stored) -> Current {
+        self.note_refresh_token(stored.issued_at);
+        Current { token: stored.token, ancestor: stored.ancestor }
     }
 
     fn accept(
         &self,
         reply: &Reply,
         (sent, sent_at): (Instant, Timestamp),
-        first_token: &SecretString,
+        ancestor: String,
     ) -> Result<Bearer, FetchError> {
         // The parser's message is left out: it may quote the answer, and the answer is made of secrets.
         let answer: TokenAnswer = serde_json::from_slice(&reply.body).map_err(|_| {
             FetchError::new(Reason::Payload, "the sign-in service answered with no token document")
         })?;
         if let Some(next) = &answer.refresh_token {
+            let successor = Stored { token: next.clone(), issued_at: sent_at, ancestor };
             // A successor that cannot be kept is not used: the one on disk, or the first, still is the truth.
-            match self.store.save(next, sent_at, first_token) {
+            match self.store.save(&successor) {
                 Ok(()) => self.note_refresh_token(sent_at),
                 Err(error) => tracing::error!(
-                    %error,
+                    account = self.account,
+                    err = %error,
                     "Cannot store the new refresh token; the old one works until 90 days after its issue"
                 ),
             }
