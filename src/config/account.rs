@@ -79,8 +79,11 @@ const LATER_CREDENTIALS: [&str; 2] = ["client_certificate_file", "federated_toke
 
 /// Reads `accounts`.
 pub(super) fn read_all(root: &mut Section, problems: &mut Problems) -> Vec<Account> {
+    let before = problems.len();
     let Some(sections) = root.sections("accounts", problems) else {
-        problems.add("accounts", "is missing; list at least one account");
+        if problems.len() == before {
+            problems.add("accounts", "is missing; list at least one account");
+        }
         return Vec::new();
     };
     if sections.is_empty() {
@@ -91,9 +94,10 @@ pub(super) fn read_all(root: &mut Section, problems: &mut Problems) -> Vec<Accou
     let mut accounts = Vec::new();
     for mut section in sections {
         let name_path = section.path("name");
+        let before = problems.len();
         let name = read_name(&mut section, problems);
         match &name {
-            None if several => {
+            None if several && problems.len() == before => {
                 problems.add(&name_path, "is missing; with several accounts each needs a name");
             }
             Some(name) if !names.insert(name.clone()) => {
@@ -265,8 +269,12 @@ fn secret(
     file: &'static str,
     problems: &mut Problems,
 ) -> Option<Secret> {
+    let before = problems.len();
     let inline = section.text(value, problems).map(SecretString::from);
     let path = section.text(file, problems).map(PathBuf::from);
+    if problems.len() > before {
+        return None;
+    }
     either((&section.path(value), inline), (&section.path(file), path), problems)
 }
 

@@ -56,9 +56,12 @@ impl Override {
         let service = section.text("service", problems);
         let workload = section.text("workload", problems);
         let channel = section.text("channel", problems);
+        let before = problems.len();
         let percent = section.number("percent", problems);
         let mute = section.boolean("mute", problems);
         match (percent, mute) {
+            // What was not understood is not missing.
+            _ if problems.len() > before => {}
             (Some(_), Some(true)) => problems.add(section.own_path(), "give percent or mute: true, not both"),
             (None, None | Some(false)) => problems.add(section.own_path(), "give percent or mute: true"),
             _ => {}
