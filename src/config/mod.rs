@@ -88,7 +88,8 @@ const DEFAULT_POLL_TIMEOUT: Duration = Duration::from_mins(2);
 const DEFAULT_STALE_AFTER: Duration = Duration::from_hours(48);
 const LEAST: Duration = Duration::from_secs(1);
 /// Longer than any of this program's durations has reason to be, and far from overflowing a timestamp.
-const MOST: Duration = Duration::from_hours(24 * 366);
+/// A year as humantime counts it, so that a message says `1year`.
+const MOST: Duration = Duration::from_secs(31_557_600);
 
 // === impl Source ===
 
