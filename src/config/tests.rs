@@ -1,1 +1,46 @@
+use secrecy::ExposeSecret;
 
+use super::*;
+
+mod environment;
+mod problems;
+mod secrets;
+mod thresholds;
+mod values;
+
+const TENANT: &str = "3f5f9a6e-0c1d-4a59-8a3b-6f0d5f1c2b3a";
+const CLIENT: &str = "8a1c2b3d-4e5f-4061-9283-a4b5c6d7e8f9";
+
+fn no_environment(_: &str) -> Option<String> {
+    None
+}
+
+/// A file of one account: the shortest valid one, in which each of `changes` replaces the line of its key
+/// or comes on top, and `-key` takes a line away.
+fn file_of(changes: &[&str]) -> String {
+    let usual = [
+        format!("tenant_id: {TENANT}"),
+        format!("client_id: {CLIENT}"),
+        "client_secret: s".to_owned(),
+        "refresh_token: r".to_owned(),
+    ];
+    let key = |line: &str| line.trim_start_matches('-').split(':').next().unwrap_or_default().to_owned();
+    let kept = usual.into_iter().filter(|line| !changes.iter().any(|change| key(change) == key(line)));
+    let added = changes.iter().filter(|change| !change.starts_with('-')).map(|line| (*line).to_owned());
+    let lines: Vec<String> = kept.chain(added).collect();
+    format!("accounts:\n  - {}\n", lines.join("\n    "))
+}
+
+fn valid(text: &str) -> Config {
+    Config::parse(text, &no_environment).unwrap_or_else(|problems| panic!("{problems:#?}\n{text}"))
+}
+
+/// Every problem of a file, as it is shown.
+fn problems_of(text: &str) -> Vec<String> {
+    let problems = Config::parse(text, &no_environment).expect_err(text);
+    problems.iter().map(ToString::to_string).collect()
+}
+
+fn exposed(secret: &Secret) -> String {
+    secret.read().unwrap().expose_secret().to_owned()
+}

@@ -1,0 +1,110 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+const COMPLETE: [(&str, &str); 4] = [
+    ("AZURE_TENANT_ID", TENANT),
+    ("AZURE_CLIENT_ID", CLIENT),
+    ("AZURE_CLIENT_SECRET", "the secret"),
+    ("PARTNER_CENTER_REFRESH_TOKEN", "the token"),
+];
+
+/// Loads the complete environment, in which each of `changes` sets a variable, or takes it away.
+fn load(changes: &[(&str, Option<&str>)]) -> Result<Config, ConfigError> {
+    let mut variables = BTreeMap::from(COMPLETE.map(|(name, value)| (name, Some(value))));
+    variables.extend(changes.iter().copied());
+    Source::Environment.load(&|name| variables.get(name).copied().flatten().map(str::to_owned))
+}
+
+fn shown(outcome: Result<Config, ConfigError>) -> String {
+    outcome.unwrap_err().to_string()
+}
+
+#[test]
+fn one_unnamed_account_can_come_from_the_environment_alone() {
+    let config = load(&[]).unwrap();
+    assert_eq!(config.poll_interval, Duration::from_hours(6));
+    assert_eq!(config.poll_timeout, Duration::from_mins(2));
+    assert_eq!(config.stale_after, Some(Duration::from_hours(48)));
+    assert_eq!(config.thresholds, Thresholds::default());
+    let [account] = &config.accounts[..] else { panic!("{:?}", config.accounts) };
+    assert_eq!(account.name, None);
+    assert_eq!((account.tenant_id.as_str(), account.client_id.as_str()), (TENANT, CLIENT));
+    assert_eq!(exposed(&account.client_secret), "the secret");
+    assert_eq!(exposed(&account.refresh_token), "the token");
+    assert_eq!(account.cloud.login_base_url, "https://login.microsoftonline.com");
+    assert_eq!(account.locale, "en-US");
+}
+
+#[test]
+fn the_state_directory_of_systemd_holds_for_the_environment_too() {
+    let config = load(&[("STATE_DIRECTORY", Some("/var/lib/mine"))]).unwrap();
+    assert_eq!(config.state_directory, Path::new("/var/lib/mine"));
+    assert_eq!(load(&[]).unwrap().state_directory, Path::new(DEFAULT_STATE_DIRECTORY));
+}
+
+#[test]
+fn the_refresh_token_can_be_in_a_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "from a file\n").unwrap();
+    let changes =
+        [("PARTNER_CENTER_REFRESH_TOKEN", None), ("PARTNER_CENTER_REFRESH_TOKEN_FILE", file.path().to_str())];
+    assert_eq!(exposed(&load(&changes).unwrap().accounts[0].refresh_token), "from a file");
+}
+
+#[test]
+fn the_authority_host_chooses_the_cloud() {
+    for (host, login) in [
+        ("https://login.microsoftonline.com/", "https://login.microsoftonline.com"),
+        ("login.microsoftonline.com", "https://login.microsoftonline.com"),
+        ("https://login.microsoftonline.us", "https://login.microsoftonline.us"),
+        ("https://login.partner.microsoftonline.cn/", "https://login.partner.microsoftonline.cn"),
+        ("https://login.chinacloudapi.cn/", "https://login.partner.microsoftonline.cn"),
+    ] {
+        let config = load(&[("AZURE_AUTHORITY_HOST", Some(host))]).unwrap();
+        assert_eq!(config.accounts[0].cloud.login_base_url, login, "{host}");
+    }
+}
+
+#[test]
+fn every_missing_variable_is_named_at_once() {
+    let nothing: Vec<_> = COMPLETE.iter().map(|(name, _)| (*name, None)).collect();
+    assert_eq!(
+        shown(load(&nothing)),
+        "environment: 4 problems
+  AZURE_TENANT_ID: is not set; set it, or name a configuration file with --config.file
+  AZURE_CLIENT_ID: is not set; set it, or name a configuration file with --config.file
+  AZURE_CLIENT_SECRET: is not set; set it, or name a configuration file with --config.file
+  PARTNER_CENTER_REFRESH_TOKEN: is missing; give it or PARTNER_CENTER_REFRESH_TOKEN_FILE"
+    );
+}
+
+#[test]
+fn every_variable_that_cannot_be_used_is_named_at_once() {
+    let changes = [
+        ("AZURE_TENANT_ID", Some("contoso")),
+        ("AZURE_CLIENT_ID", Some("my-app")),
+        ("AZURE_AUTHORITY_HOST", Some("https://login.example")),
+        ("PARTNER_CENTER_REFRESH_TOKEN_FILE", Some("/nowhere")),
+    ];
+    assert_eq!(
+        shown(load(&changes)),
+        "environment: 4 problems
+  AZURE_TENANT_ID: is neither a GUID nor a domain name such as contoso.onmicrosoft.com
+  AZURE_CLIENT_ID: is no GUID; it is the application (client) id of the app registration
+  PARTNER_CENTER_REFRESH_TOKEN: give it or PARTNER_CENTER_REFRESH_TOKEN_FILE, not both
+  AZURE_AUTHORITY_HOST: is none of the known sign-in hosts; use a configuration file with cloud: custom"
+    );
+}
+
+#[test]
+fn a_certificate_or_a_federated_token_in_place_of_the_secret_is_explained() {
+    for name in ["AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE"] {
+        let text = shown(load(&[("AZURE_CLIENT_SECRET", None), (name, Some("/some/file"))]));
+        let line =
+            format!("\n  {name}: this version signs in with a client secret only; set AZURE_CLIENT_SECRET\n");
+        assert!(text.contains(&line), "{text}");
+        // Beside a secret it is no problem: workload identity sets it whether it is wanted or not.
+        assert!(load(&[(name, Some("/some/file"))]).is_ok());
+    }
+}

@@ -1,0 +1,303 @@
+use super::*;
+
+const ROOT_KEYS: &str = "poll_interval, poll_timeout, stale_after, state_directory, thresholds, accounts";
+const ACCOUNT_KEYS: &str = "name, tenant_id, client_id, client_certificate_file, federated_token_file, \
+     client_secret, client_secret_file, refresh_token, refresh_token_file, cloud, api_base_url, login_base_url, \
+     locale, proxy_url, ca_file";
+
+fn check(table: &[(String, &[&str])]) {
+    for (text, expected) in table {
+        assert_eq!(problems_of(text), *expected, "{text}");
+    }
+}
+
+/// The shortest valid file with lines of the top level before it.
+fn with(lines: &str) -> String {
+    format!("{lines}\n{}", file_of(&[]))
+}
+
+#[test]
+fn all_problems_of_a_file_are_reported_at_once() {
+    let text = format!(
+        "
+poll_interval: 0.5s
+poll_intervall: 6h
+stale_after: 48
+thresholds:
+  default_percent: -1
+  override: []
+  overrides:
+    - {{ service: o365 }}
+    - {{ percent: 20, mute: true }}
+accounts:
+  - tenant_id: contoso
+    client_id: {CLIENT}
+    client_secret: s
+    client_secret_file: /run/secrets/client-secret
+  - name: b
+    tenant_id: {TENANT}
+    client_secret: s
+    refresh_token_file: /nowhere
+    cloud: mars
+    api_base_url: https://api.example
+    proxy_url: proxy.example
+    ca_file: /nowhere
+    colour: blue
+"
+    );
+    let expected = [
+        "poll_interval: \"0.5s\" is not between 1s and 1year".to_owned(),
+        "stale_after: expected a duration such as 90s, 15m or 6h, found a number".to_owned(),
+        "thresholds.default_percent: expected a number of at least 0, found a number below 0".to_owned(),
+        "thresholds.overrides[0]: give percent or mute: true".to_owned(),
+        "thresholds.overrides[1]: give percent or mute: true, not both".to_owned(),
+        "thresholds.override: unknown key; known here: default_percent, overrides".to_owned(),
+        "accounts[0].name: is missing; with several accounts each needs a name".to_owned(),
+        "accounts[0].tenant_id: is neither a GUID nor a domain name such as contoso.onmicrosoft.com"
+            .to_owned(),
+        "accounts[0].client_secret: give it or accounts[0].client_secret_file, not both".to_owned(),
+        "accounts[0].refresh_token: is missing; give it or accounts[0].refresh_token_file".to_owned(),
+        "accounts[1].client_id: is missing".to_owned(),
+        "accounts[1].refresh_token_file: cannot read /nowhere: No such file or directory (os error 2)"
+            .to_owned(),
+        "accounts[1].cloud: is none of global, us-government, china, custom".to_owned(),
+        "accounts[1].proxy_url: is no proxy address; write it like http://proxy.example:3128".to_owned(),
+        "accounts[1].ca_file: cannot read the file: No such file or directory (os error 2)".to_owned(),
+        format!("accounts[1].colour: unknown key; known here: {ACCOUNT_KEYS}"),
+        format!("poll_intervall: unknown key; known here: {ROOT_KEYS}"),
+    ];
+    assert_eq!(problems_of(&text), expected);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &text).unwrap();
+    let error = Source::File(file.path().to_owned()).load(&no_environment).unwrap_err();
+    let list = format!("{}: 17 problems\n  {}", file.path().display(), expected.join("\n  "));
+    assert_eq!(error.to_string(), list);
+}
+
+#[test]
+fn what_is_no_yaml_is_reported_with_its_place() {
+    check(&[
+        ("accounts: [\n".to_owned(), &["this is not YAML at line 1, column 11"]),
+        ("a: b\n c: d\n".to_owned(), &["this is not YAML at line 2, column 3"]),
+        (
+            "poll_interval: 6h\npoll_interval: 6h\n".to_owned(),
+            &["the same key occurs twice at line 2, column 1"],
+        ),
+        (file_of(&["locale: de", "locale: en"]), &["the same key occurs twice at line 7, column 5"]),
+    ]);
+}
+
+#[test]
+fn a_file_without_accounts_says_so_once() {
+    let missing: &[&str] = &["accounts: is missing; list at least one account"];
+    let empty: &[&str] = &["accounts: is empty; list at least one account"];
+    check(&[
+        (String::new(), missing),
+        ("# nothing yet\n\n".to_owned(), missing),
+        ("---\n".to_owned(), missing),
+        ("poll_interval: 6h".to_owned(), missing),
+        ("accounts:".to_owned(), empty),
+        ("accounts: []".to_owned(), empty),
+        ("accounts: 7".to_owned(), &["accounts: expected a list, found a number"]),
+        ("accounts: {}".to_owned(), &["accounts: expected a list, found a mapping"]),
+    ]);
+}
+
+#[test]
+fn a_wrong_type_is_one_problem_that_says_what_was_found() {
+    check(&[
+        (with("state_directory: [a]"), &["state_directory: expected a string, found a list"]),
+        (with("state_directory: ''"), &["state_directory: is empty; give it a value or remove the key"]),
+        (with("thresholds: 5"), &["thresholds: expected a mapping of keys, found a number"]),
+        (with("thresholds: {overrides: x}"), &["thresholds.overrides: expected a list, found a string"]),
+        (
+            with("thresholds: {overrides: [x]}"),
+            &[
+                "thresholds.overrides[0]: expected a mapping of keys, found a string",
+                "thresholds.overrides[0]: give percent or mute: true",
+            ],
+        ),
+        (
+            with("thresholds: {overrides: [{percent: many}]}"),
+            &["thresholds.overrides[0].percent: expected a number of at least 0, found a string"],
+        ),
+        (
+            with("thresholds: {overrides: [{mute: 1}]}"),
+            &["thresholds.overrides[0].mute: expected true or false, found a number"],
+        ),
+        (
+            with("thresholds: {default_percent: }"),
+            &["thresholds.default_percent: expected a number of at least 0, found nothing"],
+        ),
+        (file_of(&["name: 7"]), &["accounts[0].name: expected a string, found a number; put it in quotes"]),
+        (
+            file_of(&["client_secret: 12345"]),
+            &["accounts[0].client_secret: expected a string, found a number; put it in quotes"],
+        ),
+        (
+            file_of(&["refresh_token: true"]),
+            &["accounts[0].refresh_token: expected a string, found true or false; put it in quotes"],
+        ),
+        (
+            file_of(&["client_secret:"]),
+            &["accounts[0].client_secret: is empty; give it a value or remove the key"],
+        ),
+        (
+            file_of(&["tenant_id: 17"]),
+            &["accounts[0].tenant_id: expected a string, found a number; put it in quotes"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_duration_is_a_text_with_a_unit_within_bounds() {
+    let number: &[&str] = &["poll_timeout: expected a duration such as 90s, 15m or 6h, found a number"];
+    check(&[
+        (with("poll_timeout: 90"), number),
+        (with("poll_timeout: 0"), number),
+        (
+            with("poll_timeout: soon"),
+            &["poll_timeout: \"soon\" is no duration; write it as 90s, 15m, 6h or 2d"],
+        ),
+        (
+            with("poll_timeout: -5s"),
+            &["poll_timeout: \"-5s\" is no duration; write it as 90s, 15m, 6h or 2d"],
+        ),
+        (with("poll_timeout: 0s"), &["poll_timeout: \"0s\" is not between 1s and 1year"]),
+        (with("poll_interval: 999ms"), &["poll_interval: \"999ms\" is not between 1s and 1year"]),
+        (with("poll_interval: 2y"), &["poll_interval: \"2y\" is not between 1s and 1year"]),
+        (with("stale_after: 400d"), &["stale_after: \"400d\" is not between 0s and 1year"]),
+    ]);
+    valid(&with("poll_interval: 1s\nstale_after: 1y"));
+}
+
+#[test]
+fn an_account_needs_ids_that_can_be_ids() {
+    let client =
+        "accounts[0].client_id: is no GUID; it is the application (client) id of the app registration";
+    let tenant = "accounts[0].tenant_id: is neither a GUID nor a domain name such as contoso.onmicrosoft.com";
+    for id in
+        ["contoso.example", "8a1c2b3d4e5f40619283a4b5c6d7e8f9", "'{8a1c2b3d-4e5f-4061-9283-a4b5c6d7e8f9}'"]
+    {
+        assert_eq!(problems_of(&file_of(&[&format!("client_id: {id}")])), [client], "{id}");
+    }
+    for id in
+        ["contoso", "con toso.example", "contoso..example", "../etc.passwd", "-x.example", "a/b.example"]
+    {
+        assert_eq!(problems_of(&file_of(&[&format!("tenant_id: {id}")])), [tenant], "{id}");
+    }
+    check(&[
+        (file_of(&["-tenant_id"]), &["accounts[0].tenant_id: is missing"]),
+        (file_of(&["locale: en_US"]), &["accounts[0].locale: is no locale; write it like en-US"]),
+        (
+            file_of(&[&format!("name: {}", "n".repeat(65))]),
+            &["accounts[0].name: must have at most 64 characters, none of them a control character"],
+        ),
+        (
+            file_of(&["name: \"a\\nb\""]),
+            &["accounts[0].name: must have at most 64 characters, none of them a control character"],
+        ),
+    ]);
+    valid(&file_of(&[&format!("name: {}", "ü".repeat(64))]));
+}
+
+#[test]
+fn a_secret_is_given_exactly_once_and_its_file_is_readable_now() {
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    let path = empty.path().display();
+    check(&[
+        (
+            file_of(&["-client_secret"]),
+            &["accounts[0].client_secret: is missing; give it or accounts[0].client_secret_file"],
+        ),
+        (
+            file_of(&["refresh_token_file: /nowhere"]),
+            &["accounts[0].refresh_token: give it or accounts[0].refresh_token_file, not both"],
+        ),
+        (
+            file_of(&["-client_secret", "client_secret_file: /nowhere"]),
+            &["accounts[0].client_secret_file: cannot read /nowhere: No such file or directory (os error 2)"],
+        ),
+        (
+            file_of(&["-refresh_token", &format!("refresh_token_file: {path}")]),
+            &[&format!("accounts[0].refresh_token_file: {path} is empty")],
+        ),
+        (
+            file_of(&["-client_secret", "client_certificate_file: /nowhere"]),
+            &[
+                "accounts[0].client_certificate_file: this version signs in with a client secret only; use client_secret_file",
+                "accounts[0].client_secret: is missing; give it or accounts[0].client_secret_file",
+            ],
+        ),
+        (
+            file_of(&["federated_token_file: /nowhere"]),
+            &[
+                "accounts[0].federated_token_file: this version signs in with a client secret only; use client_secret_file",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn a_custom_cloud_needs_addresses_to_which_a_token_may_be_sent() {
+    let missing = "is missing; cloud: custom needs it";
+    let both =
+        [format!("accounts[0].api_base_url: {missing}"), format!("accounts[0].login_base_url: {missing}")];
+    assert_eq!(problems_of(&file_of(&["cloud: custom"])), both);
+    for (address, problem) in [
+        ("api.example", "is no address; write it like https://api.example"),
+        ("ftp://api.example", "must be an https address"),
+        ("unix:/run/api", "must be an https address"),
+        (
+            "http://api.example",
+            "must be https; plain http is for loopback addresses only, since a token goes there",
+        ),
+        (
+            "http://localhost.example",
+            "must be https; plain http is for loopback addresses only, since a token goes there",
+        ),
+        ("https://me:pass@api.example", "must have no user, password, query or fragment"),
+        ("https://me@api.example", "must have no user, password, query or fragment"),
+        ("https://api.example?key=1", "must have no user, password, query or fragment"),
+        ("https://api.example/#top", "must have no user, password, query or fragment"),
+    ] {
+        let line = format!("api_base_url: {address}");
+        let text = file_of(&["cloud: custom", "login_base_url: https://login.example", &line]);
+        assert_eq!(problems_of(&text), [format!("accounts[0].api_base_url: {problem}")], "{address}");
+    }
+    let text = file_of(&["login_base_url: https://login.example"]);
+    assert_eq!(problems_of(&text), ["accounts[0].login_base_url: belongs to cloud: custom only"]);
+}
+
+#[test]
+fn two_accounts_differ_in_name_and_in_tenant_or_application() {
+    let one = |name: &str, tenant: &str| {
+        file_of(&[&format!("name: {name}"), &format!("tenant_id: {tenant}")]).replace("accounts:\n", "")
+    };
+    let two = |a: String, b: String| format!("accounts:\n{a}{b}");
+    check(&[
+        (
+            two(one("a", TENANT), one("a", "b.example")),
+            &["accounts[1].name: \"a\" names another account already"],
+        ),
+        (
+            two(one("a", TENANT), one("b", &TENANT.to_uppercase())),
+            &["accounts[1]: has the tenant_id and client_id of another account"],
+        ),
+        (
+            two(one("7", TENANT), one("b", "b.example")),
+            &["accounts[0].name: expected a string, found a number; put it in quotes"],
+        ),
+    ]);
+    valid(&two(one("a", "a.example"), one("b", "b.example")));
+}
+
+#[test]
+fn an_unknown_key_that_might_be_a_secret_is_not_shown() {
+    let known = format!("unknown key; known here: {ROOT_KEYS}");
+    let long = "k".repeat(41);
+    for key in [long.as_str(), "has space", "'q/+='"] {
+        let problems = problems_of(&with(&format!("{key}: 1")));
+        assert_eq!(problems, [format!("(a long or unusual key): {known}")], "{key}");
+    }
+}
