@@ -26,6 +26,12 @@ impl Clock {
         Self(Arc::new(move || start + origin.elapsed()))
     }
 
+    /// A clock that stands still.
+    #[cfg(test)]
+    pub(crate) fn fixed(at: Timestamp) -> Self {
+        Self(Arc::new(move || at))
+    }
+
     /// The time of day, now.
     pub fn now(&self) -> Timestamp {
         (self.0)()

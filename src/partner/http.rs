@@ -35,7 +35,7 @@ pub struct RetryPolicy {
     /// Requests in all.
     attempts: u32,
     /// The first pause; doubled each time, and a random share of it is waited.
-    pause: Duration,
+    pub(super) pause: Duration,
     /// The longest a single request may take.
     request_timeout: Duration,
 }

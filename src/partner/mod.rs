@@ -59,8 +59,17 @@ impl PartnerCenter {
         clock: &Clock,
         poll_timeout: Duration,
     ) -> Result<Self, ClientError> {
-        let http =
-            Arc::new(Http::new(account, ledger.clone(), RetryPolicy::new(poll_timeout), clock.clone())?);
+        Self::with_retry(account, store, ledger, clock, RetryPolicy::new(poll_timeout))
+    }
+
+    fn with_retry(
+        account: &Account,
+        store: TokenStore,
+        ledger: &Ledger,
+        clock: &Clock,
+        retry: RetryPolicy,
+    ) -> Result<Self, ClientError> {
+        let http = Arc::new(Http::new(account, ledger.clone(), retry, clock.clone())?);
         let tokens = TokenSource::new(account, store, Arc::clone(&http), ledger.clone(), clock.clone());
         Ok(Self {
             http,

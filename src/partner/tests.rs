@@ -1,1 +1,189 @@
+//! The real client against the simulator, over real sockets on loopback.
 
+use std::collections::VecDeque;
+use std::fs;
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tower::ServiceExt;
+
+use super::*;
+use crate::config::Config;
+use crate::reason::Reason;
+use crate::simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
+use crate::status::Code;
+
+mod answers;
+mod renewals;
+mod requests;
+mod store;
+
+const TENANT: &str = "contoso.example";
+const USAGE: &str = "/v1/analytics/licenses/usage";
+const START: Timestamp = Timestamp::constant(1_795_410_800, 0);
+
+/// One request, as it was when it arrived.
+#[derive(Clone, Debug)]
+struct Arrival {
+    path: String,
+    /// The body: the form of a token request.
+    form: String,
+    /// The refresh token that was on the disk at that moment.
+    stored: Option<String>,
+}
+
+/// A simulator at a port of its own, and everything that a client of it needs.
+struct Bed {
+    simulator: Simulator,
+    address: SocketAddr,
+    directory: tempfile::TempDir,
+    ledger: Ledger,
+    clock: Clock,
+    arrivals: watch::Receiver<Vec<Arrival>>,
+    /// While it is false, a request that arrived waits.
+    gate: watch::Sender<bool>,
+}
+
+impl Bed {
+    async fn new(scenario: &str) -> Self {
+        let simulator = Simulator::new(Scenario::parse(scenario).unwrap(), || START);
+        let router = simulator.router();
+        Self::serving(simulator, router).await
+    }
+
+    /// With routes that come before the simulator's.
+    async fn with(routes: Router) -> Self {
+        let simulator = Simulator::new(Scenario::default(), || START);
+        let router = routes.fallback_service(simulator.router());
+        Self::serving(simulator, router).await
+    }
+
+    async fn serving(simulator: Simulator, router: Router) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (arrived, arrivals) = watch::channel(Vec::new());
+        let gate = watch::Sender::new(true);
+        let (open, state) = (gate.subscribe(), directory.path().join("state"));
+        let noting = middleware::from_fn(move |request: Request, next: Next| {
+            let (arrived, mut open, state) = (arrived.clone(), open.clone(), state.clone());
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = to_bytes(body, 10_000).await.unwrap();
+                arrived.send_modify(|all| {
+                    all.push(Arrival {
+                        path: parts.uri.path().to_owned(),
+                        form: String::from_utf8(body.to_vec()).unwrap(),
+                        stored: stored_in(&state).map(|record| text(&record["refresh_token"])),
+                    });
+                });
+                open.wait_for(|open| *open).await.unwrap();
+                next.run(Request::from_parts(parts, Body::from(body))).await
+            }
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(axum::serve(listener, router.layer(noting)).into_future());
+        let ledger = Ledger::new(None, Arc::default());
+        Self { simulator, address, directory, ledger, clock: Clock::fixed(START), arrivals, gate }
+    }
+
+    fn scenario(&self, text: &str) {
+        self.simulator.set_scenario(Scenario::parse(text).unwrap());
+    }
+
+    fn state_directory(&self) -> std::path::PathBuf {
+        self.directory.path().join("state")
+    }
+
+    fn account(&self, first_token: &str, scheme: &str) -> Account {
+        let address = self.address;
+        let config = format!(
+            "accounts: [{{tenant_id: {TENANT}, client_id: {CLIENT_ID}, client_secret: {CLIENT_SECRET}, \
+             refresh_token: {first_token}, cloud: custom, api_base_url: \"{scheme}://{address}\", \
+             login_base_url: \"{scheme}://{address}\", locale: de-DE}}]"
+        );
+        Config::parse(&config, &|_| None).unwrap().accounts.remove(0)
+    }
+
+    /// A client as a start of the program makes it, only that it hardly pauses between attempts.
+    fn client_of(&self, account: &Account, limit: Duration) -> PartnerCenter {
+        let store = TokenStore::open(&self.state_directory(), account).unwrap();
+        let mut retry = RetryPolicy::new(limit);
+        retry.pause = Duration::from_millis(1);
+        PartnerCenter::with_retry(account, store, &self.ledger, &self.clock, retry).unwrap()
+    }
+
+    fn client(&self) -> PartnerCenter {
+        self.client_of(&self.account(REFRESH_TOKEN, "http"), Duration::from_mins(1))
+    }
+
+    /// What the simulator logged.
+    async fn log(&self) -> Value {
+        let request = Request::get("/simulator/requests").body(Body::empty()).unwrap();
+        let response = self.simulator.router().oneshot(request).await.unwrap();
+        serde_json::from_slice(&to_bytes(response.into_body(), usize::MAX).await.unwrap()).unwrap()
+    }
+
+    /// The logged requests of an endpoint.
+    async fn log_of(&self, endpoint: &str) -> VecDeque<Value> {
+        let log = self.log().await;
+        let requests = log["requests"].as_array().unwrap().iter();
+        requests.filter(|request| request["endpoint"] == endpoint).cloned().collect()
+    }
+
+    async fn wait_for_arrivals(&self, count: usize) {
+        let mut arrivals = self.arrivals.clone();
+        let arrived = arrivals.wait_for(|all| all.len() >= count);
+        drop(timeout(Duration::from_secs(5), arrived).await.expect("the requests arrive").unwrap());
+    }
+
+    fn arrivals(&self) -> Vec<Arrival> {
+        self.arrivals.borrow().clone()
+    }
+
+    fn stored(&self) -> Option<Value> {
+        stored_in(&self.state_directory())
+    }
+
+    /// What the ledger says of the wire, leaving out what never happened.
+    fn traffic(&self) -> String {
+        let traffic = self.ledger.read().traffic;
+        let requests = traffic.requests.iter().map(|((endpoint, code), count)| {
+            let code = match code {
+                Code::Status(status) => status.to_string(),
+                Code::Error => "error".to_owned(),
+            };
+            (format!("{} {code}", endpoint.as_str()), *count)
+        });
+        let others = [("retries", &traffic.retries), ("throttled", &traffic.throttled)];
+        let others = others.into_iter().flat_map(|(what, counts)| {
+            counts.iter().map(move |(endpoint, count)| (format!("{} {what}", endpoint.as_str()), *count))
+        });
+        let all = requests.chain(others).filter(|(_, count)| *count > 0);
+        all.map(|(what, count)| format!("{what}: {count}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The token's file in a directory.
+fn stored_in(directory: &std::path::Path) -> Option<Value> {
+    let name = format!("refresh-token-{TENANT}-{CLIENT_ID}.json");
+    let text = fs::read_to_string(directory.join(name)).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no string")).to_owned()
+}
+
+/// Lets time pass at once. No request may be under way.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}

@@ -1,0 +1,246 @@
+use axum::http::HeaderMap;
+use axum::routing::get;
+
+use super::*;
+
+/// Scenario, reason, seconds of `Retry-After`, and what went over the wire.
+type Case = (&'static str, Reason, Option<u64>, &'static str);
+
+async fn check(table: &[Case]) {
+    for (scenario, reason, retry_after, traffic) in table {
+        let bed = Bed::new(scenario).await;
+        let error = bed.client().fetch().await.expect_err(scenario);
+        assert_eq!(error.reason(), *reason, "{scenario}: {error}");
+        assert_eq!(error.retry_after().map(|wait| wait.as_secs()), *retry_after, "{scenario}");
+        assert_eq!(bed.traffic(), *traffic, "{scenario}");
+        let text = error.to_string();
+        assert!(!text.is_empty() && !text.contains(char::is_control), "{scenario}: {text:?}");
+        for secret in [CLIENT_SECRET, REFRESH_TOKEN, "simulated-access-token"] {
+            assert!(!text.contains(secret), "{scenario}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_answer_of_the_usage_endpoint_has_its_reason() {
+    check(&[
+        (
+            "usage: {answer: throttled}",
+            Reason::Throttled,
+            Some(57),
+            "token 200: 1, usage 429: 1, usage throttled: 1",
+        ),
+        (
+            "usage: {answer: throttled, retry_after: 300}",
+            Reason::Throttled,
+            Some(300),
+            "token 200: 1, usage 429: 1, usage throttled: 1",
+        ),
+        (
+            "usage: {answer: server_error}",
+            Reason::Server,
+            None,
+            "token 200: 1, usage 500: 3, usage retries: 2",
+        ),
+        (
+            "usage: {answer: server_error, status: 503, retry_after: 120}",
+            Reason::Server,
+            Some(120),
+            "token 200: 1, usage 503: 1, usage throttled: 1",
+        ),
+        (
+            "usage: {answer: server_error, status: 408}",
+            Reason::Timeout,
+            None,
+            "token 200: 1, usage 408: 3, usage retries: 2",
+        ),
+        ("usage: {answer: server_error, status: 302}", Reason::Server, None, "token 200: 1, usage 302: 1"),
+        ("usage: {answer: unauthorized}", Reason::Credentials, None, "token 200: 2, usage 401: 2"),
+        ("usage: {answer: mfa_required}", Reason::Mfa, None, "token 200: 2, usage 401: 2"),
+        ("usage: {answer: forbidden}", Reason::Forbidden, None, "token 200: 1, usage 403: 1"),
+        ("usage: {answer: not_found}", Reason::Server, None, "token 200: 1, usage 404: 1"),
+        ("usage: {answer: malformed}", Reason::Payload, None, "token 200: 1, usage 200: 1"),
+        ("usage: {answer: html}", Reason::Payload, None, "token 200: 1, usage 200: 1"),
+        ("usage: {answer: no_content}", Reason::Payload, None, "token 200: 1, usage 204: 1"),
+        (
+            "usage: {answer: truncated}",
+            Reason::Network,
+            None,
+            "token 200: 1, usage error: 3, usage retries: 2",
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn each_answer_of_the_token_endpoint_has_its_reason() {
+    check(&[
+        ("token: {answer: refresh_token_expired}", Reason::Credentials, None, "token 400: 1"),
+        ("token: {answer: consent_revoked}", Reason::Consent, None, "token 400: 1"),
+        ("token: {answer: bad_client_secret}", Reason::Credentials, None, "token 401: 1"),
+        ("token: {answer: mfa_required}", Reason::Mfa, None, "token 400: 1"),
+        ("token: {answer: throttled}", Reason::Throttled, Some(57), "token 429: 1, token throttled: 1"),
+        ("token: {answer: server_error}", Reason::Server, None, "token 503: 3, token retries: 2"),
+        (
+            "token: {answer: server_error, retry_after: 9}",
+            Reason::Server,
+            Some(9),
+            "token 503: 1, token throttled: 1",
+        ),
+        ("token: {answer: malformed}", Reason::Payload, None, "token 200: 1"),
+        ("client_id: another", Reason::Consent, None, "token 400: 1"),
+        ("client_secret: another", Reason::Credentials, None, "token 401: 1"),
+        ("refresh_token: another", Reason::Credentials, None, "token 400: 1"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_report_without_a_byte_order_mark_or_without_rows_is_good() {
+    for (scenario, rows) in [("usage: {answer: no_bom}", 5), ("usage: {answer: empty}", 0)] {
+        let bed = Bed::new(scenario).await;
+        assert_eq!(bed.client().fetch().await.unwrap().rows().len(), rows, "{scenario}");
+    }
+}
+
+#[tokio::test]
+async fn what_passes_within_three_attempts_is_no_failure() {
+    for (scenario, traffic) in [
+        (
+            "usage: {answer: server_error, times: 2}",
+            "token 200: 1, usage 200: 1, usage 500: 2, usage retries: 2",
+        ),
+        (
+            "usage: {answer: truncated, times: 1}",
+            "token 200: 1, usage 200: 1, usage error: 1, usage retries: 1",
+        ),
+        (
+            "token: {answer: server_error, times: 2}",
+            "token 200: 1, token 503: 2, usage 200: 1, token retries: 2",
+        ),
+    ] {
+        let bed = Bed::new(scenario).await;
+        assert!(bed.client().fetch().await.is_ok(), "{scenario}");
+        assert_eq!(bed.traffic(), traffic, "{scenario}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_a_matter_of_the_network() {
+    let mut bed = Bed::new("").await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    bed.address = closed.local_addr().unwrap();
+    drop(closed);
+    let error = bed.client().fetch().await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Network);
+    assert_eq!(bed.traffic(), "token error: 3, token retries: 2");
+    let text = error.to_string();
+    assert!(text.starts_with("the sign-in service could not be asked: "), "{text}");
+    assert!(text.contains("Connection refused") && !text.contains(TENANT), "{text}");
+}
+
+#[tokio::test]
+async fn a_counterpart_that_speaks_no_tls_is_a_matter_of_tls() {
+    let bed = Bed::new("").await;
+    let client = bed.client_of(&bed.account(REFRESH_TOKEN, "https"), Duration::from_mins(1));
+    let error = client.fetch().await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Tls, "{error}");
+    assert_eq!(bed.traffic(), "token error: 1", "the same certificate will not be better in a second");
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_answer_in_time_is_asked_three_times() {
+    let bed = Bed::new("token: {delay: 1h}").await;
+    let client = bed.client_of(&bed.account(REFRESH_TOKEN, "http"), Duration::from_millis(30));
+    let error = client.fetch().await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Timeout, "{error}");
+    assert_eq!(bed.traffic(), "token error: 3, token retries: 2");
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_end_is_not_read_to_its_end() {
+    let routes = Router::new().route(USAGE, get(|| async { vec![b' '; (16 << 20) + 1] }));
+    let bed = Bed::with(routes).await;
+    let error = bed.client().fetch().await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Payload);
+    assert!(error.to_string().starts_with("the answer of the API is larger than 16 MiB"), "{error}");
+    assert_eq!(bed.traffic(), "token 200: 1, usage error: 1");
+}
+
+#[tokio::test]
+async fn a_failure_names_the_ids_under_which_microsoft_finds_it() {
+    let bed = Bed::new("usage: {answer: forbidden}").await;
+    let text = bed.client().fetch().await.unwrap_err().to_string();
+    let id = super::text(&bed.log_of("usage").await[0]["request_id"]);
+    let start = "the API answered 403 Forbidden, code 900150: The supplied role doesn't have the rights to \
+                 perform the requested operation (MS-RequestId ";
+    assert!(text.starts_with(&format!("{start}{id}, MS-CorrelationId ")), "{text}");
+    assert!(text.contains(", MS-CV ") && text.ends_with(", MS-ServerId 101112012)"), "{text}");
+}
+
+fn reply(status: u16, body: &str) -> http::Reply {
+    let status = StatusCode::from_u16(status).unwrap();
+    http::Reply { status, headers: HeaderMap::new(), body: body.into(), retry_after: None }
+}
+
+#[test]
+fn the_documented_error_bodies_of_the_api_are_understood() {
+    let table = [
+        (
+            400,
+            include_str!("../../../tests/fixtures/errors/400-900316-assign-licenses-to-a-user.json"),
+            Reason::Server,
+            "the API answered 400 Bad Request, code 900316: Partner token is not allowed in license \
+             management calls.",
+        ),
+        (
+            403,
+            include_str!("../../../tests/fixtures/errors/403-900309-assign-licenses-to-a-user.json"),
+            Reason::Forbidden,
+            "the API answered 403 Forbidden, code 900309: Access has been blocked by Conditional Access",
+        ),
+        (
+            429,
+            include_str!("../../../tests/fixtures/errors/429-rate-limit-gateway-shape.json"),
+            Reason::Throttled,
+            "the API answered 429 Too Many Requests, code 429: Rate limit is exceeded. Try again in 57 seconds.",
+        ),
+        (401, r#"{"code":"900421","description":"MFA"}"#, Reason::Mfa, "the API answered 401"),
+        (401, r#"{"code":900420,"description":"audience"}"#, Reason::Credentials, "the API answered 401"),
+        (401, "", Reason::Credentials, "the API answered 401 Unauthorized"),
+        (502, "<html>", Reason::Server, "the API answered 502 Bad Gateway"),
+    ];
+    for (status, body, reason, text) in table {
+        let error = FetchError::api(&reply(status, body));
+        assert_eq!(error.reason(), reason, "{body}");
+        assert!(error.to_string().starts_with(text), "{error}");
+    }
+}
+
+#[test]
+fn the_recorded_error_bodies_of_the_sign_in_service_are_understood() {
+    macro_rules! recorded {
+        ($name:literal) => {
+            include_str!(concat!("../../../tests/fixtures/token/", $name, ".json"))
+        };
+    }
+    let table = [
+        (400, recorded!("error-400-invalid_grant-50076-mfa-required-v2-with-claims"), Reason::Mfa, "50076"),
+        (400, recorded!("error-400-invalid_grant-65001-consent"), Reason::Consent, "65001"),
+        (
+            400,
+            recorded!("error-400-invalid_grant-700082-refresh-token-expired"),
+            Reason::Credentials,
+            "700082",
+        ),
+        (401, recorded!("error-401-invalid_client-7000215-bad-secret"), Reason::Credentials, "7000215"),
+        (400, recorded!("error-invalid_scope-70011-entra-doc-v2"), Reason::Server, "70011"),
+    ];
+    for (status, body, reason, code) in table {
+        let error = FetchError::token(&reply(status, body));
+        assert_eq!(error.reason(), reason, "{body}");
+        let text = error.to_string();
+        assert!(text.contains(&format!(": AADSTS{code}: ")), "{text}");
+        assert_eq!(text.matches("race").count(), 1, "the trace id is named once: {text}");
+    }
+}

@@ -1,0 +1,108 @@
+use super::*;
+use crate::exposition::Value::Histogram as HistogramOf;
+use crate::exposition::{Family, Format, Kind, Samples, render};
+
+#[tokio::test]
+async fn the_documented_rows_arrive() {
+    let bed = Bed::new("").await;
+    let report = bed.client().fetch().await.unwrap();
+    assert_eq!(report.rows().len(), 5);
+    assert_eq!(report.rows()[0].key(), ("crm", "Microsoft Dynamics CRM", "reseller"));
+    assert!(report.rejected().is_empty());
+}
+
+#[tokio::test]
+async fn a_usage_request_has_the_documented_headers_with_fresh_ids_for_each_fetch() {
+    let bed = Bed::new("").await;
+    let client = bed.client();
+    client.fetch().await.unwrap();
+    client.fetch().await.unwrap();
+    let requests = bed.log_of("usage").await;
+    assert_eq!(requests.len(), 2);
+    for request in &requests {
+        assert_eq!(request["accept"], "application/json");
+        assert_eq!(request["locale"], "de-DE");
+        assert_eq!(request["authorization"], "valid");
+        assert_eq!(request["user_agent"], format!("partner-license-exporter/{}", env!("CARGO_PKG_VERSION")));
+        for id in ["request_id", "correlation_id"] {
+            assert!(Uuid::try_parse(&text(&request[id])).is_ok(), "{request}");
+        }
+        assert_ne!(request["request_id"], request["correlation_id"]);
+    }
+    assert_ne!(requests[0]["request_id"], requests[1]["request_id"]);
+    assert_ne!(requests[0]["correlation_id"], requests[1]["correlation_id"]);
+}
+
+#[tokio::test]
+async fn a_retry_has_the_request_id_of_the_call_that_it_repeats() {
+    let bed = Bed::new("usage: {answer: server_error, times: 2}").await;
+    let client = bed.client();
+    client.fetch().await.unwrap();
+    client.fetch().await.unwrap();
+    let ids: Vec<_> = bed.log_of("usage").await.iter().map(|request| text(&request["request_id"])).collect();
+    let [first, second, third, next] = &ids[..] else { panic!("{ids:?}") };
+    assert!(first == second && second == third && third != next, "{ids:?}");
+    assert_eq!(bed.traffic(), "token 200: 1, usage 200: 2, usage 500: 2, usage retries: 2");
+}
+
+#[tokio::test]
+async fn a_token_request_is_the_refresh_token_grant_of_the_second_version() {
+    let bed = Bed::new("").await;
+    bed.client().fetch().await.unwrap();
+    let [token, usage] = &bed.arrivals()[..] else { panic!("two requests") };
+    assert_eq!((token.path.as_str(), usage.path.as_str()), ("/contoso.example/oauth2/v2.0/token", USAGE));
+    let port = bed.address.port();
+    let expected = format!(
+        "grant_type=refresh_token&client_id={CLIENT_ID}&client_secret={CLIENT_SECRET}\
+         &refresh_token={REFRESH_TOKEN}\
+         &scope=http%3A%2F%2F127.0.0.1%3A{port}%2Fuser_impersonation+offline_access"
+    );
+    assert_eq!(token.form, expected);
+    assert_eq!(usage.form, "");
+}
+
+#[tokio::test]
+async fn the_access_token_is_kept_between_fetches() {
+    let bed = Bed::new("").await;
+    let client = bed.client();
+    for _ in 0..3 {
+        client.fetch().await.unwrap();
+    }
+    assert_eq!(bed.log().await["totals"], serde_json::json!({"token": 1, "usage": 3}));
+    assert_eq!(bed.traffic(), "token 200: 1, usage 200: 3");
+}
+
+#[tokio::test]
+async fn two_fetches_at_a_time_share_one_renewal() {
+    let bed = Bed::new("rotation: strict").await;
+    let client = bed.client();
+    let (one, other) = tokio::join!(client.fetch(), client.fetch());
+    assert!(one.is_ok() && other.is_ok());
+    assert_eq!(bed.log().await["totals"]["token"], 1);
+}
+
+#[tokio::test]
+async fn a_request_is_counted_as_an_error_when_its_fetch_is_dropped() {
+    let bed = Bed::new("usage: {delay: 1h}").await;
+    let client = bed.client();
+    tokio::select! {
+        outcome = client.fetch() => panic!("{outcome:?}"),
+        () = bed.wait_for_arrivals(2) => {}
+    }
+    assert_eq!(bed.traffic(), "token 200: 1, usage error: 1");
+}
+
+#[tokio::test]
+async fn the_length_of_every_request_is_observed() {
+    static FAMILY: Family = Family { name: "x", kind: Kind::Histogram, labels: &[], help: "" };
+    let bed = Bed::new("usage: {answer: server_error, times: 1}").await;
+    bed.client().fetch().await.unwrap();
+    let durations = bed.ledger.read().traffic.durations;
+    // A histogram shows its count only when it is written.
+    let written = |endpoint| {
+        let samples = Samples::single(&FAMILY, HistogramOf(durations[&endpoint].0.clone()));
+        render(vec![samples], Format::Classic)
+    };
+    assert!(written(Endpoint::Token).contains("x_count 1\n"), "{}", written(Endpoint::Token));
+    assert!(written(Endpoint::Usage).contains("x_count 2\n"), "{}", written(Endpoint::Usage));
+}

@@ -1,0 +1,157 @@
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::*;
+
+fn token_file(bed: &Bed) -> std::path::PathBuf {
+    bed.state_directory().join(format!("refresh-token-{TENANT}-{CLIENT_ID}.json"))
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// The refresh tokens that were sent, in order.
+fn sent_tokens(bed: &Bed) -> Vec<String> {
+    let arrivals = bed.arrivals().into_iter().filter(|arrival| arrival.path.ends_with("/token"));
+    arrivals
+        .map(|arrival| {
+            let token = arrival.form.split('&').find_map(|pair| pair.strip_prefix("refresh_token="));
+            token.unwrap().to_owned()
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_successor_is_kept_in_a_file_that_only_its_owner_can_read() {
+    let bed = Bed::new("").await;
+    bed.client().fetch().await.unwrap();
+    assert_eq!((mode(&token_file(&bed)), mode(&bed.state_directory())), (0o600, 0o700));
+    let stored = bed.stored().unwrap();
+    assert_eq!(stored["version"], 1);
+    assert_eq!(stored["issued_at"], START.to_string());
+    assert!(text(&stored["refresh_token"]).starts_with("simulated-refresh-token-"));
+    let shown = stored.to_string();
+    assert!(!shown.contains(&format!("{REFRESH_TOKEN}\"")), "the first token itself is not in it: {shown}");
+    assert_eq!(bed.ledger.read().credentials.refresh_token_issued_at, Some(START));
+    let files = fs::read_dir(bed.state_directory()).unwrap().count();
+    assert_eq!(files, 1, "no temporary file is left behind");
+}
+
+#[tokio::test]
+async fn a_successor_is_on_the_disk_before_anything_else_is_sent() {
+    let bed = Bed::new("").await;
+    bed.client().fetch().await.unwrap();
+    let [token, usage] = &bed.arrivals()[..] else { panic!("two requests") };
+    assert_eq!(token.stored, None);
+    assert_eq!(usage.stored, Some(text(&bed.stored().unwrap()["refresh_token"])));
+}
+
+#[tokio::test]
+async fn the_next_start_uses_the_successor() {
+    let bed = Bed::new("rotation: strict").await;
+    bed.client().fetch().await.unwrap();
+    let successor = text(&bed.stored().unwrap()["refresh_token"]);
+    bed.client().fetch().await.unwrap();
+    assert_eq!(sent_tokens(&bed), [REFRESH_TOKEN, &successor]);
+    // Were the file lost, the first token alone would not do any more.
+    fs::remove_file(token_file(&bed)).unwrap();
+    assert_eq!(bed.client().fetch().await.unwrap_err().reason(), Reason::Credentials);
+}
+
+#[tokio::test]
+async fn the_next_start_knows_when_the_stored_token_was_issued() {
+    let mut bed = Bed::new("").await;
+    bed.client().fetch().await.unwrap();
+    bed.ledger = Ledger::new(None, Arc::default());
+    bed.clock = Clock::fixed(START + Duration::from_hours(5));
+    bed.scenario("token: {answer: server_error}");
+    bed.client().fetch().await.unwrap_err();
+    assert_eq!(bed.ledger.read().credentials.refresh_token_issued_at, Some(START));
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_ours_is_set_aside_and_the_configured_token_used() {
+    let bed = Bed::new("").await;
+    bed.client().fetch().await.unwrap();
+    let good = bed.stored().unwrap();
+    let changed = |key: &str, value: Value| {
+        let mut record = good.clone();
+        record[key] = value;
+        record.to_string()
+    };
+    for (what, content) in [
+        ("damaged", "{\"version\": 1, \"own".to_owned()),
+        ("empty", String::new()),
+        ("of another tenant", changed("owner", "https://login.example other.example x".into())),
+        ("of a later version", changed("version", 2.into())),
+    ] {
+        fs::write(token_file(&bed), &content).unwrap();
+        bed.client().fetch().await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(sent_tokens(&bed).last().unwrap(), REFRESH_TOKEN, "{what}");
+        let aside = token_file(&bed).with_extension("json.set-aside");
+        assert_eq!(fs::read_to_string(&aside).unwrap(), content, "{what}");
+        assert_eq!(bed.stored().unwrap()["owner"], good["owner"], "{what}: a good file is in its place");
+    }
+}
+
+#[tokio::test]
+async fn another_first_token_from_the_operator_replaces_the_stored_one() {
+    let bed = Bed::new("").await;
+    bed.client().fetch().await.unwrap();
+    bed.scenario("refresh_token: a-second-first");
+    let account = bed.account("a-second-first", "http");
+    for _ in 0..2 {
+        bed.client_of(&account, Duration::from_mins(1)).fetch().await.unwrap();
+    }
+    let sent = sent_tokens(&bed);
+    assert_eq!(sent[..2], [REFRESH_TOKEN, "a-second-first"]);
+    assert!(sent[2].starts_with("simulated-refresh-token-"), "from then on its own successors: {sent:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_written_costs_the_successor_and_nothing_else() {
+    type Sabotage = fn(&Bed);
+    let sabotages: [(&str, Sabotage); 3] = [
+        ("the directory is gone", |bed| fs::remove_dir_all(bed.state_directory()).unwrap()),
+        ("a file is in its place", |bed| {
+            fs::remove_dir_all(bed.state_directory()).unwrap();
+            fs::write(bed.state_directory(), "").unwrap();
+        }),
+        ("the file cannot be replaced", |bed| fs::create_dir_all(token_file(bed).join("x")).unwrap()),
+    ];
+    for (what, sabotage) in sabotages {
+        let bed = Bed::new("").await;
+        let client = bed.client();
+        sabotage(&bed);
+        assert_eq!(client.fetch().await.unwrap().rows().len(), 5, "{what}");
+        pass(Duration::from_hours(1)).await;
+        client.fetch().await.unwrap();
+        assert_eq!(sent_tokens(&bed), [REFRESH_TOKEN; 2], "{what}");
+        assert_eq!(bed.ledger.read().credentials.refresh_token_issued_at, None, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_state_directory_that_cannot_be_written_is_found_at_the_start() {
+    let bed = Bed::new("").await;
+    let (account, file) = (bed.account(REFRESH_TOKEN, "http"), bed.directory.path().join("file"));
+    fs::write(&file, "").unwrap();
+    let error = TokenStore::open(&file, &account).unwrap_err().to_string();
+    assert_eq!(error, format!("state_directory {}: File exists (os error 17)", file.display()));
+    assert!(TokenStore::open(&file.join("below"), &account).is_err());
+}
+
+#[tokio::test]
+async fn the_file_outlives_another_spelling_of_the_ids_and_no_other_tenant_shares_it() {
+    let bed = Bed::new("").await;
+    let account = bed.account(REFRESH_TOKEN, "http");
+    let loud = Account { tenant_id: TENANT.to_uppercase(), ..account.clone() };
+    let other = Account { tenant_id: "fabrikam.example".to_owned(), ..account };
+    bed.client().fetch().await.unwrap();
+    let first_token = secrecy::SecretString::from(REFRESH_TOKEN);
+    let stored = |account: &Account| {
+        TokenStore::open(&bed.state_directory(), account).unwrap().load(&first_token).unwrap().is_some()
+    };
+    assert_eq!((stored(&loud), stored(&other)), (true, false));
+}
