@@ -37,6 +37,12 @@ impl FetchError {
         Self::new(Reason::Timeout, format!("the poll took longer than poll_timeout ({limit})"))
     }
 
+    /// A failure for tests of what becomes of it.
+    #[cfg(test)]
+    pub(crate) fn scripted(reason: Reason, retry_after: Option<Duration>) -> Self {
+        Self { retry_after, ..Self::new(reason, "as the script says") }
+    }
+
     /// The word this failure is counted under.
     pub fn reason(&self) -> Reason {
         self.reason

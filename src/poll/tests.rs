@@ -1,1 +1,224 @@
+//! In virtual time: hours pass at once, and every second is exact.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::reason::Reason;
+use crate::usage::UsageReport;
+
+mod publisher;
+
+const START: Timestamp = Timestamp::constant(1_795_410_800, 0);
+const HOUR: Duration = Duration::from_hours(1);
+
+/// What the source does when it is asked.
+enum Answer {
+    Good,
+    Fails(Reason),
+    /// With `Retry-After` in seconds.
+    Throttles(u64),
+    Hangs,
+}
+
+use Answer::{Fails, Good, Hangs, Throttles};
+
+/// A source that does what it is told, and tells when it was asked.
+struct Scripted {
+    answers: Mutex<mpsc::UnboundedReceiver<Answer>>,
+    asked: mpsc::UnboundedSender<Instant>,
+    settled: Arc<AtomicU64>,
+}
+
+impl Source for Scripted {
+    async fn fetch(&self) -> Result<UsageReport, FetchError> {
+        self.asked.send(Instant::now()).unwrap();
+        let answer = self.answers.lock().unwrap().try_recv();
+        match answer.expect("the script goes on") {
+            Good => Ok(UsageReport::default()),
+            Fails(reason) => Err(FetchError::scripted(reason, None)),
+            Throttles(s) => Err(FetchError::scripted(Reason::Throttled, Some(Duration::from_secs(s)))),
+            Hangs => std::future::pending().await,
+        }
+    }
+
+    async fn settle(&self) {
+        self.settled.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A polling task with a script.
+struct Polling {
+    began: Instant,
+    asked: mpsc::UnboundedReceiver<Instant>,
+    settled: Arc<AtomicU64>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+    /// Kept, for the script ends with an error otherwise.
+    _script: mpsc::UnboundedSender<Answer>,
+}
+
+fn start(ledger: &Ledger, answers: impl IntoIterator<Item = Answer>) -> Polling {
+    let (script, answers_to_come) = mpsc::unbounded_channel();
+    for answer in answers {
+        script.send(answer).unwrap_or_else(|_| panic!("the receiver is here"));
+    }
+    let (asked, asked_at) = mpsc::unbounded_channel();
+    let settled = Arc::new(AtomicU64::new(0));
+    let source = Scripted { answers: Mutex::new(answers_to_come), asked, settled: Arc::clone(&settled) };
+    let plan = Plan {
+        account: "contoso".to_owned(),
+        schedule: Schedule::new(6 * HOUR),
+        timeout: Duration::from_mins(2),
+        clock: Clock::from_tokio(START),
+        dice: || 0.0,
+    };
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(run(source, plan, ledger.clone(), stop.clone()));
+    Polling { began: Instant::now(), asked: asked_at, settled, stop, task, _script: script }
+}
+
+impl Polling {
+    /// The next poll, in milliseconds since the task's start.
+    async fn next(&mut self) -> u128 {
+        (self.asked.recv().await.expect("another poll") - self.began).as_millis()
+    }
+
+    async fn stop(self) -> u64 {
+        self.stop.cancel();
+        let before = Instant::now();
+        self.task.await.unwrap();
+        assert_eq!(Instant::now(), before, "it ended at once");
+        self.settled.load(Ordering::Relaxed)
+    }
+}
+
+fn ledger() -> Ledger {
+    Ledger::new(None, Arc::default())
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_poll_comes_at_its_second_through_good_and_bad_times() {
+    let ledger = ledger();
+    let script = [
+        Good,
+        Fails(Reason::Network),
+        Fails(Reason::Server),
+        Throttles(57),
+        Hangs,
+        Fails(Reason::Consent),
+        Good,
+        Good,
+    ];
+    let mut polling = start(&ledger, script);
+    let expected: [(u128, &str); 8] = [
+        (0, "at once"),
+        (20_520, "6h less 5 %"),
+        (20_550, "30s after the first failure"),
+        (20_610, "60s after the second"),
+        (20_667, "the 57s that were asked for"),
+        (21_027, "the deadline of 120s, then 240s after the fourth failure"),
+        (31_827, "3h, for only a person can mend it"),
+        (52_347, "6h less 5 % again"),
+    ];
+    for (second, why) in expected {
+        assert_eq!(polling.next().await, second * 1000, "{why}");
+    }
+    polling.stop().await;
+    let status = ledger.read();
+    let failures: Vec<_> = status.failures.iter().map(|(reason, n)| (reason.as_str(), *n)).collect();
+    let once = ["consent", "throttled", "server", "timeout", "network"].map(|reason| (reason, 1));
+    assert_eq!((status.polls, failures), (8, once.to_vec()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ledger_says_how_each_poll_ended_and_when_the_next_is_due() {
+    let ledger = ledger();
+    let mut changes = ledger.subscribe();
+    let polling = start(&ledger, [Good, Hangs]);
+    let good = changes.wait_for(|status| status.polls == 1 && status.next_at > Some(START)).await;
+    let status = good.unwrap().clone();
+    assert!(status.up() && status.failure.is_none());
+    assert_eq!((status.last_at, status.took), (Some(START), Some(Duration::ZERO)));
+    assert_eq!(status.next_at, Some(START + Duration::from_secs(20_520)));
+    assert_eq!(status.good.map(|good| good.at), Some(START));
+
+    let failed = changes.wait_for(|status| status.polls == 2).await;
+    let status = failed.unwrap().clone();
+    let failure = status.failure.clone().unwrap();
+    assert_eq!(failure.reason, Reason::Timeout);
+    assert_eq!(failure.text, "the poll took longer than poll_timeout (2m)");
+    assert_eq!(status.took, Some(Duration::from_mins(2)));
+    assert_eq!(status.last_at, Some(START + Duration::from_secs(20_640)));
+    assert_eq!(status.good.map(|good| good.at), Some(START), "the good rows stay");
+    polling.stop().await;
+    assert_eq!(ledger.read().next_at, None, "nobody polls any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_does_not_shorten_what_the_server_asked_for() {
+    let ledger = ledger();
+    let mut before = start(&ledger, [Throttles(600)]);
+    assert_eq!(before.next().await, 0);
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    before.stop().await;
+    let mut after = start(&ledger, [Good, Good]);
+    assert_eq!(after.next().await, 500_000, "the rest of the ten minutes");
+    assert_eq!(after.next().await, 500_000 + 20_520_000);
+    after.stop().await;
+    let mut later = start(&ledger, [Good]);
+    assert_eq!(later.next().await, 0, "a good poll ends the hold");
+    later.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_polls_at_once_after_any_other_failure() {
+    let ledger = ledger();
+    let mut before = start(&ledger, [Fails(Reason::Server)]);
+    assert_eq!(before.next().await, 0);
+    before.stop().await;
+    let mut after = start(&ledger, [Good]);
+    assert_eq!(after.next().await, 0);
+    after.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_a_wait_at_once_and_settles_the_source() {
+    let ledger = ledger();
+    let mut polling = start(&ledger, [Good]);
+    polling.next().await;
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(polling.stop().await, 1);
+    assert_eq!(ledger.read().polls, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_a_fetch_at_once_and_settles_the_source() {
+    let ledger = ledger();
+    let mut polling = start(&ledger, [Hangs]);
+    polling.next().await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(polling.stop().await, 1);
+    let status = ledger.read();
+    assert_eq!((status.polls, status.tried(), status.failures.len()), (0, false, 0), "it is no failure");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_failures_of_one_account_are_not_another_ones() {
+    let (good, bad) = (ledger(), ledger());
+    let mut polling_good = start(&good, [Good, Good]);
+    let mut polling_bad = start(&bad, [Fails(Reason::Tls), Hangs, Throttles(7_200), Fails(Reason::Mfa)]);
+    for second in [0, 30, 210, 7_410] {
+        assert_eq!(polling_bad.next().await, second * 1000);
+    }
+    for second in [0, 20_520] {
+        assert_eq!(polling_good.next().await, second * 1000);
+    }
+    let (good, bad) = (good.read(), bad.read());
+    assert!(good.up() && good.failures.is_empty() && good.hold_until.is_none());
+    assert_eq!(bad.polls, bad.failures.values().sum::<u64>());
+    assert!(!bad.up() && bad.good.is_none());
+}
