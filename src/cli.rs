@@ -69,7 +69,7 @@ pub struct CheckFlags {
 /// Flags of `demo`.
 #[derive(Args, Clone, Debug)]
 pub struct DemoFlags {
-    /// Address on which to expose metrics and web interface.
+    /// Address on which to expose metrics and web interface; loopback only.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10365")]
     pub listen_address: String,
     /// Address of the simulated Partner Center and Entra ID; loopback only.
@@ -132,7 +132,7 @@ pub struct WebFlags {
     #[arg(long = "web.disable-exporter-metrics")]
     pub disable_exporter_metrics: bool,
     /// Maximum number of parallel scrape requests. Use 0 to disable.
-    #[arg(long = "web.max-requests", value_name = "COUNT", default_value_t = 40)]
+    #[arg(long = "web.max-requests", value_name = "COUNT", default_value = "40", value_parser = max_requests)]
     pub max_requests: usize,
 }
 
@@ -145,6 +145,10 @@ pub struct LogFlags {
     /// Output format of log messages, which go to stderr.
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
     pub format: LogFormat,
+}
+
+fn max_requests(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "web max requests must be greater than or equal to zero".to_owned())
 }
 
 fn telemetry_path(text: &str) -> Result<String, String> {

@@ -35,9 +35,9 @@ pub enum StartError {
     },
     /// The state directory cannot be used.
     #[error(
-        "refresh tokens cannot be kept; create the directory for the exporter's user, or set state_directory"
+        "{0}; refresh tokens are kept there: let the exporter's user write to it, or set state_directory"
     )]
-    Store(#[from] StoreError),
+    Store(StoreError),
 }
 
 /// A request to reload, answered with the outcome.
@@ -162,8 +162,8 @@ impl Supervisor {
         match &outcome {
             Ok(()) => tracing::info!(config = %self.source, "Configuration reloaded"),
             Err(error) => {
-                let error: &(dyn std::error::Error + 'static) = &**error;
-                tracing::error!(config = %self.source, err = error, "Configuration not reloaded, the old one stays");
+                let text = format!("{:#}", anyhow::Error::new(Arc::clone(error))).replace("\n  ", "; ");
+                tracing::error!(config = %self.source, err = text, "Configuration not reloaded, the old one stays");
             }
         }
         outcome
@@ -199,7 +199,7 @@ impl Supervisor {
             || Ledger::new(account.name.clone(), Arc::clone(&self.bell)),
             |running| running.ledger.clone(),
         );
-        let store = TokenStore::open(&config.state_directory, account)?;
+        let store = TokenStore::open(&config.state_directory, account).map_err(StartError::Store)?;
         let center = PartnerCenter::new(account, store, &ledger, &self.clock, config.poll_timeout)
             .map_err(|source| StartError::Client { account: account.display_name().to_owned(), source })?;
         let plan = Plan {

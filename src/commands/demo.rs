@@ -3,6 +3,7 @@
 //! It goes the way of a real set-up: a configuration file, tokens on disk, HTTP in between. Everything it
 //! writes is in a temporary directory that vanishes with it.
 
+use std::net::TcpListener;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -11,7 +12,7 @@ use crate::cli::DemoFlags;
 use crate::config::Source;
 use crate::lifecycle::Lifecycle;
 use crate::simulator::Scenario;
-use crate::web;
+use crate::web::{self, ListenError};
 
 use super::simulate::{TENANT_ID, account};
 
@@ -21,9 +22,8 @@ const PORTFOLIO_TENANT_ID: &str = "00000000-0000-0000-0000-00000000f011";
 #[expect(clippy::print_stdout, reason = "where to look is what the user needs to know")]
 pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::new()?;
-    let hint = "choose other addresses with --web.listen-address and --simulator.listen-address";
-    let listener = web::bind_loopback(&flags.listen_address).context(hint)?;
-    let simulator = web::bind_loopback(&flags.simulator_address).context(hint)?;
+    let listener = bind(&flags.listen_address, "--web.listen-address")?;
+    let simulator = bind(&flags.simulator_address, "--simulator.listen-address")?;
     let (address, simulator_address) = (listener.local_addr()?, simulator.local_addr()?.to_string());
 
     let directory = tempfile::tempdir().context("cannot create a temporary directory")?;
@@ -47,9 +47,24 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     println!("  status page   http://{address}/");
     println!("  metrics       http://{address}{}", flags.web.telemetry_path);
     println!("  simulator     http://{simulator_address}/");
+    if !flags.portfolio {
+        println!(
+            "\nThe rows are Microsoft's documented example. --portfolio adds an account whose values move."
+        );
+    }
+    println!("\nTo see a failure:");
+    println!("  curl -X PUT -d 'usage: {{answer: forbidden}}' http://{simulator_address}/simulator/scenario");
     println!("\nStop with Ctrl+C.\n");
     super::serve::start(Source::File(config), vec![listener], flags.web, &lifecycle)?;
     let code = lifecycle.run().await;
     drop(directory);
     Ok(code)
+}
+
+/// Binds a loopback address; one that is taken can be changed with `flag`.
+fn bind(address: &str, flag: &str) -> anyhow::Result<TcpListener> {
+    web::bind_loopback(address).map_err(|error| match error {
+        ListenError::Bind { .. } => anyhow::anyhow!("{error}; choose another one with {flag}"),
+        other => other.into(),
+    })
 }

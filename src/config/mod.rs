@@ -170,7 +170,8 @@ impl Config {
     /// What is valid and yet worth a word at the start.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if self.poll_interval < SENSIBLE_INTERVAL {
+        let simulated = |account: &Account| account.cloud.api_base_url.starts_with("http:");
+        if self.poll_interval < SENSIBLE_INTERVAL && !self.accounts.iter().all(simulated) {
             warnings.push(format!(
                 "poll_interval is {}: the data changes about once a day, and every call counts against the \
                  partner's request limits; 6h is a good value",

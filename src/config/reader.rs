@@ -40,8 +40,12 @@ pub(super) fn yaml(text: &str) -> Result<Value, Problem> {
             .location()
             .map(|location| format!(" at line {}, column {}", location.line(), location.column()))
             .unwrap_or_default();
-        let duplicate = matches!(error.without_snippet(), serde_saphyr::Error::DuplicateMappingKey { .. });
-        let what = if duplicate { "the same key occurs twice" } else { "this is not YAML" };
+        let what = match error.without_snippet() {
+            serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+                format!("{} occurs twice", shorten(key))
+            }
+            _ => "this is not YAML".to_owned(),
+        };
         Problem { path: String::new(), text: format!("{what}{at}") }
     })
 }
@@ -132,7 +136,7 @@ impl Section {
         let path = self.path(key);
         let value = self.take(key)?;
         let Value::String(text) = &value else {
-            problems.add(path, format!("expected a duration such as 90s, 15m or 6h, found {}", kind(&value)));
+            problems.add(path, format!("expected a duration such as 0s, 90s or 6h, found {}", kind(&value)));
             return None;
         };
         match humantime::parse_duration(text) {

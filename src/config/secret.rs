@@ -22,12 +22,12 @@ pub enum Secret {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// It cannot be read.
-    #[error("cannot read {}: {}", path.display(), source)]
+    #[error("cannot read {}: {cause}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why not; part of the message, since that is the whole of it.
-        source: io::Error,
+        cause: io::Error,
     },
     /// It holds nothing.
     #[error("{} is empty", .0.display())]
@@ -45,7 +45,7 @@ impl Secret {
             Self::File(path) => {
                 let text = std::fs::read_to_string(path)
                     .map(SecretString::from)
-                    .map_err(|source| SecretError::Unreadable { path: path.clone(), source })?;
+                    .map_err(|cause| SecretError::Unreadable { path: path.clone(), cause })?;
                 let trimmed = text.expose_secret().trim();
                 if trimmed.is_empty() {
                     return Err(SecretError::Empty(path.clone()));

@@ -73,7 +73,7 @@ impl FetchError {
             _ => Reason::Server,
         };
         let mut line = format!("the API answered {}", reply.status);
-        if !code.is_empty() {
+        if !code.is_empty() && code != reply.status.as_str() {
             line += &format!(", code {}", one_line(&code));
         }
         if let Some(text) = text {

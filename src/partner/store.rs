@@ -35,20 +35,20 @@ pub(super) struct Stored {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The directory cannot be created or written.
-    #[error("state_directory {}: {source}", path.display())]
+    #[error("cannot write to {}: {cause}", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
         /// Why not; part of the message, since that is the whole of it.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The token's file cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The file is damaged, of another cloud or of a later version; it was moved to this path.
     #[error("the stored refresh token is damaged, of another cloud or of a later version; moved to {}", .0.display())]
@@ -73,7 +73,7 @@ impl TokenStore {
     /// # Errors
     /// [`StoreError::Directory`] if it cannot be created or written.
     pub fn open(directory: &Path, account: &Account) -> Result<Self, StoreError> {
-        let wrong = |source| StoreError::Directory { path: directory.to_owned(), source };
+        let wrong = |cause| StoreError::Directory { path: directory.to_owned(), cause };
         create_private(directory).map_err(wrong)?;
         // A file that is made and vanishes again: found out now, not when the first successor is at stake.
         tempfile::NamedTempFile::new_in(directory).map_err(wrong)?;
@@ -89,7 +89,7 @@ impl TokenStore {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => SecretString::from(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(StoreError::File { path: self.path.clone(), source }),
+            Err(cause) => return Err(StoreError::File { path: self.path.clone(), cause }),
         };
         let record: Option<Record> = serde_json::from_str(text.expose_secret()).ok();
         let Some(record) = record.filter(|record| record.version == VERSION && record.owner == self.owner)
@@ -113,7 +113,7 @@ impl TokenStore {
             refresh_token: stored.token.expose_secret().to_owned(),
         };
         let text = serde_json::to_vec_pretty(&record).expect("a record of strings is always JSON");
-        self.replace(&text).map_err(|source| StoreError::File { path: self.path.clone(), source })
+        self.replace(&text).map_err(|cause| StoreError::File { path: self.path.clone(), cause })
     }
 
     /// Moves a file that cannot be used out of the way, where neither it nor a successor is lost.
@@ -121,7 +121,7 @@ impl TokenStore {
         let aside = self.path.with_extension("json.set-aside");
         match fs::rename(&self.path, &aside) {
             Ok(()) => StoreError::SetAside(aside),
-            Err(source) => StoreError::File { path: self.path.clone(), source },
+            Err(cause) => StoreError::File { path: self.path.clone(), cause },
         }
     }
 

@@ -162,13 +162,16 @@ impl Grant {
             // The first token has done its work once there is a successor: nobody misses it.
             (Some(stored), Err(_)) => Ok(self.stored_token(stored)),
             (Some(stored), Ok((ancestor, _))) if stored.ancestor == ancestor => Ok(self.stored_token(stored)),
-            (_, Ok((ancestor, token))) => Ok(Current { token, ancestor }),
+            (_, Ok((ancestor, token))) => {
+                self.note_refresh_token(None);
+                Ok(Current { token, ancestor })
+            }
             (None, Err(error)) => Err(error),
         }
     }
 
     fn stored_token(&self, stored: Stored) -> Current {
-        self.note_refresh_token(stored.issued_at);
+        self.note_refresh_token(Some(stored.issued_at));
         Current { token: stored.token, ancestor: stored.ancestor }
     }
 
@@ -186,7 +189,7 @@ impl Grant {
             let successor = Stored { token: next.clone(), issued_at: sent_at, ancestor };
             // A successor that cannot be kept is not used: the one on disk, or the first, still is the truth.
             match self.store.save(&successor) {
-                Ok(()) => self.note_refresh_token(sent_at),
+                Ok(()) => self.note_refresh_token(Some(sent_at)),
                 Err(error) => tracing::error!(
                     account = self.account,
                     err = %error,
@@ -202,8 +205,8 @@ impl Grant {
         Ok(Bearer { secret: answer.access_token, renew_at: sent + renew_after })
     }
 
-    fn note_refresh_token(&self, issued_at: Timestamp) {
-        self.ledger.write(|status| status.credentials.refresh_token_issued_at = Some(issued_at));
+    fn note_refresh_token(&self, issued_at: Option<Timestamp>) {
+        self.ledger.write(|status| status.credentials.refresh_token_issued_at = issued_at);
     }
 }
 

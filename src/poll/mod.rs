@@ -66,7 +66,7 @@ pub async fn run<S: Source>(source: S, plan: Plan, ledger: Ledger, stop: Cancell
 /// Says what changed, not what is: the thirtieth equal failure is a metric, not a line.
 fn log_change(account: &str, before: &AccountStatus, now: &AccountStatus, wait: Duration) {
     let duration_s = now.took.unwrap_or_default().as_secs_f64();
-    let next_poll_s = wait.as_secs();
+    let next_poll_s = wait.as_secs_f64().round();
     match (&before.failure, &now.failure) {
         (was, None) => {
             let report = now.good.as_ref().map(|good| &good.report);

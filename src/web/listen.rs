@@ -7,20 +7,20 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The text is no address.
-    #[error("--web.listen-address {text}: {source}; write it as :10365, 127.0.0.1:10365 or [::1]:10365")]
+    #[error("--web.listen-address {text}: {cause}; write it as :10365, 127.0.0.1:10365 or [::1]:10365")]
     Address {
         /// What was given.
         text: String,
         /// What is wrong with it.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The address cannot be bound.
-    #[error("cannot listen on {text}: {source}")]
+    #[error("cannot listen on {text}: {cause}")]
     Bind {
         /// What was given.
         text: String,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The address is not a loopback one, where it must be.
     #[error("{0} is no loopback address; the simulator and the demo listen on loopback only")]
@@ -39,9 +39,9 @@ pub enum ListenError {
 /// [`ListenError`] if it is no address or cannot be bound.
 pub fn bind(text: &str) -> Result<TcpListener, ListenError> {
     let bind = |addresses: &[SocketAddr]| {
-        TcpListener::bind(addresses).map_err(|source| ListenError::Bind { text: text.to_owned(), source })
+        TcpListener::bind(addresses).map_err(|cause| ListenError::Bind { text: text.to_owned(), cause })
     };
-    let invalid = |source| ListenError::Address { text: text.to_owned(), source };
+    let invalid = |cause| ListenError::Address { text: text.to_owned(), cause };
     if let Some(port) = text.strip_prefix(':') {
         let port: u16 = port.parse().map_err(|error| invalid(io::Error::other(error)))?;
         // The first serves IPv4 too, unless the system has no IPv6 at all.
@@ -56,7 +56,7 @@ pub fn bind(text: &str) -> Result<TcpListener, ListenError> {
 /// # Errors
 /// [`ListenError::NotLoopback`] in addition.
 pub fn bind_loopback(text: &str) -> Result<TcpListener, ListenError> {
-    let invalid = |source| ListenError::Address { text: text.to_owned(), source };
+    let invalid = |cause| ListenError::Address { text: text.to_owned(), cause };
     let addresses: Vec<SocketAddr> = if text.starts_with(':') {
         return Err(ListenError::NotLoopback(text.to_owned()));
     } else {
@@ -65,7 +65,7 @@ pub fn bind_loopback(text: &str) -> Result<TcpListener, ListenError> {
     if addresses.iter().any(|address| !address.ip().is_loopback()) {
         return Err(ListenError::NotLoopback(text.to_owned()));
     }
-    TcpListener::bind(&addresses[..]).map_err(|source| ListenError::Bind { text: text.to_owned(), source })
+    TcpListener::bind(&addresses[..]).map_err(|cause| ListenError::Bind { text: text.to_owned(), cause })
 }
 
 /// The TCP listeners that systemd passed to this process.

@@ -67,6 +67,7 @@ pub fn router(web: Web) -> Router {
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload).fallback(reload_needs_post))
+        .fallback(async || (StatusCode::NOT_FOUND, "404 page not found\n"))
         .with_state(Arc::new(site))
 }
 

@@ -47,7 +47,7 @@ pub(super) fn render(fleet: &Fleet, telemetry_path: &str, now: Timestamp) -> Str
     add(
         &mut out,
         format_args!(
-            "</main>\n<footer>Version {version}, revision {revision}. Times are UTC. This page shows {at}.</footer>\n\
+            "</main>\n<footer>Version {version}, revision {revision:.12}. Times are UTC. This page shows {at}.</footer>\n\
          </body>\n</html>\n",
             at = moment(now),
         ),

@@ -203,7 +203,7 @@ fn the_documented_error_bodies_of_the_api_are_understood() {
             429,
             include_str!("../../../tests/fixtures/errors/429-rate-limit-gateway-shape.json"),
             Reason::Throttled,
-            "the API answered 429 Too Many Requests, code 429: Rate limit is exceeded. Try again in 57 seconds.",
+            "the API answered 429 Too Many Requests: Rate limit is exceeded. Try again in 57 seconds.",
         ),
         (401, r#"{"code":"900421","description":"MFA"}"#, Reason::Mfa, "the API answered 401"),
         (401, r#"{"code":900420,"description":"audience"}"#, Reason::Credentials, "the API answered 401"),
