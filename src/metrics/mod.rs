@@ -348,13 +348,7 @@ fn process() -> Option<Vec<Samples>> {
     let ticks = procfs::ticks_per_second() as f64;
     let gauge = |family, value| Samples::single(family, Value::Gauge(value));
     let boot = procfs::KernelStats::current().ok()?.btime;
-    let mut samples = vec![
-        Samples::single(&CPU, Value::Sum((stat.utime + stat.stime) as f64 / ticks)),
-        gauge(&VIRTUAL, stat.vsize as f64),
-        gauge(&RESIDENT, stat.rss_bytes().get() as f64),
-        gauge(&THREADS, stat.num_threads as f64),
-        gauge(&START_TIME, boot as f64 + stat.starttime as f64 / ticks),
-    ];
+    let mut samples = vec![Samples::single(&CPU, Value::Sum((stat.utime + stat.stime) as f64 / ticks))];
     if let Ok(open) = me.fd_count() {
         samples.push(gauge(&OPEN_FDS, float(open)));
     }
@@ -365,6 +359,12 @@ fn process() -> Option<Vec<Samples>> {
         };
         samples.push(gauge(&MAX_FDS, most));
     }
+    samples.extend([
+        gauge(&VIRTUAL, stat.vsize as f64),
+        gauge(&RESIDENT, stat.rss_bytes().get() as f64),
+        gauge(&THREADS, stat.num_threads as f64),
+        gauge(&START_TIME, boot as f64 + stat.starttime as f64 / ticks),
+    ]);
     Some(samples)
 }
 
