@@ -82,7 +82,9 @@ fn section(out: &mut String, fleet: &Fleet, account: &AccountStatus, now: Timest
     ];
     let lasts: Vec<String> =
         lasts.into_iter().filter_map(|(what, when)| Some(format!("{what}: {}", when?))).collect();
-    add(out, format_args!("<p>{}.</p>\n", lasts.join(" · ")));
+    if !lasts.is_empty() {
+        add(out, format_args!("<p>{}.</p>\n", lasts.join(" · ")));
+    }
     match account.visible(now, fleet.stale_after) {
         Some(good) if !good.report.rows().is_empty() => table(out, fleet, good.report.rows()),
         Some(_) => add(out, format_args!("<p>The last good collection was empty.</p>\n")),
