@@ -143,9 +143,12 @@ impl Supervisor {
                     // Whoever asked may have gone.
                     drop(request.send(outcome));
                 }
-                Some(Err(died)) = self.tasks.join_next() => {
-                    tracing::error!(err = %died, "The task of an account died");
-                    return;
+                // Not `Some(Err(…))`: a task that ended well, as a reload has it, would put an end to watching.
+                Some(ended) = self.tasks.join_next() => {
+                    if let Err(died) = ended {
+                        tracing::error!(err = %died, "The task of an account died");
+                        return;
+                    }
                 }
             }
         }
@@ -231,3 +234,6 @@ fn launch(tasks: &mut JoinSet<()>, ready: Ready) -> Running {
     });
     Running { account, ledger, stop, ended }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! Real accounts against the simulator, and reloads of a real file.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::*;
+use crate::exposition::Format;
+use crate::simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
+use crate::status::AccountStatus;
+
+const NOW: Timestamp = Timestamp::constant(1_795_410_800, 0);
+const SOON: Duration = Duration::from_secs(5);
+
+fn no_environment(_: &str) -> Option<String> {
+    None
+}
+
+/// A configuration file and the simulator that its accounts poll.
+struct Bed {
+    directory: tempfile::TempDir,
+    address: SocketAddr,
+    own: Arc<OwnMetrics>,
+}
+
+impl Bed {
+    async fn new(scenario: &str) -> Self {
+        let simulator = Simulator::new(Scenario::parse(scenario).unwrap(), || NOW);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(axum::serve(listener, simulator.router()).into_future());
+        let own = Arc::new(OwnMetrics::new(false, &Clock::fixed(NOW)));
+        Self { directory: tempfile::tempdir().unwrap(), address, own }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("config.yml")
+    }
+
+    /// Writes a configuration of these accounts, each with a tenant of its name.
+    fn write(&self, names: &[&str], more: &str) {
+        let (state, address) = (self.directory.path().join("state"), self.address);
+        let mut text = format!("{more}\nstate_directory: {}\naccounts:\n", state.display());
+        for name in names {
+            text += &format!(
+                "  - {{name: {name}, tenant_id: {name}.example, client_id: {CLIENT_ID}, \
+                 client_secret: {CLIENT_SECRET}, refresh_token: {REFRESH_TOKEN}, cloud: custom, \
+                 api_base_url: \"http://{address}\", login_base_url: \"http://{address}\"}}\n"
+            );
+        }
+        fs::write(self.path(), text).unwrap();
+    }
+
+    fn load(&self) -> (Source, Config) {
+        let source = Source::File(self.path());
+        let config = source.load(&no_environment).unwrap();
+        (source, config)
+    }
+
+    fn prepare(&self) -> (Supervisor, Reloader) {
+        let (source, config) = self.load();
+        Supervisor::start(source, config, Arc::clone(&self.own), Clock::fixed(NOW)).unwrap()
+    }
+
+    fn start(&self) -> Running {
+        let (supervisor, reloader) = self.prepare();
+        let (fleet, stop) = (supervisor.fleet(), CancellationToken::new());
+        let task = tokio::spawn(supervisor.run(no_environment, stop.clone()));
+        Running { fleet, reloader, stop, task }
+    }
+
+    fn last_reload(&self) -> char {
+        let text = self.own.body(Format::Classic);
+        let name = "\npartner_license_exporter_config_last_reload_successful ";
+        text.split_once(name).unwrap().1.chars().next().unwrap()
+    }
+}
+
+struct Running {
+    fleet: watch::Receiver<Arc<Fleet>>,
+    reloader: Reloader,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    fn account(&self, n: usize) -> Ledger {
+        self.fleet.borrow().accounts[n].clone()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let fleet = Arc::clone(&self.fleet.borrow());
+        fleet.accounts.iter().map(|ledger| ledger.read().name.unwrap().to_string()).collect()
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        timeout(SOON, self.task).await.expect("it stops").unwrap();
+    }
+}
+
+async fn until(ledger: &Ledger, what: impl FnMut(&AccountStatus) -> bool) -> AccountStatus {
+    let mut changes = ledger.subscribe();
+    timeout(SOON, changes.wait_for(what)).await.expect("it happens").unwrap().clone()
+}
+
+#[tokio::test]
+async fn every_account_is_polled_at_the_start() {
+    let bed = Bed::new("").await;
+    bed.write(&["contoso", "fabrikam"], "");
+    let running = bed.start();
+    for n in 0..2 {
+        assert!(until(&running.account(n), |status| status.polls == 1).await.up());
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_swaps_the_accounts_and_one_that_stays_keeps_its_counters() {
+    let bed = Bed::new("").await;
+    bed.write(&["contoso", "leaving"], "");
+    let mut running = bed.start();
+    let contoso = running.account(0);
+    until(&contoso, |status| status.polls == 1).await;
+    bed.write(&["new", "contoso"], "poll_interval: 3h\nthresholds: {default_percent: 7}");
+    running.reloader.reload().await.unwrap().unwrap();
+    assert!(running.fleet.has_changed().unwrap());
+    assert_eq!(running.names(), ["new", "contoso"]);
+    assert_eq!(running.fleet.borrow_and_update().poll_interval, Duration::from_hours(3));
+    // The second poll is the one that a reload asks for; the first is still counted.
+    let status = until(&running.account(1), |status| status.polls == 2).await;
+    assert!(status.good.is_some());
+    assert_eq!(contoso.read().polls, 2, "it is the same ledger");
+    until(&running.account(0), |status| status.polls == 1).await;
+    assert_eq!(bed.last_reload(), '1');
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_does_not_poll_before_the_server_allows_it() {
+    let bed = Bed::new("usage: {answer: throttled, retry_after: 600}").await;
+    bed.write(&["contoso"], "");
+    let running = bed.start();
+    let ledger = running.account(0);
+    let held = until(&ledger, |status| status.polls == 1 && status.next_at > Some(NOW)).await.hold_until;
+    running.reloader.reload().await.unwrap().unwrap();
+    // The successor says when it will poll, before it waits.
+    let status = until(&ledger, |status| status.next_at > Some(NOW + Duration::from_secs(590))).await;
+    assert_eq!((status.polls, status.hold_until), (1, held));
+    running.stop().await;
+    assert_eq!(ledger.read().polls, 1);
+}
+
+#[tokio::test]
+async fn an_invalid_file_changes_nothing_and_is_told() {
+    let bed = Bed::new("").await;
+    bed.write(&["contoso"], "");
+    let running = bed.start();
+    let ledger = running.account(0);
+    until(&ledger, |status| status.polls == 1).await;
+    assert_eq!(bed.last_reload(), '1');
+    bed.write(&["contoso"], "colour: blue");
+    let error = running.reloader.reload().await.unwrap().unwrap_err();
+    assert!(
+        matches!(&*error, StartError::Config(ConfigError::Invalid { problems, .. }) if problems.len() == 1)
+    );
+    assert_eq!((running.names(), bed.last_reload()), (vec!["contoso".to_owned()], '0'));
+    assert!(!running.fleet.has_changed().unwrap(), "the fleet was not even touched");
+    // The old account is still at work: a valid reload makes it poll again.
+    bed.write(&["contoso"], "");
+    running.reloader.reload().await.unwrap().unwrap();
+    until(&ledger, |status| status.polls == 2).await;
+    assert_eq!(bed.last_reload(), '1');
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_state_directory_that_cannot_be_used_stops_the_start_and_not_a_reload() {
+    let bed = Bed::new("").await;
+    bed.write(&["contoso"], "");
+    let (source, config) = bed.load();
+    let state_directory = bed.path().join("below a file");
+    let config = Config { state_directory, ..config };
+    let started = Supervisor::start(source, config, Arc::clone(&bed.own), Clock::fixed(NOW));
+    assert!(matches!(started, Err(StartError::Store(_))));
+
+    let running = bed.start();
+    let text = fs::read_to_string(bed.path()).unwrap();
+    let broken = text.replace("/state\n", "/config.yml/state\n");
+    assert_ne!(text, broken);
+    fs::write(bed.path(), broken).unwrap();
+    let error = running.reloader.reload().await.unwrap().unwrap_err();
+    assert!(matches!(&*error, StartError::Store(_)), "{error}");
+    until(&running.account(0), |status| status.polls == 1).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_ca_file_without_a_certificate_names_the_account() {
+    let bed = Bed::new("").await;
+    bed.write(&["contoso"], "");
+    let (source, mut config) = bed.load();
+    config.accounts[0].ca_file = Some(bed.path());
+    let error = Supervisor::start(source, config, Arc::clone(&bed.own), Clock::fixed(NOW)).unwrap_err();
+    let StartError::Client { account, source } = error else { panic!("{error}") };
+    let text = format!("ca_file: cannot use {}: it holds no certificate", bed.path().display());
+    assert_eq!((account.as_str(), source.to_string()), ("contoso", text));
+}
+
+#[tokio::test]
+async fn a_stop_ends_every_account_and_refuses_reloads() {
+    let bed = Bed::new("usage: {delay: 1h}").await;
+    bed.write(&["contoso", "fabrikam"], "");
+    let running = bed.start();
+    let (ledger, reloader) = (running.account(0), running.reloader.clone());
+    until(&ledger, |status| status.credentials.access_token_expires_at.is_some()).await;
+    running.stop().await;
+    assert_eq!(ledger.read().next_at, None);
+    assert!(reloader.reload().await.is_none());
+}
+
+#[tokio::test]
+async fn a_task_that_dies_is_noticed_even_after_another_has_ended() {
+    let bed = Bed::new("").await;
+    bed.write(&["contoso"], "");
+    let (mut supervisor, _reloader) = bed.prepare();
+    let (ended, has_ended) = tokio::sync::oneshot::channel::<()>();
+    supervisor.tasks.spawn(async { drop(ended) });
+    supervisor.tasks.spawn(async {
+        has_ended.await.unwrap_err();
+        // Once more around, so that the end of the other is seen first.
+        tokio::task::yield_now().await;
+        panic!("this is the test's doing");
+    });
+    let stop = CancellationToken::new();
+    timeout(SOON, supervisor.run(no_environment, stop)).await.expect("it returns");
+}
