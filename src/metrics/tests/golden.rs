@@ -1,0 +1,275 @@
+//! Whole pages, byte for byte: what a user's queries and rules rest on.
+
+use super::*;
+
+#[test]
+fn a_page_of_two_named_accounts_of_which_one_fails_and_one_was_never_polled() {
+    let fleet = fleet(&["contoso", "fabrikam"]);
+    fill(&fleet.accounts[0]);
+    assert_eq!(classic(&fleet, NOW), TWO_NAMED);
+}
+
+#[test]
+fn a_page_of_one_account_without_a_name() {
+    let fleet = fleet(&[]);
+    fleet.accounts[0].write(|status| {
+        collected(status, [row("o365", "Exchange", 50.0)], NOW, Duration::from_secs(1));
+    });
+    // HELP is the same as above.
+    let page = classic(&fleet, NOW);
+    let lines: Vec<&str> = page.lines().filter(|line| !line.starts_with("# HELP")).collect();
+    assert_eq!(lines.join("\n"), UNNAMED.trim_end());
+}
+
+const TWO_NAMED: &str = r#"# HELP partner_license_usage_percent Share of qualified licences in use, scale 0-100, may exceed 100: proratedLicensesUsagePercent of Partner Center's /v1/analytics/licenses/usage, polled in the background and cached.
+# TYPE partner_license_usage_percent gauge
+partner_license_usage_percent{account="contoso",service="crm",workload="Teams",channel="reseller"} 104.5
+partner_license_usage_percent{account="contoso",service="o365",workload="Exchange",channel="reseller"} 38.25
+# HELP partner_license_usage_processed_timestamp_seconds When Microsoft aggregated the row, usually days ago: processedDateTime of Partner Center's /v1/analytics/licenses/usage, polled in the background and cached.
+# TYPE partner_license_usage_processed_timestamp_seconds gauge
+partner_license_usage_processed_timestamp_seconds{account="contoso",service="crm",workload="Teams",channel="reseller"} 1794873600
+partner_license_usage_processed_timestamp_seconds{account="contoso",service="o365",workload="Exchange",channel="reseller"} 1794873600
+# HELP partner_license_usage_threshold_percent Usage below this share, scale 0-100, counts as low, as configured; absent for muted rows.
+# TYPE partner_license_usage_threshold_percent gauge
+partner_license_usage_threshold_percent{account="contoso",service="crm",workload="Teams",channel="reseller"} 40
+partner_license_usage_threshold_percent{account="contoso",service="o365",workload="Exchange",channel="reseller"} 40
+# HELP partner_license_usage_rows Rows in the last good usage collection; 0 when it was empty.
+# TYPE partner_license_usage_rows gauge
+partner_license_usage_rows{account="contoso"} 2
+# HELP partner_license_usage_rows_rejected_total Rows dropped from usage collections, by reason.
+# TYPE partner_license_usage_rows_rejected_total counter
+partner_license_usage_rows_rejected_total{account="contoso",reason="duplicate"} 0
+partner_license_usage_rows_rejected_total{account="contoso",reason="missing_value"} 0
+partner_license_usage_rows_rejected_total{account="contoso",reason="missing_label"} 0
+partner_license_usage_rows_rejected_total{account="contoso",reason="missing_date"} 0
+partner_license_usage_rows_rejected_total{account="contoso",reason="invalid_number"} 0
+partner_license_usage_rows_rejected_total{account="contoso",reason="invalid_date"} 1
+partner_license_usage_rows_rejected_total{account="contoso",reason="invalid_label"} 0
+partner_license_usage_rows_rejected_total{account="contoso",reason="not_an_object"} 0
+partner_license_usage_rows_rejected_total{account="fabrikam",reason="duplicate"} 0
+partner_license_usage_rows_rejected_total{account="fabrikam",reason="missing_value"} 0
+partner_license_usage_rows_rejected_total{account="fabrikam",reason="missing_label"} 0
+partner_license_usage_rows_rejected_total{account="fabrikam",reason="missing_date"} 0
+partner_license_usage_rows_rejected_total{account="fabrikam",reason="invalid_number"} 0
+partner_license_usage_rows_rejected_total{account="fabrikam",reason="invalid_date"} 0
+partner_license_usage_rows_rejected_total{account="fabrikam",reason="invalid_label"} 0
+partner_license_usage_rows_rejected_total{account="fabrikam",reason="not_an_object"} 0
+# HELP partner_license_up Whether the last poll of the Partner Center API succeeded (1) or not (0).
+# TYPE partner_license_up gauge
+partner_license_up{account="contoso"} 0
+partner_license_up{account="fabrikam"} 0
+# HELP partner_license_scrapes_total Polls of the Partner Center API that ended, good or not.
+# TYPE partner_license_scrapes_total counter
+partner_license_scrapes_total{account="contoso"} 2
+partner_license_scrapes_total{account="fabrikam"} 0
+# HELP partner_license_scrape_failures_total Polls of the Partner Center API that failed, by reason.
+# TYPE partner_license_scrape_failures_total counter
+partner_license_scrape_failures_total{account="contoso",reason="consent"} 0
+partner_license_scrape_failures_total{account="contoso",reason="credentials"} 0
+partner_license_scrape_failures_total{account="contoso",reason="mfa"} 0
+partner_license_scrape_failures_total{account="contoso",reason="forbidden"} 0
+partner_license_scrape_failures_total{account="contoso",reason="throttled"} 1
+partner_license_scrape_failures_total{account="contoso",reason="server"} 0
+partner_license_scrape_failures_total{account="contoso",reason="timeout"} 0
+partner_license_scrape_failures_total{account="contoso",reason="network"} 0
+partner_license_scrape_failures_total{account="contoso",reason="tls"} 0
+partner_license_scrape_failures_total{account="contoso",reason="payload"} 0
+partner_license_scrape_failures_total{account="fabrikam",reason="consent"} 0
+partner_license_scrape_failures_total{account="fabrikam",reason="credentials"} 0
+partner_license_scrape_failures_total{account="fabrikam",reason="mfa"} 0
+partner_license_scrape_failures_total{account="fabrikam",reason="forbidden"} 0
+partner_license_scrape_failures_total{account="fabrikam",reason="throttled"} 0
+partner_license_scrape_failures_total{account="fabrikam",reason="server"} 0
+partner_license_scrape_failures_total{account="fabrikam",reason="timeout"} 0
+partner_license_scrape_failures_total{account="fabrikam",reason="network"} 0
+partner_license_scrape_failures_total{account="fabrikam",reason="tls"} 0
+partner_license_scrape_failures_total{account="fabrikam",reason="payload"} 0
+# HELP partner_license_scrape_duration_seconds How long the last poll of the Partner Center API took, good or not.
+# TYPE partner_license_scrape_duration_seconds gauge
+partner_license_scrape_duration_seconds{account="contoso"} 0.3
+# HELP partner_license_last_scrape_timestamp_seconds When the last poll of the Partner Center API ended, good or not.
+# TYPE partner_license_last_scrape_timestamp_seconds gauge
+partner_license_last_scrape_timestamp_seconds{account="contoso"} 1795407200
+# HELP partner_license_last_success_timestamp_seconds When the last good poll of the Partner Center API ended.
+# TYPE partner_license_last_success_timestamp_seconds gauge
+partner_license_last_success_timestamp_seconds{account="contoso"} 1795403600
+# HELP partner_license_next_scrape_timestamp_seconds When the next poll of the Partner Center API is due.
+# TYPE partner_license_next_scrape_timestamp_seconds gauge
+partner_license_next_scrape_timestamp_seconds{account="contoso"} 1795414400
+# HELP partner_license_poll_interval_seconds Pause between two good polls of the Partner Center API, as configured.
+# TYPE partner_license_poll_interval_seconds gauge
+partner_license_poll_interval_seconds{account="contoso"} 21600
+partner_license_poll_interval_seconds{account="fabrikam"} 21600
+# HELP partner_license_api_requests_total HTTP requests sent to Entra ID (token) and Partner Center (usage), by status code, or error when there was no complete answer.
+# TYPE partner_license_api_requests_total counter
+partner_license_api_requests_total{account="contoso",endpoint="token",code="200"} 1
+partner_license_api_requests_total{account="contoso",endpoint="token",code="error"} 0
+partner_license_api_requests_total{account="contoso",endpoint="usage",code="200"} 1
+partner_license_api_requests_total{account="contoso",endpoint="usage",code="429"} 1
+partner_license_api_requests_total{account="contoso",endpoint="usage",code="error"} 1
+partner_license_api_requests_total{account="fabrikam",endpoint="token",code="200"} 0
+partner_license_api_requests_total{account="fabrikam",endpoint="token",code="error"} 0
+partner_license_api_requests_total{account="fabrikam",endpoint="usage",code="200"} 0
+partner_license_api_requests_total{account="fabrikam",endpoint="usage",code="error"} 0
+# HELP partner_license_api_request_duration_seconds Duration of HTTP requests sent to Entra ID (token) and Partner Center (usage).
+# TYPE partner_license_api_request_duration_seconds histogram
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="token",le="0.05"} 0
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="token",le="0.1"} 0
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="token",le="0.25"} 1
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="token",le="0.5"} 1
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="token",le="1"} 1
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="token",le="2.5"} 1
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="token",le="5"} 1
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="token",le="10"} 1
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="token",le="30"} 1
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="token",le="60"} 1
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="token",le="120"} 1
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="token",le="+Inf"} 1
+partner_license_api_request_duration_seconds_sum{account="contoso",endpoint="token"} 0.25
+partner_license_api_request_duration_seconds_count{account="contoso",endpoint="token"} 1
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="usage",le="0.05"} 0
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="usage",le="0.1"} 0
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="usage",le="0.25"} 1
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="usage",le="0.5"} 1
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="usage",le="1"} 2
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="usage",le="2.5"} 2
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="usage",le="5"} 2
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="usage",le="10"} 2
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="usage",le="30"} 2
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="usage",le="60"} 2
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="usage",le="120"} 2
+partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="usage",le="+Inf"} 3
+partner_license_api_request_duration_seconds_sum{account="contoso",endpoint="usage"} 131.125
+partner_license_api_request_duration_seconds_count{account="contoso",endpoint="usage"} 3
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="token",le="0.05"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="token",le="0.1"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="token",le="0.25"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="token",le="0.5"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="token",le="1"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="token",le="2.5"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="token",le="5"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="token",le="10"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="token",le="30"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="token",le="60"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="token",le="120"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="token",le="+Inf"} 0
+partner_license_api_request_duration_seconds_sum{account="fabrikam",endpoint="token"} 0
+partner_license_api_request_duration_seconds_count{account="fabrikam",endpoint="token"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="0.05"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="0.1"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="0.25"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="0.5"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="1"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="2.5"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="5"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="10"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="30"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="60"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="120"} 0
+partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="+Inf"} 0
+partner_license_api_request_duration_seconds_sum{account="fabrikam",endpoint="usage"} 0
+partner_license_api_request_duration_seconds_count{account="fabrikam",endpoint="usage"} 0
+# HELP partner_license_api_retries_total HTTP requests that repeated a failed one within the same poll.
+# TYPE partner_license_api_retries_total counter
+partner_license_api_retries_total{account="contoso",endpoint="token"} 0
+partner_license_api_retries_total{account="contoso",endpoint="usage"} 2
+partner_license_api_retries_total{account="fabrikam",endpoint="token"} 0
+partner_license_api_retries_total{account="fabrikam",endpoint="usage"} 0
+# HELP partner_license_api_throttled_total HTTP answers that asked to slow down: 429, or any with Retry-After.
+# TYPE partner_license_api_throttled_total counter
+partner_license_api_throttled_total{account="contoso",endpoint="token"} 0
+partner_license_api_throttled_total{account="contoso",endpoint="usage"} 1
+partner_license_api_throttled_total{account="fabrikam",endpoint="token"} 0
+partner_license_api_throttled_total{account="fabrikam",endpoint="usage"} 0
+# HELP partner_license_access_token_expiry_timestamp_seconds When the access token in use expires; it is renewed before.
+# TYPE partner_license_access_token_expiry_timestamp_seconds gauge
+partner_license_access_token_expiry_timestamp_seconds{account="contoso"} 1795414400
+# HELP partner_license_refresh_token_issued_timestamp_seconds When the refresh token in use was issued; absent as long as only the configuration knows it.
+# TYPE partner_license_refresh_token_issued_timestamp_seconds gauge
+partner_license_refresh_token_issued_timestamp_seconds{account="contoso"} 1795324400
+# HELP partner_license_refresh_token_expiry_timestamp_seconds When the refresh token in use expires unless it is renewed before: 90 days after its issue.
+# TYPE partner_license_refresh_token_expiry_timestamp_seconds gauge
+partner_license_refresh_token_expiry_timestamp_seconds{account="contoso"} 1803100400
+"#;
+
+const UNNAMED: &str = r#"# TYPE partner_license_usage_percent gauge
+partner_license_usage_percent{service="o365",workload="Exchange",channel="reseller"} 50
+# TYPE partner_license_usage_processed_timestamp_seconds gauge
+partner_license_usage_processed_timestamp_seconds{service="o365",workload="Exchange",channel="reseller"} 1794873600
+# TYPE partner_license_usage_threshold_percent gauge
+partner_license_usage_threshold_percent{service="o365",workload="Exchange",channel="reseller"} 40
+# TYPE partner_license_usage_rows gauge
+partner_license_usage_rows 1
+# TYPE partner_license_usage_rows_rejected_total counter
+partner_license_usage_rows_rejected_total{reason="duplicate"} 0
+partner_license_usage_rows_rejected_total{reason="missing_value"} 0
+partner_license_usage_rows_rejected_total{reason="missing_label"} 0
+partner_license_usage_rows_rejected_total{reason="missing_date"} 0
+partner_license_usage_rows_rejected_total{reason="invalid_number"} 0
+partner_license_usage_rows_rejected_total{reason="invalid_date"} 0
+partner_license_usage_rows_rejected_total{reason="invalid_label"} 0
+partner_license_usage_rows_rejected_total{reason="not_an_object"} 0
+# TYPE partner_license_up gauge
+partner_license_up 1
+# TYPE partner_license_scrapes_total counter
+partner_license_scrapes_total 1
+# TYPE partner_license_scrape_failures_total counter
+partner_license_scrape_failures_total{reason="consent"} 0
+partner_license_scrape_failures_total{reason="credentials"} 0
+partner_license_scrape_failures_total{reason="mfa"} 0
+partner_license_scrape_failures_total{reason="forbidden"} 0
+partner_license_scrape_failures_total{reason="throttled"} 0
+partner_license_scrape_failures_total{reason="server"} 0
+partner_license_scrape_failures_total{reason="timeout"} 0
+partner_license_scrape_failures_total{reason="network"} 0
+partner_license_scrape_failures_total{reason="tls"} 0
+partner_license_scrape_failures_total{reason="payload"} 0
+# TYPE partner_license_scrape_duration_seconds gauge
+partner_license_scrape_duration_seconds 1
+# TYPE partner_license_last_scrape_timestamp_seconds gauge
+partner_license_last_scrape_timestamp_seconds 1795410800
+# TYPE partner_license_last_success_timestamp_seconds gauge
+partner_license_last_success_timestamp_seconds 1795410800
+# TYPE partner_license_poll_interval_seconds gauge
+partner_license_poll_interval_seconds 21600
+# TYPE partner_license_api_requests_total counter
+partner_license_api_requests_total{endpoint="token",code="200"} 0
+partner_license_api_requests_total{endpoint="token",code="error"} 0
+partner_license_api_requests_total{endpoint="usage",code="200"} 0
+partner_license_api_requests_total{endpoint="usage",code="error"} 0
+# TYPE partner_license_api_request_duration_seconds histogram
+partner_license_api_request_duration_seconds_bucket{endpoint="token",le="0.05"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="token",le="0.1"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="token",le="0.25"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="token",le="0.5"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="token",le="1"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="token",le="2.5"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="token",le="5"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="token",le="10"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="token",le="30"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="token",le="60"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="token",le="120"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="token",le="+Inf"} 0
+partner_license_api_request_duration_seconds_sum{endpoint="token"} 0
+partner_license_api_request_duration_seconds_count{endpoint="token"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="0.05"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="0.1"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="0.25"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="0.5"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="1"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="2.5"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="5"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="10"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="30"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="60"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="120"} 0
+partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="+Inf"} 0
+partner_license_api_request_duration_seconds_sum{endpoint="usage"} 0
+partner_license_api_request_duration_seconds_count{endpoint="usage"} 0
+# TYPE partner_license_api_retries_total counter
+partner_license_api_retries_total{endpoint="token"} 0
+partner_license_api_retries_total{endpoint="usage"} 0
+# TYPE partner_license_api_throttled_total counter
+partner_license_api_throttled_total{endpoint="token"} 0
+partner_license_api_throttled_total{endpoint="usage"} 0
+"#;

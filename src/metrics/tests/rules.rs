@@ -1,0 +1,288 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// Every account of a fleet with all it can show, and the process' own families.
+fn everything(names: &[&str], format: Format) -> String {
+    let fleet = fleet(names);
+    fleet.accounts.iter().for_each(fill);
+    fleet.draw(NOW).body(format).to_owned() + &own(true).body(format)
+}
+
+#[test]
+fn the_table_of_families_and_what_is_rendered_agree_in_names_order_types_and_help() {
+    let text = everything(&["a", "b"], Format::Classic);
+    let headers = |start: &str| -> Vec<String> {
+        text.lines().filter_map(|line| line.strip_prefix(start)).map(str::to_owned).collect()
+    };
+    let kind = |family: &Family| match family.kind {
+        Kind::Gauge => "gauge",
+        Kind::Counter => "counter",
+        Kind::Histogram => "histogram",
+    };
+    let types: BTreeSet<String> =
+        FAMILIES.iter().map(|family| format!("{} {}", family.name, kind(family))).collect();
+    let helps: BTreeSet<String> =
+        FAMILIES.iter().map(|family| format!("{} {}", family.name, family.help)).collect();
+    assert_eq!(headers("# TYPE ").into_iter().collect::<BTreeSet<_>>(), types);
+    assert_eq!(headers("# HELP ").into_iter().collect::<BTreeSet<_>>(), helps);
+    assert_eq!(headers("# TYPE ").len(), FAMILIES.len(), "each exactly once");
+    let order: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
+    let found: Vec<String> =
+        headers("# TYPE ").iter().map(|header| header.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(found, order);
+}
+
+#[test]
+fn each_series_has_the_labels_of_its_family_and_the_account_if_it_has_a_name() {
+    for (names, named) in [(&["a", "b"][..], true), (&["only"], true), (&[], false)] {
+        let all = samples(&everything(names, Format::Classic));
+        for family in FAMILIES {
+            let found = of(&all, family);
+            assert!(!found.is_empty(), "{}", family.name);
+            let per_account = found[0].name.starts_with("partner_license_")
+                && !found[0].name.starts_with("partner_license_exporter_");
+            for sample in found {
+                let labels: BTreeSet<&str> = sample
+                    .labels
+                    .iter()
+                    .map(|(name, _)| name.as_str())
+                    .filter(|name| *name != "le")
+                    .collect();
+                let mut expected: BTreeSet<&str> = family.labels.iter().copied().collect();
+                if per_account && named {
+                    expected.insert("account");
+                }
+                assert_eq!(labels, expected, "{sample:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_series_occurs_twice() {
+    let all = samples(&everything(&["a", "b"], Format::Classic));
+    let keys: BTreeSet<_> = all.iter().map(|sample| (&sample.name, &sample.labels)).collect();
+    assert_eq!(keys.len(), all.len());
+}
+
+/// Samples whose numbers are compared as numbers: the formats may spell them differently.
+fn numbers(text: &str) -> BTreeSet<Sample> {
+    let number = |text: &str| text.parse::<f64>().unwrap_or_else(|_| panic!("{text}")).to_bits();
+    let spelled = |(name, value): (String, String)| {
+        let value = if name == "le" { number(&value).to_string() } else { value };
+        (name, value)
+    };
+    samples(text)
+        .into_iter()
+        .map(|s| Sample {
+            labels: s.labels.into_iter().map(spelled).collect(),
+            value: number(&s.value).to_string(),
+            ..s
+        })
+        .collect()
+}
+
+#[test]
+fn both_formats_carry_the_same_samples() {
+    let fleet = fleet(&["a \"quoted\" \\ name", "b"]);
+    fill(&fleet.accounts[0]);
+    let page = fleet.draw(NOW);
+    let found = Format::ALL.map(|format| numbers(page.body(format)));
+    assert!(found[0].len() > 100);
+    assert_eq!(found[0], found[1]);
+    let own = own(false);
+    assert_eq!(numbers(&own.body(Format::Classic)), numbers(&own.body(Format::OpenMetrics)));
+    let names = |format| -> BTreeSet<_> {
+        samples(&super::own(true).body(format))
+            .into_iter()
+            .map(|sample| (sample.name, sample.labels))
+            .collect()
+    };
+    assert_eq!(names(Format::Classic), names(Format::OpenMetrics));
+}
+
+#[test]
+fn rows_vanish_when_they_are_stale_and_the_accounts_health_stays() {
+    let fleet = fleet(&["a"]);
+    fill(&fleet.accounts[0]);
+    let end = NOW - 2 * HOUR + 48 * HOUR;
+    let (before, after) =
+        (samples(&classic(&fleet, end - Duration::from_millis(1))), samples(&classic(&fleet, end)));
+    for family in [&USAGE, &PROCESSED, &THRESHOLD] {
+        assert_eq!((of(&before, family).len(), of(&after, family).len()), (2, 0), "{}", family.name);
+    }
+    let others = |all: &[Sample]| -> Vec<Sample> {
+        all.iter().filter(|sample| !sample.has("workload")).cloned().collect()
+    };
+    assert_eq!(others(&before), others(&after));
+    assert_eq!(of(&after, &ROWS)[0].value, "2", "what the last good collection had is still known");
+    assert_eq!(of(&after, &UP)[0].value, "0");
+}
+
+#[test]
+fn the_picture_changes_by_itself_when_the_next_rows_vanish() {
+    let mut fleet = fleet(&["a", "b", "c"]);
+    assert_eq!(fleet.changes_by_itself_at(NOW), None);
+    for (ledger, hour) in fleet.accounts.iter().zip([3, 1]) {
+        ledger.write(|status| collected(status, [], NOW + hour * HOUR, Duration::ZERO));
+    }
+    assert_eq!(fleet.changes_by_itself_at(NOW), Some(NOW + 49 * HOUR));
+    assert_eq!(fleet.changes_by_itself_at(NOW + 49 * HOUR), Some(NOW + 51 * HOUR));
+    assert_eq!(fleet.changes_by_itself_at(NOW + 51 * HOUR), None);
+    fleet.stale_after = None;
+    assert_eq!(fleet.changes_by_itself_at(NOW), None);
+}
+
+#[test]
+fn a_muted_row_has_no_threshold_and_keeps_its_usage() {
+    let rules = "thresholds: {overrides: [{service: crm, mute: true}, {workload: exchange, percent: 60}]}";
+    let fleet = fleet_of(config(&["a"], rules));
+    fill(&fleet.accounts[0]);
+    let all = samples(&classic(&fleet, NOW));
+    assert_eq!(of(&all, &USAGE).len(), 2);
+    let thresholds: Vec<_> =
+        of(&all, &THRESHOLD).iter().map(|s| (s.label("workload").unwrap(), s.value.as_str())).collect();
+    assert_eq!(thresholds, [("Exchange", "60")]);
+}
+
+#[test]
+fn every_reason_is_there_from_the_start_at_zero() {
+    let all = samples(&classic(&fleet(&[]), NOW));
+    let reasons = |family| -> Vec<(&str, &str)> {
+        of(&all, family).iter().map(|s| (s.label("reason").unwrap(), s.value.as_str())).collect()
+    };
+    assert_eq!(reasons(&FAILURES), Reason::ALL.map(|reason| (reason.as_str(), "0")));
+    assert_eq!(reasons(&REJECTED), RowError::ALL.map(|error| (error.as_str(), "0")));
+}
+
+#[test]
+fn what_nobody_knows_yet_is_absent_and_not_zero() {
+    let all = samples(&classic(&fleet(&["a"]), NOW));
+    for family in [
+        &USAGE,
+        &PROCESSED,
+        &THRESHOLD,
+        &ROWS,
+        &DURATION,
+        &LAST_SCRAPE,
+        &LAST_SUCCESS,
+        &NEXT_SCRAPE,
+        &ACCESS_EXPIRY,
+        &REFRESH_ISSUED,
+        &REFRESH_EXPIRY,
+    ] {
+        assert_eq!(of(&all, family), [] as [&Sample; 0], "{}", family.name);
+    }
+    for (family, value) in [(&UP, "0"), (&SCRAPES, "0"), (&INTERVAL, "21600")] {
+        assert_eq!(of(&all, family)[0].value, value, "{}", family.name);
+    }
+}
+
+#[test]
+fn an_empty_collection_has_zero_rows() {
+    let fleet = fleet(&[]);
+    fleet.accounts[0].write(|status| collected(status, [], NOW, Duration::ZERO));
+    let all = samples(&classic(&fleet, NOW));
+    assert_eq!((of(&all, &ROWS)[0].value.as_str(), of(&all, &UP)[0].value.as_str()), ("0", "1"));
+}
+
+#[test]
+fn a_refresh_token_expires_90_days_after_its_issue() {
+    let fleet = fleet(&["a"]);
+    fill(&fleet.accounts[0]);
+    let all = samples(&classic(&fleet, NOW));
+    let value = |family| of(&all, family)[0].value.parse::<f64>().unwrap();
+    assert!((value(&REFRESH_EXPIRY) - value(&REFRESH_ISSUED) - 7_776_000.0).abs() < f64::EPSILON);
+}
+
+#[test]
+fn equal_statuses_have_equal_bytes() {
+    let pages = [fleet(&["a", "b"]), fleet(&["a", "b"])].map(|fleet| {
+        fleet.accounts.iter().for_each(fill);
+        fleet.draw(NOW)
+    });
+    for format in Format::ALL {
+        assert_eq!(pages[0].body(format), pages[1].body(format));
+    }
+}
+
+#[test]
+fn the_help_of_polled_values_says_that_they_are_polled_and_cached() {
+    for family in [&USAGE, &PROCESSED] {
+        assert!(family.help.ends_with(", polled in the background and cached."), "{}", family.help);
+    }
+    for family in FAMILIES {
+        let help = family.help;
+        assert!(help.ends_with('.') && !help.contains('\n') && help.trim() == help, "{help}");
+    }
+}
+
+#[test]
+fn the_process_and_the_handler_are_left_out_on_request_and_nothing_else() {
+    let names = |with_process| -> Vec<String> {
+        samples(&own(with_process).body(Format::Classic)).into_iter().map(|sample| sample.name).collect()
+    };
+    let without = names(false);
+    assert_eq!(
+        without,
+        [
+            "partner_license_exporter_build_info",
+            "partner_license_exporter_config_last_reload_successful",
+            "partner_license_exporter_config_last_reload_success_timestamp_seconds",
+        ]
+    );
+    let with = names(true);
+    assert!(with.starts_with(&without));
+    for name in
+        ["promhttp_metric_handler_requests_in_flight", "process_cpu_seconds_total", "process_open_fds"]
+    {
+        assert!(with.iter().any(|found| found == name), "{name}");
+    }
+}
+
+#[test]
+fn reloads_and_scrapes_are_counted() {
+    let own = Arc::new(own(true));
+    let value = |name: &str, code: Option<&str>| {
+        let all = samples(&own.body(Format::Classic));
+        let found = all.iter().find(|sample| sample.name == name && sample.label("code") == code);
+        found.unwrap_or_else(|| panic!("{name}")).value.clone()
+    };
+    let (ok, time) = (RELOAD_OK.name, RELOAD_TIME.name);
+    assert_eq!((value(ok, None), value(time, None)), ("1".into(), "1795410800".into()));
+    own.reloaded(false, NOW + HOUR);
+    assert_eq!((value(ok, None), value(time, None)), ("0".into(), "1795410800".into()));
+    own.reloaded(true, NOW + 2 * HOUR);
+    assert_eq!((value(ok, None), value(time, None)), ("1".into(), "1795418000".into()));
+
+    let scrape = own.scrape_begins();
+    assert_eq!(value(IN_FLIGHT.name, None), "1");
+    drop(scrape);
+    assert_eq!(value(IN_FLIGHT.name, None), "0");
+    own.answered(200);
+    own.answered(200);
+    own.answered(503);
+    let handled = ["200", "500", "503"].map(|code| value(HANDLED.name, Some(code)));
+    assert_eq!(handled, ["2", "0", "1"]);
+}
+
+proptest! {
+    #[test]
+    fn any_label_value_survives_both_formats(service in any::<String>(), workload in "[\"\\\\\n{}=, #]{0,12}") {
+        let fleet = fleet(&["a"]);
+        fleet.accounts[0].write(|status| {
+            collected(status, [row(&service, &workload, 1.5)], NOW, Duration::ZERO);
+        });
+        let page = fleet.draw(NOW);
+        for format in Format::ALL {
+            // A carriage return is no end of line in either format.
+            let text = page.body(format);
+            let line = text.split('\n').find(|line| line.starts_with("partner_license_usage_percent{")).unwrap();
+            let sample = sample(line);
+            prop_assert_eq!(sample.label("service"), Some(service.as_str()));
+            prop_assert_eq!(sample.label("workload"), Some(workload.as_str()));
+            prop_assert_eq!(sample.value.as_str(), "1.5");
+        }
+    }
+}
