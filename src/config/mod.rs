@@ -89,7 +89,7 @@ const DEFAULT_STALE_AFTER: Duration = Duration::from_hours(48);
 const LEAST: Duration = Duration::from_secs(1);
 /// Longer than any of this program's durations has reason to be, and far from overflowing a timestamp.
 /// A year as humantime counts it, so that a message says `1year`.
-const MOST: Duration = Duration::from_secs(31_557_600);
+const MOST: Duration = Duration::from_hours(8766);
 
 // === impl Source ===
 

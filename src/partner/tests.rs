@@ -59,9 +59,9 @@ impl Bed {
     }
 
     /// With routes that come before the simulator's.
-    async fn with(routes: Router) -> Self {
+    async fn with(first: Router) -> Self {
         let simulator = Simulator::new(Scenario::default(), || START);
-        let router = routes.fallback_service(simulator.router());
+        let router = first.fallback_service(simulator.router());
         Self::serving(simulator, router).await
     }
 

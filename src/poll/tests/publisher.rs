@@ -45,7 +45,7 @@ impl Stage {
 
     /// The next picture, and when it was drawn.
     async fn next(&mut self) -> ((&'static str, u64, bool), Duration) {
-        self.pictures.changed().await.unwrap();
+        timeout(100 * HOUR, self.pictures.changed()).await.expect("a picture").unwrap();
         (**self.pictures.borrow_and_update(), self.began.elapsed())
     }
 }
@@ -98,7 +98,8 @@ async fn rows_vanish_at_their_second_although_nobody_writes() {
     stage.next().await;
     let drawn = **stage.pictures.wait_for(|picture| picture.1 == 1).await.unwrap();
     assert_eq!(drawn, ("first", 1, true));
-    let gone = **stage.pictures.wait_for(|picture| !picture.2).await.unwrap();
+    let gone = timeout(100 * HOUR, stage.pictures.wait_for(|picture| !picture.2)).await.expect("a picture");
+    let gone = **gone.unwrap();
     assert_eq!(gone, ("first", 1, false));
     assert_eq!(stage.began.elapsed(), 24 * HOUR + BREATH);
 }
