@@ -74,7 +74,7 @@ struct Ready {
     ledger: Ledger,
     center: PartnerCenter,
     plan: Plan,
-    /// Set when its predecessor has ended.
+    /// Cancelled when the task that used the same refresh token has ended.
     predecessor: Option<CancellationToken>,
 }
 
@@ -196,9 +196,8 @@ impl Supervisor {
     }
 
     fn prepare(&self, account: &Account, config: &Config) -> Result<Ready, StartError> {
-        let predecessor =
-            self.running.iter().find(|running| running.account.identity() == account.identity());
-        let ledger = predecessor.map_or_else(
+        let known = self.running.iter().find(|running| running.account.identity() == account.identity());
+        let ledger = known.map_or_else(
             || Ledger::new(account.name.clone(), Arc::clone(&self.bell)),
             |running| running.ledger.clone(),
         );
@@ -212,7 +211,9 @@ impl Supervisor {
             clock: self.clock.clone(),
             dice: fastrand::f64,
         };
-        let predecessor = predecessor.map(|running| running.ended.clone());
+        // Not the same as above: an account that was renamed has a new ledger and still the old token.
+        let rival = self.running.iter().find(|running| running.account.shares_token_with(account));
+        let predecessor = rival.map(|running| running.ended.clone());
         Ok(Ready { account: account.clone(), ledger, center, plan, predecessor })
     }
 }

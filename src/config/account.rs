@@ -67,6 +67,13 @@ impl Account {
         (self.name.as_ref(), &self.tenant_id, &self.client_id, &self.cloud)
     }
 
+    /// Whether both sign in as the same application of the same tenant, and so would rotate each other's
+    /// refresh token.
+    pub fn shares_token_with(&self, other: &Self) -> bool {
+        self.tenant_id.eq_ignore_ascii_case(&other.tenant_id)
+            && self.client_id.eq_ignore_ascii_case(&other.client_id)
+    }
+
     /// How to call it in logs and on pages.
     pub fn display_name(&self) -> &str {
         self.name.as_ref().map_or("default", AccountName::as_str)
@@ -107,12 +114,7 @@ pub(super) fn read_all(root: &mut Section, problems: &mut Problems) -> Vec<Accou
         }
         let path = section.own_path();
         let Some(account) = read(section, name, problems) else { continue };
-        let same = |other: &&Account| {
-            account.tenant_id.eq_ignore_ascii_case(&other.tenant_id)
-                && account.client_id.eq_ignore_ascii_case(&other.client_id)
-        };
-        if accounts.iter().any(|other| same(&other)) {
-            // They would rotate each other's refresh token.
+        if accounts.iter().any(|other: &Account| other.shares_token_with(&account)) {
             problems.add(path, "has the tenant_id and client_id of another account");
         }
         accounts.push(account);

@@ -110,6 +110,12 @@ impl Source for PartnerCenter {
             self.tokens.discard(&bearer).await;
             let bearer = self.tokens.bearer().await?;
             reply = self.get_usage(&bearer).await?;
+            if reply.status == StatusCode::UNAUTHORIZED {
+                self.tokens.discard(&bearer).await;
+            }
+            if reply.status == StatusCode::UNAUTHORIZED {
+                self.tokens.discard(&bearer).await;
+            }
         }
         match reply.status {
             StatusCode::NO_CONTENT => Err(FetchError::payload("the answer has no content", &reply)),

@@ -12,17 +12,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::exposition::negotiate;
-use crate::metrics::{Fleet, OwnMetrics, Page};
+use crate::metrics::{Fleet, InFlight, OwnMetrics, Page};
 use crate::supervisor::Reloader;
 
 pub use listen::{ListenError, bind, bind_loopback, from_systemd};
@@ -48,7 +49,7 @@ pub struct Web {
 
 struct Site {
     web: Web,
-    scrapes: Semaphore,
+    scrapes: Arc<Semaphore>,
     ready: AtomicBool,
 }
 
@@ -58,7 +59,7 @@ pub fn router(web: Web) -> Router {
     let most = if web.max_requests == 0 { Semaphore::MAX_PERMITS } else { web.max_requests };
     let site = Site {
         web,
-        scrapes: Semaphore::new(most.min(Semaphore::MAX_PERMITS)),
+        scrapes: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
         ready: AtomicBool::new(false),
     };
     Router::new()
@@ -90,21 +91,35 @@ pub async fn serve(
 
 async fn metrics(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
     let own = &site.web.own;
-    let Ok(_permit) = site.scrapes.try_acquire() else {
+    let Ok(permit) = Arc::clone(&site.scrapes).try_acquire_owned() else {
         own.answered(503);
         let most = site.web.max_requests;
         let text = format!("Limit of concurrent requests reached ({most}), try again later.\n");
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     };
-    let _in_flight = own.scrape_begins();
+    let in_flight = own.scrape_begins();
     // Several Accept headers mean the same as one with commas.
     let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let format = negotiate(Some(&accept.join(",")));
     own.answered(200);
     let own = own.body(format);
     let page = Arc::clone(&site.web.page.borrow());
-    let body = [page.body(format), &own, format.trailer()].concat();
+    let text = [page.body(format), &own, format.trailer()].concat();
+    let body = Bytes::from_owner(Scrape { text, _permit: permit, _in_flight: in_flight });
     ([(CONTENT_TYPE, format.content_type()), (VARY, "Accept")], body).into_response()
+}
+
+/// The answer to a scrape. It counts as being served until its bytes were handed to the system.
+struct Scrape {
+    text: String,
+    _permit: OwnedSemaphorePermit,
+    _in_flight: InFlight,
+}
+
+impl AsRef<[u8]> for Scrape {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
 }
 
 async fn status_page(State(site): State<Arc<Site>>) -> Html<String> {

@@ -133,14 +133,19 @@ async fn a_scrape_too_many_is_refused_and_counted() {
     let (_, reloader) = supervisor(Source::Environment);
     let (web, _fleet, _page) = web(fleet(ledgers(&["contoso"])), reloader);
     let own = Arc::clone(&web.own);
-    let site =
-        Arc::new(super::super::Site { web, scrapes: Semaphore::new(2), ready: AtomicBool::new(false) });
+    let site = Arc::new(super::super::Site {
+        web,
+        scrapes: Arc::new(Semaphore::new(2)),
+        ready: AtomicBool::new(false),
+    });
     let busy = site.scrapes.try_acquire_many(2).unwrap();
     let refused = read(metrics(State(Arc::clone(&site)), HeaderMap::new()).await).await;
     assert_eq!(refused.status, 503);
     assert_eq!(refused.body, "Limit of concurrent requests reached (2), try again later.\n");
     drop(busy);
-    let served = read(metrics(State(Arc::clone(&site)), HeaderMap::new()).await).await;
+    let answer = metrics(State(Arc::clone(&site)), HeaderMap::new()).await;
+    assert_eq!(site.scrapes.available_permits(), 1, "an answer that was not sent yet keeps its permit");
+    let served = read(answer).await;
     assert_eq!(served.status, 200);
     assert_eq!(site.scrapes.available_permits(), 2, "each scrape gives its permit back");
     let text = own.body(Format::Classic);
