@@ -10,6 +10,7 @@ pub mod schedule;
 pub mod usage;
 
 // What it is told, and what it knows.
+pub mod yaml;
 pub mod config;
 pub mod status;
 

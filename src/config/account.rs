@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use reqwest::Url;
 use secrecy::SecretString;
 
-use super::reader::{Problems, Section};
+use crate::yaml::{Problems, Section};
+
 use super::{Environment, Secret};
 
 /// A partner account to poll.

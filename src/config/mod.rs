@@ -4,7 +4,6 @@
 //! (`accounts[1].tenant_id`) and never with a secret. Knows files and the environment, no network.
 
 mod account;
-mod reader;
 mod secret;
 mod thresholds;
 
@@ -12,11 +11,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fmt, io};
 
-use reader::{Problems, Section};
+use crate::yaml::{self, Problems, Section};
 
 pub use account::{Account, AccountName, Cloud};
 pub use secret::{Secret, SecretError};
 pub use thresholds::Thresholds;
+
+pub use crate::yaml::Problem;
 
 /// Where a configuration comes from. Loading it again is a reload.
 #[derive(Clone, Debug)]
@@ -46,15 +47,6 @@ pub struct Config {
 
 /// The environment as a parameter: the value of a variable, if it is set and not empty.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-/// One thing that is wrong, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// A path into the file such as `accounts[1].tenant_id`, the name of a variable, or empty.
-    pub path: String,
-    /// What is wrong and what to do, on one line, without any secret.
-    pub text: String,
-}
 
 /// Everything that is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +121,7 @@ impl Config {
     /// Every problem, in the order of the file's reference.
     pub fn parse(text: &str, environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
-        let tree = match reader::yaml(text) {
+        let tree = match yaml::parse(text) {
             Ok(tree) => tree,
             Err(problem) => return Err(vec![problem]),
         };
@@ -196,13 +188,7 @@ fn default_state_directory(environment: Environment<'_>) -> PathBuf {
         .unwrap_or_else(|| Path::new(DEFAULT_STATE_DIRECTORY).to_path_buf())
 }
 
-// === impl Problem ===
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() { f.write_str(&self.text) } else { write!(f, "{}: {}", self.path, self.text) }
-    }
-}
+// === impl ConfigError ===
 
 /// `config.yml: 2 problems` and one line for each.
 struct Listing<'a> {

@@ -1,8 +1,7 @@
 //! From which percentage on a row counts as low: a default, and overrides of which the first match wins.
 
 use crate::usage::LicenseUsage;
-
-use super::reader::{Problems, Section};
+use crate::yaml::{Problems, Section};
 
 /// The thresholds, published per row as `partner_license_usage_threshold_percent`.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,36 +1,50 @@
 //! A tree of YAML, read key by key, collecting every problem instead of stopping at the first.
 //!
-//! Each `Section` method takes a key out of its map; what is left at [`Section::finish`] is unknown. No
+//! Each `Section` method takes a key out of its map; what is left at `Section::finish` is unknown. No
 //! value is ever quoted in a problem, unless the caller says that it cannot be a secret.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::Problem;
+/// One thing that is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// A path into the file such as `accounts[1].tenant_id`, the name of a variable, or empty.
+    pub path: String,
+    /// What is wrong and what to do, on one line, without any secret.
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() { f.write_str(&self.text) } else { write!(f, "{}: {}", self.path, self.text) }
+    }
+}
 
 /// The problems found so far.
 #[derive(Default)]
-pub(super) struct Problems(Vec<Problem>);
+pub(crate) struct Problems(Vec<Problem>);
 
 impl Problems {
-    pub(super) fn add(&mut self, path: impl Into<String>, text: impl Into<String>) {
+    pub(crate) fn add(&mut self, path: impl Into<String>, text: impl Into<String>) {
         self.0.push(Problem { path: path.into(), text: text.into() });
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// The value, if there is no problem.
-    pub(super) fn none_or<T>(self, value: T) -> Result<T, Vec<Problem>> {
+    pub(crate) fn none_or<T>(self, value: T) -> Result<T, Vec<Problem>> {
         if self.0.is_empty() { Ok(value) } else { Err(self.0) }
     }
 }
 
 /// Parses YAML into a tree. The parser's message is kept, its excerpt of the text is not: that may hold a
 /// secret.
-pub(super) fn yaml(text: &str) -> Result<Value, Problem> {
+pub(crate) fn parse(text: &str) -> Result<Value, Problem> {
     let options = serde_saphyr::options! { with_snippet: false, leading_zero_numbers_as_strings: true };
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(Value::Object(Map::new()));
@@ -51,14 +65,14 @@ pub(super) fn yaml(text: &str) -> Result<Value, Problem> {
 }
 
 /// One mapping of the file.
-pub(super) struct Section {
+pub(crate) struct Section {
     path: String,
     map: Map<String, Value>,
     known: Vec<&'static str>,
 }
 
 impl Section {
-    pub(super) fn root(tree: Value, problems: &mut Problems) -> Self {
+    pub(crate) fn root(tree: Value, problems: &mut Problems) -> Self {
         Self::new(String::new(), tree, problems)
     }
 
@@ -75,12 +89,12 @@ impl Section {
     }
 
     /// The full path of a key of this section.
-    pub(super) fn path(&self, key: &str) -> String {
+    pub(crate) fn path(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     /// The path of this section itself.
-    pub(super) fn own_path(&self) -> String {
+    pub(crate) fn own_path(&self) -> String {
         self.path.clone()
     }
 
@@ -90,7 +104,7 @@ impl Section {
     }
 
     /// A string that is not empty.
-    pub(super) fn text(&mut self, key: &'static str, problems: &mut Problems) -> Option<String> {
+    pub(crate) fn text(&mut self, key: &'static str, problems: &mut Problems) -> Option<String> {
         match self.take(key)? {
             Value::String(text) if !text.trim().is_empty() => Some(text),
             Value::String(_) | Value::Null => {
@@ -106,7 +120,7 @@ impl Section {
     }
 
     /// A finite number ≥ 0.
-    pub(super) fn number(&mut self, key: &'static str, problems: &mut Problems) -> Option<f64> {
+    pub(crate) fn number(&mut self, key: &'static str, problems: &mut Problems) -> Option<f64> {
         let value = self.take(key)?;
         let number = value.as_f64().filter(|number| number.is_finite() && *number >= 0.0);
         if number.is_none() {
@@ -117,7 +131,7 @@ impl Section {
     }
 
     /// `true` or `false`.
-    pub(super) fn boolean(&mut self, key: &'static str, problems: &mut Problems) -> Option<bool> {
+    pub(crate) fn boolean(&mut self, key: &'static str, problems: &mut Problems) -> Option<bool> {
         let value = self.take(key)?;
         if value.as_bool().is_none() {
             problems.add(self.path(key), format!("expected true or false, found {}", kind(&value)));
@@ -126,7 +140,7 @@ impl Section {
     }
 
     /// A humantime string such as `6h` or `1d 12h`, within bounds.
-    pub(super) fn duration(
+    pub(crate) fn duration(
         &mut self,
         key: &'static str,
         least: Duration,
@@ -155,14 +169,14 @@ impl Section {
     }
 
     /// A nested mapping; an empty one where the key is absent.
-    pub(super) fn section(&mut self, key: &'static str, problems: &mut Problems) -> Self {
+    pub(crate) fn section(&mut self, key: &'static str, problems: &mut Problems) -> Self {
         let path = self.path(key);
         let value = self.take(key).unwrap_or(Value::Null);
         Self::new(path, value, problems)
     }
 
     /// A list of mappings; `None` where the key is absent.
-    pub(super) fn sections(&mut self, key: &'static str, problems: &mut Problems) -> Option<Vec<Self>> {
+    pub(crate) fn sections(&mut self, key: &'static str, problems: &mut Problems) -> Option<Vec<Self>> {
         let path = self.path(key);
         match self.take(key)? {
             Value::Array(items) => Some(
@@ -181,7 +195,7 @@ impl Section {
     }
 
     /// Reports every key that nobody asked for.
-    pub(super) fn finish(self, problems: &mut Problems) {
+    pub(crate) fn finish(self, problems: &mut Problems) {
         for key in self.map.keys() {
             let known = self.known.join(", ");
             problems.add(self.path(&shorten(key)), format!("unknown key; known here: {known}"));
