@@ -64,6 +64,9 @@ pub struct CheckFlags {
     /// Where the configuration is.
     #[command(flatten)]
     pub config: ConfigFlag,
+    /// Who may read what is served.
+    #[command(flatten)]
+    pub access: AccessFlag,
 }
 
 /// Flags of `demo`.
@@ -122,9 +125,27 @@ pub struct ListenFlags {
     pub systemd_socket: bool,
 }
 
+/// Who may read what is served, and over what.
+#[derive(Args, Clone, Debug)]
+pub struct AccessFlag {
+    /// The web configuration file; empty = none.
+    #[arg(
+        long = "web.config.file",
+        value_name = "FILE",
+        default_value = "",
+        hide_default_value = true,
+        help = "Path to configuration file that can enable TLS or authentication. \
+                See: https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md"
+    )]
+    pub web_config_file: String,
+}
+
 /// How to serve.
 #[derive(Args, Clone, Debug)]
 pub struct WebFlags {
+    /// Who may read what is served.
+    #[command(flatten)]
+    pub access: AccessFlag,
     /// Path under which to expose metrics.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     pub telemetry_path: String,

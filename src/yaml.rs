@@ -56,12 +56,19 @@ pub(crate) fn parse(text: &str) -> Result<Value, Problem> {
             .unwrap_or_default();
         let what = match error.without_snippet() {
             serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
-                format!("{} occurs twice", shorten(key))
+                format!("{} occurs twice", shorten(key, "key"))
             }
             _ => "this is not YAML".to_owned(),
         };
         Problem { path: String::new(), text: format!("{what}{at}") }
     })
+}
+
+/// A name that the user chose, what it stands for, and where.
+pub(crate) struct Entry {
+    pub(crate) path: String,
+    pub(crate) name: String,
+    pub(crate) text: String,
 }
 
 /// One mapping of the file.
@@ -116,6 +123,37 @@ impl Section {
                 problems.add(self.path(key), format!("expected a string, found {}{hint}", kind(&other)));
                 None
             }
+        }
+    }
+
+    /// A string that may be empty, as an absent value is; `None` only where the key is absent.
+    pub(crate) fn text_or_empty(&mut self, key: &'static str, problems: &mut Problems) -> Option<String> {
+        let value = self.take(key)?;
+        let path = self.path(key);
+        Some(plain(value).unwrap_or_else(|value| {
+            problems.add(path, format!("expected a string, found {}", kind(&value)));
+            String::new()
+        }))
+    }
+
+    /// A mapping from names that the user chose to strings.
+    pub(crate) fn entries(&mut self, key: &'static str, problems: &mut Problems) -> Vec<Entry> {
+        let mut section = self.section(key, problems);
+        let mut entries = Vec::new();
+        for (name, value) in std::mem::take(&mut section.map) {
+            let path = section.path(&shorten(&name, "key"));
+            match plain(value) {
+                Ok(text) => entries.push(Entry { path, name, text }),
+                Err(value) => problems.add(path, format!("expected a string, found {}", kind(&value))),
+            }
+        }
+        entries
+    }
+
+    /// Reports a key of the format that this version does not honour, if it is there.
+    pub(crate) fn refuse(&mut self, key: &'static str, problems: &mut Problems) {
+        if self.take(key).is_some() {
+            problems.add(self.path(key), "not supported by this version; remove it");
         }
     }
 
@@ -198,15 +236,25 @@ impl Section {
     pub(crate) fn finish(self, problems: &mut Problems) {
         for key in self.map.keys() {
             let known = self.known.join(", ");
-            problems.add(self.path(&shorten(key)), format!("unknown key; known here: {known}"));
+            problems.add(self.path(&shorten(key, "key")), format!("unknown key; known here: {known}"));
         }
     }
 }
 
 /// Unknown keys are shown, but a secret pasted in the wrong place should not fill the screen.
-fn shorten(key: &str) -> String {
-    let plain = key.len() <= 40 && key.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
-    if plain { key.to_owned() } else { "(a long or unusual key)".to_owned() }
+pub(crate) fn shorten(text: &str, what: &str) -> String {
+    let plain = text.len() <= 40 && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    if plain { text.to_owned() } else { format!("(a long or unusual {what})") }
+}
+
+/// What a string in YAML may be written as: `1` is one too.
+fn plain(value: Value) -> Result<String, Value> {
+    match value {
+        Value::Null => Ok(String::new()),
+        Value::String(text) => Ok(text),
+        Value::Number(number) => Ok(number.to_string()),
+        other => Err(other),
+    }
 }
 
 fn kind(value: &Value) -> &'static str {

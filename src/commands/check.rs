@@ -1,14 +1,20 @@
-//! `check`: is the configuration valid, and if not, what is wrong with it? No network.
+//! `check`: is the configuration valid, and if not, what is wrong with it? No network. The file of
+//! `--web.config.file` is checked too, if one is named.
 
 use std::process::ExitCode;
 
-use crate::cli::ConfigFlag;
-use crate::config::Source;
+use crate::cli::{AccessFlag, ConfigFlag};
+use crate::config::{ConfigError, Source};
 use crate::lifecycle::EXIT_FAILED;
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the findings are what the user asked for")]
-pub(super) fn run(flag: &ConfigFlag) -> ExitCode {
+pub(super) fn run(flag: &ConfigFlag, access: &AccessFlag) -> ExitCode {
     let source = source(flag);
+    let mut code = ExitCode::SUCCESS;
+    let mut fail = |error: ConfigError| {
+        eprintln!("error: {:#}", anyhow::Error::new(error));
+        code = ExitCode::from(EXIT_FAILED);
+    };
     match source.load(&super::environment) {
         Ok(config) => {
             for warning in config.warnings() {
@@ -16,13 +22,18 @@ pub(super) fn run(flag: &ConfigFlag) -> ExitCode {
             }
             let plural = if config.accounts.len() == 1 { "" } else { "s" };
             println!("{source}: valid, {} account{plural}", config.accounts.len());
-            ExitCode::SUCCESS
         }
-        Err(error) => {
-            eprintln!("error: {:#}", anyhow::Error::new(error));
-            ExitCode::from(EXIT_FAILED)
-        }
+        Err(error) => fail(error),
     }
+    match super::serve::access(access) {
+        Ok(Some(found)) => {
+            let tls = if found.encrypts() { "with TLS" } else { "without TLS" };
+            println!("{}: valid, {tls}", access.web_config_file);
+        }
+        Ok(None) => {}
+        Err(error) => fail(error),
+    }
+    code
 }
 
 /// The file, if one is named, else the environment.

@@ -22,6 +22,7 @@ const PORTFOLIO_TENANT_ID: &str = "00000000-0000-0000-0000-00000000f011";
 #[expect(clippy::print_stdout, reason = "where to look is what the user needs to know")]
 pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::new()?;
+    let access = super::serve::access(&flags.web.access)?;
     let listener = bind(&flags.listen_address, "--web.listen-address")?;
     let simulator = bind(&flags.simulator_address, "--simulator.listen-address")?;
     let (address, simulator_address) = (listener.local_addr()?, simulator.local_addr()?.to_string());
@@ -44,8 +45,9 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     let scenario = format!("tenants:\n  {PORTFOLIO_TENANT_ID}:\n    rows: portfolio\n");
     super::simulate::start(simulator, Scenario::parse(&scenario)?, &lifecycle);
     println!("A simulated Partner Center and the exporter on top of it. Nothing leaves this machine.\n");
-    println!("  status page   http://{address}/");
-    println!("  metrics       http://{address}{}", flags.web.telemetry_path);
+    let scheme = if access.as_ref().is_some_and(|access| access.encrypts()) { "https" } else { "http" };
+    println!("  status page   {scheme}://{address}/");
+    println!("  metrics       {scheme}://{address}{}", flags.web.telemetry_path);
     println!("  simulator     http://{simulator_address}/");
     if !flags.portfolio {
         println!(
@@ -55,7 +57,7 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     println!("\nTo see a failure:");
     println!("  curl -X PUT -d 'usage: {{answer: forbidden}}' http://{simulator_address}/simulator/scenario");
     println!("\nStop with Ctrl+C.\n");
-    super::serve::start(Source::File(config), vec![listener], flags.web, &lifecycle)?;
+    super::serve::start(Source::File(config), vec![listener], access.as_ref(), flags.web, &lifecycle)?;
     let code = lifecycle.run().await;
     drop(directory);
     Ok(code)

@@ -21,9 +21,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         return Ok(version::run());
     }
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(flags) if flags.config_check => Ok(check::run(&flags.config)),
+        Command::Serve(flags) if flags.config_check => Ok(check::run(&flags.config, &flags.web.access)),
         Command::Serve(flags) => block_on(flags.log, serve::run(flags)),
-        Command::Check(flags) => Ok(check::run(&flags.config)),
+        Command::Check(flags) => Ok(check::run(&flags.config, &flags.access)),
         Command::Demo(flags) => block_on(flags.log, demo::run(flags)),
         Command::Simulate(flags) => block_on(flags.log, simulate::run(flags)),
     }

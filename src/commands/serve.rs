@@ -1,36 +1,45 @@
 //! `serve`: the exporter itself. Load, bind, start, and wait for the end.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::cli::{ServeFlags, WebFlags};
+use crate::cli::{AccessFlag, ServeFlags, WebFlags};
 use crate::clock::Clock;
-use crate::config::Source;
+use crate::config::{ConfigError, Source};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::{BUILD, OwnMetrics};
 use crate::poll::{self, Scene};
 use crate::supervisor::Supervisor;
-use crate::web::{self, Web};
+use crate::web::{self, Access, Web};
 
 pub(super) async fn run(flags: ServeFlags) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::new()?;
+    let access = access(&flags.web.access)?;
     let listeners = if flags.listen.systemd_socket {
         web::from_systemd()?
     } else {
         flags.listen.listen_addresses.iter().map(|text| web::bind(text)).collect::<Result<_, _>>()?
     };
-    start(super::check::source(&flags.config), listeners, flags.web, &lifecycle)?;
+    start(super::check::source(&flags.config), listeners, access.as_ref(), flags.web, &lifecycle)?;
     Ok(lifecycle.run().await)
+}
+
+/// The rules of the web configuration file, if one is named.
+pub(super) fn access(flag: &AccessFlag) -> Result<Option<Arc<Access>>, ConfigError> {
+    let path = Some(&flag.web_config_file).filter(|path| !path.is_empty());
+    path.map(|path| Access::open(Path::new(path)).map(Arc::new)).transpose()
 }
 
 /// Starts the exporter's tasks. `demo` uses it as well.
 pub(super) fn start(
     source: Source,
     listeners: Vec<TcpListener>,
+    access: Option<&Arc<Access>>,
     flags: WebFlags,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<()> {
@@ -59,11 +68,16 @@ pub(super) fn start(
     let web = Web { page, own, fleet, reloader: reloader.clone(), clock, telemetry_path, max_requests };
     let router = web::router(web);
     for listener in listeners {
-        tracing::info!(address = %listener.local_addr()?, "Listening on");
-        tracing::info!(address = %listener.local_addr()?, "TLS is disabled.");
-        let (router, stop) = (router.clone(), lifecycle.stop());
+        let address = listener.local_addr()?;
+        tracing::info!(%address, "Listening on");
+        if access.is_some_and(|access| access.encrypts()) {
+            tracing::info!(http2 = false, %address, "TLS is enabled.");
+        } else {
+            tracing::info!(http2 = false, %address, "TLS is disabled.");
+        }
+        let (router, access, stop) = (router.clone(), access.cloned(), lifecycle.stop());
         lifecycle.spawn(async move {
-            if let Err(error) = web::serve(listener, router, stop.cancelled_owned()).await {
+            if let Err(error) = web::serve(listener, router, access, stop.cancelled_owned()).await {
                 tracing::error!(err = %error, "Cannot serve");
             }
         });

@@ -39,7 +39,7 @@ pub(super) fn start(listener: TcpListener, scenario: Scenario, lifecycle: &Lifec
     let router = Simulator::new(scenario, || Clock::system().now()).router();
     let stop = lifecycle.stop();
     lifecycle.spawn(async move {
-        if let Err(error) = web::serve(listener, router, stop.cancelled_owned()).await {
+        if let Err(error) = web::serve(listener, router, None, stop.cancelled_owned()).await {
             tracing::error!(err = %error, "Cannot serve the simulator");
         }
     });

@@ -31,11 +31,11 @@ pub struct Plan {
 
 /// Polls until `stop`: at once, then as the schedule says, never before the server's `Retry-After` is over.
 pub async fn run<S: Source>(source: S, plan: Plan, ledger: Ledger, stop: CancellationToken) {
+    let due = |wait| Some(plan.clock.now().saturating_add(wait).unwrap_or(Timestamp::MAX));
     let held = ledger.read().hold_until;
     let mut wait = held.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+    ledger.write(|status| status.next_at = due(wait));
     loop {
-        let due = plan.clock.now().saturating_add(wait).unwrap_or(Timestamp::MAX);
-        ledger.write(|status| status.next_at = Some(due));
         tokio::select! { biased;
             () = stop.cancelled() => break,
             () = sleep(wait) => {}
@@ -53,6 +53,7 @@ pub async fn run<S: Source>(source: S, plan: Plan, ledger: Ledger, stop: Cancell
         ledger.write(|status| {
             status.poll_ended(outcome, at, took);
             wait = plan.schedule.next(&status.last, (plan.dice)());
+            status.next_at = due(wait);
             if let LastPoll::Failed { retry_after: Some(_), .. } = status.last {
                 status.hold_until = Some(Instant::now() + wait);
             }

@@ -1,8 +1,9 @@
 //! What is served over HTTP: metrics for Prometheus, a page for people, health for whoever restarts us.
 //!
 //! A scrape copies bytes that are ready and appends the process' own few families. It never waits for the
-//! API, a token, the disk or a reload.
+//! API, a token or a reload; for the disk only where `--web.config.file` is to be obeyed as it is now.
 
+mod access;
 mod listen;
 mod page;
 
@@ -26,6 +27,9 @@ use crate::exposition::negotiate;
 use crate::metrics::{Fleet, InFlight, OwnMetrics, Page};
 use crate::supervisor::Reloader;
 
+use access::TlsListener;
+
+pub use access::Access;
 pub use listen::{ListenError, bind, bind_loopback, from_systemd};
 
 /// What the web surface shows and can ask for.
@@ -72,13 +76,15 @@ pub fn router(web: Web) -> Router {
         .with_state(Arc::new(site))
 }
 
-/// Serves `router` on `listener` until `stop`, then finishes the requests in flight.
+/// Serves `router` on `listener` until `stop`, then finishes the requests in flight. `access` says who may read
+/// it, and whether over TLS; without it everybody may, without.
 ///
 /// # Errors
 /// If the listener cannot be used.
 pub async fn serve(
     listener: std::net::TcpListener,
     router: Router,
+    access: Option<Arc<Access>>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
@@ -86,7 +92,15 @@ pub async fn serve(
         // Small answers should not wait for more. A socket that refuses works all the same.
         drop(stream.set_nodelay(true));
     });
-    axum::serve(listener, router).with_graceful_shutdown(stop).await
+    let Some(access) = access else {
+        return axum::serve(listener, router).with_graceful_shutdown(stop).await;
+    };
+    let router = access.guard(router);
+    if access.encrypts() {
+        axum::serve(TlsListener::new(listener, access), router).with_graceful_shutdown(stop).await
+    } else {
+        axum::serve(listener, router).with_graceful_shutdown(stop).await
+    }
 }
 
 async fn metrics(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
