@@ -5,7 +5,10 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src");
-    println!("cargo::rerun-if-changed=.git/HEAD");
+    // A commit changes the log of HEAD, and so does a checkout. A source archive has none.
+    if std::path::Path::new(".git/logs/HEAD").exists() {
+        println!("cargo::rerun-if-changed=.git/logs/HEAD");
+    }
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
     for (name, program, arguments) in [
         ("BUILD_REVISION", "git", &["rev-parse", "HEAD"][..]),

@@ -25,6 +25,8 @@ pub struct Failure {
     pub reason: Reason,
     /// What the server asked for, if it did.
     pub retry_after: Option<Duration>,
+    /// Rows dropped on the way to it, by reason.
+    pub rejected: BTreeMap<RowError, u64>,
     /// One line for people, without any secret.
     pub text: String,
 }
@@ -148,11 +150,15 @@ impl AccountStatus {
         self.polls += 1;
         self.last_at = Some(at);
         self.took = Some(took);
+        let rejected = match &outcome {
+            Ok(report) => report.rejected(),
+            Err(failure) => &failure.rejected,
+        };
+        for (error, count) in rejected {
+            *self.rejected.entry(*error).or_insert(0) += count;
+        }
         match outcome {
             Ok(report) => {
-                for (error, count) in report.rejected() {
-                    *self.rejected.entry(*error).or_insert(0) += count;
-                }
                 self.last = LastPoll::Good;
                 self.failure = None;
                 self.hold_until = None;
@@ -245,7 +251,12 @@ mod tests {
     }
 
     fn failure() -> Failure {
-        Failure { reason: Reason::Network, retry_after: None, text: "refused".into() }
+        Failure {
+            reason: Reason::Network,
+            retry_after: None,
+            rejected: BTreeMap::new(),
+            text: "refused".into(),
+        }
     }
 
     #[test]

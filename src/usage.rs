@@ -69,6 +69,8 @@ pub enum RowError {
     InvalidLabel,
     /// The item is no JSON object.
     NotAnObject,
+    /// The item holds a number beyond all bounds, or is nested too deeply.
+    Unreadable,
 }
 
 /// The longest label value taken from a row, in bytes.
@@ -76,7 +78,7 @@ pub const MAX_LABEL_BYTES: usize = 1024;
 
 impl RowError {
     /// Every reason, in the order in which they are exported.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Duplicate,
         Self::MissingValue,
         Self::MissingLabel,
@@ -85,6 +87,7 @@ impl RowError {
         Self::InvalidDate,
         Self::InvalidLabel,
         Self::NotAnObject,
+        Self::Unreadable,
     ];
 
     /// The label value.
@@ -98,6 +101,7 @@ impl RowError {
             Self::InvalidDate => "invalid_date",
             Self::InvalidLabel => "invalid_label",
             Self::NotAnObject => "not_an_object",
+            Self::Unreadable => "unreadable",
         }
     }
 }

@@ -42,10 +42,14 @@ impl Problems {
     }
 }
 
-/// Parses YAML into a tree. The parser's message is kept, its excerpt of the text is not: that may hold a
-/// secret.
+/// Parses YAML into a tree. Of the parser's error only the place is kept: the rest may quote a secret.
 pub(crate) fn parse(text: &str) -> Result<Value, Problem> {
-    let options = serde_saphyr::options! { with_snippet: false, leading_zero_numbers_as_strings: true };
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        leading_zero_numbers_as_strings: true,
+        // So that `.nan` is one problem at its path, not the end of all reading.
+        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::AsString,
+    };
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(Value::Object(Map::new()));
     }

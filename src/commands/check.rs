@@ -7,8 +7,8 @@ use crate::cli::{AccessFlag, ConfigFlag};
 use crate::config::{ConfigError, Source};
 use crate::lifecycle::EXIT_FAILED;
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the findings are what the user asked for")]
-pub(super) fn run(flag: &ConfigFlag, access: &AccessFlag) -> ExitCode {
+#[expect(clippy::print_stderr, reason = "the findings are what the user asked for")]
+pub(super) fn run(flag: &ConfigFlag, access: &AccessFlag) -> anyhow::Result<ExitCode> {
     let source = source(flag);
     let mut code = ExitCode::SUCCESS;
     let mut fail = |error: ConfigError| {
@@ -21,19 +21,19 @@ pub(super) fn run(flag: &ConfigFlag, access: &AccessFlag) -> ExitCode {
                 eprintln!("warning: {warning}");
             }
             let plural = if config.accounts.len() == 1 { "" } else { "s" };
-            println!("{source}: valid, {} account{plural}", config.accounts.len());
+            super::say(&format!("{source}: valid, {} account{plural}", config.accounts.len()))?;
         }
         Err(error) => fail(error),
     }
     match super::serve::access(access) {
         Ok(Some(found)) => {
             let tls = if found.encrypts() { "with TLS" } else { "without TLS" };
-            println!("{}: valid, {tls}", access.web_config_file);
+            super::say(&format!("{}: valid, {tls}", access.web_config_file))?;
         }
         Ok(None) => {}
         Err(error) => fail(error),
     }
-    code
+    Ok(code)
 }
 
 /// The file, if one is named, else the environment.

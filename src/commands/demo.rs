@@ -19,7 +19,6 @@ use super::simulate::{TENANT_ID, account};
 /// The tenant of the livelier portfolio.
 const PORTFOLIO_TENANT_ID: &str = "00000000-0000-0000-0000-00000000f011";
 
-#[expect(clippy::print_stdout, reason = "where to look is what the user needs to know")]
 pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::new()?;
     let access = super::serve::access(&flags.web.access)?;
@@ -38,25 +37,29 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     let text = format!(
         "poll_interval: {}\nstate_directory: {}\naccounts:\n{accounts}",
         humantime::format_duration(flags.poll_interval),
-        directory.path().join("state").display(),
+        serde_json::Value::from(directory.path().join("state").display().to_string()),
     );
     std::fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
 
     let scenario = format!("tenants:\n  {PORTFOLIO_TENANT_ID}:\n    rows: portfolio\n");
     super::simulate::start(simulator, Scenario::parse(&scenario)?, &lifecycle);
-    println!("A simulated Partner Center and the exporter on top of it. Nothing leaves this machine.\n");
     let scheme = if access.as_ref().is_some_and(|access| access.encrypts()) { "https" } else { "http" };
-    println!("  status page   {scheme}://{address}/");
-    println!("  metrics       {scheme}://{address}{}", flags.web.telemetry_path);
-    println!("  simulator     http://{simulator_address}/");
-    if !flags.portfolio {
-        println!(
-            "\nThe rows are Microsoft's documented example. --portfolio adds an account whose values move."
-        );
-    }
-    println!("\nTo see a failure:");
-    println!("  curl -X PUT -d 'usage: {{answer: forbidden}}' http://{simulator_address}/simulator/scenario");
-    println!("\nStop with Ctrl+C.\n");
+    let rows = if flags.portfolio {
+        ""
+    } else {
+        "The rows are Microsoft's documented example. --portfolio adds an account whose values move.\n\n"
+    };
+    super::say(&format!(
+        "A simulated Partner Center and the exporter on top of it. Nothing leaves this machine.\n\n  \
+         status page   {scheme}://{address}/\n  \
+         metrics       {scheme}://{address}{}\n  \
+         simulator     http://{simulator_address}/\n\n\
+         {rows}\
+         To see a failure:\n  \
+         curl -X PUT -d 'usage: {{answer: forbidden}}' http://{simulator_address}/simulator/scenario\n\n\
+         Stop with Ctrl+C.\n",
+        flags.web.telemetry_path
+    ))?;
     super::serve::start(Source::File(config), vec![listener], access.as_ref(), flags.web, &lifecycle)?;
     let code = lifecycle.run().await;
     drop(directory);

@@ -14,7 +14,6 @@ use crate::web;
 /// A tenant that the simulator knows as little as any other: it takes all.
 pub(super) const TENANT_ID: &str = "00000000-0000-0000-0000-00000000dec0";
 
-#[expect(clippy::print_stdout, reason = "where to connect is what the user needs to know")]
 pub(super) async fn run(flags: SimulateFlags) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::new()?;
     let scenario = match &flags.scenario {
@@ -28,9 +27,16 @@ pub(super) async fn run(flags: SimulateFlags) -> anyhow::Result<ExitCode> {
     let listener = web::bind_loopback(&flags.simulator_address)?;
     let address = listener.local_addr()?;
     start(listener, scenario, &lifecycle);
-    println!("Simulated Partner Center and Entra ID at http://{address}/\n");
-    println!("An account for the exporter's configuration:\n");
-    println!("accounts:\n{}", account(None, &address.to_string(), TENANT_ID));
+    super::say(&format!(
+        "Simulated Partner Center and Entra ID at http://{address}/
+
+\
+         An account for the exporter's configuration:
+
+accounts:
+{}",
+        account(None, &address.to_string(), TENANT_ID)
+    ))?;
     Ok(lifecycle.run().await)
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use reqwest::Url;
+use reqwest::{Certificate, Url};
 use secrecy::SecretString;
 
 use crate::yaml::{Problems, Section};
@@ -143,8 +143,8 @@ fn read(mut section: Section, name: Option<AccountName>, problems: &mut Problems
     }
     let proxy_url = section.text("proxy_url", problems).and_then(|text| proxy(&section, text, problems));
     let ca_file = section.text("ca_file", problems).map(PathBuf::from);
-    if let Some(Err(error)) = ca_file.as_ref().map(std::fs::metadata) {
-        problems.add(section.path("ca_file"), format!("cannot read the file: {error}"));
+    if let Some(Err(text)) = ca_file.as_ref().map(|path| trust_anchors(path)) {
+        problems.add(section.path("ca_file"), text);
     }
     section.finish(problems);
     Some(Account {
@@ -307,6 +307,19 @@ fn either(
             problems.add(value_path, format!("give it or {file_path}, not both"));
             None
         }
+    }
+}
+
+/// The certificates in a PEM file, of which there must be one at least.
+///
+/// # Errors
+/// What is wrong with the file, as a text.
+pub fn trust_anchors(path: &Path) -> Result<Vec<Certificate>, String> {
+    let pem = std::fs::read(path).map_err(|error| format!("cannot read the file: {error}"))?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(anchors) if anchors.is_empty() => Err("the file holds no certificate".to_owned()),
+        Ok(anchors) => Ok(anchors),
+        Err(_) => Err("the file is no PEM file of certificates".to_owned()),
     }
 }
 

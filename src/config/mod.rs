@@ -13,7 +13,7 @@ use std::{fmt, io};
 
 use crate::yaml::{self, Problems, Section};
 
-pub use account::{Account, AccountName, Cloud};
+pub use account::{Account, AccountName, Cloud, trust_anchors};
 pub use secret::{Secret, SecretError};
 pub use thresholds::Thresholds;
 

@@ -72,7 +72,12 @@ fn fill(ledger: &Ledger) {
         let rows = [row("o365", "Exchange", 38.25), row("crm", "Teams", 104.5), Err(RowError::InvalidDate)];
         collected(status, rows, NOW - 2 * HOUR, Duration::from_millis(1250));
         let text = "it failed".to_owned();
-        let failure = Failure { reason: Reason::Throttled, retry_after: None, text };
+        let failure = Failure {
+            reason: Reason::Throttled,
+            retry_after: None,
+            rejected: std::collections::BTreeMap::new(),
+            text,
+        };
         status.poll_ended(Err(failure), NOW - HOUR, Duration::from_millis(300));
         status.next_at = Some(NOW + HOUR);
         for (endpoint, code, seconds) in [

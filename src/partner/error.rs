@@ -3,13 +3,16 @@
 //! Answers are mapped by HTTP status and by the OAuth 2.0 `error` word. Microsoft warns against depending on
 //! the numbers in its texts, so those serve as hints only, where status and word leave two reasons open.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::StatusCode;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use crate::reason::Reason;
 use crate::status::Failure;
+use crate::usage::RowError;
 
 use super::http::Reply;
 
@@ -19,8 +22,12 @@ use super::http::Reply;
 pub struct FetchError {
     reason: Reason,
     retry_after: Option<Duration>,
+    rejected: BTreeMap<RowError, u64>,
     text: String,
 }
+
+/// What was sent with a request and must not come back in a message, should the answer quote it.
+pub(super) struct Secrets(pub(super) Vec<SecretString>);
 
 /// The longest text taken from an answer into a message, in characters.
 const MAX_TEXT: usize = 300;
@@ -28,7 +35,7 @@ const MAX_TEXT: usize = 300;
 impl FetchError {
     /// `text` must be one line, free of secrets.
     pub(super) fn new(reason: Reason, text: impl Into<String>) -> Self {
-        Self { reason, retry_after: None, text: text.into() }
+        Self { reason, retry_after: None, rejected: BTreeMap::new(), text: text.into() }
     }
 
     /// The whole poll took too long.
@@ -54,13 +61,20 @@ impl FetchError {
     }
 
     /// A 2xx answer that cannot be used.
-    pub(super) fn payload(what: &str, reply: &Reply) -> Self {
-        Self::new(Reason::Payload, format!("{}: {}", reply.status, one_line(what))).with_reply_ids(reply)
+    pub(super) fn payload(what: &str, reply: &Reply, secrets: &Secrets) -> Self {
+        let text = format!("{}: {}", reply.status, secrets.one_line(what));
+        Self::new(Reason::Payload, text).with_reply_ids(reply, secrets)
+    }
+
+    /// Adds the rows that were dropped on the way to this failure.
+    pub(super) fn with_rejected(mut self, rejected: BTreeMap<RowError, u64>) -> Self {
+        self.rejected = rejected;
+        self
     }
 
     /// An answer of the Partner Center API that is no success.
-    pub(super) fn api(reply: &Reply) -> Self {
-        let body = json(&reply.body);
+    pub(super) fn api(reply: &Reply, secrets: &Secrets) -> Self {
+        let body = json(reply);
         let code = body.get("code").or_else(|| body.get("statusCode")).map(plain).unwrap_or_default();
         let text = body.get("description").or_else(|| body.get("message")).and_then(Value::as_str);
         let reason = match reply.status {
@@ -74,17 +88,17 @@ impl FetchError {
         };
         let mut line = format!("the API answered {}", reply.status);
         if !code.is_empty() && code != reply.status.as_str() {
-            line += &format!(", code {}", one_line(&code));
+            line += &format!(", code {}", secrets.one_line(&code));
         }
         if let Some(text) = text {
-            line += &format!(": {}", one_line(text));
+            line += &format!(": {}", secrets.one_line(text));
         }
-        Self { reason, retry_after: reply.retry_after, text: line }.with_reply_ids(reply)
+        Self { retry_after: reply.retry_after, ..Self::new(reason, line) }.with_reply_ids(reply, secrets)
     }
 
     /// An answer of the token endpoint that is no success.
-    pub(super) fn token(reply: &Reply) -> Self {
-        let body = json(&reply.body);
+    pub(super) fn token(reply: &Reply, secrets: &Secrets) -> Self {
+        let body = json(reply);
         let word = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
         let codes: Vec<u64> = body
             .get("error_codes")
@@ -96,18 +110,18 @@ impl FetchError {
         let reason = token_reason(reply.status, word("error"), word("suberror"), &codes);
         let mut line = format!("the sign-in service answered {}", reply.status);
         if !word("error").is_empty() {
-            line += &format!(", {}", one_line(word("error")));
+            line += &format!(", {}", secrets.one_line(word("error")));
         }
         // Its further lines hold ids that the document has as fields of their own.
         if let Some(first) = word("error_description").lines().next() {
-            line += &format!(": {}", one_line(first));
+            line += &format!(": {}", secrets.one_line(first));
         }
         for name in ["trace_id", "correlation_id"] {
             if !word(name).is_empty() {
-                line += &format!(" {name}={}", one_line(word(name)));
+                line += &format!(" {name}={}", secrets.one_line(word(name)));
             }
         }
-        Self { reason, retry_after: reply.retry_after, text: line }
+        Self { retry_after: reply.retry_after, ..Self::new(reason, line) }
     }
 
     /// Adds the ids under which Microsoft's support finds a call that was never answered.
@@ -117,11 +131,16 @@ impl FetchError {
     }
 
     /// Adds the ids under which Microsoft's support finds an answer.
-    fn with_reply_ids(mut self, reply: &Reply) -> Self {
+    fn with_reply_ids(mut self, reply: &Reply, secrets: &Secrets) -> Self {
         let ids: Vec<String> = ["MS-RequestId", "MS-CorrelationId", "MS-CV", "MS-ServerId"]
             .into_iter()
             .filter_map(|name| {
-                reply.headers.get(name)?.to_str().ok().map(|value| format!("{name} {}", one_line(value)))
+                reply
+                    .headers
+                    .get(name)?
+                    .to_str()
+                    .ok()
+                    .map(|value| format!("{name} {}", secrets.one_line(value)))
             })
             .collect();
         if !ids.is_empty() {
@@ -133,7 +152,8 @@ impl FetchError {
 
 impl From<FetchError> for Failure {
     fn from(error: FetchError) -> Self {
-        Self { reason: error.reason, retry_after: error.retry_after, text: error.text }
+        let FetchError { reason, retry_after, rejected, text } = error;
+        Self { reason, retry_after, rejected, text }
     }
 }
 
@@ -159,8 +179,8 @@ fn token_reason(status: StatusCode, error: &str, suberror: &str, codes: &[u64]) 
 }
 
 /// The body as JSON, or null: error bodies come empty, as HTML and in three JSON shapes.
-fn json(body: &[u8]) -> Value {
-    serde_json::from_slice(body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body)).unwrap_or(Value::Null)
+fn json(reply: &Reply) -> Value {
+    serde_json::from_slice(reply.json()).unwrap_or(Value::Null)
 }
 
 /// A code, which comes as an integer or as a string.
@@ -168,14 +188,21 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Text from outside, fit for a log line: no control characters, not too long.
-fn one_line(text: &str) -> String {
-    let mut line: String =
-        text.chars().take(MAX_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(MAX_TEXT).is_some() {
-        line.push('…');
+impl Secrets {
+    /// Text from outside, fit for a log line: no secret, no control characters, not too long.
+    fn one_line(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in self.0.iter().map(ExposeSecret::expose_secret).filter(|secret| !secret.is_empty()) {
+            let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+            text = text.replace(secret, "(secret)").replace(&encoded, "(secret)");
+        }
+        let mut line: String =
+            text.chars().take(MAX_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        if text.chars().nth(MAX_TEXT).is_some() {
+            line.push('…');
+        }
+        line.trim().to_owned()
     }
-    line.trim().to_owned()
 }
 
 #[cfg(test)]
@@ -210,7 +237,19 @@ mod tests {
 
     #[test]
     fn text_from_outside_cannot_break_a_log_line() {
-        assert_eq!(one_line("a\r\nlevel=ERROR\u{1b}[31m"), "a  level=ERROR [31m");
-        assert_eq!(one_line(&"x".repeat(400)).chars().count(), MAX_TEXT + 1);
+        let none = Secrets(Vec::new());
+        assert_eq!(none.one_line("a\r\nlevel=ERROR\u{1b}[31m"), "a  level=ERROR [31m");
+        assert_eq!(none.one_line(&"x".repeat(400)).chars().count(), MAX_TEXT + 1);
+    }
+
+    #[test]
+    fn a_secret_that_an_answer_quotes_does_not_come_back_in_a_message() {
+        let secrets = Secrets(vec!["s3cret/+~".into(), "0.AXkA-token".into()]);
+        let text = format!(
+            "bad form: client_secret=s3cret%2F%2B%7E token=0.AXkA-token raw=s3cret/+~ {}",
+            "x".repeat(300)
+        );
+        let line = secrets.one_line(&text);
+        assert!(line.starts_with("bad form: client_secret=(secret) token=(secret) raw=(secret) x"), "{line}");
     }
 }

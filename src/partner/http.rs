@@ -8,13 +8,13 @@ use std::io;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Certificate, Client, Proxy, RequestBuilder, Response, StatusCode, redirect};
+use reqwest::{Client, Proxy, RequestBuilder, Response, StatusCode, redirect};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::{Account, SecretError};
+use crate::config::{Account, SecretError, trust_anchors};
 use crate::reason::Reason;
 use crate::status::{Code, Endpoint, Ledger};
 
@@ -27,6 +27,13 @@ pub(super) struct Reply {
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
     pub(super) retry_after: Option<Duration>,
+}
+
+impl Reply {
+    /// The body without the UTF-8 byte order mark that Partner Center puts before successful answers.
+    pub(super) fn json(&self) -> &[u8] {
+        self.body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.body)
+    }
 }
 
 /// How often a request is repeated, and how patiently.
@@ -44,11 +51,11 @@ impl RetryPolicy {
     /// The longest a single request may take; Partner Center has been seen to need more than 30 s.
     const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
-    /// Three attempts, the first repeat after up to one second.
+    /// Three attempts, the first repeat after up to one second, or sooner where polls must be short.
     pub fn new(poll_timeout: Duration) -> Self {
         Self {
             attempts: 3,
-            pause: Duration::from_secs(1),
+            pause: Duration::from_secs(1).min(poll_timeout / 8),
             request_timeout: poll_timeout.min(Self::REQUEST_TIMEOUT),
         }
     }
@@ -63,13 +70,8 @@ impl RetryPolicy {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The file of extra trust anchors.
-    #[error("ca_file: cannot use {path}: {reason}")]
-    CaFile {
-        /// The file.
-        path: String,
-        /// Why not.
-        reason: String,
-    },
+    #[error("ca_file: {0}")]
+    CaFile(String),
     /// The proxy's address.
     #[error("proxy_url cannot be used")]
     Proxy(#[from] SecretError),
@@ -118,13 +120,7 @@ impl Http {
             builder = builder.tls_certs_only([]).no_proxy();
         }
         if let Some(path) = &account.ca_file {
-            let wrong = |reason: String| ClientError::CaFile { path: path.display().to_string(), reason };
-            let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-            let anchors = Certificate::from_pem_bundle(&pem).map_err(|error| wrong(chain(&error)))?;
-            if anchors.is_empty() {
-                return Err(wrong("it holds no certificate".to_owned()));
-            }
-            builder = builder.tls_certs_merge(anchors);
+            builder = builder.tls_certs_merge(trust_anchors(path).map_err(ClientError::CaFile)?);
         }
         if let Some(proxy_url) = &account.proxy_url {
             let proxy_url = proxy_url.read()?;

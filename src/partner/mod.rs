@@ -24,10 +24,12 @@ use crate::status::{Endpoint, Ledger};
 use crate::usage::UsageReport;
 
 pub use error::FetchError;
+use error::Secrets;
 use http::Http;
 pub use http::{ClientError, RetryPolicy};
 pub use store::{StoreError, TokenStore};
 use token::{Bearer, TokenSource};
+use wire::WireError;
 
 /// Something that can be asked for the usage collection.
 pub trait Source: Send + Sync + 'static {
@@ -103,26 +105,29 @@ impl PartnerCenter {
 
 impl Source for PartnerCenter {
     async fn fetch(&self) -> Result<UsageReport, FetchError> {
-        let bearer = self.tokens.bearer().await?;
+        let mut bearer = self.tokens.bearer().await?;
         let mut reply = self.get_usage(&bearer).await?;
-        if reply.status == StatusCode::UNAUTHORIZED {
+        if reply.status == StatusCode::UNAUTHORIZED && reply.retry_after.is_none() {
             // A token can end before its time: renew once, repeat once.
             self.tokens.discard(&bearer).await;
-            let bearer = self.tokens.bearer().await?;
+            bearer = self.tokens.bearer().await?;
             reply = self.get_usage(&bearer).await?;
-            if reply.status == StatusCode::UNAUTHORIZED {
-                self.tokens.discard(&bearer).await;
-            }
-            if reply.status == StatusCode::UNAUTHORIZED {
-                self.tokens.discard(&bearer).await;
-            }
         }
+        if reply.status == StatusCode::UNAUTHORIZED {
+            self.tokens.discard(&bearer).await;
+        }
+        let secrets = Secrets(vec![bearer.secret().clone()]);
         match reply.status {
-            StatusCode::NO_CONTENT => Err(FetchError::payload("the answer has no content", &reply)),
-            status if status.is_success() => {
-                wire::usage_report(&reply.body).map_err(|what| FetchError::payload(&what.to_string(), &reply))
-            }
-            _ => Err(FetchError::api(&reply)),
+            StatusCode::NO_CONTENT => Err(FetchError::payload("the answer has no content", &reply, &secrets)),
+            status if status.is_success() => wire::usage_report(reply.json()).map_err(|what| {
+                let error = FetchError::payload(&what.to_string(), &reply, &secrets);
+                if let WireError::NothingUsable(rejected) = what {
+                    error.with_rejected(rejected)
+                } else {
+                    error
+                }
+            }),
+            _ => Err(FetchError::api(&reply, &secrets)),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::config::{Account, Secret, SecretError};
 use crate::reason::Reason;
 use crate::status::{Endpoint, Ledger};
 
-use super::error::FetchError;
+use super::error::{FetchError, Secrets};
 use super::http::{Http, Reply};
 use super::store::{Stored, TokenStore, fingerprint};
 
@@ -145,7 +145,8 @@ impl Grant {
         let request = |client: &Client| client.post(&self.token_url).form(&form);
         let reply = self.http.send(Endpoint::Token, request, abandoned).await?;
         if !reply.status.is_success() {
-            return Err(FetchError::token(&reply));
+            let secrets = Secrets(vec![client_secret, current.token]);
+            return Err(FetchError::token(&reply, &secrets));
         }
         self.accept(&reply, sent_at, current.ancestor)
     }
@@ -182,10 +183,14 @@ impl Grant {
         ancestor: String,
     ) -> Result<Bearer, FetchError> {
         // The parser's message is left out: it may quote the answer, and the answer is made of secrets.
-        let answer: TokenAnswer = serde_json::from_slice(&reply.body).map_err(|_| {
+        let answer: TokenAnswer = serde_json::from_slice(reply.json()).map_err(|_| {
             FetchError::new(Reason::Payload, "the sign-in service answered with no token document")
         })?;
-        if let Some(next) = &answer.refresh_token {
+        if !is_token(&answer.access_token) {
+            let text = "the sign-in service answered with no usable access token";
+            return Err(FetchError::new(Reason::Payload, text));
+        }
+        if let Some(next) = answer.refresh_token.as_ref().filter(|token| is_token(token)) {
             let successor = Stored { token: next.clone(), issued_at: sent_at, ancestor };
             // A successor that cannot be kept is not used: the one on disk, or the first, still is the truth.
             match self.store.save(&successor) {
@@ -208,6 +213,12 @@ impl Grant {
     fn note_refresh_token(&self, issued_at: Option<Timestamp>) {
         self.ledger.write(|status| status.credentials.refresh_token_issued_at = issued_at);
     }
+}
+
+/// Whether it can be one: printable ASCII without spaces, and not empty.
+fn is_token(text: &SecretString) -> bool {
+    let bytes = text.expose_secret().as_bytes();
+    !bytes.is_empty() && bytes.iter().all(u8::is_ascii_graphic)
 }
 
 /// Entra ID's answer, as documented for v2 (v1 writes numbers as strings).

@@ -1,36 +1,86 @@
 //! The documented JSON of the usage collection, and nothing else.
 //!
 //! Tolerant by the row: every field is optional, unknown ones are ignored, a bad row is counted and the
-//! rest is kept. Strict about the whole: what is no collection is no answer.
+//! rest is kept. Strict about the whole: what is no collection, or has rows of which none can be used, is
+//! no answer. Rows are read one after the other, so that memory follows what is kept.
+
+use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::{Timestamp, civil, tz::TimeZone};
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::usage::{LicenseUsage, MAX_LABEL_BYTES, Percent, RowError, UsageReport};
 
 /// Why a body is no usage collection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
-    #[error("the body is no JSON: {0}")]
-    Json(#[from] serde_json::Error),
-    #[error("the body is JSON, but no collection: it has no list named items")]
-    NoItems,
+    /// Not JSON, or JSON of another shape. The parser's message quotes no more than names of types.
+    #[error("the body is no collection with a list named items: {0}")]
+    NoCollection(serde_json::Error),
+    /// There are rows, and each was dropped: the shape of rows must have changed.
+    #[error("none of the rows can be used: {}", listing(.0))]
+    NothingUsable(BTreeMap<RowError, u64>),
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 struct Collection {
-    items: Option<Vec<Value>>,
+    items: Items,
 }
 
-/// Reads a body, with or without a UTF-8 byte order mark. Partner Center sends one before successful answers.
-pub(super) fn usage_report(body: &[u8]) -> Result<UsageReport, WireError> {
-    let json = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+/// The rows, each with its own verdict.
+struct Items(Vec<Result<LicenseUsage, RowError>>);
+
+/// More rows than services, workloads and channels could ever make.
+const MAX_ROWS: usize = 100_000;
+
+/// Reads a body without its byte order mark.
+pub(super) fn usage_report(json: &[u8]) -> Result<UsageReport, WireError> {
     // `totalCount` is ignored on purpose: Microsoft's own SDK computes it from the items.
-    let tree: Value = serde_json::from_slice(json)?;
-    let collection = Collection::deserialize(tree).map_err(|_| WireError::NoItems)?;
-    let items = collection.items.ok_or(WireError::NoItems)?;
-    Ok(UsageReport::collect(items.iter().map(row)))
+    let Collection { items: Items(rows) } = serde_json::from_slice(json).map_err(WireError::NoCollection)?;
+    let empty = rows.is_empty();
+    let report = UsageReport::collect(rows);
+    if report.rows().is_empty() && !empty {
+        return Err(WireError::NothingUsable(report.rejected().clone()));
+    }
+    Ok(report)
+}
+
+impl<'de> Deserialize<'de> for Items {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ItemsVisitor)
+    }
+}
+
+struct ItemsVisitor;
+
+impl<'de> Visitor<'de> for ItemsVisitor {
+    type Value = Items;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Items, A::Error> {
+        let mut rows = Vec::new();
+        // Raw at first: a number beyond all bounds or a nesting without end spoils its own row only.
+        while let Some(item) = list.next_element::<&RawValue>()? {
+            if rows.len() == MAX_ROWS {
+                return Err(A::Error::custom(format_args!("more than {MAX_ROWS} rows")));
+            }
+            let item: Result<Value, _> = serde_json::from_str(item.get());
+            rows.push(item.map_err(|_| RowError::Unreadable).and_then(|item| row(&item)));
+        }
+        Ok(Items(rows))
+    }
+}
+
+fn listing(rejected: &BTreeMap<RowError, u64>) -> String {
+    let parts: Vec<String> =
+        rejected.iter().map(|(error, count)| format!("{count} {}", error.as_str())).collect();
+    parts.join(", ")
 }
 
 fn row(item: &Value) -> Result<LicenseUsage, RowError> {
@@ -80,11 +130,9 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_answer_is_read_with_its_byte_order_mark_and_without() {
-        let with = usage_report(DOCUMENTED).unwrap();
-        let without = usage_report(&DOCUMENTED[3..]).unwrap();
-        assert_eq!(with, without);
-        let rows: Vec<_> = with
+    fn the_documented_answer_is_read() {
+        let report = usage_report(&DOCUMENTED[3..]).unwrap();
+        let rows: Vec<_> = report
             .rows()
             .iter()
             .map(|row| (row.key(), row.percent.get(), row.processed_at.to_string()))
@@ -100,7 +148,7 @@ mod tests {
                 (("o365", "Skype For Business", "reseller"), 0.0, day(9)),
             ]
         );
-        assert!(with.rejected().is_empty());
+        assert!(report.rejected().is_empty());
     }
 
     #[test]

@@ -208,8 +208,8 @@ async fn a_ca_file_without_a_certificate_names_the_account() {
     config.accounts[0].ca_file = Some(bed.path());
     let error = Supervisor::start(source, config, Arc::clone(&bed.own), Clock::fixed(NOW)).unwrap_err();
     let StartError::Client { account, source } = error else { panic!("{error}") };
-    let text = format!("ca_file: cannot use {}: it holds no certificate", bed.path().display());
-    assert_eq!((account.as_str(), source.to_string()), ("contoso", text));
+    let text = "ca_file: the file holds no certificate";
+    assert_eq!((account.as_str(), source.to_string().as_str()), ("contoso", text));
 }
 
 #[tokio::test]

@@ -146,14 +146,23 @@ pub struct Simulator {
 
 impl Simulator {
     pub fn start(scenario: &str) -> Self {
-        let process =
-            Process::start(&mut program(&["simulate", "--simulator.listen-address", "127.0.0.1:0"]));
+        let simulator = Self::start_with(&[]);
+        simulator.scenario(scenario);
+        simulator
+    }
+
+    /// With a scenario from a file, as a user would give it.
+    pub fn with_file(scenario: &Path) -> Self {
+        Self::start_with(&["--scenario", scenario.to_str().unwrap()])
+    }
+
+    fn start_with(flags: &[&str]) -> Self {
+        let listen = ["simulate", "--simulator.listen-address", "127.0.0.1:0"];
+        let process = Process::start(&mut program(&[&listen, flags].concat()));
         let url = process.stdout.wait_for("address of the simulator", |line| {
             Some(line.split_once(" at ")?.1.trim_end_matches('/').to_owned())
         });
-        let simulator = Self { process, url };
-        simulator.scenario(scenario);
-        simulator
+        Self { process, url }
     }
 
     /// Replaces the scenario.

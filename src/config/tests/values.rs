@@ -11,7 +11,8 @@ fn a_complete_file_is_read_as_it_is_written() {
         path
     };
     let (secret, token) = (path("client-secret", "the secret\n"), path("refresh-token", " the token \n"));
-    let ca = path("ca.pem", "");
+    let anchor = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap().cert.pem();
+    let ca = path("ca.pem", &anchor);
     let config = valid(&format!(
         "
 poll_interval: 3h

@@ -46,6 +46,7 @@ partner_license_usage_rows_rejected_total{account="contoso",reason="invalid_numb
 partner_license_usage_rows_rejected_total{account="contoso",reason="invalid_date"} 1
 partner_license_usage_rows_rejected_total{account="contoso",reason="invalid_label"} 0
 partner_license_usage_rows_rejected_total{account="contoso",reason="not_an_object"} 0
+partner_license_usage_rows_rejected_total{account="contoso",reason="unreadable"} 0
 partner_license_usage_rows_rejected_total{account="fabrikam",reason="duplicate"} 0
 partner_license_usage_rows_rejected_total{account="fabrikam",reason="missing_value"} 0
 partner_license_usage_rows_rejected_total{account="fabrikam",reason="missing_label"} 0
@@ -54,6 +55,7 @@ partner_license_usage_rows_rejected_total{account="fabrikam",reason="invalid_num
 partner_license_usage_rows_rejected_total{account="fabrikam",reason="invalid_date"} 0
 partner_license_usage_rows_rejected_total{account="fabrikam",reason="invalid_label"} 0
 partner_license_usage_rows_rejected_total{account="fabrikam",reason="not_an_object"} 0
+partner_license_usage_rows_rejected_total{account="fabrikam",reason="unreadable"} 0
 # HELP partner_license_up Whether the last poll of the Partner Center API succeeded (1) or not (0).
 # TYPE partner_license_up gauge
 partner_license_up{account="contoso"} 0
@@ -209,6 +211,7 @@ partner_license_usage_rows_rejected_total{reason="invalid_number"} 0
 partner_license_usage_rows_rejected_total{reason="invalid_date"} 0
 partner_license_usage_rows_rejected_total{reason="invalid_label"} 0
 partner_license_usage_rows_rejected_total{reason="not_an_object"} 0
+partner_license_usage_rows_rejected_total{reason="unreadable"} 0
 # TYPE partner_license_up gauge
 partner_license_up 1
 # TYPE partner_license_scrapes_total counter

@@ -211,7 +211,7 @@ fn the_documented_error_bodies_of_the_api_are_understood() {
         (502, "<html>", Reason::Server, "the API answered 502 Bad Gateway"),
     ];
     for (status, body, reason, text) in table {
-        let error = FetchError::api(&reply(status, body));
+        let error = FetchError::api(&reply(status, body), &Secrets(Vec::new()));
         assert_eq!(error.reason(), reason, "{body}");
         assert!(error.to_string().starts_with(text), "{error}");
     }
@@ -237,7 +237,7 @@ fn the_recorded_error_bodies_of_the_sign_in_service_are_understood() {
         (400, recorded!("error-invalid_scope-70011-entra-doc-v2"), Reason::Server, "70011"),
     ];
     for (status, body, reason, code) in table {
-        let error = FetchError::token(&reply(status, body));
+        let error = FetchError::token(&reply(status, body), &Secrets(Vec::new()));
         assert_eq!(error.reason(), reason, "{body}");
         let text = error.to_string();
         assert!(text.contains(&format!(": AADSTS{code}: ")), "{text}");
