@@ -93,6 +93,8 @@ pub struct Credentials {
     pub access_token_expires_at: Option<Timestamp>,
     /// When the refresh token in use was issued; unknown for one that only the configuration knows.
     pub refresh_token_issued_at: Option<Timestamp>,
+    /// Whether the API called the access token compliant with its demand for multi-factor authentication.
+    pub mfa_compliant: Option<bool>,
 }
 
 impl Credentials {

@@ -69,6 +69,8 @@ families! {
         "When the refresh token in use was issued; absent as long as only the configuration knows it."
     REFRESH_EXPIRY Gauge "partner_license_refresh_token_expiry_timestamp_seconds" []
         "When the refresh token in use expires unless it is renewed before: 90 days after its issue."
+    MFA Gauge "partner_license_mfa_compliant" []
+        "Whether Partner Center called the sign-in compliant with its demand for multi-factor authentication (1) or not (0); absent until it has said so."
     BUILD_INFO Gauge "partner_license_exporter_build_info" ["version" "revision" "branch" "rustversion"]
         "A metric with a constant '1' value labeled by version, revision, branch and rustversion from which partner_license_exporter was built."
     RELOAD_OK Gauge "partner_license_exporter_config_last_reload_successful" []
@@ -171,7 +173,7 @@ impl Fleet {
                     .map(|error| (label("reason", error.as_str()), Value::Count(count(error))))
                     .into()
             }),
-            each(&UP, &|status| Some(Value::Gauge(f64::from(u8::from(status.up()))))),
+            each(&UP, &|status| Some(flag(status.up()))),
             each(&SCRAPES, &|status| Some(Value::Count(status.polls))),
             by(&FAILURES, &|status| {
                 let count = |reason: Reason| status.failures.get(&reason).copied().unwrap_or(0);
@@ -209,12 +211,18 @@ impl Fleet {
                 let issued_at = status.credentials.refresh_token_issued_at?;
                 time(issued_at.checked_add(Credentials::REFRESH_TOKEN_LIFETIME).ok())
             }),
+            each(&MFA, &|status| Some(flag(status.credentials.mfa_compliant?))),
         ]
     }
 }
 
 fn account(status: &AccountStatus) -> Labels {
     status.name.iter().map(|name| ("account", name.as_str().to_owned())).collect()
+}
+
+/// 1 for yes, 0 for no.
+fn flag(value: bool) -> Value {
+    Value::Gauge(f64::from(u8::from(value)))
 }
 
 fn label(name: &'static str, value: &str) -> Labels {
@@ -307,7 +315,7 @@ impl OwnMetrics {
         let build = BUILD.map(|(name, value)| (name, value.to_owned())).to_vec();
         let mut samples = vec![
             Samples::new(&BUILD_INFO, vec![(build, Value::Gauge(1.0))]),
-            Samples::single(&RELOAD_OK, Value::Gauge(f64::from(u8::from(reloads.last_ok)))),
+            Samples::single(&RELOAD_OK, flag(reloads.last_ok)),
             Samples::single(&RELOAD_TIME, Value::Gauge(unix_seconds(reloads.last_success))),
         ];
         if self.with_process {

@@ -93,6 +93,7 @@ fn fill(ledger: &Ledger) {
         status.traffic.throttled.insert(Endpoint::Usage, 1);
         status.credentials.access_token_expires_at = Some(NOW + HOUR);
         status.credentials.refresh_token_issued_at = Some(NOW - 24 * HOUR);
+        status.credentials.mfa_compliant = Some(true);
     });
 }
 

@@ -43,6 +43,7 @@ pub trait Source: Send + Sync + 'static {
 /// Partner Center, for one account.
 #[derive(Debug)]
 pub struct PartnerCenter {
+    ledger: Ledger,
     http: Arc<Http>,
     tokens: TokenSource,
     usage_url: String,
@@ -74,6 +75,7 @@ impl PartnerCenter {
         let http = Arc::new(Http::new(account, ledger.clone(), retry, clock.clone())?);
         let tokens = TokenSource::new(account, store, Arc::clone(&http), ledger.clone(), clock.clone());
         Ok(Self {
+            ledger: ledger.clone(),
             http,
             tokens,
             usage_url: format!("{}/v1/analytics/licenses/usage", account.cloud.api_base_url),
@@ -93,13 +95,18 @@ impl PartnerCenter {
                 .header("MS-RequestId", &request_id)
                 .header("MS-CorrelationId", &correlation_id)
                 .header("X-Locale", &self.locale)
+                // Asks whether the token carries the MFA claim that the API has come to demand.
+                .header("ValidateMfa", "true")
         };
         // Whoever drops this future drops the request with it.
         let abandoned = CancellationToken::new();
-        self.http
-            .send(Endpoint::Usage, request, &abandoned)
-            .await
-            .map_err(|error| error.with_ids(&request_id, &correlation_id))
+        let reply = self.http.send(Endpoint::Usage, request, &abandoned).await;
+        let reply = reply.map_err(|error| error.with_ids(&request_id, &correlation_id))?;
+        let compliant = reply.headers.get("isMfaCompliant").and_then(|value| value.to_str().ok());
+        if let Some(compliant) = compliant.and_then(|text| text.to_ascii_lowercase().parse().ok()) {
+            self.ledger.write(|status| status.credentials.mfa_compliant = Some(compliant));
+        }
+        Ok(reply)
     }
 }
 

@@ -9,6 +9,7 @@ async fn the_documented_rows_arrive() {
     assert_eq!(report.rows().len(), 5);
     assert_eq!(report.rows()[0].key(), ("crm", "Microsoft Dynamics CRM", "reseller"));
     assert!(report.rejected().is_empty());
+    assert_eq!(bed.ledger.read().credentials.mfa_compliant, Some(true), "the API was asked, and said so");
 }
 
 #[tokio::test]
