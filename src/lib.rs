@@ -12,6 +12,7 @@ pub mod usage;
 // What it is told, and what it knows.
 pub mod yaml;
 pub mod config;
+pub mod statefile;
 pub mod status;
 
 // Outbound: Entra ID and the Partner Center API.

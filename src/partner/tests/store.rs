@@ -78,11 +78,12 @@ async fn a_file_that_cannot_be_ours_is_set_aside_and_the_configured_token_used()
     let changed = |key: &str, value: Value| {
         let mut record = good.clone();
         record[key] = value;
-        record.to_string()
+        record.to_string().into_bytes()
     };
     for (what, content) in [
-        ("damaged", "{\"version\": 1, \"own".to_owned()),
-        ("empty", String::new()),
+        ("damaged", b"{\"version\": 1, \"own".to_vec()),
+        ("not even text", vec![0xff, 0xfe]),
+        ("empty", Vec::new()),
         ("of another tenant", changed("owner", "https://login.example other.example x".into())),
         ("of a later version", changed("version", 2.into())),
     ] {
@@ -90,7 +91,7 @@ async fn a_file_that_cannot_be_ours_is_set_aside_and_the_configured_token_used()
         bed.client().fetch().await.unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(sent_tokens(&bed).last().unwrap(), REFRESH_TOKEN, "{what}");
         let aside = token_file(&bed).with_extension("json.set-aside");
-        assert_eq!(fs::read_to_string(&aside).unwrap(), content, "{what}");
+        assert_eq!(fs::read(&aside).unwrap(), content, "{what}");
         assert_eq!(bed.stored().unwrap()["owner"], good["owner"], "{what}: a good file is in its place");
     }
 }

@@ -1,0 +1,100 @@
+//! Files in the state directory: one per account and purpose, replaced as a whole.
+//!
+//! A new file of mode 0600 is written, flushed to disk and renamed over the old one, then the directory is
+//! flushed too: a crash at any moment leaves either the old content or the new one. Knows whose a file is and
+//! nothing of what is in it.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest;
+
+use crate::config::Account;
+
+/// One account's file for one purpose.
+#[derive(Clone, Debug)]
+pub struct StateFile {
+    path: PathBuf,
+    owner: String,
+}
+
+/// Makes the directory if it is missing, and finds out now whether files can be made in it.
+///
+/// # Errors
+/// If it cannot be made or written.
+pub fn prepare(directory: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)?;
+    // A file that is made and vanishes again.
+    tempfile::NamedTempFile::new_in(directory).map(drop)
+}
+
+impl StateFile {
+    /// The file `<purpose>-<tenant_id>-<client_id>.json`. Nothing is read or written yet.
+    pub fn new(directory: &Path, purpose: &str, account: &Account) -> Self {
+        // Named by tenant and application, which the configuration holds to letters, digits, `-` and `.`: the
+        // file outlives a renaming of the account, such as the one that a second account makes necessary.
+        let (tenant, client) = (account.tenant_id.to_lowercase(), account.client_id.to_lowercase());
+        let path = directory.join(format!("{purpose}-{tenant}-{client}.json"));
+        Self { path, owner: format!("{} {tenant} {client}", account.cloud.login_base_url) }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whose content it holds: what belongs to another tenant, application or cloud is not ours to use.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// The content, if there is a file.
+    ///
+    /// # Errors
+    /// If there is one that cannot be read.
+    pub fn read(&self) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(&self.path) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces the content. On return it is on the disk.
+    ///
+    /// # Errors
+    /// If it cannot be written; the old content is still there.
+    pub fn replace(&self, content: &[u8]) -> io::Result<()> {
+        let directory = self.path.parent().expect("the file is in its directory");
+        let mut file = tempfile::NamedTempFile::new_in(directory)?; // mode 0600
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        file.persist(&self.path).map_err(|error| error.error)?;
+        File::open(directory)?.sync_all()
+    }
+
+    /// Moves a file that cannot be used out of the way, where neither it nor a successor is lost, and says
+    /// where to.
+    ///
+    /// # Errors
+    /// If it cannot be moved.
+    pub fn set_aside(&self) -> io::Result<PathBuf> {
+        let aside = self.path.with_extension("json.set-aside");
+        fs::rename(&self.path, &aside).map(|()| aside)
+    }
+}
+
+/// SHA-256 in hexadecimal digits.
+pub fn sha256(content: &[u8]) -> String {
+    let hash = digest::digest(&digest::SHA256, content);
+    hash.as_ref().iter().fold(String::new(), |mut out, byte| {
+        write!(out, "{byte:02x}").expect("a string takes everything");
+        out
+    })
+}
