@@ -14,6 +14,7 @@ pub mod yaml;
 pub mod config;
 pub mod statefile;
 pub mod status;
+pub mod snapshot;
 
 // Outbound: Entra ID and the Partner Center API.
 pub mod partner;

@@ -76,6 +76,12 @@ impl Schedule {
             }
         }
     }
+
+    /// How long to wait when the last poll was a good one of an earlier process, `age` ago: the rest of the
+    /// interval.
+    pub fn resume(&self, age: Duration, dice: f64) -> Duration {
+        self.next(&LastPoll::Good, dice).saturating_sub(age)
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +99,14 @@ mod tests {
     #[test]
     fn the_first_poll_is_at_once() {
         assert_eq!(Schedule::new(6 * HOUR).next(&LastPoll::Never, 0.7), Duration::ZERO);
+    }
+
+    #[test]
+    fn after_a_restart_the_rest_of_the_interval_is_waited_for_and_at_once_is_the_least() {
+        let schedule = Schedule::new(6 * HOUR);
+        let minutes = |age, dice| schedule.resume(age, dice).as_secs() / 60;
+        assert_eq!((minutes(HOUR, 0.5), minutes(HOUR, 0.0)), (300, 282));
+        assert_eq!(schedule.resume(7 * HOUR, 1.0), Duration::ZERO);
     }
 
     #[test]

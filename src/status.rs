@@ -45,7 +45,7 @@ pub struct Good {
 pub struct AccountStatus {
     /// The value of the `account` label, if there is one.
     pub name: Option<AccountName>,
-    /// The last good collection; kept through failures.
+    /// The last good collection; kept through failures, and restored after a restart.
     pub good: Option<Good>,
     /// How the last poll ended.
     pub last: LastPoll,
@@ -143,6 +143,20 @@ impl Default for Latency {
     }
 }
 
+// === impl Good ===
+
+impl Good {
+    /// When these rows stop being shown; `None` = never.
+    pub fn vanishes_at(&self, stale_after: Option<Duration>) -> Option<Timestamp> {
+        Some(self.at.saturating_add(stale_after?).unwrap_or(Timestamp::MAX))
+    }
+
+    /// Whether they may be shown at `now`.
+    pub fn is_fresh(&self, now: Timestamp, stale_after: Option<Duration>) -> bool {
+        self.vanishes_at(stale_after).is_none_or(|end| now < end)
+    }
+}
+
 // === impl AccountStatus ===
 
 impl AccountStatus {
@@ -182,7 +196,8 @@ impl AccountStatus {
         }
     }
 
-    /// Whether the last poll succeeded.
+    /// Whether the last poll succeeded. Rows of an earlier process do not make it so: nobody knows whether a
+    /// poll would succeed now.
     pub fn up(&self) -> bool {
         self.last == LastPoll::Good
     }
@@ -192,14 +207,19 @@ impl AccountStatus {
         self.last != LastPoll::Never
     }
 
+    /// Whether there is something to tell: a poll ended, or rows were restored.
+    pub fn told(&self) -> bool {
+        self.tried() || self.good.is_some()
+    }
+
     /// The rows that may be shown at `now`: the last good ones, until they are older than `stale_after`.
     pub fn visible(&self, now: Timestamp, stale_after: Option<Duration>) -> Option<&Good> {
-        self.good.as_ref().filter(|_| self.vanishes_at(stale_after).is_none_or(|end| now < end))
+        self.good.as_ref().filter(|good| good.is_fresh(now, stale_after))
     }
 
     /// When the last good rows stop being shown; `None` = never, or there are none.
     pub fn vanishes_at(&self, stale_after: Option<Duration>) -> Option<Timestamp> {
-        Some(self.good.as_ref()?.at.saturating_add(stale_after?).unwrap_or(Timestamp::MAX))
+        self.good.as_ref()?.vanishes_at(stale_after)
     }
 }
 

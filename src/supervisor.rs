@@ -5,7 +5,9 @@
 //! `Retry-After`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +18,7 @@ use crate::metrics::{Fleet, OwnMetrics};
 use crate::partner::{ClientError, PartnerCenter, StoreError, TokenStore};
 use crate::poll::{self, Plan};
 use crate::schedule::Schedule;
+use crate::snapshot::SnapshotStore;
 use crate::status::Ledger;
 
 /// Why a configuration cannot be put to work.
@@ -74,6 +77,9 @@ struct Ready {
     ledger: Ledger,
     center: PartnerCenter,
     plan: Plan,
+    snapshots: SnapshotStore,
+    /// Whether the ledger is a new one, whose rows may be on the disk.
+    is_new: bool,
     /// Cancelled when the task that used the same refresh token has ended.
     predecessor: Option<CancellationToken>,
 }
@@ -182,10 +188,17 @@ impl Supervisor {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
+        let is_start = self.running.is_empty();
         for running in self.running.drain(..) {
             running.stop.cancel();
         }
-        self.running = ready.into_iter().map(|ready| launch(&mut self.tasks, ready)).collect();
+        let launch = |mut ready: Ready| {
+            let restored = ready.restore(self.clock.now(), config.stale_after);
+            // A reload polls at once, also an account that it adds.
+            ready.plan.resumes = restored.filter(|_| is_start);
+            launch(&mut self.tasks, ready)
+        };
+        self.running = ready.into_iter().map(launch).collect();
         self.fleet.send_replace(Arc::new(Fleet {
             accounts: self.running.iter().map(|running| running.ledger.clone()).collect(),
             poll_interval: config.poll_interval,
@@ -208,19 +221,45 @@ impl Supervisor {
             account: account.display_name().to_owned(),
             schedule: Schedule::new(config.poll_interval),
             timeout: config.poll_timeout,
+            resumes: None,
             clock: self.clock.clone(),
             dice: fastrand::f64,
         };
         // Not the same as above: an account that was renamed has a new ledger and still the old token.
         let rival = self.running.iter().find(|running| running.account.shares_token_with(account));
         let predecessor = rival.map(|running| running.ended.clone());
-        Ok(Ready { account: account.clone(), ledger, center, plan, predecessor })
+        let snapshots = SnapshotStore::new(&config.state_directory, account);
+        let is_new = known.is_none();
+        Ok(Ready { account: account.clone(), ledger, center, plan, snapshots, is_new, predecessor })
+    }
+}
+
+impl Ready {
+    /// Puts the rows on the disk into a new ledger, and says when their poll ended.
+    fn restore(&self, now: Timestamp, stale_after: Option<Duration>) -> Option<Timestamp> {
+        if !self.is_new {
+            return None;
+        }
+        let account = self.account.display_name();
+        match self.snapshots.restore(now, stale_after) {
+            Ok(good) => {
+                let good = good?;
+                let (at, rows) = (good.at, good.report.rows().len());
+                tracing::info!(account, rows, polled_at = %at, "Restored the last good rows");
+                self.ledger.write(|status| status.good = Some(good));
+                Some(at)
+            }
+            Err(error) => {
+                tracing::warn!(account, err = %error, "Cannot restore the last good rows");
+                None
+            }
+        }
     }
 }
 
 /// Starts the account's task, which waits for its predecessor: the two would race for one refresh token.
 fn launch(tasks: &mut JoinSet<()>, ready: Ready) -> Running {
-    let Ready { account, ledger, center, plan, predecessor } = ready;
+    let Ready { account, ledger, center, plan, snapshots, is_new: _, predecessor } = ready;
     let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
     let guard = ended.clone().drop_guard();
     tasks.spawn({
@@ -229,7 +268,13 @@ fn launch(tasks: &mut JoinSet<()>, ready: Ready) -> Running {
             if let Some(ended) = predecessor {
                 ended.cancelled().await;
             }
-            poll::run(center, plan, ledger, stop).await;
+            let (name, polled) = (plan.account.clone(), CancellationToken::new());
+            let polling = async {
+                poll::run(center, plan, ledger.clone(), stop).await;
+                polled.cancel();
+            };
+            // The keeper first: it has to know what is in the ledger before the polling changes it.
+            tokio::join!(poll::keep(snapshots, &name, &ledger, polled.clone()), polling);
             drop(guard);
         }
     });

@@ -8,6 +8,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -169,9 +170,144 @@ fn after_kill_9_it_signs_in_with_the_stored_successor_of_the_first_refresh_token
         (refused == 1.0).then_some(())
     });
 
-    let again = Exporter::start_in(directory, &config, &[]);
+    let again = Exporter::start_in(directory, &format!("poll_interval: 1s\n{config}"), &[]);
     again.wait_for_polls(None, 1.0);
     assert_eq!(again.metrics().value("partner_license_up", &[]), Some(1.0));
+}
+
+/// The file with the rows of the one account.
+fn snapshot_in(directory: &Path) -> PathBuf {
+    let client = partner_license_exporter::simulator::CLIENT_ID;
+    directory.join(format!("state/usage-{TENANT}-{client}.json"))
+}
+
+/// Runs an exporter until its rows are on the disk, and kills it.
+fn leave_rows_behind(config: &str) -> (Arc<tempfile::TempDir>, support::exposition::Exposition) {
+    let exporter = Exporter::start(config, &[]);
+    exporter.wait_for_polls(None, 1.0);
+    let (directory, metrics) = (Arc::clone(&exporter.directory), exporter.metrics());
+    eventually("rows on the disk", || snapshot_in(directory.path()).exists().then_some(()));
+    exporter.process.kill();
+    (directory, metrics)
+}
+
+#[test]
+fn a_restart_while_the_api_is_down_serves_the_last_good_rows_on_the_first_scrape() {
+    let simulator = Simulator::start("");
+    // Due again after a second: the new process finds out that the API is gone.
+    let config = format!("poll_interval: 1s\naccounts:\n{}", simulator.account(None, TENANT));
+    let (directory, _) = leave_rows_behind(&config);
+    let snapshot = std::fs::read_to_string(snapshot_in(directory.path())).unwrap();
+    let snapshot: serde_json::Value = serde_json::from_str(&snapshot).unwrap();
+    simulator.kill();
+
+    let again = Exporter::start_in(directory, &config, &[]);
+    let first = again.metrics();
+    assert_eq!(first.named(USAGE).count(), 5);
+    assert_eq!(first.named("partner_license_usage_processed_timestamp_seconds").count(), 5);
+    assert_eq!(first.value("partner_license_usage_rows", &[]), Some(5.0));
+    assert_eq!(first.value("partner_license_up", &[]), Some(0.0));
+    let polled_at: jiff::Timestamp = snapshot["polled_at"].as_str().unwrap().parse().unwrap();
+    let polled_at = partner_license_exporter::clock::unix_seconds(polled_at);
+    assert_eq!(first.value("partner_license_last_success_timestamp_seconds", &[]), Some(polled_at));
+    let failed = again.wait_for("a failed poll", |metrics| {
+        let failures = metrics.value("partner_license_scrape_failures_total", &[("reason", "network")])?;
+        (failures >= 1.0).then(|| metrics.named(USAGE).count())
+    });
+    assert_eq!(failed, 5, "the rows stay");
+    assert_eq!(again.metrics().value("partner_license_up", &[]), Some(0.0));
+}
+
+#[test]
+fn a_restart_inside_the_interval_is_ready_at_once_and_asks_nobody() {
+    let simulator = Simulator::start("");
+    let config = format!("accounts:\n{}", simulator.account(None, TENANT));
+    let (directory, before) = leave_rows_behind(&config);
+    let again = Exporter::start_in(directory, &config, &[]);
+    assert_eq!(support::agent().get(format!("{}/-/ready", again.url)).call().unwrap().status(), 200);
+    let due = again.wait_for("the next poll's time", |metrics| {
+        metrics.value("partner_license_next_scrape_timestamp_seconds", &[])
+    });
+    let metrics = again.metrics();
+    let last = "partner_license_last_success_timestamp_seconds";
+    assert_eq!(metrics.value(last, &[]), before.value(last, &[]));
+    let wait = due - metrics.value(last, &[]).unwrap();
+    let interval = 6.0 * 3600.0;
+    assert!((0.94 * interval..1.06 * interval).contains(&wait), "due {wait} s after the last good poll");
+    assert_eq!(metrics.value("partner_license_scrapes_total", &[]), Some(0.0));
+    assert_eq!(metrics.value("partner_license_up", &[]), Some(0.0), "nothing was tried yet");
+    assert_eq!(simulator.requests()["totals"], serde_json::json!({ "token": 1, "usage": 1 }));
+    // A reload asks.
+    assert_eq!(again.reload(), 200);
+    again.wait_for_polls(None, 1.0);
+    assert_eq!(again.metrics().value("partner_license_up", &[]), Some(1.0));
+}
+
+#[test]
+fn restored_rows_vanish_at_stale_after_counted_from_their_own_poll() {
+    let simulator = Simulator::start("");
+    let account = simulator.account(None, TENANT);
+    let config = format!("stale_after: 8s\naccounts:\n{account}");
+    let (directory, _) = leave_rows_behind(&config);
+    let again = Exporter::start_in(Arc::clone(&directory), &config, &[]);
+    assert_eq!(again.metrics().named(USAGE).count(), 5);
+    again.wait_for("the end of the rows", |metrics| metrics.named(USAGE).next().is_none().then_some(()));
+    assert_eq!(simulator.count("usage"), 1);
+    again.process.kill();
+    // Too old to be restored by now, so nothing delays the poll either.
+    let later = Exporter::start_in(directory, &config, &[]);
+    later.wait_for_polls(None, 1.0);
+    assert_eq!(simulator.count("usage"), 2);
+}
+
+#[test]
+fn damaged_rows_are_set_aside_with_one_warning_and_polled_for_at_once() {
+    let simulator = Simulator::start("");
+    let config = format!("accounts:\n{}", simulator.account(None, TENANT));
+    let (directory, _) = leave_rows_behind(&config);
+    let file = snapshot_in(directory.path());
+    let damaged = std::fs::read_to_string(&file).unwrap().replace("Exchange", "Exchanged");
+    std::fs::write(&file, &damaged).unwrap();
+    simulator.scenario("usage: { delay: 1h }");
+    let again = Exporter::start_in(directory, &config, &[]);
+    assert_eq!(again.metrics().named(USAGE).count(), 0);
+    eventually("a poll under way", || (simulator.count("usage") == 2).then_some(()));
+    let log = again.process.stderr.text();
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains("level=WARN")).collect();
+    assert!(
+        matches!(&warnings[..], [line] if line.contains("Cannot restore the last good rows")),
+        "{warnings:?}"
+    );
+    assert_eq!(std::fs::read_to_string(file.with_extension("json.set-aside")).unwrap(), damaged);
+}
+
+#[test]
+fn rows_that_cannot_be_kept_are_told_once_and_served_all_the_same() {
+    let simulator = Simulator::start("");
+    let config = format!("poll_interval: 1s\naccounts:\n{}", simulator.account(None, TENANT));
+    let exporter = Exporter::start(&config, &[]);
+    let file = snapshot_in(exporter.directory.path());
+    eventually("rows on the disk", || file.exists().then_some(()));
+    // What is in the place of the file cannot be replaced.
+    let made = || {
+        drop(std::fs::remove_file(&file));
+        std::fs::create_dir_all(file.join("x")).ok()
+    };
+    eventually("something in the way", made);
+    let cannot = |line: &str| line.contains("Cannot keep the last good rows").then_some(());
+    exporter.process.stderr.wait_for("warning", cannot);
+    let polls = exporter.metrics().value("partner_license_scrapes_total", &[]).unwrap();
+    exporter.wait_for_polls(None, polls + 2.0);
+    assert_eq!(exporter.metrics().value("partner_license_up", &[]), Some(1.0));
+    assert_eq!(exporter.metrics().named(USAGE).count(), 5);
+    std::fs::remove_dir_all(&file).unwrap();
+    exporter
+        .process
+        .stderr
+        .wait_for("recovery", |line| line.contains("rows are kept on disk again").then_some(()));
+    assert!(file.is_file());
+    let log = exporter.process.stderr.text();
+    assert_eq!(log.lines().filter_map(cannot).count(), 1, "{log}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
-//! The heartbeat: one task per account that polls, notes the outcome and waits; and the publisher, which
-//! renders anew when something changed. Rendering comes in as a function, so that this module stays above it.
+//! The heartbeat: one task per account that polls, notes the outcome and waits; beside it the keeper, which
+//! puts good outcomes on the disk; and the publisher, which renders anew when something changed. Rendering comes in as a function, so that this module stays above it.
+
+mod keep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use crate::partner::{FetchError, Source};
 use crate::schedule::{LastPoll, Schedule};
 use crate::status::{AccountStatus, Failure, Ledger};
 
+pub use keep::keep;
+
 /// What a polling task needs to know besides its source.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -23,17 +27,24 @@ pub struct Plan {
     pub schedule: Schedule,
     /// How long a poll may take.
     pub timeout: Duration,
+    /// When the last good poll of an earlier process ended, if this task is to go on where that one stopped.
+    pub resumes: Option<Timestamp>,
     /// The time of day.
     pub clock: Clock,
     /// Throws dice in `0.0..1.0`.
     pub dice: fn() -> f64,
 }
 
-/// Polls until `stop`: at once, then as the schedule says, never before the server's `Retry-After` is over.
+/// Polls until `stop`: at once or when an earlier process would have, then as the schedule says, never before the server's `Retry-After` is over.
 pub async fn run<S: Source>(source: S, plan: Plan, ledger: Ledger, stop: CancellationToken) {
     let due = |wait| Some(plan.clock.now().saturating_add(wait).unwrap_or(Timestamp::MAX));
     let held = ledger.read().hold_until;
-    let mut wait = held.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+    let held = held.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+    let resumed = plan.resumes.map_or(Duration::ZERO, |at| {
+        let age = Duration::try_from(plan.clock.now().duration_since(at)).unwrap_or(Duration::ZERO);
+        plan.schedule.resume(age, (plan.dice)())
+    });
+    let mut wait = held.max(resumed);
     ledger.write(|status| status.next_at = due(wait));
     loop {
         tokio::select! { biased;

@@ -10,6 +10,7 @@ use super::*;
 use crate::reason::Reason;
 use crate::usage::UsageReport;
 
+mod keeper;
 mod publisher;
 
 const START: Timestamp = Timestamp::constant(1_795_410_800, 0);
@@ -62,6 +63,11 @@ struct Polling {
 }
 
 fn start(ledger: &Ledger, answers: impl IntoIterator<Item = Answer>) -> Polling {
+    resume(ledger, None, answers)
+}
+
+/// A task that goes on where an earlier process stopped.
+fn resume(ledger: &Ledger, resumes: Option<Timestamp>, answers: impl IntoIterator<Item = Answer>) -> Polling {
     let (script, answers_to_come) = mpsc::unbounded_channel();
     for answer in answers {
         script.send(answer).unwrap_or_else(|_| panic!("the receiver is here"));
@@ -73,6 +79,7 @@ fn start(ledger: &Ledger, answers: impl IntoIterator<Item = Answer>) -> Polling 
         account: "contoso".to_owned(),
         schedule: Schedule::new(6 * HOUR),
         timeout: Duration::from_mins(2),
+        resumes,
         clock: Clock::from_tokio(START),
         dice: || 0.0,
     };
@@ -183,6 +190,26 @@ async fn a_reload_polls_at_once_after_any_other_failure() {
     let mut after = start(&ledger, [Good]);
     assert_eq!(after.next().await, 0);
     after.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_the_first_poll_is_due_an_interval_after_the_restored_one() {
+    let ledger = ledger();
+    let mut polling = resume(&ledger, Some(START - HOUR), [Fails(Reason::Server), Good]);
+    let mut changes = ledger.subscribe();
+    let due = changes.wait_for(|status| status.next_at.is_some()).await.unwrap().next_at;
+    assert_eq!(due, Some(START + Duration::from_mins(342 - 60)), "told at once");
+    assert_eq!(polling.next().await, 16_920_000, "6h less 5 % less the hour");
+    assert_eq!(polling.next().await, 16_950_000, "30s after the failure, as ever");
+    polling.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_the_first_poll_is_at_once_if_it_is_overdue() {
+    let ledger = ledger();
+    let mut polling = resume(&ledger, Some(START - 7 * HOUR), [Good]);
+    assert_eq!(polling.next().await, 0);
+    polling.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

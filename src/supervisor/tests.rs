@@ -3,9 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -239,4 +237,56 @@ async fn a_task_that_dies_is_noticed_even_after_another_has_ended() {
     });
     let stop = CancellationToken::new();
     timeout(SOON, supervisor.run(no_environment, stop)).await.expect("it returns");
+}
+
+/// What is in the state directory for contoso's rows.
+fn snapshot_of(bed: &Bed) -> PathBuf {
+    bed.directory.path().join(format!("state/usage-contoso.example-{CLIENT_ID}.json"))
+}
+
+#[tokio::test]
+async fn a_restart_has_the_rows_before_anything_is_polled_and_an_account_without_is_polled_at_once() {
+    let bed = Bed::new("").await;
+    bed.write(&["contoso"], "");
+    let running = bed.start();
+    let before = until(&running.account(0), |status| status.polls == 1).await.good.unwrap();
+    running.stop().await;
+    assert!(snapshot_of(&bed).exists(), "a stop waits for the last write");
+
+    bed.write(&["contoso", "fabrikam"], "");
+    let running = bed.start();
+    let ledger = running.account(0);
+    let good = ledger.read().good.expect("rows from the first moment on");
+    assert_eq!((good.report, good.at), (before.report, before.at));
+    assert!(!ledger.read().up() && ledger.read().told());
+    until(&running.account(1), |status| status.polls == 1).await;
+    let status = until(&ledger, |status| status.next_at.is_some()).await;
+    assert!(status.next_at > Some(NOW + Duration::from_hours(5)), "{:?}", status.next_at);
+    assert_eq!(status.polls, 0);
+    // A reload asks all the same.
+    running.reloader.reload().await.unwrap().unwrap();
+    assert!(until(&running.account(0), |status| status.polls == 1).await.up());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_that_a_reload_adds_has_its_rows_and_is_polled_at_once() {
+    let bed = Bed::new("").await;
+    bed.write(&["contoso", "fabrikam"], "");
+    let running = bed.start();
+    until(&running.account(0), |status| status.polls == 1).await;
+    bed.write(&["fabrikam"], "");
+    running.reloader.reload().await.unwrap().unwrap();
+    let written = async {
+        while !snapshot_of(&bed).exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, written).await.expect("its task leaves the rows behind");
+    bed.write(&["fabrikam", "contoso"], "");
+    running.reloader.reload().await.unwrap().unwrap();
+    let ledger = running.account(1);
+    assert!(ledger.read().good.is_some());
+    assert!(until(&ledger, |status| status.polls == 1).await.up());
+    running.stop().await;
 }

@@ -145,11 +145,11 @@ async fn healthy() -> &'static str {
     "partner-license-exporter is Healthy.\n"
 }
 
-/// Ready once every account was tried. That stays so: an account that a reload adds must not take the others
+/// Ready once every account was tried or has its rows of before the restart. That stays so: an account that a reload adds must not take the others
 /// out of service.
 async fn ready(State(site): State<Arc<Site>>) -> (StatusCode, String) {
     let fleet = Arc::clone(&site.web.fleet.borrow());
-    let waiting = fleet.accounts.iter().filter(|ledger| !ledger.read().tried()).count();
+    let waiting = fleet.accounts.iter().filter(|ledger| !ledger.read().told()).count();
     if waiting == 0 {
         site.ready.store(true, Ordering::Relaxed);
     }

@@ -72,6 +72,12 @@ fn section(out: &mut String, fleet: &Fleet, account: &AccountStatus, now: Timest
         None if account.tried() => {
             add(out, format_args!("<p class=\"good\" role=\"status\">Polling works{since}.</p>\n"));
         }
+        None if account.good.is_some() => {
+            add(
+                out,
+                format_args!("<p role=\"status\">Not polled since the start; the rows are of before.</p>\n"),
+            );
+        }
         None => add(out, format_args!("<p role=\"status\">Not polled yet.</p>\n")),
     }
     let ago = |at: Timestamp| format!("{} ago", length(now, at));

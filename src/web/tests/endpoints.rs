@@ -75,6 +75,17 @@ async fn it_is_ready_once_every_account_was_tried_and_stays_so() {
 }
 
 #[tokio::test]
+async fn it_is_ready_at_once_if_every_account_was_restored() {
+    let accounts = ledgers(&["a", "bb"]);
+    let site = site(fleet(accounts.clone()));
+    let good = crate::status::Good { report: Arc::default(), at: NOW };
+    accounts[0].write(|status| status.good = Some(good.clone()));
+    assert_eq!(get_text(&site.router, "/-/ready").await.0, 503);
+    accounts[1].write(|status| status.good = Some(good));
+    assert_eq!(get_text(&site.router, "/-/ready").await.0, 200);
+}
+
+#[tokio::test]
 async fn a_reload_needs_a_post() {
     let site = site(fleet(Vec::new()));
     for method in ["GET", "DELETE"] {

@@ -88,6 +88,10 @@ async fn an_account_without_rows_says_why() {
     let never = page(fleet(ledgers(&["contoso"]))).await;
     assert!(never.contains("Not polled yet.") && !never.contains("<p>.</p>"), "{never}");
     let accounts = ledgers(&["contoso"]);
+    let good = crate::status::Good { report: Arc::default(), at: NOW };
+    accounts[0].write(|status| status.good = Some(good));
+    assert!(page(fleet(accounts)).await.contains("Not polled since the start; the rows are of before."));
+    let accounts = ledgers(&["contoso"]);
     collected(&accounts[0], []);
     assert!(page(fleet(accounts)).await.contains("The last good collection was empty."));
     let accounts = ledgers(&["contoso"]);

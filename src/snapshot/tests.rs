@@ -1,0 +1,175 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::config::Config;
+
+const NOW: Timestamp = Timestamp::constant(1_795_410_800, 123_456_789);
+const OWNER: &str = "https://login.example contoso.example c11e";
+
+fn account(tenant: &str) -> Account {
+    let config = format!(
+        "accounts: [{{tenant_id: {tenant}, client_secret: s, refresh_token: r, \
+         client_id: 00000000-0000-0000-0000-00000000c11e}}]"
+    );
+    Config::parse(&config, &|_| None).unwrap().accounts.remove(0)
+}
+
+fn good(rows: impl IntoIterator<Item = LicenseUsage>) -> Good {
+    Good { report: Arc::new(UsageReport::collect(rows.into_iter().map(Ok))), at: NOW }
+}
+
+fn row(workload: &str, percent: f64) -> LicenseUsage {
+    LicenseUsage {
+        service: "o365".to_owned(),
+        workload: workload.to_owned(),
+        channel: "reseller".to_owned(),
+        percent: Percent::new(percent).unwrap(),
+        processed_at: "2026-11-17T01:02:03.000000004Z".parse().unwrap(),
+    }
+}
+
+fn parts(good: &Good) -> (&UsageReport, Timestamp) {
+    (&good.report, good.at)
+}
+
+/// A directory with a good file of contoso's.
+fn kept() -> (tempfile::TempDir, SnapshotStore) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SnapshotStore::new(directory.path(), &account("contoso.example"));
+    store.save(&good([row("Exchange", 38.25)])).unwrap();
+    (directory, store)
+}
+
+#[test]
+fn what_was_kept_comes_back_with_its_times_to_the_nanosecond() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SnapshotStore::new(directory.path(), &account("contoso.example"));
+    assert!(store.restore(NOW, None).unwrap().is_none(), "nothing was kept");
+    let hostile = ["\"} 1\n# HELP x", "\\", "\u{0}\u{7f}\u{2028}", "Ünï ☃ 𝄞", " "];
+    for kept in [good([]), good(hostile.map(|text| row(text, 0.1 + 0.2))), good([row("Teams", 1e308)])] {
+        store.save(&kept).unwrap();
+        let restored = store.restore(NOW, None).unwrap().unwrap();
+        assert_eq!(parts(&restored), parts(&kept));
+    }
+}
+
+#[test]
+fn the_file_is_one_that_only_its_owner_can_read_and_nothing_else_is_left_behind() {
+    let (directory, store) = kept();
+    let path = directory.path().join("usage-contoso.example-00000000-0000-0000-0000-00000000c11e.json");
+    assert_eq!(store.file.path(), path);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    let record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert_eq!((&record["version"], &record["polled_at"]), (&1.into(), &NOW.to_string().into()));
+}
+
+#[test]
+fn a_file_that_cannot_be_believed_is_set_aside() {
+    let (directory, store) = kept();
+    let path = store.file.path().to_owned();
+    let text = fs::read_to_string(&path).unwrap();
+    let changed = |key: &str, value: Value| {
+        let mut record: Value = serde_json::from_str(&text).unwrap();
+        record[key] = value;
+        record.to_string().into_bytes()
+    };
+    // Whole in itself, and somebody else's.
+    let foreign = encode(&good([row("Exchange", 1.0)]), "https://login.example fabrikam.example c11e");
+    for (what, content) in [
+        ("empty", Vec::new()),
+        ("not even text", vec![0xff, 0xfe, 0x00]),
+        ("truncated", text.as_bytes()[..text.len() / 2].to_vec()),
+        ("truncated by a byte", text.as_bytes()[..text.len() - 1].to_vec()),
+        ("with another value", text.replace("38.25", "83.25").into_bytes()),
+        ("with another time", text.replace("2026-11-17", "2026-11-18").into_bytes()),
+        ("without its rows", changed("rows", Value::Array(Vec::new()))),
+        ("with more than it should say", changed("more", 1.into())),
+        ("of a later version", changed("version", 2.into())),
+        ("of another owner", foreign),
+        ("an endless nesting", "[".repeat(100_000).into_bytes()),
+    ] {
+        fs::write(&path, &content).unwrap();
+        let error = store.restore(NOW, None).unwrap_err();
+        let SnapshotError::SetAside(aside) = error else { panic!("{what}: {error}") };
+        assert_eq!(aside, path.with_extension("json.set-aside"), "{what}");
+        assert_eq!(fs::read(&aside).unwrap(), content, "{what}");
+        assert!(store.restore(NOW, None).unwrap().is_none(), "{what}: it is out of the way");
+    }
+    drop(directory);
+}
+
+#[test]
+fn stale_rows_are_not_restored_and_zero_means_never_stale() {
+    let (_directory, store) = kept();
+    let (hour, is_there) =
+        (Duration::from_hours(1), |now, stale_after| store.restore(now, stale_after).unwrap().is_some());
+    let just_before = NOW + hour - Duration::from_nanos(1);
+    assert_eq!((is_there(just_before, Some(hour)), is_there(NOW + hour, Some(hour))), (true, false));
+    assert!(is_there(NOW + 10_000 * hour, None));
+}
+
+#[test]
+fn a_poll_of_the_future_is_not_believed_and_its_file_stays() {
+    let (_directory, store) = kept();
+    let error = store.restore(NOW - Duration::from_secs(1), None).unwrap_err();
+    assert!(matches!(error, SnapshotError::Future { at, .. } if at == NOW), "{error}");
+    assert!(store.restore(NOW, None).unwrap().is_some());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_or_written_is_an_error_and_nothing_more() {
+    let (directory, store) = kept();
+    fs::remove_file(store.file.path()).unwrap();
+    fs::create_dir_all(store.file.path().join("x")).unwrap();
+    store.save(&good([])).unwrap_err();
+    assert!(matches!(store.restore(NOW, None), Err(SnapshotError::File { .. })));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no temporary file is left behind");
+    let nowhere = SnapshotStore::new(&directory.path().join("gone"), &account("contoso.example"));
+    nowhere.save(&good([])).unwrap_err();
+    assert!(nowhere.restore(NOW, None).unwrap().is_none());
+}
+
+fn any_row() -> impl Strategy<Value = LicenseUsage> {
+    let label = || any::<String>();
+    let time = (-62_135_596_800i64..253_402_207_200, 0i32..1_000_000_000);
+    (label(), label(), label(), 0.0..f64::MAX, time).prop_map(|(service, workload, channel, percent, at)| {
+        LicenseUsage {
+            service,
+            workload,
+            channel,
+            percent: Percent::new(percent).unwrap(),
+            processed_at: Timestamp::new(at.0, at.1).unwrap(),
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_rows_come_back_as_they_were(rows in vec(any_row(), 0..20)) {
+        let kept = good(rows);
+        let restored = decode(&encode(&kept, OWNER), OWNER).expect("it is whole");
+        prop_assert_eq!(parts(&restored), parts(&kept));
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_never_believed_and_never_panic(bytes in vec(any::<u8>(), 0..500)) {
+        prop_assert!(decode(&bytes, OWNER).is_none());
+    }
+
+    #[test]
+    fn a_changed_byte_is_noticed_or_changes_nothing(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let kept = good([row("Exchange", 38.25), row("Teams", 104.5)]);
+        let mut content = encode(&kept, OWNER);
+        let at = at.index(content.len());
+        content[at] = byte;
+        if let Some(restored) = decode(&content, OWNER) {
+            prop_assert_eq!(parts(&restored), parts(&kept));
+        }
+    }
+}
