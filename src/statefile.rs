@@ -1,7 +1,7 @@
 //! Files in the state directory: one per account and purpose, replaced as a whole.
 //!
-//! A new file of mode 0600 is written, flushed to disk and renamed over the old one, then the directory is
-//! flushed too: a crash at any moment leaves either the old content or the new one. Knows whose a file is and
+//! A new file of mode 0600 is written beside the old one, flushed to disk and renamed over it, then the
+//! directory is flushed too: a crash at any moment leaves either the old content or the new one. Knows whose a file is and
 //! nothing of what is in it.
 
 use std::fmt::Write as _;
@@ -72,11 +72,25 @@ impl StateFile {
     /// If it cannot be written; the old content is still there.
     pub fn replace(&self, content: &[u8]) -> io::Result<()> {
         let directory = self.path.parent().expect("the file is in its directory");
-        let mut file = tempfile::NamedTempFile::new_in(directory)?; // mode 0600
-        file.write_all(content)?;
-        file.as_file().sync_all()?;
-        file.persist(&self.path).map_err(|error| error.error)?;
+        // Always the same name: what a crash leaves behind is gone with the next write.
+        let new = self.path.with_extension("json.new");
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.write_new(&new, content).inspect_err(|_| drop(fs::remove_file(&new)))?;
         File::open(directory)?.sync_all()
+    }
+
+    fn write_new(&self, new: &Path, content: &[u8]) -> io::Result<()> {
+        let mut options = File::options();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(new)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(new, &self.path)
     }
 
     /// Moves a file that cannot be used out of the way, where neither it nor a successor is lost, and says
@@ -85,7 +99,13 @@ impl StateFile {
     /// # Errors
     /// If it cannot be moved.
     pub fn set_aside(&self) -> io::Result<PathBuf> {
-        let aside = self.path.with_extension("json.set-aside");
+        let mut numbers = 1..;
+        let aside = numbers.find_map(|number| {
+            let suffix = if number == 1 { String::new() } else { format!("-{number}") };
+            let aside = self.path.with_extension(format!("json.set-aside{suffix}"));
+            (!aside.exists()).then_some(aside)
+        });
+        let aside = aside.expect("numbers do not end");
         fs::rename(&self.path, &aside).map(|()| aside)
     }
 }

@@ -45,6 +45,8 @@ pub struct Good {
 pub struct AccountStatus {
     /// The value of the `account` label, if there is one.
     pub name: Option<AccountName>,
+    /// Whether the account came later than the program: then nobody waits for it to be ready.
+    pub added_by_reload: bool,
     /// The last good collection; kept through failures, and restored after a restart.
     pub good: Option<Good>,
     /// How the last poll ended.

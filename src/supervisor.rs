@@ -60,6 +60,8 @@ pub struct Supervisor {
     fleet: watch::Sender<Arc<Fleet>>,
     requests: mpsc::Receiver<Request>,
     running: Vec<Running>,
+    /// Told to stop, and perhaps still at it.
+    stopping: Vec<Running>,
     tasks: JoinSet<()>,
 }
 
@@ -122,6 +124,7 @@ impl Supervisor {
             fleet: watch::Sender::new(Arc::new(fleet)),
             requests,
             running: Vec::new(),
+            stopping: Vec::new(),
             tasks: JoinSet::new(),
         };
         supervisor.apply(config)?;
@@ -189,11 +192,13 @@ impl Supervisor {
             tracing::warn!("{warning}");
         }
         let is_start = self.running.is_empty();
-        for running in self.running.drain(..) {
-            running.stop.cancel();
-        }
+        self.stopping.retain(|stopping| !stopping.ended.is_cancelled());
+        self.stopping.extend(self.running.drain(..).inspect(|running| running.stop.cancel()));
         let launch = |mut ready: Ready| {
             let restored = ready.restore(self.clock.now(), config.stale_after);
+            if ready.is_new && !is_start {
+                ready.ledger.write(|status| status.added_by_reload = true);
+            }
             // A reload polls at once, also an account that it adds.
             ready.plan.resumes = restored.filter(|_| is_start);
             launch(&mut self.tasks, ready)
@@ -225,8 +230,10 @@ impl Supervisor {
             clock: self.clock.clone(),
             dice: fastrand::f64,
         };
-        // Not the same as above: an account that was renamed has a new ledger and still the old token.
-        let rival = self.running.iter().find(|running| running.account.shares_token_with(account));
+        // Not the same as above: an account that was renamed, or removed and added again, has a new ledger and
+        // still the old token.
+        let mut before = self.running.iter().chain(&self.stopping);
+        let rival = before.find(|running| running.account.shares_token_with(account));
         let predecessor = rival.map(|running| running.ended.clone());
         let snapshots = SnapshotStore::new(&config.state_directory, account);
         let is_new = known.is_none();

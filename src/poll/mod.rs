@@ -46,6 +46,7 @@ pub async fn run<S: Source>(source: S, plan: Plan, ledger: Ledger, stop: Cancell
     });
     let mut wait = held.max(resumed);
     ledger.write(|status| status.next_at = due(wait));
+    let mut first = true;
     loop {
         tokio::select! { biased;
             () = stop.cancelled() => break,
@@ -69,14 +70,16 @@ pub async fn run<S: Source>(source: S, plan: Plan, ledger: Ledger, stop: Cancell
                 status.hold_until = Some(Instant::now() + wait);
             }
         });
-        log_change(&plan.account, &before, &ledger.read(), wait);
+        log_change(&plan.account, &before, &ledger.read(), wait, first);
+        first = false;
     }
     ledger.write(|status| status.next_at = None);
     source.settle().await;
 }
 
-/// Says what changed, not what is: the thirtieth equal failure is a metric, not a line.
-fn log_change(account: &str, before: &AccountStatus, now: &AccountStatus, wait: Duration) {
+/// Says what changed, not what is: the thirtieth equal failure is a metric, not a line. Only the first poll after
+/// a reload is told in any case, since somebody waits to see whether it helped.
+fn log_change(account: &str, before: &AccountStatus, now: &AccountStatus, wait: Duration, first: bool) {
     let duration_s = now.took.unwrap_or_default().as_secs_f64();
     let next_poll_s = wait.as_secs_f64().round();
     match (&before.failure, &now.failure) {
@@ -100,7 +103,7 @@ fn log_change(account: &str, before: &AccountStatus, now: &AccountStatus, wait: 
                 tracing::warn!(account, rejected, rows, "Rows of the collection were dropped");
             }
         }
-        (Some(was), Some(is)) if was.reason == is.reason => {
+        (Some(was), Some(is)) if was.reason == is.reason && !first => {
             tracing::debug!(
                 account,
                 reason = is.reason.as_str(),

@@ -99,6 +99,7 @@ fn a_file_that_cannot_be_believed_is_set_aside() {
         let SnapshotError::SetAside(aside) = error else { panic!("{what}: {error}") };
         assert_eq!(aside, path.with_extension("json.set-aside"), "{what}");
         assert_eq!(fs::read(&aside).unwrap(), content, "{what}");
+        fs::remove_file(aside).unwrap();
         assert!(store.restore(NOW, None).unwrap().is_none(), "{what}: it is out of the way");
     }
     drop(directory);

@@ -4,8 +4,11 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tower::ServiceExt;
 
 use super::*;
 use crate::exposition::Format;
@@ -23,6 +26,7 @@ fn no_environment(_: &str) -> Option<String> {
 struct Bed {
     directory: tempfile::TempDir,
     address: SocketAddr,
+    simulator: Simulator,
     own: Arc<OwnMetrics>,
 }
 
@@ -33,7 +37,24 @@ impl Bed {
         let address = listener.local_addr().unwrap();
         tokio::spawn(axum::serve(listener, simulator.router()).into_future());
         let own = Arc::new(OwnMetrics::new(false, &Clock::fixed(NOW)));
-        Self { directory: tempfile::tempdir().unwrap(), address, own }
+        Self { directory: tempfile::tempdir().unwrap(), address, simulator, own }
+    }
+
+    /// Waits until this many sign-ins have reached the simulator, answered or not.
+    async fn wait_for_sign_ins(&self, count: u64) {
+        let arrived = async {
+            loop {
+                let request = Request::get("/simulator/requests").body(Body::empty()).unwrap();
+                let response = self.simulator.router().oneshot(request).await.unwrap();
+                let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+                let log: serde_json::Value = serde_json::from_slice(&body).unwrap();
+                if log["totals"]["token"].as_u64().unwrap() >= count {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, arrived).await.expect("they arrive");
     }
 
     fn path(&self) -> PathBuf {
@@ -136,6 +157,23 @@ async fn a_reload_swaps_the_accounts_and_one_that_stays_keeps_its_counters() {
     assert_eq!(contoso.read().polls, 2, "it is the same ledger");
     until(&running.account(0), |status| status.polls == 1).await;
     assert_eq!(bed.last_reload(), '1');
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_removed_and_added_again_waits_for_its_sign_in_under_way() {
+    // Strict: whoever signs in beside the other with the same refresh token is refused.
+    let bed =
+        Bed::new("{rotation: strict, tenants: {contoso.example: {token: {delay: 300ms, times: 1}}}}").await;
+    bed.write(&["contoso", "fabrikam"], "");
+    let running = bed.start();
+    bed.wait_for_sign_ins(2).await;
+    bed.write(&["fabrikam"], "");
+    running.reloader.reload().await.unwrap().unwrap();
+    bed.write(&["fabrikam", "contoso"], "");
+    running.reloader.reload().await.unwrap().unwrap();
+    let status = until(&running.account(1), |status| status.polls == 1).await;
+    assert!(status.up(), "{:?}", status.failure);
     running.stop().await;
 }
 

@@ -10,7 +10,6 @@ mod page;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -25,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::clock::Clock;
 use crate::exposition::negotiate;
 use crate::metrics::{Fleet, InFlight, OwnMetrics, Page};
+use crate::status::Ledger;
 use crate::supervisor::Reloader;
 
 use access::TlsListener;
@@ -54,18 +54,13 @@ pub struct Web {
 struct Site {
     web: Web,
     scrapes: Arc<Semaphore>,
-    ready: AtomicBool,
 }
 
 /// The routes of the program.
 pub fn router(web: Web) -> Router {
     let telemetry_path = web.telemetry_path.clone();
     let most = if web.max_requests == 0 { Semaphore::MAX_PERMITS } else { web.max_requests };
-    let site = Site {
-        web,
-        scrapes: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
-        ready: AtomicBool::new(false),
-    };
+    let site = Site { web, scrapes: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))) };
     Router::new()
         .route("/", get(status_page))
         .route(&telemetry_path, get(metrics))
@@ -145,19 +140,17 @@ async fn healthy() -> &'static str {
     "partner-license-exporter is Healthy.\n"
 }
 
-/// Ready once every account was tried or has its rows of before the restart. That stays so: an account that a reload adds must not take the others
-/// out of service.
+/// Ready once every account was tried or has its rows of before the restart. An account that a reload adds does
+/// not count: it must not take the others out of service.
 async fn ready(State(site): State<Arc<Site>>) -> (StatusCode, String) {
     let fleet = Arc::clone(&site.web.fleet.borrow());
-    let waiting = fleet.accounts.iter().filter(|ledger| !ledger.read().told()).count();
-    if waiting == 0 {
-        site.ready.store(true, Ordering::Relaxed);
-    }
-    if site.ready.load(Ordering::Relaxed) {
-        (StatusCode::OK, "partner-license-exporter is Ready.\n".to_owned())
-    } else {
-        let of = fleet.accounts.len();
-        (StatusCode::SERVICE_UNAVAILABLE, format!("{waiting} of {of} accounts have not been polled yet.\n"))
+    let statuses = fleet.accounts.iter().map(Ledger::read);
+    match statuses.filter(|status| !status.told() && !status.added_by_reload).count() {
+        0 => (StatusCode::OK, "partner-license-exporter is Ready.\n".to_owned()),
+        waiting => {
+            let text = format!("{waiting} of {} accounts have not been polled yet.\n", fleet.accounts.len());
+            (StatusCode::SERVICE_UNAVAILABLE, text)
+        }
     }
 }
 

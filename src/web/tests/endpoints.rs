@@ -70,7 +70,9 @@ async fn it_is_ready_once_every_account_was_tried_and_stays_so() {
     });
     assert_eq!(get_text(&site.router, "/-/ready").await, ready, "a failed poll is a poll");
     // A reload adds an account.
-    site.fleet.send_replace(Arc::new(fleet(ledgers(&["a", "bb", "new"]))));
+    let added = ledgers(&["new"]);
+    added[0].write(|status| status.added_by_reload = true);
+    site.fleet.send_replace(Arc::new(fleet([accounts, added].concat())));
     assert_eq!(get_text(&site.router, "/-/ready").await, ready);
 }
 
@@ -144,11 +146,7 @@ async fn a_scrape_too_many_is_refused_and_counted() {
     let (_, reloader) = supervisor(Source::Environment);
     let (web, _fleet, _page) = web(fleet(ledgers(&["contoso"])), reloader);
     let own = Arc::clone(&web.own);
-    let site = Arc::new(super::super::Site {
-        web,
-        scrapes: Arc::new(Semaphore::new(2)),
-        ready: AtomicBool::new(false),
-    });
+    let site = Arc::new(super::super::Site { web, scrapes: Arc::new(Semaphore::new(2)) });
     let busy = site.scrapes.try_acquire_many(2).unwrap();
     let refused = read(metrics(State(Arc::clone(&site)), HeaderMap::new()).await).await;
     assert_eq!(refused.status, 503);
