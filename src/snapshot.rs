@@ -52,6 +52,8 @@ struct Record {
     version: u32,
     owner: String,
     polled_at: Timestamp,
+    /// Whether a poll after it failed.
+    failed_since: bool,
     rows: Vec<Row>,
     /// Of this record with an empty text here, see [`Record::checksum`].
     sha256: String,
@@ -117,6 +119,7 @@ fn encode(good: &Good, owner: &str) -> Vec<u8> {
         version: VERSION,
         owner: owner.to_owned(),
         polled_at: good.at,
+        failed_since: good.failed_since,
         rows: good.report.rows().iter().map(row).collect(),
         sha256: String::new(),
     };
@@ -141,7 +144,8 @@ fn decode(content: &[u8], owner: &str) -> Option<Good> {
         })
     };
     let rows = record.rows.into_iter().map(row).collect::<Option<Vec<_>>>()?;
-    Some(Good { report: Arc::new(UsageReport::collect(rows.into_iter().map(Ok))), at: record.polled_at })
+    let report = Arc::new(UsageReport::collect(rows.into_iter().map(Ok)));
+    Some(Good { report, at: record.polled_at, failed_since: record.failed_since })
 }
 
 const ALWAYS_JSON: &str = "a record of strings and times is always JSON";

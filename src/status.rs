@@ -38,6 +38,8 @@ pub struct Good {
     pub report: Arc<UsageReport>,
     /// When its poll ended.
     pub at: Timestamp,
+    /// Whether a poll after it failed.
+    pub failed_since: bool,
 }
 
 /// What is known of one account.
@@ -180,10 +182,13 @@ impl AccountStatus {
                 self.last = LastPoll::Good;
                 self.failure = None;
                 self.hold_until = None;
-                self.good = Some(Good { report: Arc::new(report), at });
+                self.good = Some(Good { report: Arc::new(report), at, failed_since: false });
             }
             Err(failure) => {
                 *self.failures.entry(failure.reason).or_insert(0) += 1;
+                if let Some(good) = &mut self.good {
+                    good.failed_since = true;
+                }
                 let in_a_row = match was {
                     LastPoll::Failed { in_a_row, .. } => in_a_row.saturating_add(1),
                     LastPoll::Never | LastPoll::Good => 1,

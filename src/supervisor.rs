@@ -242,7 +242,7 @@ impl Supervisor {
 }
 
 impl Ready {
-    /// Puts the rows on the disk into a new ledger, and says when their poll ended.
+    /// Puts the rows on the disk into a new ledger. Says when their poll ended, if none has failed since.
     fn restore(&self, now: Timestamp, stale_after: Option<Duration>) -> Option<Timestamp> {
         if !self.is_new {
             return None;
@@ -251,10 +251,11 @@ impl Ready {
         match self.snapshots.restore(now, stale_after) {
             Ok(good) => {
                 let good = good?;
-                let (at, rows) = (good.at, good.report.rows().len());
+                let (at, rows, failed_since) = (good.at, good.report.rows().len(), good.failed_since);
                 tracing::info!(account, rows, polled_at = %at, "Restored the last good rows");
                 self.ledger.write(|status| status.good = Some(good));
-                Some(at)
+                // Whoever restarts an exporter that fails wants to see whether that helped.
+                (!failed_since).then_some(at)
             }
             Err(error) => {
                 tracing::warn!(account, err = %error, "Cannot restore the last good rows");

@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use reqwest::{Certificate, Url};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use secrecy::SecretString;
 
 use crate::yaml::{Problems, Section};
@@ -316,11 +318,18 @@ fn either(
 /// What is wrong with the file, as a text.
 pub fn trust_anchors(path: &Path) -> Result<Vec<Certificate>, String> {
     let pem = std::fs::read(path).map_err(|error| format!("cannot read the file: {error}"))?;
-    match Certificate::from_pem_bundle(&pem) {
-        Ok(anchors) if anchors.is_empty() => Err("the file holds no certificate".to_owned()),
-        Ok(anchors) => Ok(anchors),
-        Err(_) => Err("the file is no PEM file of certificates".to_owned()),
+    let found: Result<Vec<CertificateDer<'_>>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let found = found.map_err(|_| "the file is no PEM file of certificates")?;
+    if found.is_empty() {
+        return Err("the file holds no certificate".to_owned());
     }
+    let unreadable = "the file holds a certificate that cannot be read";
+    // Only taking it as an anchor looks inside.
+    let anchor = |der: CertificateDer<'_>| {
+        rustls::RootCertStore::empty().add(der.clone()).map_err(|_| unreadable)?;
+        Certificate::from_der(&der).map_err(|_| unreadable)
+    };
+    Ok(found.into_iter().map(anchor).collect::<Result<_, _>>()?)
 }
 
 fn proxy(section: &Section, text: String, problems: &mut Problems) -> Option<Secret> {

@@ -186,10 +186,7 @@ impl Grant {
         let answer: TokenAnswer = serde_json::from_slice(reply.json()).map_err(|_| {
             FetchError::new(Reason::Payload, "the sign-in service answered with no token document")
         })?;
-        if !is_token(&answer.access_token) {
-            let text = "the sign-in service answered with no usable access token";
-            return Err(FetchError::new(Reason::Payload, text));
-        }
+        // First of all, whatever the rest of the answer is worth: the old one may have ended with it.
         if let Some(next) = answer.refresh_token.as_ref().filter(|token| is_token(token)) {
             let successor = Stored { token: next.clone(), issued_at: sent_at, ancestor };
             // A successor that cannot be kept is not used: the one on disk, or the first, still is the truth.
@@ -201,13 +198,23 @@ impl Grant {
                     "Cannot store the new refresh token; the old one works until 90 days after its issue"
                 ),
             }
+        } else if answer.refresh_token.is_some() {
+            let account = &self.account;
+            tracing::warn!(
+                account,
+                "The new refresh token is no token; the old one works until 90 days after its issue"
+            );
         }
+        let Some(access_token) = answer.access_token.clone().filter(is_token) else {
+            let text = "the sign-in service answered with no usable access token";
+            return Err(FetchError::new(Reason::Payload, text));
+        };
         let lifetime = answer.lifetime();
         let expires_at = sent_at.saturating_add(lifetime).unwrap_or(Timestamp::MAX);
         self.ledger.write(|status| status.credentials.access_token_expires_at = Some(expires_at));
         // A token that lives for less than ten minutes is renewed after half its life.
         let renew_after = lifetime.saturating_sub(RENEW_BEFORE_END).max(lifetime / 2);
-        Ok(Bearer { secret: answer.access_token, renew_at: sent + renew_after })
+        Ok(Bearer { secret: access_token, renew_at: sent + renew_after })
     }
 
     fn note_refresh_token(&self, issued_at: Option<Timestamp>) {
@@ -224,7 +231,7 @@ fn is_token(text: &SecretString) -> bool {
 /// Entra ID's answer, as documented for v2 (v1 writes numbers as strings).
 #[derive(Deserialize)]
 struct TokenAnswer {
-    access_token: SecretString,
+    access_token: Option<SecretString>,
     expires_in: Option<Value>,
     refresh_token: Option<SecretString>,
 }

@@ -17,8 +17,8 @@ use crate::usage::{LicenseUsage, MAX_LABEL_BYTES, Percent, RowError, UsageReport
 /// Why a body is no usage collection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
-    /// Not JSON, or JSON of another shape. The parser's message quotes no more than names of types.
-    #[error("the body is no collection with a list named items: {0}")]
+    /// Not JSON, or JSON of another shape. The parser's own message may quote the body, so only its place is told.
+    #[error("the body is no collection with a list named items, see line {} column {}", .0.line(), .0.column())]
     NoCollection(serde_json::Error),
     /// There are rows, and each was dropped: the shape of rows must have changed.
     #[error("none of the rows can be used: {}", listing(.0))]

@@ -1,4 +1,5 @@
-//! The keeper: an account's good outcomes, put on the disk beside the polling and never in its way.
+//! The keeper: an account's last good rows, and whether polls have failed since, put on the disk beside the
+//! polling and never in its way.
 
 use std::io;
 use std::sync::Arc;
@@ -8,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 use crate::snapshot::SnapshotStore;
 use crate::status::{Good, Ledger};
 
-/// Keeps each good collection that is not in the ledger yet, until `ended`, the last one included. One that
-/// comes while another is being written is written after it; of several only the newest.
+/// Keeps what is in the ledger, and each change of it, until `ended`, the last one included. What comes while
+/// something else is being written is written after it; of several changes only the newest.
 pub async fn keep(store: SnapshotStore, account: &str, ledger: &Ledger, ended: CancellationToken) {
-    let mut kept = ledger.read().good;
+    let mut kept = None;
     let mut changes = ledger.subscribe();
     let mut failing = false;
     loop {
@@ -38,7 +39,9 @@ pub async fn keep(store: SnapshotStore, account: &str, ledger: &Ledger, ended: C
 
 fn same(one: Option<&Good>, other: Option<&Good>) -> bool {
     match (one, other) {
-        (Some(one), Some(other)) => Arc::ptr_eq(&one.report, &other.report),
+        (Some(one), Some(other)) => {
+            Arc::ptr_eq(&one.report, &other.report) && one.failed_since == other.failed_since
+        }
         (one, other) => one.is_none() && other.is_none(),
     }
 }

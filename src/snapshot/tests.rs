@@ -20,7 +20,7 @@ fn account(tenant: &str) -> Account {
 }
 
 fn good(rows: impl IntoIterator<Item = LicenseUsage>) -> Good {
-    Good { report: Arc::new(UsageReport::collect(rows.into_iter().map(Ok))), at: NOW }
+    Good { report: Arc::new(UsageReport::collect(rows.into_iter().map(Ok))), at: NOW, failed_since: false }
 }
 
 fn row(workload: &str, percent: f64) -> LicenseUsage {

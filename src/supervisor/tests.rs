@@ -308,6 +308,22 @@ async fn a_restart_has_the_rows_before_anything_is_polled_and_an_account_without
 }
 
 #[tokio::test]
+async fn a_start_after_a_failed_poll_polls_at_once_though_its_rows_are_fresh() {
+    let bed = Bed::new("").await;
+    bed.write(&["contoso"], "");
+    let running = bed.start();
+    until(&running.account(0), |status| status.polls == 1).await;
+    bed.simulator.set_scenario(Scenario::parse("usage: {answer: forbidden}").unwrap());
+    running.reloader.reload().await.unwrap().unwrap();
+    until(&running.account(0), |status| status.polls == 2).await;
+    running.stop().await;
+    let again = bed.start();
+    assert!(again.account(0).read().good.is_some());
+    until(&again.account(0), |status| status.polls == 1).await;
+    again.stop().await;
+}
+
+#[tokio::test]
 async fn an_account_that_a_reload_adds_has_its_rows_and_is_polled_at_once() {
     let bed = Bed::new("").await;
     bed.write(&["contoso", "fabrikam"], "");
@@ -325,6 +341,8 @@ async fn an_account_that_a_reload_adds_has_its_rows_and_is_polled_at_once() {
     running.reloader.reload().await.unwrap().unwrap();
     let ledger = running.account(1);
     assert!(ledger.read().good.is_some());
+    let added = [0, 1].map(|n| running.account(n).read().added_by_reload);
+    assert_eq!(added, [false, true], "nobody waits for contoso to be ready");
     assert!(until(&ledger, |status| status.polls == 1).await.up());
     running.stop().await;
 }

@@ -72,7 +72,7 @@ fn section(out: &mut String, fleet: &Fleet, account: &AccountStatus, now: Timest
         None if account.tried() => {
             add(out, format_args!("<p class=\"good\" role=\"status\">Polling works{since}.</p>\n"));
         }
-        None if account.good.is_some() => {
+        None if account.visible(now, fleet.stale_after).is_some() => {
             add(
                 out,
                 format_args!("<p role=\"status\">Not polled since the start; the rows are of before.</p>\n"),

@@ -38,12 +38,14 @@ async fn an_empty_refresh_token_does_not_take_the_place_of_a_good_one() {
 
 #[tokio::test]
 async fn an_access_token_that_fits_no_header_is_a_failure_of_the_sign_in() {
-    const TOKEN: &str = r#"{"token_type":"Bearer","expires_in":3599,"access_token":"a\r\nX: y"}"#;
+    const TOKEN: &str =
+        r#"{"token_type":"Bearer","expires_in":3599,"access_token":"a\r\nX: y","refresh_token":"successor"}"#;
     let path = format!("/{TENANT}/oauth2/v2.0/token");
     let bed = Bed::with(Router::new().route(&path, post(async || TOKEN))).await;
     let error = bed.client().fetch().await.unwrap_err();
     assert_eq!(error.reason(), Reason::Payload);
     assert_eq!(bed.traffic(), "token 200: 1");
+    assert_eq!(bed.stored().unwrap()["refresh_token"], "successor", "what came with it is not lost");
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ async fn the_last_good_poll_is_kept_even_if_the_end_comes_right_after_it() {
 }
 
 #[tokio::test]
-async fn what_is_in_the_ledger_already_and_failed_polls_are_not_written() {
+async fn a_failed_poll_leaves_the_rows_and_the_mark_that_it_failed() {
     let directory = tempfile::tempdir().unwrap();
     let (store, ledger, ended) = (store(&directory), ledger(), CancellationToken::new());
     good_poll(&ledger, START);
@@ -43,5 +43,6 @@ async fn what_is_in_the_ledger_already_and_failed_polls_are_not_written() {
         ended.cancel();
     };
     tokio::join!(keep(store.clone(), "contoso", &ledger, ended.clone()), polling);
-    assert_eq!(kept(&store), None);
+    assert_eq!(kept(&store), Some(START));
+    assert!(store.restore(Timestamp::MAX, None).unwrap().unwrap().failed_since);
 }

@@ -80,7 +80,7 @@ async fn it_is_ready_once_every_account_was_tried_and_stays_so() {
 async fn it_is_ready_at_once_if_every_account_was_restored() {
     let accounts = ledgers(&["a", "bb"]);
     let site = site(fleet(accounts.clone()));
-    let good = crate::status::Good { report: Arc::default(), at: NOW };
+    let good = crate::status::Good { report: Arc::default(), at: NOW, failed_since: false };
     accounts[0].write(|status| status.good = Some(good.clone()));
     assert_eq!(get_text(&site.router, "/-/ready").await.0, 503);
     accounts[1].write(|status| status.good = Some(good));

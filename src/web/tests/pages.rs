@@ -88,7 +88,7 @@ async fn an_account_without_rows_says_why() {
     let never = page(fleet(ledgers(&["contoso"]))).await;
     assert!(never.contains("Not polled yet.") && !never.contains("<p>.</p>"), "{never}");
     let accounts = ledgers(&["contoso"]);
-    let good = crate::status::Good { report: Arc::default(), at: NOW };
+    let good = crate::status::Good { report: Arc::default(), at: NOW, failed_since: false };
     accounts[0].write(|status| status.good = Some(good));
     assert!(page(fleet(accounts)).await.contains("Not polled since the start; the rows are of before."));
     let accounts = ledgers(&["contoso"]);
