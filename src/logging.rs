@@ -130,13 +130,6 @@ impl Visit for Fields {
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.add(field, value);
     }
-
-    /// The whole chain of causes, on one line.
-    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        let chain: Vec<String> =
-            std::iter::successors(Some(value), |error| error.source()).map(ToString::to_string).collect();
-        self.add(field, chain.join(": "));
-    }
 }
 
 #[cfg(test)]

@@ -587,6 +587,8 @@ fn logs_are_logfmt_or_json_lines_on_stderr_and_hold_no_secret_at_any_level() {
         let simulated = [
             partner_license_exporter::simulator::CLIENT_SECRET,
             partner_license_exporter::simulator::REFRESH_TOKEN,
+            // What the simulator calls the access tokens it issues.
+            "simulated-access-token",
         ];
         for secret in simulated {
             assert!(!shown.contains(secret), "{secret} is shown");

@@ -47,6 +47,8 @@ pub(super) fn start(
     tracing::info!(version, "Starting partner-license-exporter");
     tracing::info!(revision, branch, rustversion, "Build context");
 
+    // Before anything takes time: until somebody listens, SIGHUP ends the process.
+    let mut hangup = signal(SignalKind::hangup())?;
     let clock = Clock::system();
     let config = source.load(&super::environment)?;
     let own = Arc::new(OwnMetrics::new(!flags.disable_exporter_metrics, &clock));
@@ -83,7 +85,6 @@ pub(super) fn start(
         });
     }
 
-    let mut hangup = signal(SignalKind::hangup())?;
     let stop = lifecycle.stop();
     lifecycle.spawn(async move {
         loop {
