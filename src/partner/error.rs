@@ -62,8 +62,9 @@ impl FetchError {
 
     /// A 2xx answer that cannot be used.
     pub(super) fn payload(what: &str, reply: &Reply, secrets: &Secrets) -> Self {
-        let text = format!("{}: {}", reply.status, secrets.one_line(what));
-        Self::new(Reason::Payload, text).with_reply_ids(reply, secrets)
+        let text = format!("the API answered {}: {}", reply.status, secrets.one_line(what));
+        let error = Self::new(Reason::Payload, text).with_reply_ids(reply, secrets);
+        Self { retry_after: reply.retry_after, ..error }
     }
 
     /// Adds the rows that were dropped on the way to this failure.

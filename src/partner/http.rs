@@ -2,12 +2,13 @@
 //!
 //! An answer of any status is a [`Reply`]; only what is no answer is an error. Repeated within the poll is
 //! what can pass by itself: connections, timeouts, 408 and 5xx, unless the server said when to come back.
+//! 429 is not: the poll has failed for now, and the schedule knows when the next one may be.
 
 use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::HeaderMap;
 use reqwest::{Client, Proxy, RequestBuilder, Response, StatusCode, redirect};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
@@ -19,12 +20,14 @@ use crate::reason::Reason;
 use crate::status::{Code, Endpoint, Ledger};
 
 use super::error::FetchError;
+use super::retry_after::retry_after;
 
-/// An answer, read to its end.
+/// An answer.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
+    /// Whole, if the status is a success. Otherwise as much of it as came soon: the status decides then.
     pub(super) body: Vec<u8>,
     pub(super) retry_after: Option<Duration>,
 }
@@ -91,6 +94,9 @@ pub(super) struct Http {
 
 /// The largest body that is read, after decompression: some 50,000 rows.
 const MAX_BODY: usize = 16 * 1024 * 1024;
+/// As much as is read of an answer that is no success, and how long that may take.
+const MAX_FAILURE_BODY: usize = 64 * 1024;
+const FAILURE_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
@@ -165,9 +171,15 @@ impl Http {
         let response = request.send().await.map_err(|error| failed(endpoint, error))?;
         let status = response.status();
         let headers = response.headers().clone();
-        let retry_after = retry_after(&headers, &self.clock);
-        entry.slow_down = status == StatusCode::TOO_MANY_REQUESTS || retry_after.is_some();
-        let body = read_capped(endpoint, response).await?;
+        let retry_after = retry_after(&headers, self.clock.now());
+        let body = if status.is_success() {
+            read_capped(endpoint, response).await?
+        } else {
+            // Known from here on, even if the rest never comes and the poll's time runs out over it.
+            entry.code = Code::Status(status.as_u16());
+            entry.slow_down = status == StatusCode::TOO_MANY_REQUESTS || retry_after.is_some();
+            read_what_comes(response).await
+        };
         entry.code = Code::Status(status.as_u16());
         Ok(Reply { status, headers, body, retry_after })
     }
@@ -216,14 +228,20 @@ async fn read_capped(endpoint: Endpoint, mut response: Response) -> Result<Vec<u
     Ok(body)
 }
 
-/// `Retry-After`, in seconds or as an HTTP date.
-fn retry_after(headers: &HeaderMap, clock: &Clock) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
-    Some(Duration::try_from(date.duration_since(clock.now())).unwrap_or(Duration::ZERO))
+/// What an answer says of its failure, as far as it comes. A 429 whose body is cut off is still a 429.
+async fn read_what_comes(mut response: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    let reading = async {
+        while body.len() < MAX_FAILURE_BODY
+            && let Ok(Some(chunk)) = response.chunk().await
+        {
+            body.extend_from_slice(&chunk);
+        }
+    };
+    // What is there by then is enough.
+    drop(tokio::time::timeout(FAILURE_BODY_TIMEOUT, reading).await);
+    body.truncate(MAX_FAILURE_BODY);
+    body
 }
 
 /// What a request without an answer means. The address is left out of the text: it may hold a tenant.

@@ -5,10 +5,13 @@
 
 mod error;
 mod http;
+mod paging;
+mod retry_after;
 mod store;
 mod token;
 mod wire;
 
+use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +28,9 @@ use crate::usage::UsageReport;
 
 pub use error::FetchError;
 use error::Secrets;
-use http::Http;
 pub use http::{ClientError, RetryPolicy};
+use http::{Http, Reply};
+use paging::{PageRequest, Pages};
 pub use store::{StoreError, TokenStore};
 use token::{Bearer, TokenSource};
 use wire::WireError;
@@ -46,7 +50,7 @@ pub struct PartnerCenter {
     ledger: Ledger,
     http: Arc<Http>,
     tokens: TokenSource,
-    usage_url: String,
+    api_base_url: String,
     locale: String,
 }
 
@@ -78,18 +82,19 @@ impl PartnerCenter {
             ledger: ledger.clone(),
             http,
             tokens,
-            usage_url: format!("{}/v1/analytics/licenses/usage", account.cloud.api_base_url),
+            api_base_url: account.cloud.api_base_url.clone(),
             locale: account.locale.clone(),
         })
     }
 
-    async fn get_usage(&self, bearer: &Bearer) -> Result<http::Reply, FetchError> {
+    async fn get(&self, page: &PageRequest, bearer: &Bearer) -> Result<Reply, FetchError> {
         // Documented: the request id stays the same when the call is repeated, the correlation id does not
         // outlive the call either.
         let (request_id, correlation_id) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
         let request = |client: &Client| {
             client
-                .get(&self.usage_url)
+                .get(page.url.clone())
+                .headers(page.headers.clone())
                 .bearer_auth(bearer.secret().expose_secret())
                 .header("Accept", "application/json")
                 .header("MS-RequestId", &request_id)
@@ -108,33 +113,54 @@ impl PartnerCenter {
         }
         Ok(reply)
     }
+
+    /// Asks for a page. A token can end before its time: it is renewed once for the whole collection.
+    async fn get_with_valid_token(
+        &self,
+        page: &PageRequest,
+        bearer: &mut Bearer,
+        renewed: &mut bool,
+    ) -> Result<Reply, FetchError> {
+        let refused = |reply: &Reply| reply.status == StatusCode::UNAUTHORIZED;
+        let mut reply = self.get(page, bearer).await?;
+        if refused(&reply) && reply.retry_after.is_none() && !*renewed {
+            *renewed = true;
+            self.tokens.discard(bearer).await;
+            *bearer = self.tokens.bearer().await?;
+            reply = self.get(page, bearer).await?;
+        }
+        if refused(&reply) {
+            self.tokens.discard(bearer).await;
+        }
+        Ok(reply)
+    }
 }
 
 impl Source for PartnerCenter {
     async fn fetch(&self) -> Result<UsageReport, FetchError> {
         let mut bearer = self.tokens.bearer().await?;
-        let mut reply = self.get_usage(&bearer).await?;
-        if reply.status == StatusCode::UNAUTHORIZED && reply.retry_after.is_none() {
-            // A token can end before its time: renew once, repeat once.
-            self.tokens.discard(&bearer).await;
-            bearer = self.tokens.bearer().await?;
-            reply = self.get_usage(&bearer).await?;
-        }
-        if reply.status == StatusCode::UNAUTHORIZED {
-            self.tokens.discard(&bearer).await;
-        }
-        let secrets = Secrets(vec![bearer.secret().clone()]);
-        match reply.status {
-            StatusCode::NO_CONTENT => Err(FetchError::payload("the answer has no content", &reply, &secrets)),
-            status if status.is_success() => wire::usage_report(reply.json()).map_err(|what| {
-                let error = FetchError::payload(&what.to_string(), &reply, &secrets);
-                if let WireError::NothingUsable(rejected) = what {
-                    error.with_rejected(rejected)
-                } else {
-                    error
-                }
-            }),
-            _ => Err(FetchError::api(&reply, &secrets)),
+        let (mut renewed, mut rows) = (false, Vec::new());
+        let mut pages = Pages::begin(&self.api_base_url, "analytics/licenses/usage");
+        loop {
+            let reply = self.get_with_valid_token(pages.current(), &mut bearer, &mut renewed).await?;
+            let secrets = Secrets(vec![bearer.secret().clone()]);
+            let unusable = |what: &dyn Display| FetchError::payload(&what.to_string(), &reply, &secrets);
+            if !reply.status.is_success() {
+                return Err(FetchError::api(&reply, &secrets));
+            }
+            if reply.status == StatusCode::NO_CONTENT {
+                return Err(unusable(&"the answer has no content"));
+            }
+            let page = wire::page(reply.json()).map_err(|error| unusable(&error))?;
+            wire::append(&mut rows, page.rows).map_err(|error| unusable(&error))?;
+            // All pages or none: half a collection would look like lost series.
+            let Some(next) = page.next else {
+                return wire::report(rows).map_err(|error| match &error {
+                    WireError::NothingUsable(rejected) => unusable(&error).with_rejected(rejected.clone()),
+                    _ => unusable(&error),
+                });
+            };
+            pages.follow(&next).map_err(|error| unusable(&error))?;
         }
     }
 

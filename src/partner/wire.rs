@@ -8,38 +8,88 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::{Timestamp, civil, tz::TimeZone};
-use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::usage::{LicenseUsage, MAX_LABEL_BYTES, Percent, RowError, UsageReport};
 
-/// Why a body is no usage collection.
+/// Why a body is no page of a usage collection, or the pages make no collection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
     /// Not JSON, or JSON of another shape. The parser's own message may quote the body, so only its place is told.
     #[error("the body is no collection with a list named items, see line {} column {}", .0.line(), .0.column())]
     NoCollection(serde_json::Error),
+    /// It goes on, but where is not said in the way of Partner Center's collections.
+    #[error("links.next is no link")]
+    NoLink,
     /// There are rows, and each was dropped: the shape of rows must have changed.
     #[error("none of the rows can be used: {}", listing(.0))]
     NothingUsable(BTreeMap<RowError, u64>),
+    /// No service, workload and channel could make so many.
+    #[error("there are more than {MAX_ROWS} rows")]
+    TooManyRows,
+}
+
+/// One page of the collection.
+#[derive(Debug)]
+pub(super) struct Page {
+    /// Its rows, each with its own verdict.
+    pub(super) rows: Vec<Row>,
+    /// Where the next page is, if there is one.
+    pub(super) next: Option<Link>,
+}
+
+/// A row, or why it was dropped.
+pub(super) type Row = Result<LicenseUsage, RowError>;
+
+/// A link of a collection, as every Partner Center collection writes it.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct Link {
+    pub(super) uri: String,
+    pub(super) method: Option<String>,
+    #[serde(default)]
+    pub(super) headers: Vec<LinkHeader>,
+}
+
+/// A header to send along.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct LinkHeader {
+    pub(super) key: String,
+    pub(super) value: String,
 }
 
 #[derive(serde::Deserialize)]
 struct Collection {
     items: Items,
+    #[serde(default)]
+    links: Value,
 }
 
-/// The rows, each with its own verdict.
-struct Items(Vec<Result<LicenseUsage, RowError>>);
+struct Items(Vec<Row>);
 
-/// More rows than services, workloads and channels could ever make.
+/// Of all pages together.
 const MAX_ROWS: usize = 100_000;
 
-/// Reads a body without its byte order mark.
-pub(super) fn usage_report(json: &[u8]) -> Result<UsageReport, WireError> {
+/// Reads a body without its byte order mark. Bytes that are no UTF-8 become U+FFFD: they spoil a name, not the
+/// collection.
+pub(super) fn page(json: &[u8]) -> Result<Page, WireError> {
     // `totalCount` is ignored on purpose: Microsoft's own SDK computes it from the items.
-    let Collection { items: Items(rows) } = serde_json::from_slice(json).map_err(WireError::NoCollection)?;
+    let Collection { items: Items(rows), links } =
+        serde_json::from_str(&String::from_utf8_lossy(json)).map_err(WireError::NoCollection)?;
+    let next = links.get("next").filter(|next| !next.is_null());
+    let next = next.map(Link::deserialize).transpose().map_err(|_| WireError::NoLink)?;
+    Ok(Page { rows, next })
+}
+
+/// Adds the rows of a page to those of the pages before it.
+pub(super) fn append(rows: &mut Vec<Row>, page: Vec<Row>) -> Result<(), WireError> {
+    rows.extend(page);
+    if rows.len() > MAX_ROWS { Err(WireError::TooManyRows) } else { Ok(()) }
+}
+
+/// Makes a report of the rows of all pages.
+pub(super) fn report(rows: Vec<Row>) -> Result<UsageReport, WireError> {
     let empty = rows.is_empty();
     let report = UsageReport::collect(rows);
     if report.rows().is_empty() && !empty {
@@ -67,8 +117,8 @@ impl<'de> Visitor<'de> for ItemsVisitor {
         let mut rows = Vec::new();
         // Raw at first: a number beyond all bounds or a nesting without end spoils its own row only.
         while let Some(item) = list.next_element::<&RawValue>()? {
-            if rows.len() == MAX_ROWS {
-                return Err(A::Error::custom(format_args!("more than {MAX_ROWS} rows")));
+            if rows.len() > MAX_ROWS {
+                continue; // read to the end, kept no longer
             }
             let item: Result<Value, _> = serde_json::from_str(item.get());
             rows.push(item.map_err(|_| RowError::Unreadable).and_then(|item| row(&item)));
@@ -125,7 +175,11 @@ mod tests {
 
     const DOCUMENTED: &[u8] = include_bytes!("../../tests/fixtures/usage-documented-wire-bytes.json");
 
-    fn report(items: &str) -> UsageReport {
+    fn usage_report(json: &[u8]) -> Result<UsageReport, WireError> {
+        page(json).and_then(|page| report(page.rows))
+    }
+
+    fn report_of(items: &str) -> UsageReport {
         usage_report(format!("{{\"items\":[{items}]}}").as_bytes()).unwrap()
     }
 
@@ -167,7 +221,7 @@ mod tests {
     #[test]
     fn a_bad_row_is_counted_and_the_rest_is_kept() {
         let good = r#"{"proratedLicensesUsagePercent":104.5,"workloadName":"Teams","processedDateTime":"2026-01-01T00:00:00","serviceName":"o365","channel":"reseller","new":{}}"#;
-        let report = report(&format!(
+        let report = report_of(&format!(
             "7, {{}}, {good}, {}, {}, {}, {}, {}",
             good.replace("104.5", "null"),
             good.replace("104.5", "\"12\""),
@@ -190,11 +244,41 @@ mod tests {
 
     #[test]
     fn what_is_no_collection_is_refused_and_an_empty_one_is_not() {
-        assert_eq!(report("").rows().len(), 0);
+        assert_eq!(report_of("").rows().len(), 0);
         for body in
             ["", "[]", "{}", "{\"items\":null}", "{\"items\":{}}", "<html>", "{\"items\":[", "null", "7"]
         {
             assert!(usage_report(body.as_bytes()).is_err(), "{body:?} was taken for a collection");
         }
+    }
+
+    #[test]
+    fn the_link_to_the_next_page_is_read_and_what_is_no_link_is_not_taken_for_an_end() {
+        let links = include_str!("../../tests/fixtures/collection-with-next-link.json");
+        let next = page(links.as_bytes()).unwrap().next.expect("a link");
+        assert!(next.uri.contains("seekOperation=Next"), "{}", next.uri);
+        assert_eq!(next.method.as_deref(), Some("GET"));
+        assert_eq!(
+            (next.headers[0].key.as_str(), next.headers[0].value.as_str()),
+            ("MS-ContinuationToken", "AQAAAA==")
+        );
+        for end in ["null", "{}", "[]", r#"{"self":{"uri":"/x"}}"#, r#"{"next":null}"#] {
+            let page = page(format!(r#"{{"links":{end},"items":[]}}"#).as_bytes()).unwrap();
+            assert!(page.next.is_none(), "{end}");
+        }
+        for wrong in ["7", r#""/x""#, "{}", r#"{"uri":7}"#, r#"{"uri":"/x","headers":{}}"#] {
+            let json = format!(r#"{{"items":[],"links":{{"next":{wrong}}}}}"#);
+            assert!(matches!(page(json.as_bytes()), Err(WireError::NoLink)), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_spoil_a_name_and_not_the_collection() {
+        let row = r#"{"proratedLicensesUsagePercent":1,"workloadName":"?","processedDateTime":"2026-01-01T00:00:00","serviceName":"s","channel":"c"}"#;
+        let json: Vec<u8> = format!(r#"{{"items":[{row}]}}"#)
+            .bytes()
+            .map(|byte| if byte == b'?' { 0xE9 } else { byte })
+            .collect();
+        assert_eq!(usage_report(&json).unwrap().rows()[0].workload, "\u{fffd}");
     }
 }

@@ -42,20 +42,19 @@ pub(super) async fn token(
     form: Result<Form<Request>, FormRejection>,
 ) -> Response {
     let now = simulator.now();
-    let (mut response, delay) = {
+    let (mut response, behaviour) = {
         let mut state = simulator.state();
         let behaviour = state.next_token_behaviour(&tenant);
         let response = answer(behaviour.answer, &mut state, &tenant, form, now)
             .unwrap_or_else(|problem| problem.response(now));
         let response = wire::dress(response, &behaviour);
-        state.log.record(Endpoint::Token, Some(&tenant), None, &headers, response.status());
-        (response, behaviour.delay)
+        state.log.record(Endpoint::Token, &headers, response.status(), |entry| entry.tenant = Some(tenant));
+        (response, behaviour)
     };
     wire::set(&mut response, header::CACHE_CONTROL, "no-store");
     wire::set(&mut response, header::PRAGMA, "no-cache");
     wire::set(&mut response, header::DATE, &wire::http_date(now));
-    tokio::time::sleep(delay).await;
-    response
+    wire::finish(response, &behaviour).await
 }
 
 fn answer(
@@ -172,13 +171,14 @@ fn grant(state: &mut State, tenant: &str, request: &Request) -> Result<Response,
     }
     let offline = scopes.contains(&"offline_access");
     let expires_in = state.scenario.access_token_lifetime.as_secs();
+    let (access_token, refresh_token) = state.sign_in(tenant, &request.refresh_token, offline);
     let tokens = Tokens {
         token_type: "Bearer",
         scope: scopes.into_iter().filter(|scope| *scope != "offline_access").collect::<Vec<_>>().join(" "),
         expires_in,
         ext_expires_in: expires_in,
-        access_token: state.issue_access_token(tenant),
-        refresh_token: offline.then(|| state.issue_refresh_token(tenant, &request.refresh_token)),
+        access_token,
+        refresh_token,
     };
     Ok(wire::json(StatusCode::OK, &tokens))
 }

@@ -29,26 +29,30 @@ struct Totals {
 }
 
 #[derive(Serialize)]
-struct Entry {
+pub(super) struct Entry {
     endpoint: Endpoint,
-    tenant: Option<String>,
+    pub(super) tenant: Option<String>,
     status: u16,
     request_id: Option<String>,
     correlation_id: Option<String>,
+    continuation: Option<String>,
     locale: Option<String>,
     accept: Option<String>,
     user_agent: Option<String>,
-    authorization: Option<&'static str>,
+    /// What became of the access token.
+    pub(super) authorization: Option<&'static str>,
+    /// The sign-in that it came from.
+    pub(super) sign_in: Option<u64>,
 }
 
 impl RequestLog {
+    /// Notes a request; `complete` adds what its headers do not say.
     pub(super) fn record(
         &mut self,
         endpoint: Endpoint,
-        tenant: Option<&str>,
-        authorization: Option<&'static str>,
         request: &HeaderMap,
         status: StatusCode,
+        complete: impl FnOnce(&mut Entry),
     ) {
         match endpoint {
             Endpoint::Token => self.totals.token += 1,
@@ -57,17 +61,21 @@ impl RequestLog {
         if self.requests.len() == KEPT {
             self.requests.pop_front();
         }
-        self.requests.push_back(Entry {
+        let mut entry = Entry {
             endpoint,
-            tenant: tenant.map(str::to_owned),
+            tenant: None,
             status: status.as_u16(),
             request_id: text(request, &HeaderName::from_static("ms-requestid")),
             correlation_id: text(request, &HeaderName::from_static("ms-correlationid")),
+            continuation: text(request, &HeaderName::from_static("ms-continuationtoken")),
             locale: text(request, &HeaderName::from_static("x-locale")),
             accept: text(request, &header::ACCEPT),
             user_agent: text(request, &header::USER_AGENT),
-            authorization,
-        });
+            authorization: None,
+            sign_in: None,
+        };
+        complete(&mut entry);
+        self.requests.push_back(entry);
     }
 }
 

@@ -96,3 +96,62 @@ pub(super) mod status_code {
             .ok_or_else(|| serde::de::Error::custom(format!("`{number}` is not a status from 200 to 599")))
     }
 }
+
+pub(super) mod headers {
+    use std::collections::BTreeMap;
+
+    use axum::http::{HeaderName, HeaderValue, header};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    type Headers = Vec<(HeaderName, Option<HeaderValue>)>;
+
+    /// What the server itself has to get right, or there is no answer at all.
+    const OF_THE_CONNECTION: [HeaderName; 3] =
+        [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION];
+
+    pub(in crate::simulator) fn serialize<S: Serializer>(
+        value: &Headers,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let map: BTreeMap<_, _> =
+            value.iter().map(|(name, value)| (name.as_str(), value.as_ref().map(text))).collect();
+        map.serialize(serializer)
+    }
+
+    pub(in crate::simulator) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Headers, D::Error> {
+        let map = BTreeMap::<String, Option<String>>::deserialize(deserializer)?;
+        let header = |(name, value): (String, Option<String>)| {
+            let wrong = || D::Error::custom(format!("`{name}` is no header that can be set"));
+            let parsed: HeaderName = name.parse().map_err(|_| wrong())?;
+            if OF_THE_CONNECTION.contains(&parsed) {
+                return Err(wrong());
+            }
+            let value = value.map(|text| HeaderValue::from_bytes(text.as_bytes()).map_err(|_| wrong()));
+            Ok((parsed, value.transpose()?))
+        };
+        map.into_iter().map(header).collect()
+    }
+}
+
+pub(super) mod base64_text {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
+    pub(in crate::simulator) fn serialize<S: Serializer>(
+        value: &Option<Vec<u8>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.as_ref().map(|bytes| STANDARD.encode(bytes)).serialize(serializer)
+    }
+
+    pub(in crate::simulator) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Vec<u8>>, D::Error> {
+        let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+        STANDARD.decode(text).map(Some).map_err(|error| D::Error::custom(format!("no Base64: {error}")))
+    }
+}

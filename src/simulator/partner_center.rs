@@ -6,7 +6,6 @@ use std::{
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use axum::{
@@ -22,9 +21,9 @@ use uuid::Uuid;
 use super::{
     Simulator,
     log::Endpoint,
-    portfolio,
-    scenario::{Behaviour, UsageAnswer},
-    state::{Authorization, State},
+    portfolio::{self, Page},
+    scenario::{Behaviour, Row, UsageAnswer},
+    state::{Authorization, Caller, State},
     wire::{self, JSON_UTF8, RETRY_AFTER},
 };
 
@@ -36,33 +35,32 @@ const BYTE_ORDER_MARK: &str = "\u{feff}";
 /// logged before the delay, so that one whose caller gives up is not forgotten.
 pub(super) async fn usage(Shared(simulator): Shared<Simulator>, request: HeaderMap) -> Response {
     let now = simulator.now();
-    let (mut response, delay) = {
+    let (mut response, behaviour) = {
         let mut state = simulator.state();
         let authorization = state.authorize(request.get(header::AUTHORIZATION));
-        let (response, delay) = match &authorization {
-            Authorization::Valid(tenant) => {
+        let (response, behaviour) = match &authorization {
+            Authorization::Valid(Caller { tenant, .. }) => {
                 let behaviour = state.next_usage_behaviour(tenant);
-                let mut response = wire::dress(answer(&behaviour, &state, tenant, now), &behaviour);
+                let answer = answer(&behaviour, &state, tenant, &request, now);
+                let mut response = wire::dress(answer, &behaviour);
                 if asks_for_mfa(&request) {
                     let compliant = (behaviour.answer != UsageAnswer::MfaRequired).to_string();
                     wire::set(&mut response, HeaderName::from_static("ismfacompliant"), &compliant);
                 }
-                (response, behaviour.delay)
+                (response, behaviour)
             }
-            _ => (access_denied(), Duration::ZERO),
+            _ => (access_denied(), Behaviour::default()),
         };
-        state.log.record(
-            Endpoint::Usage,
-            authorization.tenant(),
-            Some(authorization.as_str()),
-            &request,
-            response.status(),
-        );
-        (response, delay)
+        state.log.record(Endpoint::Usage, &request, response.status(), |entry| {
+            let caller = authorization.caller();
+            entry.tenant = caller.map(|caller| caller.tenant.clone());
+            entry.sign_in = caller.map(|caller| caller.sign_in);
+            entry.authorization = Some(authorization.as_str());
+        });
+        (response, behaviour)
     };
     address(&mut response, &request, now);
-    tokio::time::sleep(delay).await;
-    response
+    wire::finish(response, &behaviour).await
 }
 
 fn asks_for_mfa(request: &HeaderMap) -> bool {
@@ -76,13 +74,23 @@ pub(super) async fn not_found(Shared(simulator): Shared<Simulator>, request: Hea
     response
 }
 
-fn answer(behaviour: &Behaviour<UsageAnswer>, state: &State, tenant: &str, now: Timestamp) -> Response {
-    let report = || portfolio::report(&portfolio::rows(state.scenario.rows_of(tenant), now));
+fn answer(
+    behaviour: &Behaviour<UsageAnswer>,
+    state: &State,
+    tenant: &str,
+    request: &HeaderMap,
+    now: Timestamp,
+) -> Response {
+    let rows = portfolio::rows(state.scenario.rows_of(tenant), now);
+    let Some(page) = page(&rows, state.scenario.page_size_of(tenant), request) else {
+        return fault(StatusCode::BAD_REQUEST, 3000, "Invalid property");
+    };
+    let report = || portfolio::report(page);
     let ok = |body: String| wire::text(StatusCode::OK, JSON_UTF8, body);
     match behaviour.answer {
         UsageAnswer::Ok => ok([BYTE_ORDER_MARK, &report()].concat()),
         UsageAnswer::NoBom => ok(report()),
-        UsageAnswer::Empty => ok([BYTE_ORDER_MARK, &portfolio::report(&[])].concat()),
+        UsageAnswer::Empty => ok([BYTE_ORDER_MARK, &portfolio::report(Page::default())].concat()),
         UsageAnswer::Malformed => ok([BYTE_ORDER_MARK, r#"{"totalCount":1,"items":[{"prorated"#].concat()),
         UsageAnswer::Truncated => truncated([BYTE_ORDER_MARK, &report()].concat()),
         UsageAnswer::NoContent => wire::empty(StatusCode::NO_CONTENT),
@@ -112,6 +120,19 @@ fn answer(behaviour: &Behaviour<UsageAnswer>, state: &State, tenant: &str, now: 
         ),
         UsageAnswer::NotFound => wire::empty(StatusCode::NOT_FOUND),
     }
+}
+
+/// The page that the request's continuation token stands for; it is the number of rows before it. None if it
+/// is no token of ours.
+fn page<'a>(rows: &'a [Row], size: usize, request: &HeaderMap) -> Option<Page<'a>> {
+    let start = match request.get("ms-continuationtoken") {
+        None => 0,
+        Some(token) => token.to_str().ok()?.parse().ok()?,
+    };
+    let (_, rest) = rows.split_at_checked(start)?;
+    let size = if size == 0 { rest.len() } else { size.min(rest.len()) };
+    let next = (size < rest.len()).then_some(start + size);
+    Some(Page { rows: rest.split_at_checked(size)?.0, next })
 }
 
 fn access_denied() -> Response {

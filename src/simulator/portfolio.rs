@@ -9,11 +9,25 @@ use serde::Serialize;
 
 use super::scenario::{Row, Rows};
 
+/// A part of a report's rows.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Page<'a> {
+    pub(super) rows: &'a [Row],
+    /// The continuation token of the next page, if there is one.
+    pub(super) next: Option<usize>,
+}
+
 /// Writes the compact JSON of a report, without a byte order mark.
-pub(super) fn report(rows: &[Row]) -> String {
-    let items = rows.iter().map(item).collect::<Vec<_>>().join(",");
-    let count = rows.len();
-    format!(r#"{{"totalCount":{count},"items":[{items}],"attributes":{{"objectType":"Collection"}}}}"#)
+pub(super) fn report(page: Page<'_>) -> String {
+    let items = page.rows.iter().map(item).collect::<Vec<_>>().join(",");
+    let count = page.rows.len();
+    // As recorded of other collections: the path is relative and leaves the version out.
+    let links = page.next.map_or_else(String::new, |token| {
+        format!(
+            r#""links":{{"next":{{"uri":"/analytics/licenses/usage?seekOperation=Next","method":"GET","headers":[{{"key":"MS-ContinuationToken","value":"{token}"}}]}}}},"#
+        )
+    });
+    format!(r#"{{"totalCount":{count},"items":[{items}],{links}"attributes":{{"objectType":"Collection"}}}}"#)
 }
 
 fn item(row: &Row) -> String {
@@ -147,7 +161,7 @@ mod tests {
     #[test]
     fn the_documented_report_is_the_documented_bytes() {
         let fixture = include_bytes!("../../tests/fixtures/usage-documented-wire-bytes.json");
-        let report = report(&rows(&Rows::Documented, at(0)));
+        let report = report(Page { rows: &rows(&Rows::Documented, at(0)), next: None });
         assert_eq!(["\u{feff}", &report].concat().as_bytes(), fixture);
     }
 
@@ -155,7 +169,7 @@ mod tests {
     fn a_listed_row_leaves_out_what_it_does_not_name_and_escapes_the_rest() {
         let row = Row { workload: Some("a\"b".to_owned()), percent: Some(41.5), ..Row::default() };
         assert_eq!(
-            report(&[row]),
+            report(Page { rows: &[row], next: None }),
             concat!(
                 r#"{"totalCount":1,"items":[{"proratedLicensesUsagePercent":41.5,"workloadName":"a\"b","#,
                 r#""attributes":{"objectType":"PartnerLicensesUsageInsights"}}],"#,

@@ -13,10 +13,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use axum::http::StatusCode;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::notation::{human_duration, status_code};
+use super::notation::{base64_text, headers, human_duration, status_code};
 
 /// The application id that a scenario accepts unless it names another.
 pub const CLIENT_ID: &str = "00000000-0000-0000-0000-00000000c11e";
@@ -42,6 +42,9 @@ pub struct Scenario {
     pub rotation: Rotation,
     /// The rows of a usage report.
     pub rows: Rows,
+    /// The report comes in pages of so many rows, linked as Partner Center links them; 0 = in one.
+    #[serde(skip_serializing_if = "is_default")]
+    pub page_size: usize,
     /// How the token endpoint answers.
     pub token: Behaviour<TokenAnswer>,
     /// How the usage endpoint answers a caller with a valid access token.
@@ -61,6 +64,9 @@ pub struct TenantScenario {
     /// The rows of a usage report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<Rows>,
+    /// The rows of one page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_size: Option<usize>,
     /// How the token endpoint answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Behaviour<TokenAnswer>>,
@@ -80,7 +86,7 @@ pub enum Rotation {
     Strict,
 }
 
-/// How one endpoint answers.
+/// How one endpoint answers. What is given besides `answer` takes the place of what the answer has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, bound(deserialize = "A: Deserialize<'de> + Default"))]
 pub struct Behaviour<A> {
@@ -95,6 +101,21 @@ pub struct Behaviour<A> {
     /// A status in place of the one that belongs to the answer.
     #[serde(with = "status_code", skip_serializing_if = "Option::is_none")]
     pub status: Option<StatusCode>,
+    /// Headers to set, or to leave out where there is no value. Not those that the connection is made of.
+    #[serde(with = "headers", skip_serializing_if = "is_default")]
+    pub headers: Vec<(HeaderName, Option<HeaderValue>)>,
+    /// Another body; its `Content-Type` is a matter of `headers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// Another body that is no text, in Base64.
+    #[serde(with = "base64_text", skip_serializing_if = "Option::is_none")]
+    pub body_base64: Option<Vec<u8>>,
+    /// Whether the body is compressed, and the header says so.
+    #[serde(skip_serializing_if = "is_default")]
+    pub gzip: bool,
+    /// So many calls of each tenant are answered normally before.
+    #[serde(skip_serializing_if = "is_default")]
+    pub skip: u32,
     /// Applies to so many calls of each tenant; the calls after them are answered normally.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
@@ -211,6 +232,10 @@ impl Scenario {
         self.of_tenant(tenant, |tenant| tenant.rows.as_ref(), &self.rows)
     }
 
+    pub(super) fn page_size_of(&self, tenant: &str) -> usize {
+        *self.of_tenant(tenant, |tenant| tenant.page_size.as_ref(), &self.page_size)
+    }
+
     pub(super) fn token_of(&self, tenant: &str) -> &Behaviour<TokenAnswer> {
         self.of_tenant(tenant, |tenant| tenant.token.as_ref(), &self.token)
     }
@@ -238,11 +263,16 @@ impl Default for Scenario {
             access_token_lifetime: Duration::from_hours(1),
             rotation: Rotation::default(),
             rows: Rows::default(),
+            page_size: 0,
             token: Behaviour::default(),
             usage: Behaviour::default(),
             tenants: BTreeMap::new(),
         }
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[cfg(test)]

@@ -18,7 +18,9 @@ use super::{
 pub(super) struct State {
     pub(super) scenario: Scenario,
     pub(super) log: RequestLog,
-    applied: HashMap<(Endpoint, String), u32>,
+    /// Calls under this scenario, as far as its behaviour depends on them.
+    calls: HashMap<(Endpoint, String), u32>,
+    sign_ins: u64,
     /// By tenant and token: whether a successor was issued. The first token is in it once used.
     refresh_tokens: HashMap<(String, String), bool>,
     /// An expired one is kept, to tell it from one that was never issued.
@@ -26,17 +28,24 @@ pub(super) struct State {
 }
 
 struct AccessToken {
-    tenant: String,
+    caller: Caller,
     issued: Instant,
     lifetime: Duration,
+}
+
+/// To whom an access token was issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Caller {
+    pub(super) tenant: String,
+    /// The number of the sign-in, which its refresh token's name has too.
+    pub(super) sign_in: u64,
 }
 
 /// What the usage endpoint makes of the `Authorization` header.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Authorization {
-    /// Holds the tenant that the token was issued to.
-    Valid(String),
-    Expired(String),
+    Valid(Caller),
+    Expired(Caller),
     Unknown,
     Missing,
 }
@@ -49,7 +58,7 @@ impl State {
     /// Issued tokens stay valid: a new scenario is a change of the weather, not a new server.
     pub(super) fn replace_scenario(&mut self, scenario: Scenario) {
         self.scenario = scenario;
-        self.applied.clear();
+        self.calls.clear();
     }
 
     pub(super) fn next_token_behaviour(&mut self, tenant: &str) -> Behaviour<TokenAnswer> {
@@ -68,13 +77,15 @@ impl State {
         tenant: &str,
         behaviour: Behaviour<A>,
     ) -> Behaviour<A> {
-        let Some(times) = behaviour.times else { return behaviour };
-        let applied = self.applied.entry((endpoint, tenant.to_owned())).or_default();
-        if *applied >= times {
-            return Behaviour::default();
+        if behaviour.skip == 0 && behaviour.times.is_none() {
+            return behaviour;
         }
-        *applied += 1;
-        behaviour
+        let call = self.calls.entry((endpoint, tenant.to_owned())).or_default();
+        let first = behaviour.skip;
+        let end = behaviour.times.map_or(u32::MAX, |times| first.saturating_add(times));
+        let applies = (first..end).contains(call);
+        *call = call.saturating_add(1);
+        if applies { behaviour } else { Behaviour::default() }
     }
 
     pub(super) fn accepts_refresh_token(&self, tenant: &str, token: &str) -> bool {
@@ -84,38 +95,39 @@ impl State {
         }
     }
 
-    pub(super) fn issue_refresh_token(&mut self, tenant: &str, used: &str) -> String {
-        let token = format!("simulated-refresh-token-{}", Uuid::new_v4().simple());
-        self.refresh_tokens.insert((tenant.to_owned(), used.to_owned()), true);
-        self.refresh_tokens.insert((tenant.to_owned(), token.clone()), false);
-        token
-    }
-
-    pub(super) fn issue_access_token(&mut self, tenant: &str) -> String {
-        let token = format!("simulated-access-token-{}", Uuid::new_v4().simple());
+    /// Issues an access token and, if it is asked for, a successor of the refresh token that was `used`.
+    pub(super) fn sign_in(&mut self, tenant: &str, used: &str, offline: bool) -> (String, Option<String>) {
+        self.sign_ins += 1;
+        let sign_in = self.sign_ins;
+        let name = |kind: &str| format!("simulated-{kind}-token-{sign_in}-{}", Uuid::new_v4().simple());
+        let (access, refresh) = (name("access"), offline.then(|| name("refresh")));
+        let caller = Caller { tenant: tenant.to_owned(), sign_in };
         let lifetime = self.scenario.access_token_lifetime;
-        let issued = AccessToken { tenant: tenant.to_owned(), issued: Instant::now(), lifetime };
-        self.access_tokens.insert(token.clone(), issued);
-        token
+        self.access_tokens.insert(access.clone(), AccessToken { caller, issued: Instant::now(), lifetime });
+        if let Some(refresh) = &refresh {
+            self.refresh_tokens.insert((tenant.to_owned(), used.to_owned()), true);
+            self.refresh_tokens.insert((tenant.to_owned(), refresh.clone()), false);
+        }
+        (access, refresh)
     }
 
     pub(super) fn authorize(&self, header: Option<&HeaderValue>) -> Authorization {
         let Some(token) = header.and_then(bearer_token) else { return Authorization::Missing };
-        let Some(AccessToken { tenant, issued, lifetime }) = self.access_tokens.get(token) else {
+        let Some(AccessToken { caller, issued, lifetime }) = self.access_tokens.get(token) else {
             return Authorization::Unknown;
         };
         if issued.elapsed() < *lifetime {
-            Authorization::Valid(tenant.clone())
+            Authorization::Valid(caller.clone())
         } else {
-            Authorization::Expired(tenant.clone())
+            Authorization::Expired(caller.clone())
         }
     }
 }
 
 impl Authorization {
-    pub(super) fn tenant(&self) -> Option<&str> {
+    pub(super) fn caller(&self) -> Option<&Caller> {
         match self {
-            Self::Valid(tenant) | Self::Expired(tenant) => Some(tenant),
+            Self::Valid(caller) | Self::Expired(caller) => Some(caller),
             Self::Unknown | Self::Missing => None,
         }
     }

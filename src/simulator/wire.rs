@@ -2,11 +2,14 @@
 //!
 //! It knows neither of the two services.
 
+use std::io::Write as _;
+
 use axum::{
     body::Body,
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::Response,
 };
+use flate2::{Compression, write::GzEncoder};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -41,8 +44,13 @@ pub(super) fn set(response: &mut Response, name: HeaderName, value: &str) {
     }
 }
 
-/// Adds what a scenario may ask for with every kind of answer.
+/// Puts in the place of an answer's parts what a scenario may ask for with every kind of answer.
 pub(super) fn dress<A>(mut response: Response, behaviour: &Behaviour<A>) -> Response {
+    let body = behaviour.body.clone().map(String::into_bytes).or_else(|| behaviour.body_base64.clone());
+    if let Some(body) = body {
+        *response.body_mut() = body.into();
+    }
+
     let throttled = response.status() == StatusCode::TOO_MANY_REQUESTS;
     if let Some(seconds) = behaviour.retry_after.or(throttled.then_some(RETRY_AFTER)) {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
@@ -50,6 +58,32 @@ pub(super) fn dress<A>(mut response: Response, behaviour: &Behaviour<A>) -> Resp
     if let Some(status) = behaviour.status {
         *response.status_mut() = status;
     }
+    response
+}
+
+/// The last touch, when every other header is there: what is compressed, set, left out and waited for.
+pub(super) async fn finish<A>(mut response: Response, behaviour: &Behaviour<A>) -> Response {
+    if behaviour.gzip {
+        response = compressed(response).await;
+    }
+    for (name, value) in &behaviour.headers {
+        match value {
+            Some(value) => drop(response.headers_mut().insert(name, value.clone())),
+            None => drop(response.headers_mut().remove(name)),
+        }
+    }
+    tokio::time::sleep(behaviour.delay).await;
+    response
+}
+
+async fn compressed(response: Response) -> Response {
+    const IN_MEMORY: &str = "memory takes everything";
+    let (parts, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(&body).expect(IN_MEMORY);
+    let mut response = Response::from_parts(parts, encoder.finish().expect(IN_MEMORY).into());
+    set(&mut response, header::CONTENT_ENCODING, "gzip");
     response
 }
 

@@ -81,8 +81,8 @@ async fn the_log_shows_each_request_and_no_secret() {
         json["requests"][1],
         json!({
             "endpoint": "usage", "tenant": "contoso", "status": 200, "request_id": "request-1",
-            "correlation_id": "correlation-1", "locale": "en-US", "accept": "application/json",
-            "user_agent": "test/1", "authorization": "valid"
+            "correlation_id": "correlation-1", "continuation": null, "locale": "en-US",
+            "accept": "application/json", "user_agent": "test/1", "authorization": "valid", "sign_in": 1
         })
     );
     let authorizations: Vec<_> =

@@ -184,3 +184,60 @@ async fn a_request_whose_caller_gives_up_is_logged_all_the_same() {
     assert!(tokio::time::timeout(patience, usage(&simulator, &token)).await.is_err());
     assert_eq!(get(&simulator, "/simulator/requests", &[]).await.json()["totals"]["usage"], 1);
 }
+
+#[tokio::test]
+async fn a_report_in_pages_links_each_page_to_the_next_by_a_continuation_token() {
+    let simulator = simulator("page_size: 2");
+    let token = access_token(&simulator, "contoso").await;
+    let authorization = format!("Bearer {token}");
+    let mut counts = vec![];
+    let mut page = None;
+    loop {
+        let mut headers = vec![("authorization", &*authorization)];
+        headers.extend(page.as_deref().map(|page| ("ms-continuationtoken", page)));
+        let answer = get(&simulator, USAGE, &headers).await;
+        let json: serde_json::Value =
+            serde_json::from_str(answer.text().trim_start_matches('\u{feff}')).unwrap();
+        counts.push(json["items"].as_array().unwrap().len());
+        let next = &json["links"]["next"];
+        let Some(header) = next["headers"].get(0) else { break };
+        assert_eq!((&next["method"], &header["key"]), (&"GET".into(), &"MS-ContinuationToken".into()));
+        page = Some(header["value"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(counts, [2, 2, 1]);
+    let unknown = [("authorization", &*authorization), ("ms-continuationtoken", "6")];
+    assert_eq!(get(&simulator, USAGE, &unknown).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_scenario_may_replace_body_and_headers_or_leave_headers_out() {
+    let answer = scripted(
+        "{ answer: throttled, body: hello, headers: { retry-after: null, content-type: text/plain, Date: never } }",
+    )
+    .await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (429, "hello"));
+    assert_eq!(answer.header("content-type"), Some("text/plain"));
+    assert_eq!((answer.header("retry-after"), answer.header("date")), (None, Some("never")));
+    assert_eq!(scripted("{ body_base64: /wA= }").await.body, [0xFF, 0]);
+}
+
+#[tokio::test]
+async fn a_report_may_come_compressed() {
+    use std::io::Read as _;
+    let answer = scripted("{ gzip: true }").await;
+    assert_eq!(answer.header("content-encoding"), Some("gzip"));
+    let mut report = vec![];
+    flate2::read::GzDecoder::new(&*answer.body).read_to_end(&mut report).unwrap();
+    assert_eq!(report, REPORT);
+}
+
+#[tokio::test]
+async fn a_fault_may_begin_after_some_calls_and_end_after_more() {
+    let simulator = simulator("usage: { answer: forbidden, skip: 1, times: 2 }");
+    let token = access_token(&simulator, "contoso").await;
+    let mut statuses = vec![];
+    for _ in 0..5 {
+        statuses.push(usage(&simulator, &token).await.status.as_u16());
+    }
+    assert_eq!(statuses, [200, 403, 403, 200, 200]);
+}

@@ -1,0 +1,197 @@
+//! Collections that come in pages: which request the link of a page to the next one means. Pure.
+//!
+//! The access token goes along with that request, so a link leads nowhere but to where the page came from.
+
+use reqwest::Url;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+use super::wire::Link;
+
+/// What to ask for, besides the headers that every request has.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct PageRequest {
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+}
+
+/// The requests for the pages of one collection, from the first to the current one.
+#[derive(Debug)]
+pub(super) struct Pages {
+    base: Url,
+    asked: Vec<PageRequest>,
+}
+
+/// Why a link cannot be followed. It is not quoted: a continuation token is nobody's business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum LinkError {
+    #[error("the link to the next page is no request that can be made")]
+    Unusable,
+    #[error("the link to the next page leads to another origin")]
+    ForeignOrigin,
+    #[error("the link to the next page leads back to an earlier one")]
+    Circle,
+    #[error("there are more than {MAX_PAGES} pages")]
+    TooManyPages,
+}
+
+/// The longest address and header value of a link, in bytes: servers take no longer ones.
+const MAX_TEXT: usize = 8 * 1024;
+/// More of them has no link that was ever seen; there it is one.
+const MAX_HEADERS: usize = 16;
+/// More than a collection of a few rows can have.
+const MAX_PAGES: usize = 100;
+/// Links leave the version out, and Microsoft's SDK puts it before them, unless it is there.
+const VERSION: &str = "/v1/";
+
+impl Pages {
+    /// Begins at `path` of the API at `api_base_url`, which is an address without a slash at its end.
+    pub(super) fn begin(api_base_url: &str, path: &str) -> Self {
+        const CHECKED: &str = "the configuration's address was checked";
+        let base: Url = format!("{api_base_url}{VERSION}").parse().expect(CHECKED);
+        let url = base.join(path).expect(CHECKED);
+        Self { base, asked: vec![PageRequest { url, headers: HeaderMap::new() }] }
+    }
+
+    /// The request for the current page.
+    pub(super) fn current(&self) -> &PageRequest {
+        self.asked.last().expect("there is a first one")
+    }
+
+    /// Goes on to the page that `link`, found in the current one, leads to.
+    pub(super) fn follow(&mut self, link: &Link) -> Result<(), LinkError> {
+        let next = self.resolve(link)?;
+        if self.asked.contains(&next) {
+            return Err(LinkError::Circle);
+        }
+        if self.asked.len() == MAX_PAGES {
+            return Err(LinkError::TooManyPages);
+        }
+        self.asked.push(next);
+        Ok(())
+    }
+
+    fn resolve(&self, link: &Link) -> Result<PageRequest, LinkError> {
+        let get = link.method.as_ref().is_none_or(|method| method.eq_ignore_ascii_case("GET"));
+        if !get || link.uri.is_empty() || link.uri.len() > MAX_TEXT || link.headers.len() > MAX_HEADERS {
+            return Err(LinkError::Unusable);
+        }
+        let mut url = self.base.join(&link.uri).map_err(|_| LinkError::Unusable)?;
+        if url.origin() != self.base.origin() || !url.username().is_empty() || url.password().is_some() {
+            return Err(LinkError::ForeignOrigin);
+        }
+        url.set_fragment(None);
+        if !url.path().starts_with(self.base.path()) {
+            let path = url.path();
+            let path = path.strip_prefix(VERSION).unwrap_or_else(|| path.trim_start_matches('/'));
+            let path = format!("{}{path}", self.base.path());
+            url.set_path(&path);
+        }
+        let mut headers = HeaderMap::new();
+        for header in &link.headers {
+            // Those of Partner Center only, such as `MS-ContinuationToken`; never one that is ours to set.
+            let ours = ["ms-requestid", "ms-correlationid"];
+            let name: HeaderName = header.key.parse().map_err(|_| LinkError::Unusable)?;
+            if name.as_str().starts_with("ms-") && !ours.contains(&name.as_str()) {
+                let value = HeaderValue::from_str(&header.value).map_err(|_| LinkError::Unusable)?;
+                if value.len() > MAX_TEXT {
+                    return Err(LinkError::Unusable);
+                }
+                headers.insert(name, value);
+            }
+        }
+        Ok(PageRequest { url, headers })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partner::wire::LinkHeader;
+
+    const BASE: &str = "https://api.example";
+
+    fn link(uri: &str, headers: &[(&str, &str)]) -> Link {
+        let header =
+            |(key, value): &(&str, &str)| LinkHeader { key: (*key).to_owned(), value: (*value).to_owned() };
+        Link { uri: uri.to_owned(), method: None, headers: headers.iter().map(header).collect() }
+    }
+
+    fn follow_from(base: &str, link: &Link) -> Result<PageRequest, LinkError> {
+        let mut pages = Pages::begin(base, "usage");
+        pages.follow(link).map(|()| pages.current().clone())
+    }
+
+    fn url_from(base: &str, uri: &str) -> Result<String, LinkError> {
+        follow_from(base, &link(uri, &[])).map(|request| request.url.to_string())
+    }
+
+    #[test]
+    fn a_link_is_relative_to_the_version_whether_it_names_it_or_not() {
+        for base in [BASE, "http://127.0.0.1:8080", "https://proxy.example/partner"] {
+            let there = Ok(format!("{base}/v1/x/y?size=2"));
+            for uri in ["/x/y?size=2", "/v1/x/y?size=2", "x/y?size=2", &format!("{base}/v1/x/y?size=2#top")] {
+                assert_eq!(url_from(base, uri), there, "{uri}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_link_never_leads_to_another_origin() {
+        for uri in [
+            "https://evil.example/v1/x",
+            "//evil.example/v1/x",
+            r"\\evil.example\v1\x",
+            "http://api.example/v1/x",
+            "https://api.example:8443/v1/x",
+            "https://api.example.evil.example/v1/x",
+            "https://user@api.example/v1/x",
+            "ftp://api.example/v1/x",
+            "file:///etc/passwd",
+            "data:,x",
+        ] {
+            assert_eq!(url_from(BASE, uri), Err(LinkError::ForeignOrigin), "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_link_brings_its_continuation_token_and_cannot_set_our_headers() {
+        let headers = [
+            ("MS-ContinuationToken", "AQAAAA=="),
+            ("Authorization", "Bearer x"),
+            ("Host", "evil.example"),
+            ("MS-RequestId", "1"),
+        ];
+        let request = follow_from(BASE, &link("/x", &headers)).unwrap();
+        let found: Vec<_> = request.headers.iter().map(|(name, value)| (name.as_str(), value)).collect();
+        assert_eq!(found, [("ms-continuationtoken", &HeaderValue::from_static("AQAAAA=="))]);
+    }
+
+    #[test]
+    fn a_link_that_leads_back_is_refused_and_so_is_one_page_too_many() {
+        let mut pages = Pages::begin(BASE, "usage");
+        assert_eq!(pages.follow(&link("/usage", &[])), Err(LinkError::Circle));
+        let page = |number: usize| link("/usage", &[("MS-ContinuationToken", &number.to_string())]);
+        for number in 2..=MAX_PAGES {
+            assert_eq!(pages.follow(&page(number)), Ok(()));
+            assert_eq!(pages.follow(&page(2)), Err(LinkError::Circle));
+        }
+        assert_eq!(pages.follow(&page(MAX_PAGES + 1)), Err(LinkError::TooManyPages));
+    }
+
+    #[test]
+    fn a_link_that_is_no_request_is_refused() {
+        let long = "x".repeat(MAX_TEXT + 1);
+        for uri in ["", "https://", &long] {
+            assert_eq!(url_from(BASE, uri), Err(LinkError::Unusable), "{uri}");
+        }
+        for (name, value) in [("MS-ContinuationToken", "a\r\nX: y"), ("MS-A", &long), ("no name", "a")] {
+            assert_eq!(follow_from(BASE, &link("/x", &[(name, value)])), Err(LinkError::Unusable), "{name}");
+        }
+        let post = Link { method: Some("POST".to_owned()), ..link("/x", &[]) };
+        assert_eq!(follow_from(BASE, &post), Err(LinkError::Unusable));
+        assert_eq!(
+            follow_from(BASE, &link("/x", &[("MS-A", "a"); MAX_HEADERS + 1])),
+            Err(LinkError::Unusable)
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! `Retry-After`: how long a server wants to be left alone (RFC 9110, section 10.2.3). Pure.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+
+/// The wish of an answer that came at `now`, whatever its size: bounds are the schedule's business. Of several
+/// headers the longest counts. What is neither a number of seconds nor an HTTP date is no wish.
+pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    // A date means the server's clock. Where the answer tells that, ours may be wrong.
+    let sent = headers.get(DATE).and_then(text).and_then(date).unwrap_or_else(|| SystemTime::from(now));
+    headers.get_all(RETRY_AFTER).iter().filter_map(|value| wait(text(value)?, sent)).max()
+}
+
+fn wait(text: &str, sent: SystemTime) -> Option<Duration> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+    }
+    date(text).map(|date| date.duration_since(sent).unwrap_or(Duration::ZERO))
+}
+
+/// Any of the three forms of an HTTP date.
+fn date(text: &str) -> Option<SystemTime> {
+    httpdate::parse_http_date(text).ok()
+}
+
+fn text(value: &HeaderValue) -> Option<&str> {
+    value.to_str().ok().map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 1994-11-06 08:48:40 UTC, 57 seconds before the date of RFC 9110's examples.
+    const NOW: Timestamp = Timestamp::constant(784_111_720, 0);
+
+    fn seconds(values: &[&str]) -> Option<u64> {
+        at(None, values)
+    }
+
+    fn at(date: Option<&str>, values: &[&str]) -> Option<u64> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(RETRY_AFTER, value.parse().unwrap());
+        }
+        if let Some(date) = date {
+            headers.insert(DATE, date.parse().unwrap());
+        }
+        retry_after(&headers, NOW).map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn seconds_and_all_three_forms_of_a_date_are_understood() {
+        let forms = [
+            "57",
+            " 57 ",
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ];
+        for form in forms {
+            assert_eq!(seconds(&[form]), Some(57), "{form}");
+        }
+    }
+
+    #[test]
+    fn a_date_counts_from_the_date_of_the_answer_if_it_has_one() {
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        assert_eq!(at(Some("Sun, 06 Nov 1994 08:49:30 GMT"), &[date]), Some(7));
+        assert_eq!(at(Some("some day"), &[date]), Some(57));
+        assert_eq!(at(Some("Mon, 07 Nov 1994 08:49:30 GMT"), &[date]), Some(0), "it is over");
+    }
+
+    #[test]
+    fn of_several_wishes_the_longest_counts_and_what_is_none_is_ignored() {
+        assert_eq!(seconds(&["5", "57", "soon"]), Some(57));
+        for none in [&[][..], &[""], &["soon"], &["-1"], &["1.5"], &["٥٧"]] {
+            assert_eq!(seconds(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn a_wish_beyond_all_bounds_is_still_a_wish() {
+        assert_eq!(seconds(&["99999999999999999999999"]), Some(u64::MAX));
+    }
+}
