@@ -77,6 +77,13 @@ impl Schedule {
         }
     }
 
+    /// How long the account at `position` (from 0) of `accounts` puts off its first poll: 100 ms for each before
+    /// it, less where that would take all of them more than 30 s or a tenth of the interval.
+    pub fn stagger(&self, position: u32, accounts: u32) -> Duration {
+        let most = Duration::from_secs(30).min(self.interval / 10);
+        Duration::from_millis(100).min(most / accounts.max(1)).saturating_mul(position)
+    }
+
     /// How long to wait when the last poll was a good one of an earlier process, `age` ago: the rest of the
     /// interval.
     pub fn resume(&self, age: Duration, dice: f64) -> Duration {
@@ -107,6 +114,15 @@ mod tests {
         let minutes = |age, dice| schedule.resume(age, dice).as_secs() / 60;
         assert_eq!((minutes(HOUR, 0.5), minutes(HOUR, 0.0)), (300, 282));
         assert_eq!(schedule.resume(7 * HOUR, 1.0), Duration::ZERO);
+    }
+
+    #[test]
+    fn many_accounts_begin_one_after_the_other_within_half_a_minute() {
+        let last = |interval, accounts| Schedule::new(interval).stagger(accounts - 1, accounts);
+        assert_eq!(last(6 * HOUR, 1), Duration::ZERO);
+        assert_eq!(last(6 * HOUR, 20), Duration::from_millis(1_900));
+        assert_eq!(last(6 * HOUR, 1_000), Duration::from_millis(29_970));
+        assert_eq!(last(Duration::from_secs(1), 10), Duration::from_millis(90));
     }
 
     #[test]

@@ -194,16 +194,18 @@ impl Supervisor {
         let is_start = self.running.is_empty();
         self.stopping.retain(|stopping| !stopping.ended.is_cancelled());
         self.stopping.extend(self.running.drain(..).inspect(|running| running.stop.cancel()));
-        let launch = |mut ready: Ready| {
+        let accounts = u32::try_from(ready.len()).unwrap_or(u32::MAX);
+        let launch = |(position, mut ready): (u32, Ready)| {
             let restored = ready.restore(self.clock.now(), config.stale_after);
             if ready.is_new && !is_start {
                 ready.ledger.write(|status| status.added_by_reload = true);
             }
             // A reload polls at once, also an account that it adds.
             ready.plan.resumes = restored.filter(|_| is_start);
+            ready.plan.stagger = ready.plan.schedule.stagger(position, accounts);
             launch(&mut self.tasks, ready)
         };
-        self.running = ready.into_iter().map(launch).collect();
+        self.running = (0..).zip(ready).map(launch).collect();
         self.fleet.send_replace(Arc::new(Fleet {
             accounts: self.running.iter().map(|running| running.ledger.clone()).collect(),
             poll_interval: config.poll_interval,
@@ -227,6 +229,7 @@ impl Supervisor {
             schedule: Schedule::new(config.poll_interval),
             timeout: config.poll_timeout,
             resumes: None,
+            stagger: Duration::ZERO,
             clock: self.clock.clone(),
             dice: fastrand::f64,
         };

@@ -450,17 +450,23 @@ fn a_reload_swaps_the_configuration_and_polls_at_once_and_an_invalid_one_changes
 }
 
 #[test]
-fn a_reload_does_not_poll_inside_the_servers_retry_after() {
-    let simulator = Simulator::start("usage: { answer: throttled, retry_after: 3600 }");
-    let exporter = Exporter::start(&format!("accounts:\n{}", simulator.account(None, TENANT)), &[]);
+fn reloads_do_not_poll_inside_the_57_seconds_that_the_server_asked_for() {
+    let simulator = Simulator::start("usage: { answer: throttled, retry_after: 57 }");
+    // So short an interval would bring 57 polls.
+    let config = format!("poll_interval: 1s\naccounts:\n{}", simulator.account(None, TENANT));
+    let exporter = Exporter::start(&config, &[]);
     exporter.wait_for_polls(None, 1.0);
-    let due = exporter.metrics().value("partner_license_next_scrape_timestamp_seconds", &[]).unwrap();
-    assert_eq!(exporter.reload(), 200);
-    let still_due = exporter.wait_for("the next poll's time", |metrics| {
-        metrics.value("partner_license_next_scrape_timestamp_seconds", &[])
-    });
-    assert!((still_due - due).abs() < 5.0, "due at {due}, after the reload at {still_due}");
-    assert_eq!(simulator.count("usage"), 1);
+    let metrics = exporter.metrics();
+    let last = metrics.value("partner_license_last_scrape_timestamp_seconds", &[]).unwrap();
+    let next = "partner_license_next_scrape_timestamp_seconds";
+    let due = metrics.value(next, &[]).unwrap();
+    assert!((57.0..63.0).contains(&(due - last)), "due {} s after the answer", due - last);
+    for _ in 0..10 {
+        assert_eq!(exporter.reload(), 200);
+        let still_due = exporter.wait_for("the next poll's time", |metrics| metrics.value(next, &[]));
+        assert!((still_due - due).abs() < 5.0, "due at {due}, after the reload at {still_due}");
+    }
+    assert_eq!(simulator.requests()["totals"], serde_json::json!({ "token": 1, "usage": 1 }));
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The heartbeat: one task per account that polls, notes the outcome and waits; beside it the keeper, which
-//! puts good outcomes on the disk; and the publisher, which renders anew when something changed. Rendering comes in as a function, so that this module stays above it.
+//! puts good outcomes on the disk; and the publisher, which renders anew when something changed. Rendering
+//! comes in as a function, so that this module stays above it.
 
 mod keep;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::partner::{FetchError, Source};
+use crate::reason::Reason;
 use crate::schedule::{LastPoll, Schedule};
 use crate::status::{AccountStatus, Failure, Ledger};
 
@@ -29,13 +32,16 @@ pub struct Plan {
     pub timeout: Duration,
     /// When the last good poll of an earlier process ended, if this task is to go on where that one stopped.
     pub resumes: Option<Timestamp>,
+    /// How long the first poll is put off, so that many accounts do not begin at once.
+    pub stagger: Duration,
     /// The time of day.
     pub clock: Clock,
     /// Throws dice in `0.0..1.0`.
     pub dice: fn() -> f64,
 }
 
-/// Polls until `stop`: at once or when an earlier process would have, then as the schedule says, never before the server's `Retry-After` is over.
+/// Polls until `stop`: at once or when an earlier process would have, then as the schedule says, never before
+/// the server's `Retry-After` is over.
 pub async fn run<S: Source>(source: S, plan: Plan, ledger: Ledger, stop: CancellationToken) {
     let due = |wait| Some(plan.clock.now().saturating_add(wait).unwrap_or(Timestamp::MAX));
     let held = ledger.read().hold_until;
@@ -44,9 +50,9 @@ pub async fn run<S: Source>(source: S, plan: Plan, ledger: Ledger, stop: Cancell
         let age = Duration::try_from(plan.clock.now().duration_since(at)).unwrap_or(Duration::ZERO);
         plan.schedule.resume(age, (plan.dice)())
     });
-    let mut wait = held.max(resumed);
+    let mut wait = held.max(resumed) + plan.stagger;
     ledger.write(|status| status.next_at = due(wait));
-    let mut first = true;
+    let mut told = BTreeSet::new();
     loop {
         tokio::select! { biased;
             () = stop.cancelled() => break,
@@ -66,65 +72,61 @@ pub async fn run<S: Source>(source: S, plan: Plan, ledger: Ledger, stop: Cancell
             status.poll_ended(outcome, at, took);
             wait = plan.schedule.next(&status.last, (plan.dice)());
             status.next_at = due(wait);
-            if let LastPoll::Failed { retry_after: Some(_), .. } = status.last {
+            // Whoever was throttled is not asked again early by a reload either, told for how long or not.
+            if let LastPoll::Failed { retry_after: Some(_), .. }
+            | LastPoll::Failed { reason: Reason::Throttled, .. } = status.last
+            {
                 status.hold_until = Some(Instant::now() + wait);
             }
         });
-        log_change(&plan.account, &before, &ledger.read(), wait, first);
-        first = false;
+        log_change(&plan.account, &before, &ledger.read(), wait, &mut told);
     }
     ledger.write(|status| status.next_at = None);
     source.settle().await;
 }
 
-/// Says what changed, not what is: the thirtieth equal failure is a metric, not a line. Only the first poll after
-/// a reload is told in any case, since somebody waits to see whether it helped.
-fn log_change(account: &str, before: &AccountStatus, now: &AccountStatus, wait: Duration, first: bool) {
+/// Says what changed, not what is: the thirtieth failure is a metric, not a line. Of one outage each reason is
+/// told once, however they alternate; `told` begins empty with the loop, since somebody who reloads waits to see
+/// whether it helped.
+fn log_change(
+    account: &str,
+    before: &AccountStatus,
+    now: &AccountStatus,
+    wait: Duration,
+    told: &mut BTreeSet<Reason>,
+) {
     let duration_s = now.took.unwrap_or_default().as_secs_f64();
     let next_poll_s = wait.as_secs_f64().round();
-    match (&before.failure, &now.failure) {
-        (was, None) => {
-            let report = now.good.as_ref().map(|good| &good.report);
-            let rows = report.map_or(0, |report| report.rows().len());
-            let rejected: u64 = report.map_or(0, |report| report.rejected().values().sum());
-            match was {
-                Some(was) => {
-                    let was = was.reason.as_str();
-                    tracing::info!(account, was, rows, duration_s, "Polling works again");
-                }
-                None if !before.tried() => {
-                    tracing::info!(account, rows, duration_s, next_poll_s, "First poll succeeded");
-                }
-                None => tracing::debug!(account, rows, duration_s, next_poll_s, "Poll succeeded"),
+    let Some(failure) = &now.failure else {
+        told.clear();
+        let report = now.good.as_ref().map(|good| &good.report);
+        let rows = report.map_or(0, |report| report.rows().len());
+        match &before.failure {
+            Some(was) => {
+                let was = was.reason.as_str();
+                tracing::info!(account, was, rows, duration_s, "Polling works again");
             }
-            let rejected_before: u64 =
-                before.good.as_ref().map_or(0, |good| good.report.rejected().values().sum());
-            if rejected > rejected_before {
-                tracing::warn!(account, rejected, rows, "Rows of the collection were dropped");
+            None if !before.tried() => {
+                tracing::info!(account, rows, duration_s, next_poll_s, "First poll succeeded");
             }
+            None => tracing::debug!(account, rows, duration_s, next_poll_s, "Poll succeeded"),
         }
-        (Some(was), Some(is)) if was.reason == is.reason && !first => {
-            tracing::debug!(
-                account,
-                reason = is.reason.as_str(),
-                err = is.text,
-                next_poll_s,
-                "Polling still fails"
-            );
+        let dropped = |status: &AccountStatus| -> u64 {
+            status.good.as_ref().map_or(0, |good| good.report.rejected().values().sum())
+        };
+        let rejected = dropped(now);
+        if rejected > dropped(before) {
+            tracing::warn!(account, rejected, rows, "Rows of the collection were dropped");
         }
-        (_, Some(is)) if is.reason.needs_operator() => {
-            let (reason, remedy) = (is.reason.as_str(), is.reason.remedy());
-            tracing::error!(account, reason, err = is.text, remedy, next_poll_s, "Polling failed");
-        }
-        (_, Some(is)) => {
-            tracing::warn!(
-                account,
-                reason = is.reason.as_str(),
-                err = is.text,
-                next_poll_s,
-                "Polling failed"
-            );
-        }
+        return;
+    };
+    let (reason, remedy, err) = (failure.reason.as_str(), failure.reason.remedy(), &failure.text);
+    if !told.insert(failure.reason) {
+        tracing::debug!(account, reason, err, next_poll_s, "Polling still fails");
+    } else if failure.reason.needs_operator() {
+        tracing::error!(account, reason, err, remedy, next_poll_s, "Polling failed");
+    } else {
+        tracing::warn!(account, reason, err, remedy, next_poll_s, "Polling failed");
     }
 }
 

@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::reason::Reason;
 use crate::usage::UsageReport;
 
 mod keeper;
+mod outage;
 mod publisher;
 
 const START: Timestamp = Timestamp::constant(1_795_410_800, 0);
@@ -63,11 +63,19 @@ struct Polling {
 }
 
 fn start(ledger: &Ledger, answers: impl IntoIterator<Item = Answer>) -> Polling {
-    resume(ledger, None, answers)
+    start_with(ledger, |_| {}, answers)
 }
 
 /// A task that goes on where an earlier process stopped.
-fn resume(ledger: &Ledger, resumes: Option<Timestamp>, answers: impl IntoIterator<Item = Answer>) -> Polling {
+fn resume(ledger: &Ledger, at: Timestamp, answers: impl IntoIterator<Item = Answer>) -> Polling {
+    start_with(ledger, |plan| plan.resumes = Some(at), answers)
+}
+
+fn start_with(
+    ledger: &Ledger,
+    change: impl FnOnce(&mut Plan),
+    answers: impl IntoIterator<Item = Answer>,
+) -> Polling {
     let (script, answers_to_come) = mpsc::unbounded_channel();
     for answer in answers {
         script.send(answer).unwrap_or_else(|_| panic!("the receiver is here"));
@@ -75,14 +83,16 @@ fn resume(ledger: &Ledger, resumes: Option<Timestamp>, answers: impl IntoIterato
     let (asked, asked_at) = mpsc::unbounded_channel();
     let settled = Arc::new(AtomicU64::new(0));
     let source = Scripted { answers: Mutex::new(answers_to_come), asked, settled: Arc::clone(&settled) };
-    let plan = Plan {
+    let mut plan = Plan {
         account: "contoso".to_owned(),
         schedule: Schedule::new(6 * HOUR),
         timeout: Duration::from_mins(2),
-        resumes,
+        resumes: None,
+        stagger: Duration::ZERO,
         clock: Clock::from_tokio(START),
         dice: || 0.0,
     };
+    change(&mut plan);
     let stop = CancellationToken::new();
     let task = tokio::spawn(run(source, plan, ledger.clone(), stop.clone()));
     Polling { began: Instant::now(), asked: asked_at, settled, stop, task, _script: script }
@@ -182,6 +192,50 @@ async fn a_reload_does_not_shorten_what_the_server_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn in_the_57_seconds_that_were_asked_for_nobody_asks_however_often_the_loop_begins_anew() {
+    let ledger = ledger();
+    let began = Instant::now();
+    let mut before = start(&ledger, [Throttles(57)]);
+    before.next().await;
+    before.stop().await;
+    for second in 1..57 {
+        let restarted = start(&ledger, [Hangs]);
+        tokio::time::sleep_until(began + Duration::from_secs(second)).await;
+        assert!(restarted.asked.is_empty(), "asked before second {second}");
+        restarted.stop().await;
+    }
+    let mut last = start(&ledger, [Good]);
+    last.next().await;
+    assert_eq!(began.elapsed(), Duration::from_secs(57));
+    last.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_does_not_hurry_after_a_429_that_names_no_time_either() {
+    let ledger = ledger();
+    let mut before = start(&ledger, [Fails(Reason::Throttled)]);
+    before.next().await;
+    before.stop().await;
+    let mut after = start(&ledger, [Good]);
+    assert_eq!(after.next().await, 30_000);
+    after.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_staggered_first_poll_comes_that_much_later_and_so_does_one_after_a_hold() {
+    let ledger = ledger();
+    let polling = |answer, ledger: &Ledger| {
+        start_with(ledger, |plan| plan.stagger = Duration::from_millis(300), [answer])
+    };
+    let mut first = polling(Throttles(57), &ledger);
+    assert_eq!(first.next().await, 300);
+    first.stop().await;
+    let mut held = polling(Good, &ledger);
+    assert_eq!(held.next().await, 57_300);
+    held.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reload_polls_at_once_after_any_other_failure() {
     let ledger = ledger();
     let mut before = start(&ledger, [Fails(Reason::Server)]);
@@ -195,7 +249,7 @@ async fn a_reload_polls_at_once_after_any_other_failure() {
 #[tokio::test(start_paused = true)]
 async fn after_a_restart_the_first_poll_is_due_an_interval_after_the_restored_one() {
     let ledger = ledger();
-    let mut polling = resume(&ledger, Some(START - HOUR), [Fails(Reason::Server), Good]);
+    let mut polling = resume(&ledger, START - HOUR, [Fails(Reason::Server), Good]);
     let mut changes = ledger.subscribe();
     let due = changes.wait_for(|status| status.next_at.is_some()).await.unwrap().next_at;
     assert_eq!(due, Some(START + Duration::from_mins(342 - 60)), "told at once");
@@ -207,7 +261,7 @@ async fn after_a_restart_the_first_poll_is_due_an_interval_after_the_restored_on
 #[tokio::test(start_paused = true)]
 async fn after_a_restart_the_first_poll_is_at_once_if_it_is_overdue() {
     let ledger = ledger();
-    let mut polling = resume(&ledger, Some(START - 7 * HOUR), [Good]);
+    let mut polling = resume(&ledger, START - 7 * HOUR, [Good]);
     assert_eq!(polling.next().await, 0);
     polling.stop().await;
 }
