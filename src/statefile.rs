@@ -25,13 +25,17 @@ pub struct StateFile {
 /// # Errors
 /// If it cannot be made or written.
 pub fn prepare(directory: &Path) -> io::Result<()> {
+    make(directory)?;
+    // A file that is made and vanishes again.
+    tempfile::NamedTempFile::new_in(directory).map(drop)
+}
+
+fn make(directory: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory)?;
-    // A file that is made and vanishes again.
-    tempfile::NamedTempFile::new_in(directory).map(drop)
+    builder.create(directory)
 }
 
 impl StateFile {
@@ -66,12 +70,13 @@ impl StateFile {
         }
     }
 
-    /// Replaces the content. On return it is on the disk.
+    /// Replaces the content, in a new directory if somebody has removed it. On return it is on the disk.
     ///
     /// # Errors
     /// If it cannot be written; the old content is still there.
     pub fn replace(&self, content: &[u8]) -> io::Result<()> {
         let directory = self.path.parent().expect("the file is in its directory");
+        make(directory)?;
         // Always the same name: what a crash leaves behind is gone with the next write.
         let new = self.path.with_extension("json.new");
         match fs::remove_file(&new) {

@@ -18,6 +18,7 @@ pub struct TokenStore {
 }
 
 /// A token in the store.
+#[derive(Clone)]
 pub(super) struct Stored {
     pub(super) token: SecretString,
     pub(super) issued_at: Timestamp,

@@ -2,10 +2,12 @@
 //!
 //! The access token is cached until shortly before it expires. Entra ID answers with a new refresh token
 //! each time; it is on the disk before anything else is done with it. One renewal is in flight at a time,
-//! and once begun it runs to its end, whoever stops waiting: a token received must not be lost.
+//! and once begun it runs to its end, whoever stops waiting: a token received must not be lost. What was on
+//! the disk once is remembered too, should it vanish from there.
 
 use std::fmt;
-use std::sync::Arc;
+use std::mem;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -24,7 +26,7 @@ use crate::status::{Endpoint, Ledger};
 
 use super::error::{FetchError, Secrets};
 use super::http::{Http, Reply};
-use super::store::{Stored, TokenStore, fingerprint};
+use super::store::{StoreError, Stored, TokenStore, fingerprint};
 
 /// An access token.
 #[derive(Clone)]
@@ -51,6 +53,17 @@ struct Current {
     ancestor: String,
 }
 
+/// What one renewal leaves to the next.
+#[derive(Default)]
+struct Memory {
+    /// The newest refresh token that is in the store, or was until the store lost it.
+    newest: Option<Stored>,
+    /// The last token could not be loaded, not even set aside.
+    unreadable: bool,
+    /// The last token could not be saved.
+    unwritable: bool,
+}
+
 /// All that a renewal needs.
 struct Grant {
     account: String,
@@ -63,6 +76,7 @@ struct Grant {
     client_id: String,
     client_secret: Secret,
     first_token: Secret,
+    memory: std::sync::Mutex<Memory>,
 }
 
 /// A token is renewed this long before its end, so that it does not end on its way.
@@ -91,6 +105,7 @@ impl TokenSource {
             client_id: account.client_id.clone(),
             client_secret: account.client_secret.clone(),
             first_token: account.refresh_token.clone(),
+            memory: std::sync::Mutex::default(),
         };
         Self { grant: Arc::new(grant), cache: Arc::default() }
     }
@@ -153,13 +168,8 @@ impl Grant {
 
     /// The refresh token to use: the stored one, unless the operator has supplied another first token since.
     fn current_token(&self) -> Result<Current, SecretError> {
-        let stored = self.store.load().unwrap_or_else(|error| {
-            let account = &self.account;
-            tracing::warn!(account, err = %error, "Cannot use the stored refresh token, trying the configured one");
-            None
-        });
         let first = self.first_token.read().map(|token| (fingerprint(&token), token));
-        match (stored, first) {
+        match (self.load(), first) {
             // The first token has done its work once there is a successor: nobody misses it.
             (Some(stored), Err(_)) => Ok(self.stored_token(stored)),
             (Some(stored), Ok((ancestor, _))) if stored.ancestor == ancestor => Ok(self.stored_token(stored)),
@@ -169,6 +179,33 @@ impl Grant {
             }
             (None, Err(error)) => Err(error),
         }
+    }
+
+    /// The newest token that is in the store, or was.
+    fn load(&self) -> Option<Stored> {
+        let (mut memory, account) = (self.memory(), &self.account);
+        match self.store.load() {
+            Ok(stored) => {
+                if mem::take(&mut memory.unreadable) {
+                    tracing::info!(account, "The stored refresh token can be read again");
+                }
+                memory.newest = stored.or_else(|| memory.newest.take());
+            }
+            Err(error) => {
+                // What was set aside is an event; what cannot be read stays like that.
+                let lasting = !matches!(error, StoreError::SetAside(_));
+                if mem::replace(&mut memory.unreadable, lasting) && lasting {
+                    tracing::debug!(account, err = %error, "Still cannot use the stored refresh token");
+                } else {
+                    tracing::warn!(
+                        account,
+                        err = %error,
+                        "Cannot use the stored refresh token, trying the newest one known"
+                    );
+                }
+            }
+        }
+        memory.newest.clone()
     }
 
     fn stored_token(&self, stored: Stored) -> Current {
@@ -188,16 +225,7 @@ impl Grant {
         })?;
         // First of all, whatever the rest of the answer is worth: the old one may have ended with it.
         if let Some(next) = answer.refresh_token.as_ref().filter(|token| is_token(token)) {
-            let successor = Stored { token: next.clone(), issued_at: sent_at, ancestor };
-            // A successor that cannot be kept is not used: the one on disk, or the first, still is the truth.
-            match self.store.save(&successor) {
-                Ok(()) => self.note_refresh_token(Some(sent_at)),
-                Err(error) => tracing::error!(
-                    account = self.account,
-                    err = %error,
-                    "Cannot store the new refresh token; the old one works until 90 days after its issue"
-                ),
-            }
+            self.save(Stored { token: next.clone(), issued_at: sent_at, ancestor });
         } else if answer.refresh_token.is_some() {
             let account = &self.account;
             tracing::warn!(
@@ -215,6 +243,35 @@ impl Grant {
         // A token that lives for less than ten minutes is renewed after half its life.
         let renew_after = lifetime.saturating_sub(RENEW_BEFORE_END).max(lifetime / 2);
         Ok(Bearer { secret: access_token, renew_at: sent + renew_after })
+    }
+
+    /// Keeps a successor. One that cannot be kept is not used: the one on disk, or the first, still is the truth.
+    fn save(&self, successor: Stored) {
+        let (mut memory, account) = (self.memory(), &self.account);
+        match self.store.save(&successor) {
+            Ok(()) => {
+                self.note_refresh_token(Some(successor.issued_at));
+                memory.newest = Some(successor);
+                if mem::take(&mut memory.unwritable) {
+                    tracing::info!(account, "New refresh tokens are stored again");
+                }
+            }
+            Err(error) => {
+                if mem::replace(&mut memory.unwritable, true) {
+                    tracing::debug!(account, err = %error, "Still cannot store the new refresh token");
+                } else {
+                    tracing::error!(
+                        account,
+                        err = %error,
+                        "Cannot store the new refresh token; the old one works until 90 days after its issue"
+                    );
+                }
+            }
+        }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note_refresh_token(&self, issued_at: Option<Timestamp>) {
