@@ -83,10 +83,11 @@ pub enum ClientError {
     Build(String),
 }
 
-/// The HTTP client of one account.
+/// The HTTP clients of one account.
 #[derive(Debug)]
 pub(super) struct Http {
-    client: Client,
+    token_client: Client,
+    usage_client: Client,
     ledger: Ledger,
     retry: RetryPolicy,
     clock: Clock,
@@ -107,35 +108,12 @@ impl Http {
         retry: RetryPolicy,
         clock: Clock,
     ) -> Result<Self, ClientError> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the one place where it is built, with limits and a user agent"
-        )]
-        let mut builder = Client::builder()
-            .user_agent(USER_AGENT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(retry.request_timeout)
-            // A redirect could carry the token elsewhere. The API has none, so one is reported as it is.
-            .redirect(redirect::Policy::none());
-        if [&account.cloud.api_base_url, &account.cloud.login_base_url]
-            .iter()
-            .all(|url| url.starts_with("http:"))
-        {
-            // Loopback only: no certificate is checked, so a system without trust anchors will do, and a proxy
-            // of the environment would look for the address on its own machine.
-            builder = builder.tls_certs_only([]).no_proxy();
-        }
-        if let Some(path) = &account.ca_file {
-            builder = builder.tls_certs_merge(trust_anchors(path).map_err(ClientError::CaFile)?);
-        }
-        if let Some(proxy_url) = &account.proxy_url {
-            let proxy_url = proxy_url.read()?;
-            let proxy = Proxy::all(proxy_url.expose_secret())
-                .map_err(|error| ClientError::Build(chain(&error.without_url())))?;
-            builder = builder.proxy(proxy);
-        }
-        let client = builder.build().map_err(|error| ClientError::Build(chain(&error)))?;
-        Ok(Self { client, ledger, retry, clock })
+        let [login, api] = [&account.cloud.login_base_url, &account.cloud.api_base_url]
+            .map(|url| if url.starts_with("http:") { Scheme::Http } else { Scheme::Https });
+        let token_client = client(account, login, retry.request_timeout)?;
+        let usage_client =
+            if api == login { token_client.clone() } else { client(account, api, retry.request_timeout)? };
+        Ok(Self { token_client, usage_client, ledger, retry, clock })
     }
 
     /// Sends the request that `make` makes, anew for each attempt; no further one once `abandoned`.
@@ -147,7 +125,11 @@ impl Http {
     ) -> Result<Reply, FetchError> {
         let mut attempt = 1;
         loop {
-            let outcome = self.send_once(endpoint, make(&self.client)).await;
+            let client = match endpoint {
+                Endpoint::Token => &self.token_client,
+                Endpoint::Usage => &self.usage_client,
+            };
+            let outcome = self.send_once(endpoint, make(client)).await;
             if attempt >= self.retry.attempts || !worth_repeating(&outcome) {
                 return outcome;
             }
@@ -183,6 +165,42 @@ impl Http {
         entry.code = Code::Status(status.as_u16());
         Ok(Reply { status, headers, body, retry_after })
     }
+}
+
+/// How an address is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    /// Without TLS, which the configuration allows for this machine only.
+    Http,
+    /// With TLS, and through a proxy if there is one.
+    Https,
+}
+
+fn client(account: &Account, scheme: Scheme, limit: Duration) -> Result<Client, ClientError> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where it is built, with limits and a user agent"
+    )]
+    let mut builder = Client::builder()
+        .user_agent(USER_AGENT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(limit)
+        // A redirect could carry the token elsewhere. The API has none, so one is reported as it is.
+        .redirect(redirect::Policy::none());
+    if let Some(path) = &account.ca_file {
+        builder = builder.tls_certs_merge(trust_anchors(path).map_err(ClientError::CaFile)?);
+    }
+    if scheme == Scheme::Http {
+        // No certificate is checked, so a system without trust anchors will do. A proxy would look for the
+        // address on its own machine, after it had read the token.
+        builder = builder.tls_certs_only([]).no_proxy();
+    } else if let Some(proxy_url) = &account.proxy_url {
+        let proxy_url = proxy_url.read()?;
+        let proxy = Proxy::all(proxy_url.expose_secret())
+            .map_err(|error| ClientError::Build(chain(&error.without_url())))?;
+        builder = builder.proxy(proxy);
+    }
+    builder.build().map_err(|error| ClientError::Build(chain(&error)))
 }
 
 /// One line of the ledger. It is written on drop, so that a request cut off by a deadline counts as well.
