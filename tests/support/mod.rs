@@ -80,6 +80,10 @@ impl Process {
         Self { child, stdout, stderr }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
     }
@@ -146,18 +150,18 @@ pub struct Simulator {
 
 impl Simulator {
     pub fn start(scenario: &str) -> Self {
-        let simulator = Self::start_with(&[]);
+        let simulator = Self::start_at("127.0.0.1:0", &[]);
         simulator.scenario(scenario);
         simulator
     }
 
     /// With a scenario from a file, as a user would give it.
     pub fn with_file(scenario: &Path) -> Self {
-        Self::start_with(&["--scenario", scenario.to_str().unwrap()])
+        Self::start_at("127.0.0.1:0", &["--scenario", scenario.to_str().unwrap()])
     }
 
-    fn start_with(flags: &[&str]) -> Self {
-        let listen = ["simulate", "--simulator.listen-address", "127.0.0.1:0"];
+    pub fn start_at(address: &str, flags: &[&str]) -> Self {
+        let listen = ["simulate", "--simulator.listen-address", address];
         let process = Process::start(&mut program(&[&listen, flags].concat()));
         let url = process.stdout.wait_for("address of the simulator", |line| {
             Some(line.split_once(" at ")?.1.trim_end_matches('/').to_owned())
@@ -184,20 +188,25 @@ impl Simulator {
 
     /// An account of this simulator, as an item of `accounts`.
     pub fn account(&self, name: Option<&str>, tenant: &str) -> String {
-        let name = name.map_or_else(String::new, |name| format!("name: {name}, "));
-        format!(
-            "  - {{ {name}tenant_id: {tenant}, client_id: {client}, client_secret: {secret}, \
-             refresh_token: {token}, cloud: custom, api_base_url: \"{url}\", login_base_url: \"{url}\" }}\n",
-            client = partner_license_exporter::simulator::CLIENT_ID,
-            secret = partner_license_exporter::simulator::CLIENT_SECRET,
-            token = partner_license_exporter::simulator::REFRESH_TOKEN,
-            url = self.url,
-        )
+        account(name, tenant, &self.url, &self.url, "")
     }
 
     pub fn kill(self) {
         self.process.kill();
     }
+}
+
+/// An account that signs in at one address with what the simulator takes and asks another one for its usage, as
+/// an item of `accounts`; `more` are further keys.
+pub fn account(name: Option<&str>, tenant: &str, login: &str, api: &str, more: &str) -> String {
+    let name = name.map_or_else(String::new, |name| format!("name: \"{name}\", "));
+    format!(
+        "  - {{ {name}tenant_id: {tenant}, client_id: {client}, client_secret: {secret}, \
+         refresh_token: {token}, cloud: custom, api_base_url: \"{api}\", login_base_url: \"{login}\"{more} }}\n",
+        client = partner_license_exporter::simulator::CLIENT_ID,
+        secret = partner_license_exporter::simulator::CLIENT_SECRET,
+        token = partner_license_exporter::simulator::REFRESH_TOKEN,
+    )
 }
 
 /// A running exporter, with its own directory.
@@ -215,9 +224,14 @@ impl Exporter {
 
     /// The same in a directory where an exporter ran before.
     pub fn start_in(directory: Arc<tempfile::TempDir>, config: &str, flags: &[&str]) -> Self {
+        Self::start_by(program(flags), directory, config)
+    }
+
+    /// The same by a command of which only the usual flags are missing.
+    pub fn start_by(mut command: Command, directory: Arc<tempfile::TempDir>, config: &str) -> Self {
         let file = write_config(directory.path(), config);
-        let listen = ["--web.listen-address", "127.0.0.1:0", "--config.file", file.to_str().unwrap()];
-        let process = Process::start(&mut program(&[&listen, flags].concat()));
+        command.args(["--web.listen-address", "127.0.0.1:0", "--config.file", file.to_str().unwrap()]);
+        let process = Process::start(&mut command);
         let url = format!("http://{}", listening_on(&process.stderr));
         Self { process, url, directory }
     }
