@@ -24,10 +24,8 @@ use super::{
     portfolio::{self, Page},
     scenario::{Behaviour, Row, UsageAnswer},
     state::{Authorization, Caller, State},
-    wire::{self, JSON_UTF8, RETRY_AFTER},
+    wire::{self, BYTE_ORDER_MARK, JSON_UTF8, RETRY_AFTER},
 };
-
-const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// `GET /v1/analytics/licenses/usage`
 ///
@@ -119,6 +117,14 @@ fn answer(
             "The supplied role doesn't have the rights to perform the requested operation",
         ),
         UsageAnswer::NotFound => wire::empty(StatusCode::NOT_FOUND),
+        UsageAnswer::Echo => {
+            let sent = request.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+            fault(
+                StatusCode::BAD_REQUEST,
+                800_002,
+                &format!("Invalid request input: {}", sent.unwrap_or_default()),
+            )
+        }
     }
 }
 

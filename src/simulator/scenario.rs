@@ -15,6 +15,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::notation::{base64_text, headers, human_duration, status_code};
 
@@ -110,6 +111,9 @@ pub struct Behaviour<A> {
     /// Another body that is no text, in Base64.
     #[serde(with = "base64_text", skip_serializing_if = "Option::is_none")]
     pub body_base64: Option<Vec<u8>>,
+    /// What is different in a body that is a JSON object; a null takes its member out.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub merge: Map<String, Value>,
     /// Whether the body is compressed, and the header says so.
     #[serde(skip_serializing_if = "is_default")]
     pub gzip: bool,
@@ -175,6 +179,8 @@ pub enum UsageAnswer {
     Truncated,
     /// 204.
     NoContent,
+    /// 400 with the `Authorization` header of the request in its text.
+    Echo,
 }
 
 /// The rows of a usage report.

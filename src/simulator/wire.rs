@@ -12,9 +12,11 @@ use axum::{
 use flate2::{Compression, write::GzEncoder};
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::scenario::Behaviour;
 
+pub(super) const BYTE_ORDER_MARK: &str = "\u{feff}";
 pub(super) const JSON_UTF8: &str = "application/json; charset=utf-8";
 /// What a throttled answer says unless the scenario says otherwise, in seconds.
 pub(super) const RETRY_AFTER: u64 = 57;
@@ -61,10 +63,14 @@ pub(super) fn dress<A>(mut response: Response, behaviour: &Behaviour<A>) -> Resp
     response
 }
 
-/// The last touch, when every other header is there: what is compressed, set, left out and waited for.
+/// The last touch, when every other header is there: what is merged, compressed, set, left out and waited for.
 pub(super) async fn finish<A>(mut response: Response, behaviour: &Behaviour<A>) -> Response {
+    if !behaviour.merge.is_empty() {
+        response = with_body(response, |body| merged(body, &behaviour.merge)).await;
+    }
     if behaviour.gzip {
-        response = compressed(response).await;
+        response = with_body(response, |body| compressed(&body)).await;
+        set(&mut response, header::CONTENT_ENCODING, "gzip");
     }
     for (name, value) in &behaviour.headers {
         match value {
@@ -76,15 +82,35 @@ pub(super) async fn finish<A>(mut response: Response, behaviour: &Behaviour<A>) 
     response
 }
 
-async fn compressed(response: Response) -> Response {
-    const IN_MEMORY: &str = "memory takes everything";
+async fn with_body(response: Response, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Response {
     let (parts, body) = response.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    Response::from_parts(parts, change(body.into()).into())
+}
+
+/// A body that is a JSON object, perhaps behind a byte order mark, with the members of `changes`; one that is
+/// null there is left out. Any other body stays as it is.
+fn merged(body: Vec<u8>, changes: &Map<String, Value>) -> Vec<u8> {
+    let json = body.strip_prefix(BYTE_ORDER_MARK.as_bytes());
+    let mark = if json.is_some() { BYTE_ORDER_MARK } else { "" };
+    let Ok(mut object) = serde_json::from_slice::<Map<String, Value>>(json.unwrap_or(&body)) else {
+        return body;
+    };
+    for (name, value) in changes {
+        if value.is_null() {
+            object.shift_remove(name);
+        } else {
+            object.insert(name.clone(), value.clone());
+        }
+    }
+    format!("{mark}{}", Value::Object(object)).into_bytes()
+}
+
+fn compressed(body: &[u8]) -> Vec<u8> {
+    const IN_MEMORY: &str = "memory takes everything";
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(&body).expect(IN_MEMORY);
-    let mut response = Response::from_parts(parts, encoder.finish().expect(IN_MEMORY).into());
-    set(&mut response, header::CONTENT_ENCODING, "gzip");
-    response
+    encoder.write_all(body).expect(IN_MEMORY);
+    encoder.finish().expect(IN_MEMORY)
 }
 
 pub(super) fn http_date(now: Timestamp) -> String {

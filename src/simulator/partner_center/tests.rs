@@ -232,6 +232,26 @@ async fn a_report_may_come_compressed() {
 }
 
 #[tokio::test]
+async fn a_scenario_may_change_members_of_a_body_that_is_an_object() {
+    let answer = scripted("{ merge: { totalCount: 7, items: null, more: [] } }").await;
+    let body = "\u{feff}{\"totalCount\":7,\"attributes\":{\"objectType\":\"Collection\"},\"more\":[]}";
+    assert_eq!(answer.text(), body);
+    assert_eq!(answer.header("content-length"), Some(&*body.len().to_string()));
+    let answer = scripted("{ answer: forbidden, merge: { code: \"900150\" } }").await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (403, &"900150".into()));
+    assert_eq!(scripted("{ body: hello, merge: { a: 1 } }").await.text(), "hello");
+}
+
+#[tokio::test]
+async fn an_echo_quotes_the_token_of_the_request() {
+    let simulator = simulator("usage: { answer: echo }");
+    let token = access_token(&simulator, "contoso").await;
+    let answer = usage(&simulator, &token).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains(&format!("Bearer {token}")), "{}", answer.text());
+}
+
+#[tokio::test]
 async fn a_fault_may_begin_after_some_calls_and_end_after_more() {
     let simulator = simulator("usage: { answer: forbidden, skip: 1, times: 2 }");
     let token = access_token(&simulator, "contoso").await;

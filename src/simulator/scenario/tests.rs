@@ -40,7 +40,7 @@ tenants:
 fn what_is_written_is_read_back() {
     let scenario = Scenario::parse(
         "{rows: [{percent: 1.25}, {}], usage: {answer: html, status: 502, delay: 1s 5ms, times: 0}, page_size: 3, \
-         token: {body: a, headers: {a: null, b: c}, gzip: true, skip: 2}, \
+         token: {body: a, headers: {a: null, b: c}, merge: {a: null, b: {c: [1]}}, gzip: true, skip: 2}, \
          tenants: {a: {token: {answer: malformed}}, b: {}}}",
     )
     .unwrap();
