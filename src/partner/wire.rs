@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use jiff::{Timestamp, civil, tz::TimeZone};
-use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -75,11 +77,11 @@ const MAX_ROWS: usize = 100_000;
 /// collection.
 pub(super) fn page(json: &[u8]) -> Result<Page, WireError> {
     // `totalCount` is ignored on purpose: Microsoft's own SDK computes it from the items.
-    let Collection { items: Items(rows), links } =
+    let Object(Collection { items: Items(rows), links }) =
         serde_json::from_str(&String::from_utf8_lossy(json)).map_err(WireError::NoCollection)?;
     let next = links.get("next").filter(|next| !next.is_null());
-    let next = next.map(Link::deserialize).transpose().map_err(|_| WireError::NoLink)?;
-    Ok(Page { rows, next })
+    let next = next.map(Object::deserialize).transpose().map_err(|_| WireError::NoLink)?;
+    Ok(Page { rows, next: next.map(|Object(link)| link) })
 }
 
 /// Adds the rows of a page to those of the pages before it.
@@ -96,6 +98,29 @@ pub(super) fn report(rows: Vec<Row>) -> Result<UsageReport, WireError> {
         return Err(WireError::NothingUsable(report.rejected().clone()));
     }
     Ok(report)
+}
+
+/// Something that is read from an object, and from nothing else: a derived reader takes a list of its fields too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+    }
 }
 
 impl<'de> Deserialize<'de> for Items {
@@ -245,9 +270,18 @@ mod tests {
     #[test]
     fn what_is_no_collection_is_refused_and_an_empty_one_is_not() {
         assert_eq!(report_of("").rows().len(), 0);
-        for body in
-            ["", "[]", "{}", "{\"items\":null}", "{\"items\":{}}", "<html>", "{\"items\":[", "null", "7"]
-        {
+        for body in [
+            "",
+            "[]",
+            "[[]]",
+            "{}",
+            "{\"items\":null}",
+            "{\"items\":{}}",
+            "<html>",
+            "{\"items\":[",
+            "null",
+            "7",
+        ] {
             assert!(usage_report(body.as_bytes()).is_err(), "{body:?} was taken for a collection");
         }
     }
@@ -266,7 +300,9 @@ mod tests {
             let page = page(format!(r#"{{"links":{end},"items":[]}}"#).as_bytes()).unwrap();
             assert!(page.next.is_none(), "{end}");
         }
-        for wrong in ["7", r#""/x""#, "{}", r#"{"uri":7}"#, r#"{"uri":"/x","headers":{}}"#] {
+        for wrong in
+            ["7", r#""/x""#, "{}", r#"["/x","GET",[]]"#, r#"{"uri":7}"#, r#"{"uri":"/x","headers":{}}"#]
+        {
             let json = format!(r#"{{"items":[],"links":{{"next":{wrong}}}}}"#);
             assert!(matches!(page(json.as_bytes()), Err(WireError::NoLink)), "{wrong}");
         }
