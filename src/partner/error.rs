@@ -67,6 +67,11 @@ impl FetchError {
         Self { retry_after: reply.retry_after, ..error }
     }
 
+    /// Adds what the server asked for before the rest of its answer failed.
+    pub(super) fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
+        Self { retry_after, ..self }
+    }
+
     /// Adds the rows that were dropped on the way to this failure.
     pub(super) fn with_rejected(mut self, rejected: BTreeMap<RowError, u64>) -> Self {
         self.rejected = rejected;

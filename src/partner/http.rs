@@ -154,12 +154,14 @@ impl Http {
         let status = response.status();
         let headers = response.headers().clone();
         let retry_after = retry_after(&headers, self.clock.now());
+        // Known from here on, whatever becomes of the body.
+        entry.slow_down = status == StatusCode::TOO_MANY_REQUESTS || retry_after.is_some();
         let body = if status.is_success() {
-            read_capped(endpoint, response).await?
+            let body = read_capped(endpoint, response).await;
+            body.map_err(|error| error.with_retry_after(retry_after))?
         } else {
-            // Known from here on, even if the rest never comes and the poll's time runs out over it.
+            // So is this, even if the rest never comes and the poll's time runs out over it.
             entry.code = Code::Status(status.as_u16());
-            entry.slow_down = status == StatusCode::TOO_MANY_REQUESTS || retry_after.is_some();
             read_what_comes(response).await
         };
         entry.code = Code::Status(status.as_u16());
@@ -225,13 +227,13 @@ impl Drop for Entry<'_> {
 }
 
 fn worth_repeating(outcome: &Result<Reply, FetchError>) -> bool {
-    match outcome {
-        Ok(reply) => {
-            let passing = reply.status == StatusCode::REQUEST_TIMEOUT || reply.status.is_server_error();
-            passing && reply.retry_after.is_none()
+    let (passing, retry_after) = match outcome {
+        Ok(Reply { status, retry_after, .. }) => {
+            (*status == StatusCode::REQUEST_TIMEOUT || status.is_server_error(), *retry_after)
         }
-        Err(error) => matches!(error.reason(), Reason::Network | Reason::Timeout),
-    }
+        Err(error) => (matches!(error.reason(), Reason::Network | Reason::Timeout), error.retry_after()),
+    };
+    passing && retry_after.is_none()
 }
 
 async fn read_capped(endpoint: Endpoint, mut response: Response) -> Result<Vec<u8>, FetchError> {
@@ -265,15 +267,22 @@ async fn read_what_comes(mut response: Response) -> Vec<u8> {
 /// What a request without an answer means. The address is left out of the text: it may hold a tenant.
 fn failed(endpoint: Endpoint, error: reqwest::Error) -> FetchError {
     let error = error.without_url();
-    let reason = if error.is_timeout() {
-        Reason::Timeout
-    } else if causes(&error).any(is_tls) {
-        Reason::Tls
+    let (service, causes_text) = (service(endpoint), chain(&error));
+    let (reason, text) = if error.is_timeout() {
+        (Reason::Timeout, format!("{service} did not answer in time"))
+    } else if is_garbled(&error) {
+        (Reason::Payload, format!("the answer of {service} cannot be decompressed"))
     } else {
-        Reason::Network
+        let reason = if causes(&error).any(is_tls) { Reason::Tls } else { Reason::Network };
+        (reason, format!("{service} could not be asked"))
     };
-    let what = if error.is_timeout() { "did not answer in time" } else { "could not be asked" };
-    FetchError::new(reason, format!("{} {what}: {}", service(endpoint), chain(&error)))
+    FetchError::new(reason, format!("{text}: {causes_text}"))
+}
+
+/// Whether a body came and its decompression failed. What fails on the way is an error of the connection first,
+/// and an `io::Error` only below that.
+fn is_garbled(error: &reqwest::Error) -> bool {
+    error.is_decode() && causes(error).find(|cause| !cause.is::<reqwest::Error>()).is_some_and(is_io)
 }
 
 fn service(endpoint: Endpoint) -> &'static str {
@@ -296,6 +305,10 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 
 fn is_tls(error: &(dyn Error + 'static)) -> bool {
     error.is::<rustls::Error>()
+}
+
+fn is_io(error: &(dyn Error + 'static)) -> bool {
+    error.is::<io::Error>()
 }
 
 /// An error and its causes on one line, without repetitions.
