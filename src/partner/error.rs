@@ -81,8 +81,9 @@ impl FetchError {
     /// An answer of the Partner Center API that is no success.
     pub(super) fn api(reply: &Reply, secrets: &Secrets) -> Self {
         let body = json(reply);
-        let code = body.get("code").or_else(|| body.get("statusCode")).map(plain).unwrap_or_default();
-        let text = body.get("description").or_else(|| body.get("message")).and_then(Value::as_str);
+        let first = |names: [&str; 2]| names.iter().find_map(|name| secrets.said(body.get(name)?));
+        let code = first(["code", "statusCode"]).unwrap_or_default();
+        let text = first(["description", "message"]);
         let reason = match reply.status {
             // "Blocked for lack of MFA" is documented as 401 with code 900421; before 2026 it was a header.
             StatusCode::UNAUTHORIZED if code == "900421" => Reason::Mfa,
@@ -94,10 +95,10 @@ impl FetchError {
         };
         let mut line = format!("the API answered {}", reply.status);
         if !code.is_empty() && code != reply.status.as_str() {
-            line += &format!(", code {}", secrets.one_line(&code));
+            line += &format!(", code {code}");
         }
         if let Some(text) = text {
-            line += &format!(": {}", secrets.one_line(text));
+            line += &format!(": {text}");
         }
         Self { retry_after: reply.retry_after, ..Self::new(reason, line) }.with_reply_ids(reply, secrets)
     }
@@ -119,8 +120,9 @@ impl FetchError {
             line += &format!(", {}", secrets.one_line(word("error")));
         }
         // Its further lines hold ids that the document has as fields of their own.
-        if let Some(first) = word("error_description").lines().next() {
-            line += &format!(": {}", secrets.one_line(first));
+        let mut lines = word("error_description").lines().map(|line| secrets.one_line(line));
+        if let Some(first) = lines.find(|line| !line.is_empty()) {
+            line += &format!(": {first}");
         }
         for name in ["trace_id", "correlation_id"] {
             if !word(name).is_empty() {
@@ -184,17 +186,23 @@ fn token_reason(status: StatusCode, error: &str, suberror: &str, codes: &[u64]) 
     }
 }
 
-/// The body as JSON, or null: error bodies come empty, as HTML and in three JSON shapes.
+/// The body as JSON, or null: error bodies come empty, as HTML and in three JSON shapes. Bytes that are no UTF-8
+/// become U+FFFD.
 fn json(reply: &Reply) -> Value {
-    serde_json::from_slice(reply.json()).unwrap_or(Value::Null)
-}
-
-/// A code, which comes as an integer or as a string.
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    serde_json::from_str(&String::from_utf8_lossy(reply.json())).unwrap_or(Value::Null)
 }
 
 impl Secrets {
+    /// A member of an error body as one line. Codes come as integers or as strings, and some say nothing.
+    fn said(&self, value: &Value) -> Option<String> {
+        let text = match value {
+            Value::Null => return None,
+            Value::String(text) => self.one_line(text),
+            other => self.one_line(&other.to_string()),
+        };
+        (!text.is_empty()).then_some(text)
+    }
+
     /// Text from outside, fit for a log line: no secret, no control characters, not too long.
     fn one_line(&self, text: &str) -> String {
         let mut text = text.to_owned();
@@ -203,12 +211,17 @@ impl Secrets {
             text = text.replace(secret, "(secret)").replace(&encoded, "(secret)");
         }
         let mut line: String =
-            text.chars().take(MAX_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect();
+            text.chars().take(MAX_TEXT).map(|c| if breaks_a_line(c) { ' ' } else { c }).collect();
         if text.chars().nth(MAX_TEXT).is_some() {
             line.push('…');
         }
         line.trim().to_owned()
     }
+}
+
+/// Control characters, and those that begin a new line or turn the direction of writing in a terminal.
+fn breaks_a_line(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -245,6 +258,7 @@ mod tests {
     fn text_from_outside_cannot_break_a_log_line() {
         let none = Secrets(Vec::new());
         assert_eq!(none.one_line("a\r\nlevel=ERROR\u{1b}[31m"), "a  level=ERROR [31m");
+        assert_eq!(none.one_line("a\u{2028}b\u{202e}c\u{2069}"), "a b c");
         assert_eq!(none.one_line(&"x".repeat(400)).chars().count(), MAX_TEXT + 1);
     }
 
