@@ -51,7 +51,10 @@ impl Lines {
         let found = |lines: &[String]| lines.iter().find_map(|line| wanted(line));
         let guard = lines.lock().unwrap();
         let (lines, _) = arrived.wait_timeout_while(guard, PATIENCE, |lines| found(lines).is_none()).unwrap();
-        found(&lines).unwrap_or_else(|| panic!("no {what} in:\n{}", lines.join("\n")))
+        let (value, text) = (found(&lines), lines.join("\n"));
+        // Whoever shows the lines after a failure needs them too.
+        drop(lines);
+        value.unwrap_or_else(|| panic!("no {what} in:\n{text}"))
     }
 
     pub fn text(&self) -> String {
@@ -103,6 +106,24 @@ impl Process {
             status.is_some().then_some(())
         });
         (status.unwrap(), started.elapsed())
+    }
+
+    /// Waits until it has nothing to do: for some while it takes no processor time.
+    pub fn wait_for_rest(&self) {
+        let stat = format!("/proc/{}/stat", self.id());
+        let used = || {
+            let stat = std::fs::read_to_string(&stat).unwrap();
+            // The name of the program, in parentheses, may have spaces.
+            let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+            (fields[11].to_owned(), fields[12].to_owned())
+        };
+        let (mut before, mut looks) = (used(), 0);
+        eventually("the process comes to rest", || {
+            let now = used();
+            looks = if now == before { looks + 1 } else { 0 };
+            before = now;
+            (looks == 10).then_some(())
+        });
     }
 
     pub fn is_running(&mut self) -> bool {
@@ -172,8 +193,9 @@ impl Simulator {
     /// Replaces the scenario.
     pub fn scenario(&self, scenario: &str) {
         let url = format!("{}/simulator/scenario", self.url);
-        let answer = agent().put(&url).send(scenario).unwrap();
-        assert_eq!(answer.status(), 204, "the simulator refuses the scenario");
+        let mut answer = agent().put(&url).send(scenario).unwrap();
+        let said = answer.body_mut().read_to_string().unwrap();
+        assert_eq!(answer.status(), 204, "the simulator refuses the scenario: {said}");
     }
 
     /// What was asked of it since the start.
