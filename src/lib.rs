@@ -34,3 +34,7 @@ pub mod lifecycle;
 pub mod logging;
 pub mod cli;
 pub mod commands;
+
+// For tests alone.
+#[cfg(test)]
+mod seeds;

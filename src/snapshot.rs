@@ -157,5 +157,7 @@ impl Record {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub mod invariants;
 #[cfg(test)]
 mod tests;

@@ -144,8 +144,31 @@ impl UsageReport {
     }
 }
 
+/// What is held against every report, see fuzz/README.md.
+#[cfg(any(test, fuzzing))]
+impl UsageReport {
+    /// Panics unless this is what the documentation says of a report.
+    pub(crate) fn assert_sound(&self) {
+        let keys: Vec<_> = self.rows.iter().map(LicenseUsage::key).collect();
+        assert!(keys.is_sorted_by(|a, b| a < b), "keys are sorted, and each is there once: {keys:?}");
+        for row in &self.rows {
+            let percent = row.percent.get();
+            assert!(percent.is_finite() && percent.is_sign_positive(), "{percent} is no share");
+        }
+        assert!(self.rejected.values().all(|count| *count > 0), "what did not happen is not counted");
+    }
+
+    /// How many rows were dropped, for whatever reason.
+    pub(crate) fn dropped(&self) -> usize {
+        self.rejected.values().map(|count| usize::try_from(*count).expect("it fits the memory")).sum()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn row(workload: &str, percent: f64, day: &str) -> Result<LicenseUsage, RowError> {
@@ -178,5 +201,23 @@ mod tests {
             assert_eq!(Percent::new(bad), Err(RowError::InvalidNumber));
         }
         assert!(Percent::new(-0.0).unwrap().get().is_sign_positive());
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_rows_of_different_days_makes_no_difference(
+            (rows, others) in vec(0..4u8, 0..28)
+                .prop_map(|keys| keys.into_iter().enumerate().collect::<Vec<_>>())
+                .prop_flat_map(|rows| (Just(rows.clone()), Just(rows).prop_shuffle())),
+        ) {
+            let of = |rows: &[(usize, u8)]| {
+                let day = |day: &usize| format!("2026-01-{:02}", day + 1);
+                UsageReport::collect(rows.iter().map(|(at, key)| row(&key.to_string(), 1.0, &day(at))))
+            };
+            let report = of(&rows);
+            report.assert_sound();
+            prop_assert_eq!(report.rows().len() + report.dropped(), rows.len());
+            prop_assert_eq!(of(&others), report);
+        }
     }
 }

@@ -62,7 +62,7 @@ impl FetchError {
 
     /// A 2xx answer that cannot be used.
     pub(super) fn payload(what: &str, reply: &Reply, secrets: &Secrets) -> Self {
-        let text = format!("the API answered {}: {}", reply.status, secrets.one_line(what));
+        let text = format!("the API answered {}{}", reply.status, secrets.quote(": ", what));
         let error = Self::new(Reason::Payload, text).with_reply_ids(reply, secrets);
         Self { retry_after: reply.retry_after, ..error }
     }
@@ -116,18 +116,14 @@ impl FetchError {
             .collect();
         let reason = token_reason(reply.status, word("error"), word("suberror"), &codes);
         let mut line = format!("the sign-in service answered {}", reply.status);
-        if !word("error").is_empty() {
-            line += &format!(", {}", secrets.one_line(word("error")));
-        }
+        line += &secrets.quote(", ", word("error"));
         // Its further lines hold ids that the document has as fields of their own.
         let mut lines = word("error_description").lines().map(|line| secrets.one_line(line));
         if let Some(first) = lines.find(|line| !line.is_empty()) {
             line += &format!(": {first}");
         }
         for name in ["trace_id", "correlation_id"] {
-            if !word(name).is_empty() {
-                line += &format!(" {name}={}", secrets.one_line(word(name)));
-            }
+            line += &secrets.quote(&format!(" {name}="), word(name));
         }
         Self { retry_after: reply.retry_after, ..Self::new(reason, line) }
     }
@@ -143,13 +139,10 @@ impl FetchError {
         let ids: Vec<String> = ["MS-RequestId", "MS-CorrelationId", "MS-CV", "MS-ServerId"]
             .into_iter()
             .filter_map(|name| {
-                reply
-                    .headers
-                    .get(name)?
-                    .to_str()
-                    .ok()
-                    .map(|value| format!("{name} {}", secrets.one_line(value)))
+                let value = reply.headers.get(name)?.to_str().ok()?;
+                Some(secrets.quote(&format!("{name} "), value))
             })
+            .filter(|id| !id.is_empty())
             .collect();
         if !ids.is_empty() {
             self.text += &format!(" ({})", ids.join(", "));
@@ -203,13 +196,15 @@ impl Secrets {
         (!text.is_empty()).then_some(text)
     }
 
+    /// `before` and then a text from outside, or nothing if the text says nothing.
+    fn quote(&self, before: &str, text: &str) -> String {
+        let line = self.one_line(text);
+        if line.is_empty() { line } else { format!("{before}{line}") }
+    }
+
     /// Text from outside, fit for a log line: no secret, no control characters, not too long.
     fn one_line(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for secret in self.0.iter().map(ExposeSecret::expose_secret).filter(|secret| !secret.is_empty()) {
-            let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-            text = text.replace(secret, "(secret)").replace(&encoded, "(secret)");
-        }
+        let text = self.redacted(text);
         let mut line: String =
             text.chars().take(MAX_TEXT).map(|c| if breaks_a_line(c) { ' ' } else { c }).collect();
         if text.chars().nth(MAX_TEXT).is_some() {
@@ -217,6 +212,44 @@ impl Secrets {
         }
         line.trim().to_owned()
     }
+
+    /// Whoever quotes what was sent may encode it anew, each in a way of their own: `%2f`, `%2F` and `/` are one.
+    fn redacted(&self, text: &str) -> String {
+        let (mut redacted, mut rest) = (String::with_capacity(text.len()), text);
+        while let Some(next) = rest.chars().next() {
+            let secrets = self.0.iter().map(ExposeSecret::expose_secret);
+            // The longest: one secret may begin with another.
+            let longest = secrets.filter_map(|secret| length_of(secret, rest)).max().unwrap_or_default();
+            let length = if longest > 0 {
+                redacted.push_str("(secret)");
+                longest
+            } else {
+                redacted.push(next);
+                next.len_utf8()
+            };
+            rest = rest.split_at(length).1;
+        }
+        redacted
+    }
+}
+
+/// How far `text` spells `secret` from its beginning, if it does: as it is, or with any of its bytes encoded as in
+/// an address or a form. That is where a character of both ends.
+fn length_of(secret: &str, text: &str) -> Option<usize> {
+    if text.starts_with(secret) {
+        return Some(secret.len());
+    }
+    let hex = |high: u8, low: u8| Some(char::from(high).to_digit(16)? * 16 + char::from(low).to_digit(16)?);
+    let mut length = 0;
+    for byte in secret.bytes() {
+        length += match text.as_bytes().get(length..)? {
+            [b'%', high, low, ..] if hex(*high, *low) == Some(byte.into()) => 3,
+            [b'+', ..] if byte == b' ' => 1,
+            [same, ..] if *same == byte => 1,
+            _ => return None,
+        };
+    }
+    Some(length)
 }
 
 /// Control characters, and those that begin a new line or turn the direction of writing in a terminal.
@@ -226,7 +259,13 @@ fn breaks_a_line(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use serde_json::{Map, json};
+
     use super::*;
+    use crate::partner::invariants::{self, SECRETS};
 
     #[test]
     fn every_documented_refusal_of_the_sign_in_service_has_its_reason() {
@@ -264,12 +303,59 @@ mod tests {
 
     #[test]
     fn a_secret_that_an_answer_quotes_does_not_come_back_in_a_message() {
-        let secrets = Secrets(vec!["s3cret/+~".into(), "0.AXkA-token".into()]);
-        let text = format!(
-            "bad form: client_secret=s3cret%2F%2B%7E token=0.AXkA-token raw=s3cret/+~ {}",
-            "x".repeat(300)
-        );
-        let line = secrets.one_line(&text);
-        assert!(line.starts_with("bad form: client_secret=(secret) token=(secret) raw=(secret) x"), "{line}");
+        let secrets = Secrets(vec!["s3cret/+~".into(), "s3cret/+~2".into(), "0.ü token".into()]);
+        for (text, line) in [
+            ("raw=s3cret/+~ and", "raw=(secret) and"),
+            ("of two the longer: s3cret/+~2", "of two the longer: (secret)"),
+            ("client_secret=s3cret%2F%2B%7E&token=0.%C3%BC+token&", "client_secret=(secret)&token=(secret)&"),
+            ("s3cret%2f+~0%2e%c3%BC%20token", "(secret)(secret)"),
+            ("100 % of s3cret%2F%2", "100 % of s3cret%2F%2"),
+            (&format!("{}s3cret/+~", "x".repeat(MAX_TEXT - 1)), &format!("{}(…", "x".repeat(MAX_TEXT - 1))),
+        ] {
+            assert_eq!(secrets.one_line(text), line);
+        }
+        assert_eq!(Secrets(vec!["".into()]).one_line("nothing is no secret"), "nothing is no secret");
+    }
+
+    /// A secret as it may come back: as it is, or with some of its bytes encoded.
+    fn spelled() -> impl Strategy<Value = String> {
+        (select(&SECRETS[..]), vec(0..4u8, SECRETS.concat().len())).prop_map(|(secret, spellings)| {
+            let spelled = secret.chars().zip(spellings).map(|(c, spelling)| {
+                let encoded: Vec<String> = c.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
+                match spelling {
+                    0 => encoded.concat(),
+                    1 => encoded.concat().to_lowercase(),
+                    _ => c.to_string(),
+                }
+            });
+            spelled.collect()
+        })
+    }
+
+    fn any_text() -> impl Strategy<Value = Value> {
+        let part = prop_oneof![any::<String>(), spelled(), Just("x".repeat(140)), Just("\r\n".to_owned())];
+        prop_oneof![
+            9 => vec(part, 0..6).prop_map(|parts| parts.concat().into()),
+            1 => select(vec![Value::Null, json!(900_421), json!("invalid_grant"), json!([65_001]), json!({"a": 1})]),
+        ]
+    }
+
+    fn any_document() -> impl Strategy<Value = Map<String, Value>> {
+        const NAMES: &str = "code statusCode description message error suberror error_description error_codes \
+                             trace_id correlation_id";
+        let fields = vec((select(NAMES.split(' ').collect::<Vec<_>>()), any_text()), 0..8);
+        fields.prop_map(|fields| fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_failure_says_becomes_one_line_without_secrets(document in any_document()) {
+            invariants::error_body(Value::from(document).to_string().as_bytes());
+        }
+
+        #[test]
+        fn a_failure_that_is_no_document_becomes_one_line_as_well(bytes in vec(any::<u8>(), 0..500)) {
+            invariants::error_body(&bytes);
+        }
     }
 }

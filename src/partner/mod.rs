@@ -169,5 +169,7 @@ impl Source for PartnerCenter {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub mod invariants;
 #[cfg(test)]
 mod tests;

@@ -105,7 +105,12 @@ impl Pages {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
+    use crate::partner::invariants;
     use crate::partner::wire::LinkHeader;
 
     const BASE: &str = "https://api.example";
@@ -193,5 +198,21 @@ mod tests {
             follow_from(BASE, &link("/x", &[("MS-A", "a"); MAX_HEADERS + 1])),
             Err(LinkError::Unusable)
         );
+    }
+
+    /// What addresses are made of, and what has led parsers of them astray.
+    const PARTS: &str = "https: http: // / \\ api.example proxy.example 127.0.0.1 evil.example :8080 :443 @ v1 partner \
+                         .. %2e%2E %09 ? # ü";
+
+    proptest! {
+        #[test]
+        fn no_link_whatever_it_is_made_of_leads_anywhere_else(
+            uri in vec(select(PARTS.split(' ').collect::<Vec<_>>()), 0..12),
+            header in "(MS-|ms-)?[a-zA-Z-]{0,12}",
+            value in any::<String>(),
+        ) {
+            invariants::leads_nowhere_else(&link(&uri.concat(), &[]));
+            invariants::leads_nowhere_else(&link(&uri.concat(), &[(&header, &value)]));
+        }
     }
 }

@@ -31,7 +31,10 @@ fn text(value: &HeaderValue) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::partner::invariants;
 
     /// 1994-11-06 08:48:40 UTC, 57 seconds before the date of RFC 9110's examples.
     const NOW: Timestamp = Timestamp::constant(784_111_720, 0);
@@ -84,5 +87,19 @@ mod tests {
     #[test]
     fn a_wish_beyond_all_bounds_is_still_a_wish() {
         assert_eq!(seconds(&["99999999999999999999999"]), Some(u64::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn any_wait_is_the_same_in_every_spelling(now in 200_000i64..2_500_000_000, seconds in 0u64..3_000_000_000) {
+            invariants::every_spelling_means(seconds, Timestamp::from_second(now).unwrap());
+        }
+
+        #[test]
+        fn any_headers_wish_for_something_bounded_or_nothing(
+            lines in "((Date|Retry-After): ?([0-9]{1,30}|[A-Z][a-z]{2}, [0-3][0-9] Nov 2026 [0-9]{2}:00:00 GMT|.{0,40})\n){0,4}",
+        ) {
+            invariants::retry_after(lines.as_bytes());
+        }
     }
 }

@@ -196,7 +196,12 @@ fn date(text: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
+    use crate::partner::invariants;
 
     const DOCUMENTED: &[u8] = include_bytes!("../../tests/fixtures/usage-documented-wire-bytes.json");
 
@@ -316,5 +321,48 @@ mod tests {
             .map(|byte| if byte == b'?' { 0xE9 } else { byte })
             .collect();
         assert_eq!(usage_report(&json).unwrap().rows()[0].workload, "\u{fffd}");
+    }
+
+    fn any_value() -> impl Strategy<Value = String> {
+        const VALUES: &str = r#"null true 0 -0.0 104.5 1e2 1e400 "" "o365" "reseller" [] [[]] {"a":1}
+            "2026-01-01T00:00:00" "2026-01-01T00:00:00.1234567+02:00" "9999-12-31T23:59:59Z""#;
+        prop_oneof![
+            select(VALUES.split_whitespace().collect::<Vec<_>>()).prop_map(str::to_owned),
+            any::<String>().prop_map(|text| Value::from(text).to_string()),
+            any::<f64>().prop_map(|number| Value::from(number).to_string()),
+        ]
+    }
+
+    /// Of fields most of which are good, so that the whole is good now and then.
+    fn any_item() -> impl Strategy<Value = String> {
+        let field = |name: &'static str, good: &'static str| {
+            let value = prop_oneof![3 => Just(good.to_owned()), 1 => any_value()];
+            value.prop_map(move |value| format!("\"{name}\":{value}"))
+        };
+        let fields = [
+            field("serviceName", "\"o365\""),
+            field("workloadName", "\"Teams\""),
+            field("channel", "\"reseller\""),
+            field("proratedLicensesUsagePercent", "38.25"),
+            field("processedDateTime", "\"2026-01-01\""),
+        ];
+        prop_oneof![5 => fields.prop_map(|fields| format!("{{{}}}", fields.join(","))), 1 => any_value()]
+    }
+
+    proptest! {
+        #[test]
+        fn of_any_items_each_is_kept_or_counted(
+            items in vec(any_item(), 0..20), next in any_value(), uri in any_value(),
+        ) {
+            let items = items.join(",");
+            for links in [next, format!(r#"{{"next":{{"uri":{uri}}}}}"#)] {
+                invariants::payload(format!(r#"{{"items":[{items}],"links":{links}}}"#).as_bytes());
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_refused_or_a_page(bytes in vec(any::<u8>(), 0..500)) {
+            invariants::payload(&bytes);
+        }
     }
 }

@@ -1,0 +1,8 @@
+//! The headers of an answer, of which `Retry-After` and `Date` matter.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use partner_license_exporter::partner::invariants;
+
+fuzz_target!(|headers: &[u8]| invariants::retry_after(headers));

@@ -1,0 +1,8 @@
+//! The file of last good rows, as anybody may have left it.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use partner_license_exporter::snapshot::invariants;
+
+fuzz_target!(|content: &[u8]| invariants::file(content));
