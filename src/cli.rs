@@ -32,6 +32,10 @@ pub enum Command {
     Serve(ServeFlags),
     /// Check the configuration and list every problem. No network.
     Check(CheckFlags),
+    /// Sign in as a person and store the refresh token. A running exporter finds it.
+    Login(LoginFlags),
+    /// Try each step of a poll for real, and say of each whether it works, why not, and what to do.
+    Doctor(DoctorFlags),
     /// Run the exporter on top of a simulated Partner Center: nothing to configure, no network.
     Demo(DemoFlags),
     /// Run the simulated Partner Center and Entra ID alone.
@@ -67,6 +71,43 @@ pub struct CheckFlags {
     /// Who may read what is served.
     #[command(flatten)]
     pub access: AccessFlag,
+}
+
+/// Flags of `login`.
+#[derive(Args, Clone, Debug)]
+pub struct LoginFlags {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFlag,
+    /// Account to sign in to; needed if there are several.
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
+    /// Sign in with a browser on this machine, where the device-code flow is blocked.
+    #[arg(long)]
+    pub browser: bool,
+}
+
+/// Flags of `doctor`.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorFlags {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFlag,
+    /// Account to examine; all of them if absent.
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
+    /// How to write the findings.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: ReportFormat,
+}
+
+/// How findings are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ReportFormat {
+    /// A line for each, for people.
+    Text,
+    /// One JSON document at the end, for machines.
+    Json,
 }
 
 /// Flags of `demo`.
@@ -166,6 +207,13 @@ pub struct LogFlags {
     /// Output format of log messages, which go to stderr.
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
     pub format: LogFormat,
+}
+
+impl LogFlags {
+    /// For commands whose output is for a person: problems only.
+    pub fn for_people() -> Self {
+        Self { level: LogLevel::Warn, format: LogFormat::Logfmt }
+    }
 }
 
 fn max_requests(text: &str) -> Result<usize, String> {

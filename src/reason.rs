@@ -73,7 +73,9 @@ impl Reason {
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::Consent => "have an administrator of the partner tenant consent to the application",
-            Self::Credentials => "supply a new refresh token, and check the client id and the client secret",
+            Self::Credentials => {
+                "supply a new refresh token, and check the client id and the client credential"
+            }
             Self::Mfa => "sign in again with multi-factor authentication and supply the new refresh token",
             Self::Forbidden => "give the signed-in user a Partner Center role that may read analytics",
             Self::Throttled => "wait; the exporter asks again when the server wants it to",

@@ -57,24 +57,38 @@ impl Schedule {
     /// * the first poll: at once;
     /// * after a good one: the interval, ± 5 % so that many accounts and replicas spread out;
     /// * after a failure: 30 s, 1 min, 2 min … up to an hour, each shortened by up to half at random, and
-    ///   never more than half the interval; if only a person can mend it: half the interval at once;
+    ///   never more than half the interval; if only a person can mend it: the interval, as after a good one;
+    /// * after a 429 that names no time: 30 s, 1 min, 2 min … up to an hour, plus up to 10 %, however short the
+    ///   interval is;
     /// * after `Retry-After`: that long (1 s … 24 h), plus up to 10 %, whatever the above says.
     pub fn next(&self, last: &LastPoll, dice: f64) -> Duration {
         match *last {
             LastPoll::Never => Duration::ZERO,
-            LastPoll::Good => self.interval.mul_f64(0.95 + 0.1 * dice),
+            LastPoll::Good => self.regular(dice),
             LastPoll::Failed { retry_after: Some(asked), .. } => {
-                asked.clamp(Self::LEAST_RETRY_AFTER, Self::MOST_RETRY_AFTER).mul_f64(1.0 + 0.1 * dice)
+                Self::hold(Some(asked)).mul_f64(1.0 + 0.1 * dice)
             }
-            LastPoll::Failed { reason, in_a_row, retry_after: None } => {
-                let half = self.interval / 2;
-                let ceiling = if reason.needs_operator() { half } else { half.min(Self::LAST_RETRY) };
-                let first =
-                    if reason.needs_operator() { half } else { Self::FIRST_RETRY.min(self.interval / 8) };
-                let doublings = in_a_row.saturating_sub(1).min(20);
-                first.saturating_mul(1 << doublings).min(ceiling).mul_f64(1.0 - 0.5 * dice)
+            LastPoll::Failed { reason, .. } if reason.needs_operator() => self.regular(dice),
+            LastPoll::Failed { reason: Reason::Throttled, in_a_row, .. } => {
+                let ceiling = Self::LAST_RETRY;
+                doubled(Self::hold(None), in_a_row).min(ceiling).mul_f64(1.0 + 0.1 * dice)
+            }
+            LastPoll::Failed { in_a_row, .. } => {
+                let ceiling = (self.interval / 2).min(Self::LAST_RETRY);
+                let first = Self::FIRST_RETRY.min(self.interval / 8);
+                doubled(first, in_a_row).min(ceiling).mul_f64(1.0 - 0.5 * dice)
             }
         }
+    }
+
+    /// How long a server is left alone at least that asked to slow down, and perhaps for how long.
+    pub fn hold(asked: Option<Duration>) -> Duration {
+        asked.map_or(Self::FIRST_RETRY, |asked| asked.clamp(Self::LEAST_RETRY_AFTER, Self::MOST_RETRY_AFTER))
+    }
+
+    /// The interval, with its jitter.
+    fn regular(&self, dice: f64) -> Duration {
+        self.interval.mul_f64(0.95 + 0.1 * dice)
     }
 
     /// How long the account at `position` (from 0) of `accounts` puts off its first poll: 100 ms for each before
@@ -89,6 +103,11 @@ impl Schedule {
     pub fn resume(&self, age: Duration, dice: f64) -> Duration {
         self.next(&LastPoll::Good, dice).saturating_sub(age)
     }
+}
+
+/// `first`, doubled with each failure after the first.
+fn doubled(first: Duration, in_a_row: u32) -> Duration {
+    first.saturating_mul(1 << in_a_row.saturating_sub(1).min(20))
 }
 
 #[cfg(test)]
@@ -134,8 +153,18 @@ mod tests {
     }
 
     #[test]
-    fn what_only_a_person_can_mend_is_repeated_after_half_the_interval() {
-        assert_eq!(Schedule::new(6 * HOUR).next(&failed(Reason::Consent, 1), 0.0), 3 * HOUR);
+    fn what_only_a_person_can_mend_is_tried_no_more_often_than_what_works() {
+        for n in [1, 2, 1000] {
+            assert_eq!(Schedule::new(6 * HOUR).next(&failed(Reason::Consent, n), 0.5), 6 * HOUR);
+        }
+    }
+
+    #[test]
+    fn a_429_that_names_no_time_is_answered_with_patience_however_short_the_interval() {
+        let schedule = Schedule::new(Duration::from_secs(1));
+        let waits: Vec<u64> =
+            (1..=9).map(|n| schedule.next(&failed(Reason::Throttled, n), 0.0).as_secs()).collect();
+        assert_eq!(waits, [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]);
     }
 
     #[test]
@@ -150,9 +179,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_failed_poll_is_always_repeated_sooner_than_a_good_one(
+        fn what_may_pass_by_itself_is_repeated_sooner_than_a_good_poll(
             interval in 1u64..1_000_000, n in 1u32..u32::MAX, dice in 0.0..1.0f64, which in 0usize..10,
         ) {
+            let reason = Reason::ALL[which];
+            prop_assume!(!reason.needs_operator() && reason != Reason::Throttled);
             let schedule = Schedule::new(Duration::from_secs(interval));
             let wait = schedule.next(&failed(Reason::ALL[which], n), dice);
             prop_assert!(wait > Duration::ZERO);

@@ -5,9 +5,11 @@
 //! nothing of what is in it.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest;
 
@@ -70,32 +72,59 @@ impl StateFile {
         }
     }
 
-    /// Replaces the content, in a new directory if somebody has removed it. On return it is on the disk.
+    /// Replaces the content, in a new directory if somebody has removed it. On return it is on the disk, which
+    /// may take some seconds.
     ///
     /// # Errors
     /// If it cannot be written; the old content is still there.
     pub fn replace(&self, content: &[u8]) -> io::Result<()> {
-        let directory = self.path.parent().expect("the file is in its directory");
+        let directory = self.directory();
         make(directory)?;
+        let directory = File::open(directory)?;
+        wait_for_others(&directory);
         // Always the same name: what a crash leaves behind is gone with the next write.
         let new = self.path.with_extension("json.new");
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        self.write_new(&new, content).inspect_err(|_| drop(fs::remove_file(&new)))?;
-        File::open(directory)?.sync_all()
+        self.write_new(&directory, &new, content).inspect_err(|_| drop(fs::remove_file(&new)))?;
+        directory.sync_all()
     }
 
-    fn write_new(&self, new: &Path, content: &[u8]) -> io::Result<()> {
+    fn write_new(&self, directory: &File, new: &Path, content: &[u8]) -> io::Result<()> {
         let mut options = File::options();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(new)?;
+        give_to_owner_of(directory, &file);
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(new, &self.path)
+    }
+
+    /// A file to lock while the content is read, used and replaced.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn open_lock(&self) -> io::Result<File> {
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(self.path.with_extension("lock"))?;
+        give_to_owner_of(&File::open(self.directory())?, &file);
+        Ok(file)
+    }
+
+    /// What changes whenever the file does.
+    pub fn stamp(&self) -> Option<Stamp> {
+        Stamp::of(&self.path)
+    }
+
+    fn directory(&self) -> &Path {
+        self.path.parent().expect("the file is in its directory")
     }
 
     /// Moves a file that cannot be used out of the way, where neither it nor a successor is lost, and says
@@ -112,6 +141,48 @@ impl StateFile {
         });
         let aside = aside.expect("numbers do not end");
         fs::rename(&self.path, &aside).map(|()| aside)
+    }
+}
+
+/// Has processes that share the directory write one after the other. Not at any price: one that stands still, or a
+/// file system without locks, does not keep this one from writing.
+fn wait_for_others(directory: &File) {
+    const LOOK_AGAIN: Duration = Duration::from_millis(10);
+    const LOOKS: u32 = 300;
+    for _ in 0..LOOKS {
+        match directory.try_lock() {
+            Ok(()) | Err(TryLockError::Error(_)) => return,
+            Err(TryLockError::WouldBlock) => thread::sleep(LOOK_AGAIN),
+        }
+    }
+}
+
+/// Commands run by root must not lock out the exporter, which runs as the directory's owner.
+fn give_to_owner_of(directory: &File, file: &File) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt as _, fchown};
+        if let (Ok(directory), Ok(of_file)) = (directory.metadata(), file.metadata())
+            && directory.uid() != of_file.uid()
+        {
+            // Only root can, and only root has to.
+            drop(fchown(file, Some(directory.uid()), Some(directory.gid())));
+        }
+    }
+}
+
+/// What tells two states of a file apart without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    modified: SystemTime,
+    length: u64,
+}
+
+impl Stamp {
+    /// The stamp of a file, if it is there.
+    pub fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self { modified: metadata.modified().ok()?, length: metadata.len() })
     }
 }
 

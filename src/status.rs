@@ -27,6 +27,8 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// Rows dropped on the way to it, by reason.
     pub rejected: BTreeMap<RowError, u64>,
+    /// What to do about it.
+    pub remedy: &'static str,
     /// One line for people, without any secret.
     pub text: String,
 }
@@ -97,6 +99,8 @@ pub struct Credentials {
     pub access_token_expires_at: Option<Timestamp>,
     /// When the refresh token in use was issued; unknown for one that only the configuration knows.
     pub refresh_token_issued_at: Option<Timestamp>,
+    /// When the certificate expires that the application signs in with, if it does.
+    pub client_certificate_expires_at: Option<Timestamp>,
     /// Whether the API called the access token compliant with its demand for multi-factor authentication.
     pub mfa_compliant: Option<bool>,
 }
@@ -284,6 +288,7 @@ mod tests {
             reason: Reason::Network,
             retry_after: None,
             rejected: BTreeMap::new(),
+            remedy: "wait",
             text: "refused".into(),
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -60,7 +61,7 @@ pub struct Supervisor {
     fleet: watch::Sender<Arc<Fleet>>,
     requests: mpsc::Receiver<Request>,
     running: Vec<Running>,
-    /// Told to stop, and perhaps still at it.
+    /// Told to stop, and perhaps still at it, or ended with a server that wants to be left alone.
     stopping: Vec<Running>,
     tasks: JoinSet<()>,
 }
@@ -69,14 +70,22 @@ pub struct Supervisor {
 struct Running {
     account: Account,
     ledger: Ledger,
+    store: TokenStore,
     stop: CancellationToken,
     ended: CancellationToken,
+}
+
+impl Running {
+    fn is_held(&self) -> bool {
+        self.ledger.read().hold_until.is_some_and(|until| until > Instant::now())
+    }
 }
 
 /// An account that has all it needs to be polled.
 struct Ready {
     account: Account,
     ledger: Ledger,
+    store: TokenStore,
     center: PartnerCenter,
     plan: Plan,
     snapshots: SnapshotStore,
@@ -188,11 +197,11 @@ impl Supervisor {
             .map(|account| self.prepare(account, &config))
             .collect::<Result<Vec<_>, StartError>>()?;
         // From here on nothing can fail.
-        for warning in config.warnings() {
+        for warning in config.warnings(self.clock.now()) {
             tracing::warn!("{warning}");
         }
         let is_start = self.running.is_empty();
-        self.stopping.retain(|stopping| !stopping.ended.is_cancelled());
+        self.stopping.retain(|stopping| !stopping.ended.is_cancelled() || stopping.is_held());
         self.stopping.extend(self.running.drain(..).inspect(|running| running.stop.cancel()));
         let accounts = u32::try_from(ready.len()).unwrap_or(u32::MAX);
         let launch = |(position, mut ready): (u32, Ready)| {
@@ -202,6 +211,8 @@ impl Supervisor {
             }
             // A reload polls at once, also an account that it adds.
             ready.plan.resumes = restored.filter(|_| is_start);
+            let expires_at = ready.account.client_credential.certificate_expires_at();
+            ready.ledger.write(|status| status.credentials.client_certificate_expires_at = expires_at);
             ready.plan.stagger = ready.plan.schedule.stagger(position, accounts);
             launch(&mut self.tasks, ready)
         };
@@ -218,11 +229,31 @@ impl Supervisor {
     fn prepare(&self, account: &Account, config: &Config) -> Result<Ready, StartError> {
         let known = self.running.iter().find(|running| running.account.identity() == account.identity());
         let ledger = known.map_or_else(
-            || Ledger::new(account.name.clone(), Arc::clone(&self.bell)),
+            || {
+                let ledger = Ledger::new(account.name.clone(), Arc::clone(&self.bell));
+                // Another name, or an account that returns, is no reason to be impatient.
+                let held = self
+                    .running
+                    .iter()
+                    .chain(&self.stopping)
+                    .filter(|it| it.account.shares_token_with(account));
+                let until = held.filter_map(|it| it.ledger.read().hold_until).max();
+                ledger.write(|status| status.hold_until = until);
+                ledger
+            },
             |running| running.ledger.clone(),
         );
-        let store = TokenStore::open(&config.state_directory, account).map_err(StartError::Store)?;
-        let center = PartnerCenter::new(account, store, &ledger, &self.clock, config.poll_timeout)
+        // Not the same as above: an account that was renamed, or removed and added again, has a new ledger and
+        // still the old token.
+        let before = self.running.iter().chain(&self.stopping);
+        let mut before = before.filter(|it| it.account.shares_token_with(account));
+        let rival = before.clone().find(|it| !it.ended.is_cancelled()).or_else(|| before.next());
+        let predecessor = rival.map(|running| running.ended.clone());
+        let mut store = TokenStore::open(&config.state_directory, account).map_err(StartError::Store)?;
+        if let Some(rival) = rival {
+            store = store.continuing(&rival.store);
+        }
+        let center = PartnerCenter::new(account, store.clone(), &ledger, &self.clock, config.poll_timeout)
             .map_err(|source| StartError::Client { account: account.display_name().to_owned(), source })?;
         let plan = Plan {
             account: account.display_name().to_owned(),
@@ -233,14 +264,9 @@ impl Supervisor {
             clock: self.clock.clone(),
             dice: fastrand::f64,
         };
-        // Not the same as above: an account that was renamed, or removed and added again, has a new ledger and
-        // still the old token.
-        let mut before = self.running.iter().chain(&self.stopping);
-        let rival = before.find(|running| running.account.shares_token_with(account));
-        let predecessor = rival.map(|running| running.ended.clone());
         let snapshots = SnapshotStore::new(&config.state_directory, account);
         let is_new = known.is_none();
-        Ok(Ready { account: account.clone(), ledger, center, plan, snapshots, is_new, predecessor })
+        Ok(Ready { account: account.clone(), ledger, store, center, plan, snapshots, is_new, predecessor })
     }
 }
 
@@ -270,7 +296,7 @@ impl Ready {
 
 /// Starts the account's task, which waits for its predecessor: the two would race for one refresh token.
 fn launch(tasks: &mut JoinSet<()>, ready: Ready) -> Running {
-    let Ready { account, ledger, center, plan, snapshots, is_new: _, predecessor } = ready;
+    let Ready { account, ledger, store, center, plan, snapshots, is_new: _, predecessor } = ready;
     let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
     let guard = ended.clone().drop_guard();
     tasks.spawn({
@@ -289,7 +315,7 @@ fn launch(tasks: &mut JoinSet<()>, ready: Ready) -> Running {
             drop(guard);
         }
     });
-    Running { account, ledger, stop, ended }
+    Running { account, ledger, store, stop, ended }
 }
 
 #[cfg(test)]

@@ -164,6 +164,13 @@ impl UsageReport {
     }
 }
 
+/// How many rows were dropped and why, for people: `2 missing_value, 1 duplicate`.
+pub fn listing(rejected: &BTreeMap<RowError, u64>) -> String {
+    let parts: Vec<String> =
+        rejected.iter().map(|(error, count)| format!("{count} {}", error.as_str())).collect();
+    parts.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;

@@ -204,7 +204,8 @@ impl Section {
             }
             Ok(duration) => Some(duration),
             Err(_) => {
-                problems.add(path, format!("{text:?} is no duration; write it as 90s, 15m, 6h or 2d"));
+                // Whatever got here instead could be a secret.
+                problems.add(path, "is no duration; write it as 90s, 15m, 6h or 2d");
                 None
             }
         }

@@ -1,5 +1,5 @@
 //! SIGKILL at any moment of a poll, a thousand times: the state directory is always readable, and a refresh
-//! token that has been put to use is never lost.
+//! token that has been put to use is never lost, not even where it is the only one that is good.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 #![expect(clippy::disallowed_methods, reason = "real processes take real time")]
@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Instant;
 
 use serde_json::Value;
-use support::{Exporter, Process, Simulator, eventually, program};
+use support::{Exporter, Process, Simulator, TENANT, eventually, program, write_config};
 
 const KILLS: u32 = 1000;
 /// Exporters killed side by side, each with a tenant and a directory of its own.
@@ -41,6 +41,40 @@ fn a_thousand_kills_leave_a_readable_state_directory_with_the_newest_refresh_tok
             "the kills missed {moment:?}: {reached:?}"
         );
     }
+}
+
+/// Under these rotations a refresh token dies with the answer that has its successor, so whoever is killed before
+/// that is on the disk has lost both, and nothing but a new sign-in helps. That is their nature, and not Entra ID's.
+/// What must hold: once the access token that came with it is in use, a successor is on the disk.
+#[test]
+fn a_kill_after_the_access_token_was_used_never_loses_the_only_refresh_token() {
+    thread::scope(|scope| {
+        for rotation in ["strict", "family"] {
+            scope.spawn(move || {
+                // No poll comes to its end, so every start signs in, and every kill is behind that.
+                let scenario = format!("{{rotation: {rotation}, usage: {{delay: 1h}}}}");
+                kill_after_each_sign_in(&Simulator::start(&scenario));
+            });
+        }
+    });
+}
+
+fn kill_after_each_sign_in(simulator: &Simulator) {
+    const KILLS: u64 = 100;
+    let config = format!("accounts:\n{}", simulator.account(None, TENANT));
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let file = write_config(directory.path(), &config);
+    let arguments = ["--web.listen-address", "127.0.0.1:0", "--config.file", file.to_str().unwrap()];
+    for number in 1..=KILLS {
+        let exporter = Process::start(&mut program(&arguments));
+        eventually("the use of a new access token", || {
+            (requests(simulator, TENANT).used == number).then_some(())
+        });
+        exporter.kill();
+        assert_eq!(stored_token(&files(&state)), number);
+    }
+    assert_eq!(requests(simulator, TENANT).sign_ins, usize::try_from(KILLS).unwrap(), "none was refused");
 }
 
 /// How far a process had come when it was killed.
@@ -120,7 +154,11 @@ fn requests(simulator: &Simulator, tenant: &str) -> Requests {
 fn files(state: &Path) -> BTreeMap<String, Value> {
     let Ok(entries) = state.read_dir() else { return BTreeMap::new() };
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let files = names.filter(|name| !name.ends_with(".json.new") && !name.starts_with(".tmp"));
+    // Half written, locked and tried out.
+    let no_content = |name: &String| {
+        name.starts_with(".tmp") || [".json.new", ".lock"].iter().any(|end| name.ends_with(end))
+    };
+    let files = names.filter(|name| !no_content(name));
     files
         .map(|name| {
             let text = std::fs::read_to_string(state.join(&name)).unwrap();

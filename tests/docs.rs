@@ -7,6 +7,7 @@ use std::process::Command;
 
 use partner_license_exporter::exposition::Kind;
 use partner_license_exporter::metrics::FAMILIES;
+use partner_license_exporter::partner::hints;
 use partner_license_exporter::reason::Reason;
 use partner_license_exporter::simulator::Scenario;
 
@@ -97,6 +98,19 @@ fn the_table_of_reasons_is_the_programs() {
     findings.none();
 }
 
+// === refusals ===
+
+#[test]
+fn the_table_of_refusals_is_the_programs() {
+    let of = |prefix: &'static str, hints: &'static [hints::Hint]| {
+        hints.iter().map(move |hint| {
+            [format!("`{prefix}{}`", hint.code), hint.meaning.into(), hint.remedy.into()].to_vec()
+        })
+    };
+    let rows = of("AADSTS", hints::SIGN_IN).chain(of("", hints::API));
+    same_rows("refusals", &rows.collect::<Vec<_>>());
+}
+
 // === commands and flags ===
 
 #[test]
@@ -155,7 +169,9 @@ fn the_tables_of_commands_and_flags_are_what_help_prints() {
 fn commands(help: &str) -> Vec<String> {
     let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     list.take_while(|line| !line.is_empty())
-        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+        // What is further in goes on with the description above it.
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|word| !word.is_empty()))
+        .map(str::to_owned)
         .collect()
 }
 
@@ -220,11 +236,15 @@ fn every_configuration_key_is_in_the_reference() {
 #[test]
 fn configurations_in_the_documents_are_valid() {
     let mut findings = Findings::default();
-    let readme = read(&root().join("README.md"));
-    let mut configurations: Vec<(String, String)> = blocks(&readme, "yaml")
-        .into_iter()
-        .filter(|(_, text)| text.lines().any(|line| line == "accounts:"))
-        .map(|(line, text)| (format!("README.md:{line}"), text))
+    let documents = [root().join("README.md")].into_iter().chain(files_below(&root().join("docs")));
+    let mut configurations: Vec<(String, String)> = documents
+        .flat_map(|document| {
+            let found = blocks(&read(&document), "yaml").into_iter();
+            found
+                .filter(|(_, text)| text.lines().any(|line| line == "accounts:"))
+                .map(|(line, text)| (format!("{}:{line}", shown(&document)), text))
+                .collect::<Vec<_>>()
+        })
         .collect();
     if configurations.is_empty() {
         findings.add("README.md: no configuration with accounts: in it".to_owned());
@@ -248,11 +268,15 @@ fn configurations_in_the_documents_are_valid() {
 fn check(text: &str) -> (bool, String) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let secret = directory.path().join("secret");
-    std::fs::write(&secret, "a secret\n").expect("a file in it");
+    std::fs::write(&secret, "a-secret\n").expect("a file in it");
     let file = directory.path().join("config.yml");
+    let certificate = root().join("tests/fixtures/client-certificates/rsa.pem");
     let lines: Vec<String> = text
         .lines()
         .map(|line| match line.split_once("_file: ") {
+            Some((key, _)) if key.trim_start().starts_with("client_certificate") => {
+                format!("{key}_file: {}", certificate.display())
+            }
             Some((key, _)) if !line.trim_start().starts_with('#') => {
                 format!("{key}_file: {}", secret.display())
             }
@@ -284,6 +308,8 @@ fn the_reference_of_scenarios_is_the_simulators() {
         ("keys of token and usage", "usage: { nope: 1 }", first_column("behaviour")),
         ("answers of token", "token: { answer: nope }", words("answers", 0, 1)),
         ("answers of usage", "usage: { answer: nope }", words("answers", 1, 1)),
+        ("answers of device", "device: { answer: nope }", words("answers", 2, 1)),
+        ("answers of authorize", "authorize: { answer: nope }", words("answers", 3, 1)),
     ] {
         let error = Scenario::parse(scenario).expect_err("nope is neither a key nor a word").to_string();
         let list = error.split_once("expected one of ").and_then(|(_, rest)| rest.split_once(" at line"));

@@ -18,6 +18,7 @@ use rustix::process::Signal;
 
 use support::{
     Exporter, OTHER_TENANT, Process, Simulator, TENANT, eventually, get, listening_on, program, run,
+    write_config,
 };
 
 /// The rows of Microsoft's documentation: service, workload, channel; all of them at 0 %.
@@ -517,10 +518,7 @@ fn whatever_cannot_start_says_why_and_exits_with_2() {
         (vec!["--no-such-flag"], "--no-such-flag"),
         (vec!["--web.telemetry-path", ""], "metrics path must not be empty"),
         (vec!["--web.telemetry-path", "/:x"], "metrics path must begin with / and be a plain path"),
-        (
-            vec!["--web.listen-address", "127.0.0.1:0", "--config.file", bad],
-            "poll_interval: \"soon\" is no duration",
-        ),
+        (vec!["--web.listen-address", "127.0.0.1:0", "--config.file", bad], "poll_interval: is no duration"),
         (
             vec!["--web.listen-address", "127.0.0.1:0", "--config.file", "/nowhere.yml"],
             "cannot read /nowhere.yml",
@@ -547,13 +545,7 @@ fn check_lists_every_problem_and_exits_with_1_or_says_that_there_is_none_and_exi
     for arguments in [&["check", "--config.file", path][..], &["--config.check", "--config.file", path]] {
         let (code, _, stderr) = run(arguments);
         assert_eq!(code, 1);
-        for place in [
-            "pol_interval:",
-            "accounts[0].tenant_id:",
-            "accounts[0].client_id:",
-            "accounts[0].client_secret:",
-            "accounts[0].refresh_token:",
-        ] {
+        for place in ["pol_interval:", "accounts[0].tenant_id:", "accounts[0].client_id:"] {
             assert!(stderr.contains(place), "{place} is not in:\n{stderr}");
         }
     }
@@ -567,6 +559,53 @@ fn check_lists_every_problem_and_exits_with_1_or_says_that_there_is_none_and_exi
     let (code, stdout, stderr) = run(&["check", "--config.file", path]);
     assert_eq!((code, stdout), (0, format!("{path}: valid, 1 account\n")));
     assert!(stderr.starts_with("warning: poll_interval is 5m"), "{stderr}");
+}
+
+#[test]
+fn the_end_of_a_client_certificate_is_known_from_the_start_and_gone_with_the_certificate() {
+    const EXPIRY: &str = "partner_license_client_certificate_expiry_timestamp_seconds";
+    let simulator = Simulator::start("");
+    let secret = simulator.account(None, TENANT);
+    let certificate = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/client-certificates/rsa.pem");
+    let pair = format!("client_secret: {}", partner_license_exporter::simulator::CLIENT_SECRET);
+    let with_certificate = secret.replace(&pair, &format!("client_certificate_file: {certificate}"));
+    let exporter = Exporter::start(&format!("accounts:\n{with_certificate}"), &[]);
+    assert_eq!(exporter.metrics().value(EXPIRY, &[]), Some(4_949_023_396.0));
+    write_config(exporter.directory.path(), &format!("accounts:\n{secret}"));
+    assert_eq!(exporter.reload(), 200);
+    exporter.wait_for("metrics without it", |metrics| metrics.value(EXPIRY, &[]).is_none().then_some(()));
+}
+
+#[test]
+fn a_missing_credential_and_a_file_open_to_all_are_one_warning_each() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("refresh-token");
+    std::fs::write(&token, "t").unwrap();
+    std::fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let client = partner_license_exporter::simulator::CLIENT_ID;
+    let account = |name: &str| {
+        format!(
+            "  - {{ name: {name}, tenant_id: {name}.example, client_id: {client}, cloud: custom, \
+             api_base_url: \"http://127.0.0.1:1\", login_base_url: \"http://127.0.0.1:1\", \
+             refresh_token_file: {} }}\n",
+            token.display()
+        )
+    };
+    let config = format!("accounts:\n{}{}", account("a"), account("b"));
+    let file = write_config(directory.path(), &config);
+    let (code, _, stderr) = run(&["check", "--config.file", file.to_str().unwrap()]);
+    let exporter = Exporter::start(&config, &[]);
+    let log = exporter.process.stderr.text();
+    assert_eq!(code, 0);
+    for (warnings, where_from) in [(stderr, "check"), (log, "the start")] {
+        for said in [
+            "account a: no client credential",
+            "account b: no client credential",
+            "is readable for every user",
+        ] {
+            assert_eq!(warnings.matches(said).count(), 1, "{where_from}: {said}\n{warnings}");
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use crate::cli::{AccessFlag, ConfigFlag};
+use crate::clock::Clock;
 use crate::config::{ConfigError, Source};
 use crate::lifecycle::EXIT_FAILED;
 
@@ -17,7 +18,7 @@ pub(super) fn run(flag: &ConfigFlag, access: &AccessFlag) -> anyhow::Result<Exit
     };
     match source.load(&super::environment) {
         Ok(config) => {
-            for warning in config.warnings() {
+            for warning in config.warnings(Clock::system().now()) {
                 eprintln!("warning: {warning}");
             }
             let plural = if config.accounts.len() == 1 { "" } else { "s" };

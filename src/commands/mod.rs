@@ -2,6 +2,8 @@
 
 mod check;
 mod demo;
+mod doctor;
+mod login;
 mod serve;
 mod simulate;
 mod version;
@@ -11,6 +13,7 @@ use std::process::ExitCode;
 
 use crate::cli::{Cli, Command, LogFlags};
 use crate::clock::Clock;
+use crate::config::{Account, Config};
 use crate::lifecycle::EXIT_CANNOT_START;
 use crate::logging::{self, LogFormat};
 
@@ -26,6 +29,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(flags) if flags.config_check => check::run(&flags.config, &flags.web.access),
         Command::Serve(flags) => block_on(flags.log, serve::run(flags)),
         Command::Check(flags) => check::run(&flags.config, &flags.access),
+        Command::Doctor(flags) => block_on(LogFlags::for_people(), doctor::run(flags)),
+        Command::Login(flags) => block_on(LogFlags::for_people(), login::run(flags)),
         Command::Demo(flags) => block_on(flags.log, demo::run(flags)),
         Command::Simulate(flags) => block_on(flags.log, simulate::run(flags)),
     }
@@ -60,6 +65,24 @@ fn say(text: &str) -> std::io::Result<()> {
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// The account that a command is about: the only one, or the one that is named.
+///
+/// # Errors
+/// If it is not clear which.
+fn choose<'a>(config: &'a Config, name: Option<&str>) -> anyhow::Result<&'a Account> {
+    let names: Vec<_> = config.accounts.iter().map(Account::display_name).collect();
+    match (&config.accounts[..], name) {
+        ([account], None) => Ok(account),
+        (accounts, Some(name)) => accounts
+            .iter()
+            .find(|account| account.display_name() == name)
+            .ok_or_else(|| anyhow::anyhow!("there is no account {name:?}; known: {}", names.join(", "))),
+        (_, None) => {
+            anyhow::bail!("there are several accounts; choose one with --account: {}", names.join(", "))
+        }
     }
 }
 

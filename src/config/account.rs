@@ -11,7 +11,7 @@ use secrecy::SecretString;
 
 use crate::yaml::{Problems, Section};
 
-use super::{Environment, Secret};
+use super::{ClientCredential, Environment, Secret};
 
 /// A partner account to poll.
 #[derive(Clone, Debug)]
@@ -23,9 +23,9 @@ pub struct Account {
     /// The application (client) id, a GUID.
     pub client_id: String,
     /// What the application proves itself with.
-    pub client_secret: Secret,
-    /// The first refresh token; its successors live in the state directory.
-    pub refresh_token: Secret,
+    pub client_credential: ClientCredential,
+    /// The first refresh token, unless it is in the state directory already, where its successors live.
+    pub refresh_token: Option<Secret>,
     /// Where sign-in and API are.
     pub cloud: Cloud,
     /// Sent as `X-Locale`; default `en-US`, which keeps label values stable.
@@ -77,6 +77,12 @@ impl Account {
             && self.client_id.eq_ignore_ascii_case(&other.client_id)
     }
 
+    /// The files that hold its secrets.
+    pub fn secret_files(&self) -> impl Iterator<Item = &Path> {
+        let refresh_token = self.refresh_token.as_ref().and_then(Secret::file);
+        self.client_credential.file().into_iter().chain(refresh_token)
+    }
+
     /// How to call it in logs and on pages.
     pub fn display_name(&self) -> &str {
         self.name.as_ref().map_or("default", AccountName::as_str)
@@ -84,8 +90,6 @@ impl Account {
 }
 
 const LOCALE: &str = "en-US";
-/// Contract keys whose credentials this version cannot use yet: named, so that nobody hunts for a typo.
-const LATER_CREDENTIALS: [&str; 2] = ["client_certificate_file", "federated_token_file"];
 
 /// Reads `accounts`.
 pub(super) fn read_all(root: &mut Section, problems: &mut Problems) -> Vec<Account> {
@@ -130,13 +134,7 @@ fn read(mut section: Section, name: Option<AccountName>, problems: &mut Problems
         required(&mut section, "tenant_id", problems).and_then(|text| tenant(&section, text, problems));
     let client_id =
         required(&mut section, "client_id", problems).and_then(|text| client(&section, text, problems));
-    for key in LATER_CREDENTIALS {
-        if section.text(key, problems).is_some() {
-            let path = section.path(key);
-            problems.add(path, "this version signs in with a client secret only; use client_secret_file");
-        }
-    }
-    let client_secret = secret(&mut section, "client_secret", "client_secret_file", problems);
+    let client_credential = ClientCredential::read(&mut section, problems);
     let refresh_token = secret(&mut section, "refresh_token", "refresh_token_file", problems);
     let cloud = read_cloud(&mut section, problems);
     let locale = section.text("locale", problems).unwrap_or_else(|| LOCALE.to_owned());
@@ -153,8 +151,8 @@ fn read(mut section: Section, name: Option<AccountName>, problems: &mut Problems
         name,
         tenant_id: tenant_id?,
         client_id: client_id?,
-        client_secret: client_secret?,
-        refresh_token: refresh_token?,
+        client_credential: client_credential?,
+        refresh_token,
         cloud: cloud?,
         locale,
         proxy_url,
@@ -179,13 +177,7 @@ pub(super) fn from_environment(environment: Environment<'_>, problems: &mut Prob
     if client_id.as_deref().is_some_and(|text| !is_guid(text)) {
         problems.add("AZURE_CLIENT_ID", CLIENT_TEXT);
     }
-    for name in ["AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE"] {
-        if environment("AZURE_CLIENT_SECRET").is_none() && environment(name).is_some() {
-            problems.add(name, "this version signs in with a client secret only; set AZURE_CLIENT_SECRET");
-        }
-    }
-    let client_secret =
-        wanted("AZURE_CLIENT_SECRET", problems).map(|text| Secret::Value(SecretString::from(text)));
+    let client_credential = ClientCredential::from_environment(environment, problems);
     let (value, file) = ("PARTNER_CENTER_REFRESH_TOKEN", "PARTNER_CENTER_REFRESH_TOKEN_FILE");
     let refresh_token = either(
         (value, environment(value).map(SecretString::from)),
@@ -207,8 +199,8 @@ pub(super) fn from_environment(environment: Environment<'_>, problems: &mut Prob
         name: None,
         tenant_id: tenant_id?,
         client_id: client_id?,
-        client_secret: client_secret?,
-        refresh_token: refresh_token?,
+        client_credential: client_credential?,
+        refresh_token,
         cloud: cloud?,
         locale: LOCALE.to_owned(),
         proxy_url: None,
@@ -283,7 +275,7 @@ fn secret(
     either((&section.path(value), inline), (&section.path(file), path), problems)
 }
 
-/// Exactly one of a value and a file; a file must be readable now.
+/// One of a value and a file, or neither; a file must be readable now.
 fn either(
     (value_path, value): (&str, Option<SecretString>),
     (file_path, file): (&str, Option<PathBuf>),
@@ -301,10 +293,7 @@ fn either(
                 }
             }
         }
-        (None, None) => {
-            problems.add(value_path, format!("is missing; give it or {file_path}"));
-            None
-        }
+        (None, None) => None,
         (Some(_), Some(_)) => {
             problems.add(value_path, format!("give it or {file_path}, not both"));
             None

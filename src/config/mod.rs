@@ -4,16 +4,24 @@
 //! (`accounts[1].tenant_id`) and never with a secret. Knows files and the environment, no network.
 
 mod account;
+mod certificate;
+mod credential;
+mod exposure;
 mod secret;
 mod thresholds;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fmt, io};
 
+use jiff::Timestamp;
+
 use crate::yaml::{self, Problems, Section};
 
 pub use account::{Account, AccountName, Cloud, trust_anchors};
+pub use certificate::{CertificateError, ClientCertificate};
+pub use credential::{ClientCredential, ClientProof, CredentialError};
 pub use secret::{Secret, SecretError};
 pub use thresholds::Thresholds;
 
@@ -159,8 +167,8 @@ impl Config {
         problems.none_or(config)
     }
 
-    /// What is valid and yet worth a word at the start.
-    pub fn warnings(&self) -> Vec<String> {
+    /// What is valid at `now` and yet worth a word at the start.
+    pub fn warnings(&self, now: Timestamp) -> Vec<String> {
         let mut warnings = Vec::new();
         let simulated = |account: &Account| account.cloud.api_base_url.starts_with("http:");
         if self.poll_interval < SENSIBLE_INTERVAL && !self.accounts.iter().all(simulated) {
@@ -177,6 +185,13 @@ impl Config {
                 humantime::format_duration(self.poll_interval)
             ));
         }
+        for account in &self.accounts {
+            let warning = account.client_credential.warning(now);
+            warnings.extend(warning.map(|text| format!("account {}: {text}", account.display_name())));
+        }
+        // Several accounts may share one.
+        let files: BTreeSet<&Path> = self.accounts.iter().flat_map(Account::secret_files).collect();
+        warnings.extend(files.into_iter().filter_map(exposure::warning));
         warnings
     }
 }

@@ -1,13 +1,15 @@
 //! A secret, or the file that holds it.
 //!
 //! Refused by types, not by care: neither `Debug` nor `Display` shows a value. A file is read anew at every
-//! use, so that a rotated secret needs no restart, and its surrounding white space is no part of it.
+//! use, so that a rotated secret needs no restart, and its surrounding white space is no part of it. No more
+//! of it is read than a secret can have.
 
 use std::fmt;
-use std::io;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 /// Where a secret comes from.
 #[derive(Clone)]
@@ -43,10 +45,13 @@ impl Secret {
         match self {
             Self::Value(value) => Ok(value.clone()),
             Self::File(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map(SecretString::from)
-                    .map_err(|cause| SecretError::Unreadable { path: path.clone(), cause })?;
-                let trimmed = text.expose_secret().trim();
+                let bytes = read_bounded(path)?;
+                let text = std::str::from_utf8(bytes.expose_secret()).map_err(|_| {
+                    let cause =
+                        io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8");
+                    SecretError::Unreadable { path: path.clone(), cause }
+                })?;
+                let trimmed = text.trim();
                 if trimmed.is_empty() {
                     return Err(SecretError::Empty(path.clone()));
                 }
@@ -54,6 +59,33 @@ impl Secret {
             }
         }
     }
+}
+
+impl Secret {
+    /// The file it is in, if it is in one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Value(_) => None,
+            Self::File(path) => Some(path),
+        }
+    }
+}
+
+/// The longest file that is read: far more than a key and its certificates need.
+const MOST: u64 = 1 << 20;
+
+/// The content of a file, unless it is too large to be a secret.
+pub(super) fn read_bounded(path: &Path) -> Result<SecretSlice<u8>, SecretError> {
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
+        let bytes = SecretSlice::from(bytes);
+        if bytes.expose_secret().len() as u64 > MOST {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than 1 MiB"));
+        }
+        Ok(bytes)
+    };
+    read().map_err(|cause| SecretError::Unreadable { path: path.to_owned(), cause })
 }
 
 impl fmt::Debug for Secret {

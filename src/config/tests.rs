@@ -2,6 +2,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 
+mod credentials;
 mod environment;
 mod problems;
 mod secrets;
@@ -33,6 +34,22 @@ fn file_of(changes: &[&str]) -> String {
 
 fn valid(text: &str) -> Config {
     Config::parse(text, &no_environment).unwrap_or_else(|problems| panic!("{problems:#?}\n{text}"))
+}
+
+fn exposed_secret(account: &Account) -> String {
+    match &account.client_credential {
+        ClientCredential::Secret(secret) => exposed(secret),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn exposed_token(account: &Account) -> String {
+    exposed(account.refresh_token.as_ref().unwrap())
+}
+
+/// A file with a key and its certificate, or what else there is of that kind for tests.
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/client-certificates").join(name)
 }
 
 /// Every problem of a file, as it is shown.

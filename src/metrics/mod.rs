@@ -69,6 +69,8 @@ families! {
         "When the refresh token in use was issued; absent as long as only the configuration knows it."
     REFRESH_EXPIRY Gauge "partner_license_refresh_token_expiry_timestamp_seconds" []
         "When the refresh token in use expires unless it is renewed before: 90 days after its issue."
+    CERTIFICATE_EXPIRY Gauge "partner_license_client_certificate_expiry_timestamp_seconds" []
+        "When the client certificate in use expires; absent where the application signs in without one."
     MFA Gauge "partner_license_mfa_compliant" []
         "Whether Partner Center called the sign-in compliant with its demand for multi-factor authentication (1) or not (0); absent until it has said so."
     BUILD_INFO Gauge "partner_license_exporter_build_info" ["version" "revision" "branch" "rustversion"]
@@ -211,6 +213,7 @@ impl Fleet {
                 let issued_at = status.credentials.refresh_token_issued_at?;
                 time(issued_at.checked_add(Credentials::REFRESH_TOKEN_LIFETIME).ok())
             }),
+            each(&CERTIFICATE_EXPIRY, &|status| time(status.credentials.client_certificate_expires_at)),
             each(&MFA, &|status| Some(flag(status.credentials.mfa_compliant?))),
         ]
     }

@@ -76,6 +76,7 @@ fn fill(ledger: &Ledger) {
             reason: Reason::Throttled,
             retry_after: None,
             rejected: std::collections::BTreeMap::new(),
+            remedy: Reason::Throttled.remedy(),
             text,
         };
         status.poll_ended(Err(failure), NOW - HOUR, Duration::from_millis(300));
@@ -93,6 +94,7 @@ fn fill(ledger: &Ledger) {
         status.traffic.throttled.insert(Endpoint::Usage, 1);
         status.credentials.access_token_expires_at = Some(NOW + HOUR);
         status.credentials.refresh_token_issued_at = Some(NOW - 24 * HOUR);
+        status.credentials.client_certificate_expires_at = Some(NOW + 240 * HOUR);
         status.credentials.mfa_compliant = Some(true);
     });
 }

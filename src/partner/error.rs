@@ -14,6 +14,7 @@ use crate::reason::Reason;
 use crate::status::Failure;
 use crate::usage::RowError;
 
+use super::hints;
 use super::http::Reply;
 
 /// A fetch that failed.
@@ -23,6 +24,9 @@ pub struct FetchError {
     reason: Reason,
     retry_after: Option<Duration>,
     rejected: BTreeMap<RowError, u64>,
+    hint: Option<&'static str>,
+    /// The OAuth 2.0 error of the sign-in service, or nothing.
+    word: String,
     text: String,
 }
 
@@ -35,7 +39,14 @@ const MAX_TEXT: usize = 300;
 impl FetchError {
     /// `text` must be one line, free of secrets.
     pub(super) fn new(reason: Reason, text: impl Into<String>) -> Self {
-        Self { reason, retry_after: None, rejected: BTreeMap::new(), text: text.into() }
+        Self {
+            reason,
+            retry_after: None,
+            rejected: BTreeMap::new(),
+            hint: None,
+            word: String::new(),
+            text: text.into(),
+        }
     }
 
     /// The whole poll took too long.
@@ -58,6 +69,21 @@ impl FetchError {
     /// What the server asked for, if it did.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    /// What to do about it, where that is known better than from the reason alone.
+    pub fn remedy(&self) -> &'static str {
+        self.hint.unwrap_or_else(|| self.reason.remedy())
+    }
+
+    /// Says what to do about it, better than the reason can.
+    pub(super) fn with_remedy(self, remedy: &'static str) -> Self {
+        Self { hint: Some(remedy), ..self }
+    }
+
+    /// The OAuth 2.0 error that the sign-in service named; empty if there is none.
+    pub(super) fn word(&self) -> &str {
+        &self.word
     }
 
     /// A 2xx answer that cannot be used.
@@ -100,7 +126,9 @@ impl FetchError {
         if let Some(text) = text {
             line += &format!(": {text}");
         }
-        Self { retry_after: reply.retry_after, ..Self::new(reason, line) }.with_reply_ids(reply, secrets)
+        let hint = hints::for_api(&code);
+        let error = Self { retry_after: reply.retry_after, hint, ..Self::new(reason, line) };
+        error.with_reply_ids(reply, secrets)
     }
 
     /// An answer of the token endpoint that is no success.
@@ -125,7 +153,9 @@ impl FetchError {
         for name in ["trace_id", "correlation_id"] {
             line += &secrets.quote(&format!(" {name}="), word(name));
         }
-        Self { retry_after: reply.retry_after, ..Self::new(reason, line) }
+        let hint = hints::for_sign_in(&codes);
+        let word = word("error").to_owned();
+        Self { retry_after: reply.retry_after, hint, word, ..Self::new(reason, line) }
     }
 
     /// Adds the ids under which Microsoft's support finds a call that was never answered.
@@ -153,8 +183,9 @@ impl FetchError {
 
 impl From<FetchError> for Failure {
     fn from(error: FetchError) -> Self {
-        let FetchError { reason, retry_after, rejected, text } = error;
-        Self { reason, retry_after, rejected, text }
+        let remedy = error.remedy();
+        let FetchError { reason, retry_after, rejected, text, .. } = error;
+        Self { reason, retry_after, rejected, remedy, text }
     }
 }
 
@@ -203,7 +234,7 @@ impl Secrets {
     }
 
     /// Text from outside, fit for a log line: no secret, no control characters, not too long.
-    fn one_line(&self, text: &str) -> String {
+    pub(super) fn one_line(&self, text: &str) -> String {
         let text = self.redacted(text);
         let mut line: String =
             text.chars().take(MAX_TEXT).map(|c| if breaks_a_line(c) { ' ' } else { c }).collect();

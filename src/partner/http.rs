@@ -8,18 +8,24 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::header::HeaderMap;
+use reqwest::tls::TlsInfo;
 use reqwest::{Client, Proxy, RequestBuilder, Response, StatusCode, redirect};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use x509_cert::name::Name;
 
 use crate::clock::Clock;
 use crate::config::{Account, SecretError, trust_anchors};
 use crate::reason::Reason;
+use crate::schedule::Schedule;
 use crate::status::{Code, Endpoint, Ledger};
 
-use super::error::FetchError;
+use super::error::{FetchError, Secrets};
 use super::retry_after::retry_after;
 
 /// An answer.
@@ -39,6 +45,38 @@ impl Reply {
     }
 }
 
+/// A service that answered, whatever it said.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    /// Its certificate, which was found good, if it was asked by https.
+    pub certificate: Option<ServerCertificate>,
+}
+
+/// What a server's certificate says.
+#[derive(Clone, Debug)]
+pub struct ServerCertificate {
+    /// Whose it is. Often empty: the names that count are elsewhere.
+    pub subject: String,
+    /// Who vouches for it.
+    pub issuer: String,
+    /// When it ends.
+    pub not_after: Timestamp,
+}
+
+impl ServerCertificate {
+    fn read(der: &[u8]) -> Option<Self> {
+        let certificate = Certificate::from_der(der).ok()?;
+        let fields = certificate.tbs_certificate();
+        let line = |name: &Name| Secrets(Vec::new()).one_line(&name.to_string());
+        let end = fields.validity().not_after.to_unix_duration().as_secs();
+        Some(Self {
+            subject: line(fields.subject()),
+            issuer: line(fields.issuer()),
+            not_after: Timestamp::from_second(end.try_into().ok()?).unwrap_or(Timestamp::MAX),
+        })
+    }
+}
+
 /// How often a request is repeated, and how patiently.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
@@ -48,6 +86,8 @@ pub struct RetryPolicy {
     pub(super) pause: Duration,
     /// The longest a single request may take.
     request_timeout: Duration,
+    /// The longest that the body of an answer is waited for whose status says enough.
+    failure_body_timeout: Duration,
 }
 
 impl RetryPolicy {
@@ -60,6 +100,7 @@ impl RetryPolicy {
             attempts: 3,
             pause: Duration::from_secs(1).min(poll_timeout / 8),
             request_timeout: poll_timeout.min(Self::REQUEST_TIMEOUT),
+            failure_body_timeout: Duration::from_secs(5).min(poll_timeout / 8),
         }
     }
 
@@ -95,9 +136,8 @@ pub(super) struct Http {
 
 /// The largest body that is read, after decompression: some 50,000 rows.
 const MAX_BODY: usize = 16 * 1024 * 1024;
-/// As much as is read of an answer that is no success, and how long that may take.
+/// As much as is read of an answer that is no success.
 const MAX_FAILURE_BODY: usize = 64 * 1024;
-const FAILURE_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
@@ -125,11 +165,7 @@ impl Http {
     ) -> Result<Reply, FetchError> {
         let mut attempt = 1;
         loop {
-            let client = match endpoint {
-                Endpoint::Token => &self.token_client,
-                Endpoint::Usage => &self.usage_client,
-            };
-            let outcome = self.send_once(endpoint, make(client)).await;
+            let outcome = self.send_once(endpoint, make(self.client(endpoint))).await;
             if attempt >= self.retry.attempts || !worth_repeating(&outcome) {
                 return outcome;
             }
@@ -139,6 +175,22 @@ impl Http {
                 () = tokio::time::sleep(self.retry.pause_before(attempt, fastrand::f64())) => {}
             }
             self.ledger.write(|status| *status.traffic.retries.entry(endpoint).or_insert(0) += 1);
+        }
+    }
+
+    /// Asks for `url` once, outside the ledger: is there anybody, and with which certificate?
+    pub(super) async fn reach(&self, endpoint: Endpoint, url: &str) -> Result<Reached, FetchError> {
+        let response =
+            self.client(endpoint).get(url).send().await.map_err(|error| failed(endpoint, error))?;
+        let tls = response.extensions().get::<TlsInfo>();
+        let certificate = tls.and_then(TlsInfo::peer_certificate).and_then(ServerCertificate::read);
+        Ok(Reached { certificate })
+    }
+
+    fn client(&self, endpoint: Endpoint) -> &Client {
+        match endpoint {
+            Endpoint::Token => &self.token_client,
+            Endpoint::Usage => &self.usage_client,
         }
     }
 
@@ -154,15 +206,19 @@ impl Http {
         let status = response.status();
         let headers = response.headers().clone();
         let retry_after = retry_after(&headers, self.clock.now());
-        // Known from here on, whatever becomes of the body.
+        // Known from here on, whatever becomes of the body, of this poll and of whoever waits for it.
         entry.slow_down = status == StatusCode::TOO_MANY_REQUESTS || retry_after.is_some();
+        if entry.slow_down && !status.is_success() {
+            let until = Instant::now() + Schedule::hold(retry_after);
+            self.ledger.write(|status| status.hold_until = status.hold_until.max(Some(until)));
+        }
         let body = if status.is_success() {
             let body = read_capped(endpoint, response).await;
             body.map_err(|error| error.with_retry_after(retry_after))?
         } else {
             // So is this, even if the rest never comes and the poll's time runs out over it.
             entry.code = Code::Status(status.as_u16());
-            read_what_comes(response).await
+            read_what_comes(response, self.retry.failure_body_timeout).await
         };
         entry.code = Code::Status(status.as_u16());
         Ok(Reply { status, headers, body, retry_after })
@@ -188,7 +244,8 @@ fn client(account: &Account, scheme: Scheme, limit: Duration) -> Result<Client, 
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(limit)
         // A redirect could carry the token elsewhere. The API has none, so one is reported as it is.
-        .redirect(redirect::Policy::none());
+        .redirect(redirect::Policy::none())
+        .tls_info(true);
     if let Some(path) = &account.ca_file {
         builder = builder.tls_certs_merge(trust_anchors(path).map_err(ClientError::CaFile)?);
     }
@@ -249,7 +306,7 @@ async fn read_capped(endpoint: Endpoint, mut response: Response) -> Result<Vec<u
 }
 
 /// What an answer says of its failure, as far as it comes. A 429 whose body is cut off is still a 429.
-async fn read_what_comes(mut response: Response) -> Vec<u8> {
+async fn read_what_comes(mut response: Response, limit: Duration) -> Vec<u8> {
     let mut body = Vec::new();
     let reading = async {
         while body.len() < MAX_FAILURE_BODY
@@ -259,7 +316,7 @@ async fn read_what_comes(mut response: Response) -> Vec<u8> {
         }
     };
     // What is there by then is enough.
-    drop(tokio::time::timeout(FAILURE_BODY_TIMEOUT, reading).await);
+    drop(tokio::time::timeout(limit, reading).await);
     body.truncate(MAX_FAILURE_BODY);
     body
 }

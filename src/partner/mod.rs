@@ -3,10 +3,15 @@
 //! [`Source`] is the seam to the rest of the program; [`PartnerCenter`] the real one. Knows nothing of
 //! timers, metrics or pages: it fetches once, and says what happened.
 
+mod claims;
+mod credential;
 mod error;
+mod grant;
+pub mod hints;
 mod http;
 mod paging;
 mod retry_after;
+mod sign_in;
 mod store;
 mod token;
 mod wire;
@@ -16,6 +21,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::HeaderValue;
 use reqwest::{Client, StatusCode};
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
@@ -26,11 +32,14 @@ use crate::config::Account;
 use crate::status::{Endpoint, Ledger};
 use crate::usage::UsageReport;
 
+pub use claims::Claims;
 pub use error::FetchError;
 use error::Secrets;
-pub use http::{ClientError, RetryPolicy};
+use grant::{Grant, Rotation};
+pub use http::{ClientError, Reached, RetryPolicy, ServerCertificate};
 use http::{Http, Reply};
 use paging::{PageRequest, Pages};
+pub use sign_in::{BrowserSignIn, DeviceCode, Progress, SignIn, SignedIn, ended, refused_redirect};
 pub use store::{StoreError, TokenStore};
 use token::{Bearer, TokenSource};
 use wire::WireError;
@@ -39,6 +48,9 @@ use wire::WireError;
 pub trait Source: Send + Sync + 'static {
     /// Fetches the whole collection once. May be dropped at any time.
     fn fetch(&self) -> impl Future<Output = Result<UsageReport, FetchError>> + Send;
+
+    /// Waits until a fetch that failed for its credentials may go better, because there are others now.
+    fn changed(&self) -> impl Future<Output = ()> + Send;
 
     /// Waits for work that must not be cut off, such as storing a refresh token just received.
     fn settle(&self) -> impl Future<Output = ()> + Send;
@@ -49,6 +61,7 @@ pub trait Source: Send + Sync + 'static {
 pub struct PartnerCenter {
     ledger: Ledger,
     http: Arc<Http>,
+    grant: Arc<Grant>,
     tokens: TokenSource,
     api_base_url: String,
     locale: String,
@@ -77,14 +90,48 @@ impl PartnerCenter {
         retry: RetryPolicy,
     ) -> Result<Self, ClientError> {
         let http = Arc::new(Http::new(account, ledger.clone(), retry, clock.clone())?);
-        let tokens = TokenSource::new(account, store, Arc::clone(&http), ledger.clone(), clock.clone());
+        let grant = Arc::new(Grant::new(account, store, Arc::clone(&http), ledger.clone(), clock.clone()));
+        let tokens = TokenSource::new(Arc::clone(&grant), Rotation::Wanted);
         Ok(Self {
             ledger: ledger.clone(),
             http,
+            grant,
             tokens,
             api_base_url: account.cloud.api_base_url.clone(),
             locale: account.locale.clone(),
         })
+    }
+
+    /// Signs in without a successor of the refresh token: a running exporter goes on with the one it has.
+    #[must_use]
+    pub fn without_rotation(mut self) -> Self {
+        self.tokens = TokenSource::new(Arc::clone(&self.grant), Rotation::Unwanted);
+        self
+    }
+
+    /// Asks whether a service is there at all.
+    ///
+    /// # Errors
+    /// [`FetchError`] if it does not answer.
+    pub async fn reach(&self, endpoint: Endpoint) -> Result<Reached, FetchError> {
+        let url = match endpoint {
+            Endpoint::Token => self.grant.endpoint("token"),
+            Endpoint::Usage => format!("{}/", self.api_base_url),
+        };
+        self.http.reach(endpoint, &url).await
+    }
+
+    /// Signs in, and says what the access token says of itself, if it can be read.
+    ///
+    /// # Errors
+    /// [`FetchError`] if the sign-in fails.
+    pub async fn claims(&self) -> Result<Option<Claims>, FetchError> {
+        Ok(Claims::of(self.tokens.bearer().await?.secret()))
+    }
+
+    /// Prepares a person's sign-in to this account.
+    pub fn sign_in(&self) -> SignIn {
+        SignIn::new(Arc::clone(&self.grant))
     }
 
     async fn get(&self, page: &PageRequest, bearer: &Bearer) -> Result<Reply, FetchError> {
@@ -106,7 +153,12 @@ impl PartnerCenter {
         // Whoever drops this future drops the request with it.
         let abandoned = CancellationToken::new();
         let reply = self.http.send(Endpoint::Usage, request, &abandoned).await;
-        let reply = reply.map_err(|error| error.with_ids(&request_id, &correlation_id))?;
+        let mut reply = reply.map_err(|error| error.with_ids(&request_id, &correlation_id))?;
+        // The API repeats the ids. A gateway or a proxy does not, and they are what its log has, too.
+        for (name, id) in [("ms-requestid", request_id), ("ms-correlationid", correlation_id)] {
+            let id = HeaderValue::from_maybe_shared(id).expect("an id is plain ASCII");
+            reply.headers.entry(name).or_insert(id);
+        }
         let compliant = reply.headers.get("isMfaCompliant").and_then(|value| value.to_str().ok());
         if let Some(compliant) = compliant.and_then(|text| text.to_ascii_lowercase().parse().ok()) {
             self.ledger.write(|status| status.credentials.mfa_compliant = Some(compliant));
@@ -162,6 +214,10 @@ impl Source for PartnerCenter {
             };
             pages.follow(&next).map_err(|error| unusable(&error))?;
         }
+    }
+
+    async fn changed(&self) {
+        self.tokens.changed().await;
     }
 
     async fn settle(&self) {

@@ -1,24 +1,30 @@
 //! The refresh token on disk: one file per account in the state directory, written as
-//! [`StateFile`] does, so that a crash at any moment leaves either the old token or the new one.
+//! [`StateFile`] does, so that a crash at any moment leaves either the old token or the new one. What was on the
+//! disk once is remembered, should it vanish from there.
 
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Account;
-use crate::statefile::{self, StateFile};
+use crate::statefile::{self, Stamp, StateFile};
 
 /// Where one account's newest refresh token is kept.
 #[derive(Clone, Debug)]
 pub struct TokenStore {
     file: StateFile,
+    newest: Arc<Mutex<Option<Stored>>>,
+    sets_aside: bool,
 }
 
 /// A token in the store.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Stored {
     pub(super) token: SecretString,
     pub(super) issued_at: Timestamp,
@@ -45,7 +51,10 @@ pub enum StoreError {
         /// Why not.
         cause: io::Error,
     },
-    /// The file is damaged, of another cloud or of a later version; it was moved to this path.
+    /// The file is damaged, of another cloud or of a later version.
+    #[error("{} is damaged, of another cloud or of a later version", .0.display())]
+    Unusable(PathBuf),
+    /// Such a file was moved to this path.
     #[error("the stored refresh token is damaged, of another cloud or of a later version; moved to {}", .0.display())]
     SetAside(PathBuf),
 }
@@ -70,29 +79,80 @@ impl TokenStore {
     pub fn open(directory: &Path, account: &Account) -> Result<Self, StoreError> {
         statefile::prepare(directory)
             .map_err(|cause| StoreError::Directory { path: directory.to_owned(), cause })?;
-        Ok(Self { file: StateFile::new(directory, "refresh-token", account) })
+        Ok(Self::new(directory, account))
     }
 
-    /// The stored token, if there is one for this account.
+    /// The store of `account` in `directory`, whatever can be done there.
+    pub fn new(directory: &Path, account: &Account) -> Self {
+        let file = StateFile::new(directory, "refresh-token", account);
+        Self { file, newest: Arc::default(), sets_aside: true }
+    }
+
+    /// Shares what `before` remembers, if that is a store of the same account: a reload loses nothing.
+    #[must_use]
+    pub fn continuing(self, before: &Self) -> Self {
+        if self.file.owner() != before.file.owner() {
+            return self;
+        }
+        Self { newest: Arc::clone(&before.newest), ..self }
+    }
+
+    /// Leaves a file where it is that cannot be used: it may be of use to somebody else.
+    #[must_use]
+    pub fn without_setting_aside(self) -> Self {
+        Self { sets_aside: false, ..self }
+    }
+
+    /// Whether there is a token that can be used. Changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] if there is something else.
+    pub fn has_token(&self) -> Result<bool, StoreError> {
+        Ok(self.read()?.is_some())
+    }
+
+    /// The newest token that is on the disk, or was.
+    pub(super) fn newest(&self) -> Option<Stored> {
+        self.memory().clone()
+    }
+
+    /// The stored token, or the one that was stored until its file vanished. What cannot be used is set aside.
     pub(super) fn load(&self) -> Result<Option<Stored>, StoreError> {
+        match self.read() {
+            Err(StoreError::Unusable(_)) if self.sets_aside => {
+                Err(self.file.set_aside().map_or_else(|cause| self.wrong(cause), StoreError::SetAside))
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn read(&self) -> Result<Option<Stored>, StoreError> {
         let Some(content) = self.file.read().map_err(|cause| self.wrong(cause))?.map(SecretSlice::from)
         else {
-            return Ok(None);
+            return Ok(self.newest());
         };
         let record: Option<Record> = serde_json::from_slice(content.expose_secret()).ok();
         let ours = |record: &Record| record.version == VERSION && record.owner == self.file.owner();
         let Some(record) = record.filter(ours) else {
-            return Err(self.file.set_aside().map_or_else(|cause| self.wrong(cause), StoreError::SetAside));
+            return Err(StoreError::Unusable(self.path().to_owned()));
         };
-        Ok(Some(Stored {
+        *self.memory() = Some(Stored {
             token: SecretString::from(record.refresh_token),
             issued_at: record.issued_at,
             ancestor: record.ancestor_sha256,
-        }))
+        });
+        Ok(self.newest())
     }
 
     /// Keeps a token. On return it is on the disk.
-    pub(super) fn save(&self, stored: &Stored) -> Result<(), StoreError> {
+    pub(super) async fn save(&self, stored: Stored) -> Result<(), StoreError> {
+        let store = self.clone();
+        // The disk may be slow, and others may be writing; the threads that answer and poll do not wait for it.
+        let saved = tokio::task::spawn_blocking(move || store.write(stored)).await;
+        saved.unwrap_or_else(|died| Err(self.wrong(io::Error::other(died))))
+    }
+
+    fn write(&self, stored: Stored) -> Result<(), StoreError> {
         let record = Record {
             version: VERSION,
             owner: self.file.owner().to_owned(),
@@ -101,7 +161,46 @@ impl TokenStore {
             refresh_token: stored.token.expose_secret().to_owned(),
         };
         let text = serde_json::to_vec_pretty(&record).expect("a record of strings is always JSON");
-        self.file.replace(&text).map_err(|cause| self.wrong(cause))
+        self.file.replace(&text).map_err(|cause| self.wrong(cause))?;
+        *self.memory() = Some(stored);
+        Ok(())
+    }
+
+    /// Waits until no other process is about to replace the token. The turn ends when the file is closed. None
+    /// where there can be no lock, as on some network file systems: better without than not at all.
+    pub(super) async fn turn(&self, account: &str) -> Option<File> {
+        const LOOK_AGAIN: Duration = Duration::from_millis(50);
+        const LONG: Duration = Duration::from_secs(10);
+        let (file, mut waited) = (self.file.open_lock().ok()?, Duration::ZERO);
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Some(file),
+                Err(TryLockError::Error(_)) => return None,
+                Err(TryLockError::WouldBlock) => {}
+            }
+            if waited == LONG {
+                tracing::warn!(
+                    account,
+                    "Another process keeps the refresh token in the state directory locked"
+                );
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+            waited += LOOK_AGAIN;
+        }
+    }
+
+    /// What changes whenever the token does.
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        self.file.stamp()
+    }
+
+    /// Where the token is.
+    pub(super) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Option<Stored>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wrong(&self, cause: io::Error) -> StoreError {

@@ -21,6 +21,7 @@ use crate::simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simula
 use crate::status::Code;
 
 mod answers;
+mod credentials;
 mod oddities;
 mod renewals;
 mod requests;

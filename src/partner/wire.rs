@@ -14,7 +14,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::usage::{LicenseUsage, MAX_LABEL_BYTES, Percent, RowError, UsageReport};
+use crate::usage::{LicenseUsage, MAX_LABEL_BYTES, Percent, RowError, UsageReport, listing};
 
 /// Why a body is no page of a usage collection, or the pages make no collection.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +101,7 @@ pub(super) fn report(rows: Vec<Row>) -> Result<UsageReport, WireError> {
 }
 
 /// Something that is read from an object, and from nothing else: a derived reader takes a list of its fields too.
-struct Object<T>(T);
+pub(super) struct Object<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -150,12 +150,6 @@ impl<'de> Visitor<'de> for ItemsVisitor {
         }
         Ok(Items(rows))
     }
-}
-
-fn listing(rejected: &BTreeMap<RowError, u64>) -> String {
-    let parts: Vec<String> =
-        rejected.iter().map(|(error, count)| format!("{count} {}", error.as_str())).collect();
-    parts.join(", ")
 }
 
 fn row(item: &Value) -> Result<LicenseUsage, RowError> {

@@ -18,6 +18,7 @@ use crate::partner::{FetchError, Source};
 use crate::reason::Reason;
 use crate::schedule::{LastPoll, Schedule};
 use crate::status::{AccountStatus, Failure, Ledger};
+use crate::usage::listing;
 
 pub use keep::keep;
 
@@ -54,9 +55,17 @@ pub async fn run<S: Source>(source: S, plan: Plan, ledger: Ledger, stop: Cancell
     ledger.write(|status| status.next_at = due(wait));
     let mut told = BTreeSet::new();
     loop {
+        let waits_for_operator = match ledger.read().last {
+            LastPoll::Failed { reason, retry_after, .. } => reason.needs_operator() && retry_after.is_none(),
+            LastPoll::Never | LastPoll::Good => false,
+        };
         tokio::select! { biased;
             () = stop.cancelled() => break,
             () = sleep(wait) => {}
+            () = source.changed(), if waits_for_operator => {
+                tracing::info!(account = plan.account, "The credentials have changed, polling at once");
+                told.clear();
+            }
         }
         let started = Instant::now();
         tracing::debug!(account = %plan.account, "Polling");
@@ -71,8 +80,11 @@ pub async fn run<S: Source>(source: S, plan: Plan, ledger: Ledger, stop: Cancell
         ledger.write(|status| {
             status.poll_ended(outcome, at, took);
             wait = plan.schedule.next(&status.last, (plan.dice)());
+            // The server may have asked for more than this poll lived to see.
+            if let Some(until) = status.hold_until {
+                wait = wait.max(until.saturating_duration_since(Instant::now()));
+            }
             status.next_at = due(wait);
-            // Whoever was throttled is not asked again early by a reload either, told for how long or not.
             if let LastPoll::Failed { retry_after: Some(_), .. }
             | LastPoll::Failed { reason: Reason::Throttled, .. } = status.last
             {
@@ -85,7 +97,7 @@ pub async fn run<S: Source>(source: S, plan: Plan, ledger: Ledger, stop: Cancell
     source.settle().await;
 }
 
-/// Says what changed, not what is: the thirtieth failure is a metric, not a line. Of one outage each reason is
+/// Says what changed, not what is: the thirtieth failure is a metric, not a line. Of one outage each cause is
 /// told once, however they alternate; `told` begins empty with the loop, since somebody who reloads waits to see
 /// whether it helped.
 fn log_change(
@@ -93,7 +105,7 @@ fn log_change(
     before: &AccountStatus,
     now: &AccountStatus,
     wait: Duration,
-    told: &mut BTreeSet<Reason>,
+    told: &mut BTreeSet<(Reason, &'static str)>,
 ) {
     let duration_s = now.took.unwrap_or_default().as_secs_f64();
     let next_poll_s = wait.as_secs_f64().round();
@@ -116,12 +128,13 @@ fn log_change(
         };
         let rejected = dropped(now);
         if rejected > dropped(before) {
-            tracing::warn!(account, rejected, rows, "Rows of the collection were dropped");
+            let reasons = report.map(|report| listing(report.rejected())).unwrap_or_default();
+            tracing::warn!(account, rejected, reasons, rows, "Rows of the collection were dropped");
         }
         return;
     };
-    let (reason, remedy, err) = (failure.reason.as_str(), failure.reason.remedy(), &failure.text);
-    if !told.insert(failure.reason) {
+    let (reason, remedy, err) = (failure.reason.as_str(), failure.remedy, &failure.text);
+    if !told.insert((failure.reason, failure.remedy)) {
         tracing::debug!(account, reason, err, next_poll_s, "Polling still fails");
     } else if failure.reason.needs_operator() {
         tracing::error!(account, reason, err, remedy, next_poll_s, "Polling failed");

@@ -32,6 +32,7 @@ struct Scripted {
     answers: Mutex<mpsc::UnboundedReceiver<Answer>>,
     asked: mpsc::UnboundedSender<Instant>,
     settled: Arc<AtomicU64>,
+    changes: Arc<Notify>,
 }
 
 impl Source for Scripted {
@@ -46,6 +47,10 @@ impl Source for Scripted {
         }
     }
 
+    async fn changed(&self) {
+        self.changes.notified().await;
+    }
+
     async fn settle(&self) {
         self.settled.fetch_add(1, Ordering::Relaxed);
     }
@@ -56,6 +61,8 @@ struct Polling {
     began: Instant,
     asked: mpsc::UnboundedReceiver<Instant>,
     settled: Arc<AtomicU64>,
+    /// Rings when the credentials change.
+    changes: Arc<Notify>,
     stop: CancellationToken,
     task: JoinHandle<()>,
     /// Kept, for the script ends with an error otherwise.
@@ -82,7 +89,13 @@ fn start_with(
     }
     let (asked, asked_at) = mpsc::unbounded_channel();
     let settled = Arc::new(AtomicU64::new(0));
-    let source = Scripted { answers: Mutex::new(answers_to_come), asked, settled: Arc::clone(&settled) };
+    let changes = Arc::new(Notify::new());
+    let source = Scripted {
+        answers: Mutex::new(answers_to_come),
+        asked,
+        settled: Arc::clone(&settled),
+        changes: Arc::clone(&changes),
+    };
     let mut plan = Plan {
         account: "contoso".to_owned(),
         schedule: Schedule::new(6 * HOUR),
@@ -95,7 +108,7 @@ fn start_with(
     change(&mut plan);
     let stop = CancellationToken::new();
     let task = tokio::spawn(run(source, plan, ledger.clone(), stop.clone()));
-    Polling { began: Instant::now(), asked: asked_at, settled, stop, task, _script: script }
+    Polling { began: Instant::now(), asked: asked_at, settled, changes, stop, task, _script: script }
 }
 
 impl Polling {
@@ -138,8 +151,8 @@ async fn each_poll_comes_at_its_second_through_good_and_bad_times() {
         (20_610, "60s after the second"),
         (20_667, "the 57s that were asked for"),
         (21_027, "the deadline of 120s, then 240s after the fourth failure"),
-        (31_827, "3h, for only a person can mend it"),
-        (52_347, "6h less 5 % again"),
+        (41_547, "6h less 5 %, for only a person can mend it"),
+        (62_067, "6h less 5 % again"),
     ];
     for (second, why) in expected {
         assert_eq!(polling.next().await, second * 1000, "{why}");
@@ -222,6 +235,16 @@ async fn a_reload_does_not_hurry_after_a_429_that_names_no_time_either() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_poll_whose_time_was_up_still_keeps_to_what_the_server_asked_for_meanwhile() {
+    let ledger = ledger();
+    let mut polling = start(&ledger, [Hangs, Good]);
+    polling.next().await;
+    ledger.write(|status| status.hold_until = Some(Instant::now() + Duration::from_secs(600)));
+    assert_eq!(polling.next().await, 600_000, "not 30s after the deadline of 120s");
+    polling.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_staggered_first_poll_comes_that_much_later_and_so_does_one_after_a_hold() {
     let ledger = ledger();
     let polling = |answer, ledger: &Ledger| {
@@ -263,6 +286,21 @@ async fn after_a_restart_the_first_poll_is_at_once_if_it_is_overdue() {
     let ledger = ledger();
     let mut polling = resume(&ledger, START - 7 * HOUR, [Good]);
     assert_eq!(polling.next().await, 0);
+    polling.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_credentials_are_tried_at_once_where_the_old_ones_failed_and_only_there() {
+    let ledger = ledger();
+    let script = [Fails(Reason::Credentials), Fails(Reason::Network), Good];
+    let mut polling = start(&ledger, script);
+    assert_eq!(polling.next().await, 0);
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    polling.changes.notify_waiters();
+    assert_eq!(polling.next().await, 600_000, "not after three hours");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    polling.changes.notify_waiters();
+    assert_eq!(polling.next().await, 660_000, "60s after the second failure, as ever");
     polling.stop().await;
 }
 

@@ -15,10 +15,13 @@ use super::{Simulator, log::RequestLog, scenario::Scenario, wire};
 const LARGEST_SCENARIO: usize = 256 * 1024;
 
 const PAGE: &str = "\
-A simulator of Entra ID's token endpoint and of Partner Center's licence usage report.
+A simulator of Entra ID's sign-in and of Partner Center's licence usage report.
 Nothing here is real: no tenant, no secret, no figure.
 
-POST   /{tenant}/oauth2/v2.0/token      exchanges a refresh token
+POST   /{tenant}/oauth2/v2.0/token      exchanges a refresh token, a device code or an authorization code
+POST   /{tenant}/oauth2/v2.0/devicecode gives out a device code
+GET    /simulator/device                where a person enters its user code
+GET    /{tenant}/oauth2/v2.0/authorize  signs in with a browser
 GET    /v1/analytics/licenses/usage     the licence usage report
 GET    /simulator/scenario              what the simulator is told to do, as JSON
 PUT    /simulator/scenario              tells it something else, in YAML or JSON

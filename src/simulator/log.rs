@@ -1,6 +1,7 @@
 //! The latest requests, for tests and for people who wonder what their exporter sends.
 //!
-//! It keeps a few harmless headers and never a body, so no secret and no token can be in it.
+//! It keeps a few harmless headers and never a body, a query or a word that the caller chose in them, so no
+//! secret and no token can be in it.
 
 use std::collections::VecDeque;
 
@@ -13,6 +14,8 @@ const KEPT: usize = 1000;
 #[serde(rename_all = "snake_case")]
 pub(super) enum Endpoint {
     Token,
+    DeviceCode,
+    Authorize,
     Usage,
 }
 
@@ -26,6 +29,10 @@ pub(super) struct RequestLog {
 struct Totals {
     token: u64,
     usage: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    device_code: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    authorize: u64,
 }
 
 #[derive(Serialize)]
@@ -39,6 +46,10 @@ pub(super) struct Entry {
     locale: Option<String>,
     accept: Option<String>,
     user_agent: Option<String>,
+    /// What a token was asked for with, by its name here.
+    pub(super) grant: Option<&'static str>,
+    /// How the application said who it is.
+    pub(super) credential: Option<&'static str>,
     /// What became of the access token.
     pub(super) authorization: Option<&'static str>,
     /// The sign-in that it came from.
@@ -57,6 +68,8 @@ impl RequestLog {
         match endpoint {
             Endpoint::Token => self.totals.token += 1,
             Endpoint::Usage => self.totals.usage += 1,
+            Endpoint::DeviceCode => self.totals.device_code += 1,
+            Endpoint::Authorize => self.totals.authorize += 1,
         }
         if self.requests.len() == KEPT {
             self.requests.pop_front();
@@ -71,12 +84,19 @@ impl RequestLog {
             locale: text(request, &HeaderName::from_static("x-locale")),
             accept: text(request, &header::ACCEPT),
             user_agent: text(request, &header::USER_AGENT),
+            grant: None,
+            credential: None,
             authorization: None,
             sign_in: None,
         };
         complete(&mut entry);
         self.requests.push_back(entry);
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {

@@ -1,4 +1,4 @@
-//! A fake of Entra ID's token endpoint and of the Partner Center API, as one router that does what
+//! A fake of Entra ID's sign-in and of the Partner Center API, as one router that does what
 //! a [`Scenario`] says.
 //!
 //! It shares no type with the exporter's client: were both built on one wrong idea of the wire, they
@@ -15,6 +15,7 @@
 //! # }
 //! ```
 
+mod certificate;
 mod control;
 mod entra;
 mod log;
@@ -23,6 +24,7 @@ mod partner_center;
 mod portfolio;
 mod scenario;
 mod state;
+mod tokens;
 mod wire;
 
 #[cfg(test)]
@@ -36,9 +38,10 @@ use axum::{
 };
 use jiff::Timestamp;
 
+pub use certificate::Certificate;
 pub use scenario::{
-    Behaviour, CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Rotation, Row, Rows, Scenario, ScenarioError,
-    TenantScenario, TokenAnswer, UsageAnswer,
+    Authorize, AuthorizeAnswer, Behaviour, CLIENT_ID, CLIENT_SECRET, Device, DeviceAnswer, REFRESH_TOKEN,
+    Rotation, Row, Rows, Scenario, ScenarioError, TenantScenario, TokenAnswer, UsageAnswer,
 };
 use state::State;
 
@@ -46,7 +49,7 @@ use state::State;
 #[derive(Clone)]
 pub struct Simulator {
     state: Arc<Mutex<State>>,
-    clock: fn() -> Timestamp,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
 impl Simulator {
@@ -54,14 +57,20 @@ impl Simulator {
     ///
     /// The clock dates answers and moves the portfolio. The life of tokens and the delays follow
     /// Tokio's clock, so that a test can pause them.
-    pub fn new(scenario: Scenario, clock: fn() -> Timestamp) -> Self {
-        Self { state: Arc::new(Mutex::new(State::new(scenario))), clock }
+    pub fn new(scenario: Scenario, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self { state: Arc::new(Mutex::new(State::new(scenario))), clock: Arc::new(clock) }
     }
 
     /// Both services and the control endpoints below `/simulator`.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/{tenant}/oauth2/v2.0/token", post(entra::token))
+            .route("/{tenant}/oauth2/v2.0/devicecode", post(entra::device::codes))
+            .route(
+                "/{tenant}/oauth2/v2.0/authorize",
+                get(entra::authorize::authorize).post(entra::authorize::decide),
+            )
+            .route("/simulator/device", get(entra::device::page).post(entra::device::decide))
             .route("/v1/analytics/licenses/usage", get(partner_center::usage))
             .merge(control::router())
             .fallback(partner_center::not_found)

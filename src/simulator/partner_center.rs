@@ -16,6 +16,7 @@ use axum::{
 };
 use http_body::Frame;
 use jiff::Timestamp;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{
@@ -23,7 +24,8 @@ use super::{
     log::Endpoint,
     portfolio::{self, Page},
     scenario::{Behaviour, Row, UsageAnswer},
-    state::{Authorization, Caller, State},
+    state::{Authorization, State},
+    tokens::Caller,
     wire::{self, BYTE_ORDER_MARK, JSON_UTF8, RETRY_AFTER},
 };
 
@@ -35,18 +37,22 @@ pub(super) async fn usage(Shared(simulator): Shared<Simulator>, request: HeaderM
     let now = simulator.now();
     let (mut response, behaviour) = {
         let mut state = simulator.state();
-        let authorization = state.authorize(request.get(header::AUTHORIZATION));
+        let origin = wire::origin(&request);
+        let authorization = state.authorize(request.get(header::AUTHORIZATION), origin.as_deref());
         let (response, behaviour) = match &authorization {
-            Authorization::Valid(Caller { tenant, .. }) => {
+            Authorization::Valid(Caller { tenant, mfa, .. }) => {
                 let behaviour = state.next_usage_behaviour(tenant);
                 let answer = answer(&behaviour, &state, tenant, &request, now);
                 let mut response = wire::dress(answer, &behaviour);
-                if asks_for_mfa(&request) {
-                    let compliant = (behaviour.answer != UsageAnswer::MfaRequired).to_string();
-                    wire::set(&mut response, HeaderName::from_static("ismfacompliant"), &compliant);
-                }
+                tell_mfa(&mut response, &request, *mfa && behaviour.answer != UsageAnswer::MfaRequired);
                 (response, behaviour)
             }
+            Authorization::NoSecondFactor(_) => {
+                let mut response = mfa_required();
+                tell_mfa(&mut response, &request, false);
+                (response, Behaviour::default())
+            }
+            Authorization::WrongAudience(caller) => (wrong_audience(&caller.audience), Behaviour::default()),
             _ => (access_denied(), Behaviour::default()),
         };
         state.log.record(Endpoint::Usage, &request, response.status(), |entry| {
@@ -61,8 +67,11 @@ pub(super) async fn usage(Shared(simulator): Shared<Simulator>, request: HeaderM
     wire::finish(response, &behaviour).await
 }
 
-fn asks_for_mfa(request: &HeaderMap) -> bool {
-    request.get("validatemfa").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+/// Says whether the sign-in had a second factor, to who asks for it.
+fn tell_mfa(response: &mut Response, request: &HeaderMap, compliant: bool) {
+    if request.get("validatemfa").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true")) {
+        wire::set(response, HeaderName::from_static("ismfacompliant"), &compliant.to_string());
+    }
 }
 
 /// Any other path or method.
@@ -108,13 +117,23 @@ fn answer(
             fault(StatusCode::INTERNAL_SERVER_ERROR, 800_003, "Unexpected service error")
         }
         UsageAnswer::Unauthorized => access_denied(),
-        UsageAnswer::MfaRequired => {
-            unauthorized(900_421, "Multi-factor authentication is required to call this API.")
-        }
+        UsageAnswer::MfaRequired => mfa_required(),
+        UsageAnswer::WrongAudience => wrong_audience("https://graph.windows.net"),
         UsageAnswer::Forbidden => fault(
             StatusCode::FORBIDDEN,
             900_150,
             "The supplied role doesn't have the rights to perform the requested operation",
+        ),
+        UsageAnswer::AppOnly => fault(
+            StatusCode::FORBIDDEN,
+            900_329,
+            "This resource does not support application-only authentication.",
+        ),
+        UsageAnswer::ConditionalAccess => fault(
+            StatusCode::FORBIDDEN,
+            900_309,
+            "Access has been blocked by Conditional Access policies. The access policy does not allow token \
+             issuance.",
         ),
         UsageAnswer::NotFound => wire::empty(StatusCode::NOT_FOUND),
         UsageAnswer::Echo => {
@@ -145,6 +164,17 @@ fn access_denied() -> Response {
     unauthorized(400, "Access denied")
 }
 
+fn mfa_required() -> Response {
+    unauthorized(900_421, "Multi-factor authentication is required to call this API.")
+}
+
+fn wrong_audience(audience: &str) -> Response {
+    let text = format!(
+        "The audience '{audience}' in the token is invalid and is no longer supported in Partner Center API."
+    );
+    unauthorized(900_420, &text)
+}
+
 fn unauthorized(code: u32, description: &str) -> Response {
     let mut response = fault(StatusCode::UNAUTHORIZED, code, description);
     wire::set(&mut response, header::WWW_AUTHENTICATE, r#"Bearer error="invalid_token""#);
@@ -153,8 +183,7 @@ fn unauthorized(code: u32, description: &str) -> Response {
 
 /// An error as the API itself writes it. Unlike a report, it has no byte order mark.
 fn fault(status: StatusCode, code: u32, description: &str) -> Response {
-    let body = format!(r#"{{"code":{code},"description":"{description}","data":[],"source":"PartnerFD"}}"#);
-    wire::text(status, JSON_UTF8, body)
+    wire::json(status, &json!({"code": code, "description": description, "data": [], "source": "PartnerFD"}))
 }
 
 fn truncated(report: String) -> Response {

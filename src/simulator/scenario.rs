@@ -17,7 +17,10 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::notation::{base64_text, headers, human_duration, status_code};
+use super::{
+    certificate::Certificate,
+    notation::{base64_text, headers, human_duration, status_code},
+};
 
 /// The application id that a scenario accepts unless it names another.
 pub const CLIENT_ID: &str = "00000000-0000-0000-0000-00000000c11e";
@@ -32,15 +35,36 @@ pub const REFRESH_TOKEN: &str = "simulated-refresh-token";
 pub struct Scenario {
     /// The only application that the token endpoint knows.
     pub client_id: String,
-    /// The secret of that application.
-    pub client_secret: String,
+    /// The secret of that application, if it has one.
+    pub client_secret: Option<String>,
+    /// The certificate of that application, with whose key it may sign assertions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<Certificate>,
+    /// The token of another issuer that the application may present as its assertion.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub federated_token: Option<String>,
+    /// Whether the application has no credential and must not send one, whatever the keys above say.
+    #[serde(skip_serializing_if = "is_default")]
+    pub public_client: bool,
     /// The refresh token to begin with; those issued later are accepted too.
     pub refresh_token: String,
+    /// How long a refresh token is accepted from its issue. The first one counts as issued when a
+    /// scenario first named it.
+    #[serde(with = "human_duration")]
+    pub refresh_token_lifetime: Duration,
     /// How long an access token is accepted, such as `1h` or `90s`.
     #[serde(with = "human_duration")]
     pub access_token_lifetime: Duration,
     /// What becomes of a refresh token once it was used.
     pub rotation: Rotation,
+    /// Whether people sign in with a second factor; what they sign in for inherits it.
+    pub mfa: bool,
+    /// Whether the usage endpoint refuses who has signed in without one.
+    pub enforce_mfa: bool,
+    /// What becomes of a sign-in with a device code.
+    pub device: Device,
+    /// What becomes of a sign-in in the browser.
+    pub authorize: Authorize,
     /// The rows of a usage report.
     pub rows: Rows,
     /// The report comes in pages of so many rows, linked as Partner Center links them; 0 = in one.
@@ -62,6 +86,18 @@ pub struct TenantScenario {
     /// The refresh token to begin with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
+    /// Whether people sign in with a second factor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mfa: Option<bool>,
+    /// Whether the usage endpoint refuses who has signed in without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enforce_mfa: Option<bool>,
+    /// What becomes of a sign-in with a device code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<Device>,
+    /// What becomes of a sign-in in the browser.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorize: Option<Authorize>,
     /// The rows of a usage report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<Rows>,
@@ -85,6 +121,60 @@ pub enum Rotation {
     Lenient,
     /// It is refused as soon as its successor was issued.
     Strict,
+    /// Whoever uses it again is taken for a thief: refused, and with it every token of the same sign-in.
+    Family,
+}
+
+/// What becomes of a sign-in with a device code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Device {
+    /// What the person does who got the code.
+    pub answer: DeviceAnswer,
+    /// So many polls are answered with "pending" before.
+    pub polls: u32,
+    /// How long a client has to wait between two polls.
+    #[serde(with = "human_duration")]
+    pub interval: Duration,
+    /// How long the codes are good.
+    #[serde(with = "human_duration")]
+    pub expires_in: Duration,
+}
+
+/// What a person does with a device code. A decision at `/simulator/device` comes before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceAnswer {
+    /// Signs in and consents.
+    #[default]
+    Approve,
+    /// Declines.
+    Decline,
+    /// Nothing.
+    Pending,
+    /// Signs in, but conditional access forbids device codes.
+    Blocked,
+}
+
+/// What becomes of a sign-in in the browser.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Authorize {
+    /// What the person does who sees the page.
+    pub answer: AuthorizeAnswer,
+}
+
+/// What a person does with the sign-in page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthorizeAnswer {
+    /// Signs in and consents, at once and without a page.
+    #[default]
+    Approve,
+    /// Declines, at once and without a page.
+    Decline,
+    /// There is a page, with a button for either.
+    Page,
 }
 
 /// How one endpoint answers. What is given besides `answer` takes the place of what the answer has.
@@ -140,6 +230,24 @@ pub enum TokenAnswer {
     BadClientSecret,
     /// 400 `invalid_grant` with suberror `basic_action` and a claims challenge, AADSTS50076.
     MfaRequired,
+    /// 401 `invalid_client`, AADSTS7000222.
+    SecretExpired,
+    /// 400 `unauthorized_client`, AADSTS700016.
+    UnknownApplication,
+    /// 400 `invalid_grant`, AADSTS50173: a new password, or an administrator ended all sessions.
+    RefreshTokenRevoked,
+    /// 400 `invalid_grant` with suberror `basic_action`, AADSTS50078: the second factor was too long ago.
+    MfaExpired,
+    /// 400 `invalid_grant` with suberror `message_only`, AADSTS53003.
+    ConditionalAccess,
+    /// 400 `invalid_grant` with suberror `consent_required`, AADSTS650052: the tenant has no Partner Center.
+    ConsentMissingPrincipal,
+    /// 401 `invalid_client`, AADSTS700027.
+    AssertionRefused,
+    /// 400 `invalid_request`, AADSTS90002.
+    WrongTenant,
+    /// 400 `invalid_scope`, AADSTS70011.
+    InvalidScope,
     /// 429 `temporarily_unavailable`, AADSTS90055, with `Retry-After`.
     Throttled,
     /// 503 `temporarily_unavailable`, AADSTS90033.
@@ -167,8 +275,14 @@ pub enum UsageAnswer {
     Unauthorized,
     /// 401 with code 900421: the sign-in had no second factor.
     MfaRequired,
+    /// 401 with code 900420: the token is for another API.
+    WrongAudience,
     /// 403 with code 900150: the role lacks the right.
     Forbidden,
+    /// 403 with code 900329: an application without a user.
+    AppOnly,
+    /// 403 with code 900309: conditional access.
+    ConditionalAccess,
     /// 404 with no body.
     NotFound,
     /// 200 with a body that ends in the middle of the JSON, and a matching length.
@@ -230,8 +344,30 @@ impl Scenario {
         })
     }
 
+    /// Every refresh token that some tenant may begin with.
+    pub(super) fn first_tokens(&self) -> impl Iterator<Item = &str> {
+        let own = self.tenants.values().filter_map(|tenant| tenant.refresh_token.as_deref());
+        std::iter::once(&*self.refresh_token).chain(own)
+    }
+
     pub(super) fn refresh_token_of(&self, tenant: &str) -> &str {
         self.of_tenant(tenant, |tenant| tenant.refresh_token.as_deref(), &self.refresh_token)
+    }
+
+    pub(super) fn mfa_of(&self, tenant: &str) -> bool {
+        *self.of_tenant(tenant, |tenant| tenant.mfa.as_ref(), &self.mfa)
+    }
+
+    pub(super) fn enforce_mfa_of(&self, tenant: &str) -> bool {
+        *self.of_tenant(tenant, |tenant| tenant.enforce_mfa.as_ref(), &self.enforce_mfa)
+    }
+
+    pub(super) fn device_of(&self, tenant: &str) -> &Device {
+        self.of_tenant(tenant, |tenant| tenant.device.as_ref(), &self.device)
+    }
+
+    pub(super) fn authorize_of(&self, tenant: &str) -> &Authorize {
+        self.of_tenant(tenant, |tenant| tenant.authorize.as_ref(), &self.authorize)
     }
 
     pub(super) fn rows_of(&self, tenant: &str) -> &Rows {
@@ -264,15 +400,34 @@ impl Default for Scenario {
     fn default() -> Self {
         Self {
             client_id: CLIENT_ID.to_owned(),
-            client_secret: CLIENT_SECRET.to_owned(),
+            client_secret: Some(CLIENT_SECRET.to_owned()),
+            client_certificate: None,
+            federated_token: None,
+            public_client: false,
             refresh_token: REFRESH_TOKEN.to_owned(),
+            refresh_token_lifetime: Duration::from_hours(90 * 24),
             access_token_lifetime: Duration::from_hours(1),
             rotation: Rotation::default(),
+            mfa: true,
+            enforce_mfa: false,
+            device: Device::default(),
+            authorize: Authorize::default(),
             rows: Rows::default(),
             page_size: 0,
             token: Behaviour::default(),
             usage: Behaviour::default(),
             tenants: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Device {
+    fn default() -> Self {
+        Self {
+            answer: DeviceAnswer::default(),
+            polls: 1,
+            interval: Duration::from_secs(5),
+            expires_in: Duration::from_mins(15),
         }
     }
 }

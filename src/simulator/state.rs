@@ -1,44 +1,30 @@
 //! What the simulator remembers between two requests: the scenario, how often it was applied, the
-//! tokens it issued and the requests it saw.
+//! tokens it issued, the sign-ins under way and the requests it saw.
 //!
 //! It knows nothing of HTTP beyond the `Authorization` header.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::{HashMap, HashSet};
 
 use axum::http::HeaderValue;
-use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::{
+    entra::{authorize::Codes, device::Devices},
     log::{Endpoint, RequestLog},
-    scenario::{Behaviour, Rotation, Scenario, TokenAnswer, UsageAnswer},
+    scenario::{Behaviour, Scenario, TokenAnswer, UsageAnswer},
+    tokens::{Caller, Tokens},
 };
 
 #[derive(Default)]
 pub(super) struct State {
     pub(super) scenario: Scenario,
     pub(super) log: RequestLog,
+    pub(super) tokens: Tokens,
+    pub(super) devices: Devices,
+    pub(super) codes: Codes,
+    /// The ids of assertions that were accepted: each is good once.
+    pub(super) assertions: HashSet<String>,
     /// Calls under this scenario, as far as its behaviour depends on them.
     calls: HashMap<(Endpoint, String), u32>,
-    sign_ins: u64,
-    /// By tenant and token: whether a successor was issued. The first token is in it once used.
-    refresh_tokens: HashMap<(String, String), bool>,
-    /// An expired one is kept, to tell it from one that was never issued.
-    access_tokens: HashMap<String, AccessToken>,
-}
-
-struct AccessToken {
-    caller: Caller,
-    issued: Instant,
-    lifetime: Duration,
-}
-
-/// To whom an access token was issued.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Caller {
-    pub(super) tenant: String,
-    /// The number of the sign-in, which its refresh token's name has too.
-    pub(super) sign_in: u64,
 }
 
 /// What the usage endpoint makes of the `Authorization` header.
@@ -46,17 +32,22 @@ pub(super) struct Caller {
 pub(super) enum Authorization {
     Valid(Caller),
     Expired(Caller),
+    WrongAudience(Caller),
+    NoSecondFactor(Caller),
     Unknown,
     Missing,
 }
 
 impl State {
     pub(super) fn new(scenario: Scenario) -> Self {
-        Self { scenario, ..Self::default() }
+        let mut state = Self::default();
+        state.replace_scenario(scenario);
+        state
     }
 
     /// Issued tokens stay valid: a new scenario is a change of the weather, not a new server.
     pub(super) fn replace_scenario(&mut self, scenario: Scenario) {
+        self.tokens.name_first(&scenario);
         self.scenario = scenario;
         self.calls.clear();
     }
@@ -88,46 +79,35 @@ impl State {
         if applies { behaviour } else { Behaviour::default() }
     }
 
-    pub(super) fn accepts_refresh_token(&self, tenant: &str, token: &str) -> bool {
-        match self.refresh_tokens.get(&(tenant.to_owned(), token.to_owned())) {
-            Some(&superseded) => !superseded || self.scenario.rotation == Rotation::Lenient,
-            None => self.scenario.refresh_token_of(tenant) == token,
-        }
-    }
-
-    /// Issues an access token and, if it is asked for, a successor of the refresh token that was `used`.
-    pub(super) fn sign_in(&mut self, tenant: &str, used: &str, offline: bool) -> (String, Option<String>) {
-        self.sign_ins += 1;
-        let sign_in = self.sign_ins;
-        let name = |kind: &str| format!("simulated-{kind}-token-{sign_in}-{}", Uuid::new_v4().simple());
-        let (access, refresh) = (name("access"), offline.then(|| name("refresh")));
-        let caller = Caller { tenant: tenant.to_owned(), sign_in };
-        let lifetime = self.scenario.access_token_lifetime;
-        self.access_tokens.insert(access.clone(), AccessToken { caller, issued: Instant::now(), lifetime });
-        if let Some(refresh) = &refresh {
-            self.refresh_tokens.insert((tenant.to_owned(), used.to_owned()), true);
-            self.refresh_tokens.insert((tenant.to_owned(), refresh.clone()), false);
-        }
-        (access, refresh)
-    }
-
-    pub(super) fn authorize(&self, header: Option<&HeaderValue>) -> Authorization {
+    /// `origin` is the address that the request came to, if it says so.
+    pub(super) fn authorize(&self, header: Option<&HeaderValue>, origin: Option<&str>) -> Authorization {
         let Some(token) = header.and_then(bearer_token) else { return Authorization::Missing };
-        let Some(AccessToken { caller, issued, lifetime }) = self.access_tokens.get(token) else {
-            return Authorization::Unknown;
-        };
-        if issued.elapsed() < *lifetime {
-            Authorization::Valid(caller.clone())
+        let Some((caller, alive)) = self.tokens.caller(token) else { return Authorization::Unknown };
+        let caller = caller.clone();
+        if !alive {
+            Authorization::Expired(caller)
+        } else if origin.is_some_and(|origin| !is_of(&caller.audience, origin)) {
+            Authorization::WrongAudience(caller)
+        } else if !caller.mfa && self.scenario.enforce_mfa_of(&caller.tenant) {
+            Authorization::NoSecondFactor(caller)
         } else {
-            Authorization::Expired(caller.clone())
+            Authorization::Valid(caller)
         }
     }
+}
+
+/// Whether a resource has this origin, whatever its path. Whether there is TLS in front is not known here.
+fn is_of(resource: &str, origin: &str) -> bool {
+    resource.split('/').skip(1).take(2).eq(origin.split('/').skip(1))
 }
 
 impl Authorization {
     pub(super) fn caller(&self) -> Option<&Caller> {
         match self {
-            Self::Valid(caller) | Self::Expired(caller) => Some(caller),
+            Self::Valid(caller)
+            | Self::Expired(caller)
+            | Self::WrongAudience(caller)
+            | Self::NoSecondFactor(caller) => Some(caller),
             Self::Unknown | Self::Missing => None,
         }
     }
@@ -136,6 +116,8 @@ impl Authorization {
         match self {
             Self::Valid(_) => "valid",
             Self::Expired(_) => "expired",
+            Self::WrongAudience(_) => "wrong_audience",
+            Self::NoSecondFactor(_) => "no_second_factor",
             Self::Unknown => "unknown",
             Self::Missing => "missing",
         }

@@ -4,6 +4,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, Method, Request, StatusCode},
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -75,22 +76,41 @@ const FORM: &[(&str, &str)] = &[
     ("scope", "https://api.partnercenter.microsoft.com/user_impersonation offline_access"),
 ];
 
-/// Asks for a token with the usual form, in which `changes` replace fields; an empty one leaves
+/// Where the simulator is, as far as those tests are concerned that ask.
+pub(super) const HOST: &str = "localhost:1234";
+
+/// Asks for a token with the usual form, in which `changes` replace fields or are new; an empty one leaves
 /// its field out.
 pub(super) async fn ask(simulator: &Simulator, tenant: &str, changes: &[(&str, &str)]) -> Answer {
-    let form = FORM
-        .iter()
-        .map(|&(name, usual)| {
-            (name, changes.iter().find(|(changed, _)| *changed == name).map_or(usual, |(_, value)| value))
-        })
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| {
-            format!("{name}={}", value.replace(':', "%3A").replace('/', "%2F").replace(' ', "+"))
-        })
-        .collect::<Vec<_>>()
-        .join("&");
-    let headers = [("content-type", "application/x-www-form-urlencoded"), ("user-agent", "test/1")];
-    send(simulator, Method::POST, &format!("/{tenant}/oauth2/v2.0/token"), &headers, &form).await
+    let changed = |name: &str| changes.iter().any(|(changed, _)| *changed == name);
+    let usual = FORM.iter().filter(|(name, _)| !changed(name));
+    let fields: Vec<_> = usual.chain(changes).copied().filter(|(_, value)| !value.is_empty()).collect();
+    submit(simulator, &format!("/{tenant}/oauth2/v2.0/token"), &fields).await
+}
+
+/// Sends a form.
+pub(super) async fn submit(simulator: &Simulator, path: &str, fields: &[(&str, &str)]) -> Answer {
+    let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    let headers =
+        [("content-type", "application/x-www-form-urlencoded"), ("user-agent", "test/1"), ("host", HOST)];
+    send(simulator, Method::POST, path, &headers, &form).await
+}
+
+/// Status, error and code of a refusal by Entra ID.
+pub(super) fn summary(answer: &Answer) -> (u16, String, u64) {
+    let json = answer.json();
+    let code = json["error_codes"][0].as_u64().unwrap();
+    (answer.status.as_u16(), json["error"].as_str().unwrap().to_owned(), code)
+}
+
+pub(super) fn problem(status: u16, error: &str, code: u64) -> (u16, String, u64) {
+    (status, error.to_owned(), code)
+}
+
+/// What an access token says.
+pub(super) fn claims(access_token: &str) -> Value {
+    let part = access_token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }
 
 pub(super) async fn access_token(simulator: &Simulator, tenant: &str) -> String {

@@ -1,4 +1,4 @@
-//! The few things that both endpoints do to a response.
+//! The few things that several endpoints do with a request or a response.
 //!
 //! It knows neither of the two services.
 
@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use axum::{
     body::Body,
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::Response,
 };
 use flate2::{Compression, write::GzEncoder};
@@ -31,6 +31,25 @@ pub(super) fn text(status: StatusCode, content_type: &'static str, body: impl In
     set(&mut response, header::CONTENT_TYPE, content_type);
     *response.body_mut() = body.into();
     response
+}
+
+/// A page for people, of which `body` is the inside; it must be HTML already.
+pub(super) fn page(status: StatusCode, title: &str, body: &str) -> Response {
+    let html = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title></head>\n\
+         <body><h1>{title}</h1>\n{body}\n</body></html>\n"
+    );
+    text(status, "text/html; charset=utf-8", html)
+}
+
+/// The address that the caller used, as far as it is the same for every path: `http://localhost:1234`. The
+/// simulator itself speaks nothing but plain http.
+pub(super) fn origin(request: &HeaderMap) -> Option<String> {
+    let host = request.get(header::HOST)?.to_str().ok()?;
+    // Whoever stands before it with TLS says so.
+    let tls = request.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
+    let scheme = if tls { "https" } else { "http" };
+    Some(format!("{scheme}://{host}"))
 }
 
 pub(super) fn empty(status: StatusCode) -> Response {

@@ -15,6 +15,8 @@ use crate::exposition::Format;
 use crate::simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
 use crate::status::AccountStatus;
 
+mod year;
+
 const NOW: Timestamp = Timestamp::constant(1_795_410_800, 0);
 const SOON: Duration = Duration::from_secs(5);
 
@@ -193,6 +195,22 @@ async fn a_reload_does_not_poll_before_the_server_allows_it() {
 }
 
 #[tokio::test]
+async fn an_account_that_leaves_and_returns_waits_for_the_server_as_if_it_had_stayed() {
+    let bed = Bed::new("usage: {answer: throttled, retry_after: 600}").await;
+    bed.write(&["contoso"], "");
+    let running = bed.start();
+    let held = until(&running.account(0), |status| status.polls == 1).await.hold_until;
+    assert!(held.is_some());
+    for accounts in [&["fabrikam"][..], &["fabrikam", "contoso"]] {
+        bed.write(accounts, "");
+        running.reloader.reload().await.unwrap().unwrap();
+    }
+    let status = until(&running.account(1), |status| status.next_at.is_some()).await;
+    assert_eq!((status.polls, status.hold_until), (0, held));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn an_invalid_file_changes_nothing_and_is_told() {
     let bed = Bed::new("").await;
     bed.write(&["contoso"], "");
@@ -344,5 +362,19 @@ async fn an_account_that_a_reload_adds_has_its_rows_and_is_polled_at_once() {
     let added = [0, 1].map(|n| running.account(n).read().added_by_reload);
     assert_eq!(added, [false, true], "nobody waits for contoso to be ready");
     assert!(until(&ledger, |status| status.polls == 1).await.up());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_loses_no_refresh_token_whose_file_has_vanished() {
+    let bed = Bed::new("rotation: strict").await;
+    bed.write(&["contoso"], "");
+    let running = bed.start();
+    assert!(until(&running.account(0), |status| status.polls == 1).await.up());
+    let name = format!("refresh-token-contoso.example-{CLIENT_ID}.json");
+    fs::remove_file(bed.directory.path().join("state").join(name)).unwrap();
+    // The new sign-in has neither the file nor what the one before it knew of itself.
+    running.reloader.reload().await.unwrap().unwrap();
+    assert!(until(&running.account(0), |status| status.polls == 2).await.up());
     running.stop().await;
 }

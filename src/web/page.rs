@@ -66,7 +66,7 @@ fn section(out: &mut String, fleet: &Fleet, account: &AccountStatus, now: Timest
                 "<p class=\"bad\" role=\"status\">Polling fails{since}: {reason}</p>\n<p>{text}</p>\n<p>What to do: {remedy}.</p>\n",
                 reason = failure.reason.as_str(),
                 text = Escaped(&failure.text),
-                remedy = failure.reason.remedy(),
+                remedy = Escaped(failure.remedy),
             ),
         ),
         None if account.tried() => {

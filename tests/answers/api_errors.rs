@@ -174,7 +174,8 @@ fn hostile() -> Vec<Row> {
         unusable(
             "200 that quotes the access token",
             "usage: { status: 200, answer: echo }",
-            "the body is no collection with a list named items, see line 1 column 151",
+            // Where depends on the length of the token.
+            "the body is no collection with a list named items, see line 1 column",
         ),
     ];
     descriptions.into_iter().map(described).chain(others).collect()

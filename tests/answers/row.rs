@@ -124,7 +124,9 @@ impl Row {
     /// The beginning that the text of the log line is compared with, where not the whole text is.
     pub(crate) fn beginning(&self) -> Option<&str> {
         match &self.outcome {
-            Outcome::Failed { text, .. } => text.ends_with(':').then_some(text),
+            Outcome::Failed { text, .. } => {
+                (text.ends_with(':') || text.ends_with(" column")).then_some(text)
+            }
             Outcome::Good(_) => None,
         }
     }

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use axum::extract::Request;
+use axum::http::HeaderValue;
 use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use partner_license_exporter::simulator::{self, Scenario};
@@ -296,7 +297,11 @@ impl Front {
         let door =
             Door { listener, acceptor: Arc::new(config).into(), connections: Arc::clone(&connections) };
         // They speak HTTP/2 as well: hyper-util's part of reqwest's feature.
-        runtime.spawn(axum::serve(door, router.clone()).into_future());
+        let behind_tls = router.clone().layer(middleware::map_request(async |mut request: Request| {
+            request.headers_mut().insert("x-forwarded-proto", HeaderValue::from_static("https"));
+            request
+        }));
+        runtime.spawn(axum::serve(door, behind_tls).into_future());
         runtime.spawn(axum::serve(plain, router).into_future());
         Self { url, plain_url, connections, requests, _runtime: runtime }
     }

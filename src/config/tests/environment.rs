@@ -30,8 +30,8 @@ fn one_unnamed_account_can_come_from_the_environment_alone() {
     let [account] = &config.accounts[..] else { panic!("{:?}", config.accounts) };
     assert_eq!(account.name, None);
     assert_eq!((account.tenant_id.as_str(), account.client_id.as_str()), (TENANT, CLIENT));
-    assert_eq!(exposed(&account.client_secret), "the secret");
-    assert_eq!(exposed(&account.refresh_token), "the token");
+    assert_eq!(exposed_secret(account), "the secret");
+    assert_eq!(exposed_token(account), "the token");
     assert_eq!(account.cloud.login_base_url, "https://login.microsoftonline.com");
     assert_eq!(account.locale, "en-US");
 }
@@ -49,7 +49,7 @@ fn the_refresh_token_can_be_in_a_file() {
     std::fs::write(file.path(), "from a file\n").unwrap();
     let changes =
         [("PARTNER_CENTER_REFRESH_TOKEN", None), ("PARTNER_CENTER_REFRESH_TOKEN_FILE", file.path().to_str())];
-    assert_eq!(exposed(&load(&changes).unwrap().accounts[0].refresh_token), "from a file");
+    assert_eq!(exposed_token(&load(&changes).unwrap().accounts[0]), "from a file");
 }
 
 #[test]
@@ -71,11 +71,9 @@ fn every_missing_variable_is_named_at_once() {
     let nothing: Vec<_> = COMPLETE.iter().map(|(name, _)| (*name, None)).collect();
     assert_eq!(
         shown(load(&nothing)),
-        "environment: 4 problems
+        "environment: 2 problems
   AZURE_TENANT_ID: is not set; set it, or name a configuration file with --config.file
-  AZURE_CLIENT_ID: is not set; set it, or name a configuration file with --config.file
-  AZURE_CLIENT_SECRET: is not set; set it, or name a configuration file with --config.file
-  PARTNER_CENTER_REFRESH_TOKEN: is missing; give it or PARTNER_CENTER_REFRESH_TOKEN_FILE"
+  AZURE_CLIENT_ID: is not set; set it, or name a configuration file with --config.file"
     );
 }
 
@@ -98,13 +96,35 @@ fn every_variable_that_cannot_be_used_is_named_at_once() {
 }
 
 #[test]
-fn a_certificate_or_a_federated_token_in_place_of_the_secret_is_explained() {
-    for name in ["AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE"] {
-        let text = shown(load(&[("AZURE_CLIENT_SECRET", None), (name, Some("/some/file"))]));
-        let line =
-            format!("\n  {name}: this version signs in with a client secret only; set AZURE_CLIENT_SECRET\n");
-        assert!(text.contains(&line), "{text}");
-        // Beside a secret it is no problem: workload identity sets it whether it is wanted or not.
-        assert!(load(&[(name, Some("/some/file"))]).is_ok());
+fn of_several_credentials_the_one_counts_that_azures_libraries_prefer() {
+    const SECRET: &str = "AZURE_CLIENT_SECRET";
+    const CERTIFICATE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
+    const TOKEN: &str = "AZURE_FEDERATED_TOKEN_FILE";
+    let certificate = fixture("rsa.pem");
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token.path(), "header.claims.signature\n").unwrap();
+    let (certificate, token) = (certificate.to_str().unwrap(), token.path().to_str().unwrap());
+    for (set, expected) in [
+        (&[(SECRET, "s"), (CERTIFICATE, "/nowhere"), (TOKEN, "/nowhere")][..], "client secret"),
+        (&[(SECRET, "s"), (TOKEN, "/nowhere")], "client secret"),
+        (&[(CERTIFICATE, certificate), (TOKEN, "/nowhere")], "client certificate"),
+        (&[(CERTIFICATE, certificate)], "client certificate"),
+        (&[(TOKEN, token)], "federated token"),
+        (&[], "client credential"),
+    ] {
+        let mut changes = vec![(SECRET, None)];
+        changes.extend(set.iter().map(|(name, value)| (*name, Some(*value))));
+        assert_eq!(load(&changes).unwrap().accounts[0].client_credential.kind(), expected, "{set:?}");
     }
+    for name in [CERTIFICATE, TOKEN] {
+        let text = shown(load(&[(SECRET, None), (name, Some("/nowhere"))]));
+        let line = format!("{name}: cannot read /nowhere: No such file or directory (os error 2)");
+        assert_eq!(text, format!("environment: 1 problem\n  {line}"));
+    }
+}
+
+#[test]
+fn the_refresh_token_may_be_in_the_state_directory_alone() {
+    let config = load(&[("PARTNER_CENTER_REFRESH_TOKEN", None)]).unwrap();
+    assert!(config.accounts[0].refresh_token.is_none());
 }

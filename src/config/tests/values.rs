@@ -55,8 +55,8 @@ accounts:
     let [contoso, fabrikam] = &config.accounts[..] else { panic!("{:?}", config.accounts) };
     assert_eq!(contoso.name.as_ref().map(AccountName::as_str), Some("contoso"));
     assert_eq!((contoso.tenant_id.as_str(), contoso.client_id.as_str()), (TENANT, CLIENT));
-    assert_eq!(exposed(&contoso.client_secret), "the secret");
-    assert_eq!(exposed(&contoso.refresh_token), "the token");
+    assert_eq!(exposed_secret(contoso), "the secret");
+    assert_eq!(exposed_token(contoso), "the token");
     assert_eq!(contoso.cloud.api_base_url, "https://partner.partnercenterapi.microsoftonline.cn");
     assert_eq!(contoso.cloud.login_base_url, "https://login.partner.microsoftonline.cn");
     assert_eq!(contoso.locale, "de-DE");
@@ -64,8 +64,8 @@ accounts:
     assert_eq!(contoso.ca_file.as_ref(), Some(&ca));
 
     assert_eq!(fabrikam.display_name(), "Fabrikam, Inc.");
-    assert_eq!(exposed(&fabrikam.client_secret), "written here");
-    assert_eq!(exposed(&fabrikam.refresh_token), "here too");
+    assert_eq!(exposed_secret(fabrikam), "written here");
+    assert_eq!(exposed_token(fabrikam), "here too");
     assert_eq!(fabrikam.cloud.api_base_url, "https://api.example/base");
     assert_eq!(fabrikam.cloud.login_base_url, "http://127.0.0.1:8080");
 }
@@ -84,7 +84,7 @@ fn what_the_shortest_file_leaves_out_has_its_documented_default() {
     assert_eq!(account.cloud.login_base_url, "https://login.microsoftonline.com");
     assert_eq!(account.locale, "en-US");
     assert!(account.proxy_url.is_none() && account.ca_file.is_none());
-    assert_eq!(config.warnings(), [""; 0]);
+    assert_eq!(config.warnings(Timestamp::UNIX_EPOCH), [""; 0]);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn plain_http_is_accepted_on_every_spelling_of_loopback() {
 fn short_intervals_and_rows_that_vanish_between_polls_are_worth_a_warning() {
     let config = valid(&format!("poll_interval: 5m\nstale_after: 4m\n{}", file_of(&[])));
     assert_eq!(
-        config.warnings(),
+        config.warnings(Timestamp::UNIX_EPOCH),
         [
             "poll_interval is 5m: the data changes about once a day, and every call counts against the \
              partner's request limits; 6h is a good value",
@@ -137,7 +137,7 @@ fn short_intervals_and_rows_that_vanish_between_polls_are_worth_a_warning() {
         ]
     );
     let config = valid(&format!("poll_interval: 15m\nstale_after: 0s\n{}", file_of(&[])));
-    assert_eq!(config.warnings(), [""; 0]);
+    assert_eq!(config.warnings(Timestamp::UNIX_EPOCH), [""; 0]);
 }
 
 proptest! {

@@ -192,6 +192,9 @@ partner_license_refresh_token_issued_timestamp_seconds{account="contoso"} 179532
 # HELP partner_license_refresh_token_expiry_timestamp_seconds When the refresh token in use expires unless it is renewed before: 90 days after its issue.
 # TYPE partner_license_refresh_token_expiry_timestamp_seconds gauge
 partner_license_refresh_token_expiry_timestamp_seconds{account="contoso"} 1803100400
+# HELP partner_license_client_certificate_expiry_timestamp_seconds When the client certificate in use expires; absent where the application signs in without one.
+# TYPE partner_license_client_certificate_expiry_timestamp_seconds gauge
+partner_license_client_certificate_expiry_timestamp_seconds{account="contoso"} 1796274800
 # HELP partner_license_mfa_compliant Whether Partner Center called the sign-in compliant with its demand for multi-factor authentication (1) or not (0); absent until it has said so.
 # TYPE partner_license_mfa_compliant gauge
 partner_license_mfa_compliant{account="contoso"} 1

@@ -71,3 +71,52 @@ async fn an_answer_that_quotes_what_was_sent_shows_no_secret() {
     let error = bed.client().fetch().await.unwrap_err().to_string();
     assert!(error.contains("not for Bearer (secret)"), "{error}");
 }
+
+/// A body that never comes.
+struct Never;
+
+impl http_body::Body for Never {
+    type Data = axum::body::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_asks_for_is_known_before_the_rest_of_its_answer_has_come() {
+    let refusal = async || (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "57")], Body::new(Never));
+    let bed = Bed::with(Router::new().route(USAGE, get(refusal))).await;
+    let client = bed.client();
+    let mut changes = bed.ledger.subscribe();
+    let held = async { changes.wait_for(|status| status.hold_until.is_some()).await.unwrap().hold_until };
+    let hold = tokio::select! {
+        outcome = client.fetch() => panic!("{outcome:?}"),
+        hold = held => hold.unwrap(),
+    };
+    let left = hold.saturating_duration_since(tokio::time::Instant::now()).as_secs_f64();
+    assert!((50.0..57.1).contains(&left), "{left} s");
+    let error = client.fetch().await.unwrap_err();
+    assert_eq!((error.reason(), error.retry_after()), (Reason::Throttled, Some(Duration::from_secs(57))));
+}
+
+#[tokio::test]
+async fn an_answer_without_ids_is_known_by_those_that_were_sent() {
+    let gateway = async || (StatusCode::FORBIDDEN, "<html>");
+    let bed = Bed::with(Router::new().route(USAGE, get(gateway))).await;
+    let text = bed.client().fetch().await.unwrap_err().to_string();
+    assert!(text.starts_with("the API answered 403 Forbidden (MS-RequestId "), "{text}");
+    assert!(text.contains(", MS-CorrelationId "), "{text}");
+}
+
+#[tokio::test]
+async fn a_list_is_no_token_document() {
+    const TOKEN: &str = r#"["a", 3599, "successor"]"#;
+    let path = format!("/{TENANT}/oauth2/v2.0/token");
+    let bed = Bed::with(Router::new().route(&path, post(async || TOKEN))).await;
+    assert_eq!(bed.client().fetch().await.unwrap_err().reason(), Reason::Payload);
+}

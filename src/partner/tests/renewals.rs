@@ -81,3 +81,36 @@ async fn a_successor_is_not_lost_when_the_fetch_is_dropped_during_a_renewal() {
     bed.client().fetch().await.unwrap();
     assert_eq!(bed.traffic(), "token 200: 2, usage 200: 1", "the second start used the successor");
 }
+
+#[tokio::test]
+async fn a_renewal_that_fails_leaves_the_current_access_token_in_use_until_its_end() {
+    let bed = Bed::new("access_token_lifetime: 1h").await;
+    let client = bed.client();
+    client.fetch().await.unwrap();
+    bed.scenario("token: {answer: bad_client_secret}");
+    pass(Duration::from_mins(56)).await;
+    client.fetch().await.unwrap();
+    client.fetch().await.unwrap();
+    assert_eq!(bed.traffic(), "token 200: 1, token 401: 1, usage 200: 3", "it was tried once");
+    pass(Duration::from_secs(61)).await;
+    client.fetch().await.unwrap();
+    assert_eq!(bed.traffic(), "token 200: 1, token 401: 2, usage 200: 4", "and a minute later");
+    pass(Duration::from_mins(3)).await;
+    assert_eq!(client.fetch().await.unwrap_err().reason(), Reason::Credentials);
+}
+
+#[tokio::test]
+async fn a_throttled_renewal_is_not_repeated_before_its_time_while_the_current_token_lives() {
+    let bed = Bed::new("access_token_lifetime: 1h").await;
+    let client = bed.client();
+    client.fetch().await.unwrap();
+    bed.scenario("token: {answer: throttled, retry_after: 150}");
+    pass(Duration::from_mins(56)).await;
+    client.fetch().await.unwrap();
+    pass(Duration::from_secs(149)).await;
+    client.fetch().await.unwrap();
+    assert_eq!(bed.log().await["totals"]["token"], 2);
+    pass(Duration::from_secs(2)).await;
+    client.fetch().await.unwrap();
+    assert_eq!(bed.log().await["totals"]["token"], 3);
+}

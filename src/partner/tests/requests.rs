@@ -54,9 +54,9 @@ async fn a_token_request_is_the_refresh_token_grant_of_the_second_version() {
     assert_eq!((token.path.as_str(), usage.path.as_str()), ("/contoso.example/oauth2/v2.0/token", USAGE));
     let port = bed.address.port();
     let expected = format!(
-        "grant_type=refresh_token&client_id={CLIENT_ID}&client_secret={CLIENT_SECRET}\
-         &refresh_token={REFRESH_TOKEN}\
-         &scope=http%3A%2F%2F127.0.0.1%3A{port}%2Fuser_impersonation+offline_access"
+        "grant_type=refresh_token&refresh_token={REFRESH_TOKEN}\
+         &scope=http%3A%2F%2F127.0.0.1%3A{port}%2Fuser_impersonation+offline_access\
+         &client_id={CLIENT_ID}&client_secret={CLIENT_SECRET}"
     );
     assert_eq!(token.form, expected);
     assert_eq!(usage.form, "");

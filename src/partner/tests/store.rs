@@ -35,7 +35,7 @@ async fn a_successor_is_kept_in_a_file_that_only_its_owner_can_read() {
     assert!(!shown.contains(&format!("{REFRESH_TOKEN}\"")), "the first token itself is not in it: {shown}");
     assert_eq!(bed.ledger.read().credentials.refresh_token_issued_at, Some(START));
     let files = fs::read_dir(bed.state_directory()).unwrap().count();
-    assert_eq!(files, 1, "no temporary file is left behind");
+    assert_eq!(files, 2, "the token and its lock, and no temporary file is left behind");
 }
 
 #[tokio::test]
@@ -185,4 +185,119 @@ async fn the_file_outlives_another_spelling_of_the_ids_and_no_other_tenant_share
         TokenStore::open(&bed.state_directory(), account).unwrap().load().unwrap().is_some()
     };
     assert_eq!((stored(&loud), stored(&other)), (true, false));
+}
+
+#[tokio::test]
+async fn a_configured_token_that_is_refused_gives_way_to_the_stored_one_for_good() {
+    let bed = Bed::new("rotation: strict").await;
+    bed.client().fetch().await.unwrap();
+    // As after the return of an old configuration.
+    let client = bed.client_of(&bed.account("an-old-token", "http"), Duration::from_mins(1));
+    for _ in 0..2 {
+        client.fetch().await.unwrap();
+        pass(Duration::from_hours(1)).await;
+    }
+    let sent = sent_tokens(&bed);
+    assert_eq!(sent[..2], [REFRESH_TOKEN, "an-old-token"]);
+    assert!(sent[2..].iter().all(|token| token.starts_with("simulated-refresh-token-")), "{sent:?}");
+    assert_eq!(sent.len(), 4, "the refused one is not tried again");
+}
+
+#[tokio::test]
+async fn two_processes_that_share_a_state_directory_take_turns() {
+    let bed = Bed::new("rotation: strict").await;
+    let replicas: Vec<_> = (0..4).map(|_| bed.client()).collect();
+    let (a, b, c, d) =
+        tokio::join!(replicas[0].fetch(), replicas[1].fetch(), replicas[2].fetch(), replicas[3].fetch());
+    for outcome in [a, b, c, d] {
+        outcome.unwrap();
+    }
+    let sent: std::collections::BTreeSet<_> = sent_tokens(&bed).into_iter().collect();
+    assert_eq!(sent.len(), 4, "each used the successor of the one before: {sent:?}");
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_turn_in_vain_can_give_up() {
+    let bed = Bed::new("").await;
+    let client = bed.client();
+    client.fetch().await.unwrap();
+    let lock = fs::File::open(token_file(&bed).with_extension("lock")).unwrap();
+    lock.lock().unwrap();
+    let waiting = bed.client();
+    let in_vain = timeout(Duration::from_millis(200), waiting.fetch()).await;
+    assert!(in_vain.is_err(), "somebody else has the turn");
+    waiting.settle().await;
+    assert_eq!(bed.traffic(), "token 200: 1, usage 200: 1");
+    lock.unlock().unwrap();
+    waiting.fetch().await.unwrap();
+}
+
+#[tokio::test]
+async fn new_credentials_on_the_disk_are_noticed_and_used() {
+    let bed = Bed::new("").await;
+    let client = bed.client();
+    client.fetch().await.unwrap();
+    let stored = fs::read_to_string(token_file(&bed)).unwrap();
+    let newer = text(&bed.stored().unwrap()["refresh_token"]).replace("simulated", "another-one");
+    let noticed = async {
+        client.changed().await;
+        client.fetch().await
+    };
+    let signing_in = async {
+        fs::write(token_file(&bed), stored.replace(&text(&bed.stored().unwrap()["refresh_token"]), &newer))
+            .unwrap();
+    };
+    let (outcome, ()) = tokio::join!(noticed, signing_in);
+    drop(outcome);
+    assert_eq!(sent_tokens(&bed).last(), Some(&newer));
+}
+
+#[tokio::test]
+async fn a_wrong_client_secret_is_not_held_against_a_new_refresh_token() {
+    let bed = Bed::new("").await;
+    bed.client().fetch().await.unwrap();
+    bed.scenario("{refresh_token: a-second-first, token: {answer: bad_client_secret, times: 1}}");
+    let client = bed.client_of(&bed.account("a-second-first", "http"), Duration::from_mins(1));
+    assert_eq!(client.fetch().await.unwrap_err().reason(), Reason::Credentials);
+    client.fetch().await.unwrap();
+    assert_eq!(sent_tokens(&bed)[1..], ["a-second-first"; 2], "tried again once the secret is right");
+}
+
+#[tokio::test]
+async fn where_the_configured_and_the_stored_token_are_refused_both_are_tried_again() {
+    let bed = Bed::new("").await;
+    bed.client().fetch().await.unwrap();
+    bed.scenario("{refresh_token: a-second-first, token: {answer: consent_revoked, times: 2}}");
+    let client = bed.client_of(&bed.account("a-second-first", "http"), Duration::from_mins(1));
+    assert_eq!(client.fetch().await.unwrap_err().reason(), Reason::Consent);
+    client.fetch().await.unwrap();
+    let sent = sent_tokens(&bed);
+    assert_eq!((sent.len(), &sent[1], &sent[3]), (4, &"a-second-first".into(), &"a-second-first".into()));
+}
+
+#[tokio::test]
+async fn a_directory_that_somebody_keeps_locked_costs_some_seconds_and_stops_nothing_else() {
+    let bed = Bed::new("").await;
+    let client = bed.client();
+    let directory = fs::File::open(bed.state_directory()).unwrap();
+    directory.lock().unwrap();
+    let mut fetching = std::pin::pin!(client.fetch());
+    tokio::select! { biased;
+        outcome = &mut fetching => panic!("{outcome:?}"),
+        () = tokio::time::sleep(Duration::from_millis(300)) => {}
+    }
+    fetching.await.unwrap();
+    assert!(bed.stored().is_some());
+}
+
+#[tokio::test]
+async fn where_there_can_be_no_lock_file_renewals_go_on() {
+    let bed = Bed::new("rotation: strict").await;
+    let client = bed.client();
+    // Not even root opens a directory for writing.
+    fs::create_dir(token_file(&bed).with_extension("lock")).unwrap();
+    client.fetch().await.unwrap();
+    pass(Duration::from_hours(1)).await;
+    client.fetch().await.unwrap();
+    assert_eq!(sent_tokens(&bed).len(), 2);
 }

@@ -77,12 +77,15 @@ async fn the_log_shows_each_request_and_no_secret() {
     assert_eq!(json["totals"], json!({"token": 1, "usage": 4}));
     assert_eq!(json["requests"][0]["endpoint"], "token");
     assert_eq!(json["requests"][0]["user_agent"], "test/1");
+    assert_eq!(json["requests"][0]["grant"], "refresh_token");
+    assert_eq!(json["requests"][0]["credential"], "secret");
     assert_eq!(
         json["requests"][1],
         json!({
             "endpoint": "usage", "tenant": "contoso", "status": 200, "request_id": "request-1",
             "correlation_id": "correlation-1", "continuation": null, "locale": "en-US",
-            "accept": "application/json", "user_agent": "test/1", "authorization": "valid", "sign_in": 1
+            "accept": "application/json", "user_agent": "test/1", "grant": null, "credential": null,
+            "authorization": "valid", "sign_in": 1
         })
     );
     let authorizations: Vec<_> =
@@ -90,6 +93,31 @@ async fn the_log_shows_each_request_and_no_secret() {
     assert_eq!(authorizations, ["missing", "unknown", "expired"]);
     for secret in [CLIENT_SECRET, REFRESH_TOKEN, &token, &tokens.token("refresh_token")] {
         assert!(!log.text().contains(secret));
+    }
+}
+
+#[tokio::test]
+async fn the_log_has_words_of_its_own_for_grants_and_credentials() {
+    let simulator = simulator("{}");
+    for changes in [
+        &[("grant_type", "a-secret-by-mistake")][..],
+        &[("client_secret", ""), ("client_assertion", "an.assertion.signed")],
+        &[("grant_type", "authorization_code"), ("client_secret", ""), ("code", "a-code")],
+    ] {
+        ask(&simulator, "contoso", changes).await;
+    }
+    get(&simulator, "/contoso/oauth2/v2.0/authorize?client_id=an-id&code_challenge=a-challenge", &[]).await;
+    let log = get(&simulator, REQUESTS, &[]).await;
+    let json = log.json();
+    let words: Vec<_> =
+        json["requests"].as_array().unwrap().iter().map(|r| (&r["grant"], &r["credential"])).collect();
+    assert_eq!(
+        json!(words[..3]),
+        json!([["other", "secret"], ["refresh_token", "assertion"], ["authorization_code", "none"]])
+    );
+    assert_eq!(json["totals"], json!({"token": 3, "usage": 0, "authorize": 1}));
+    for part in ["mistake", "signed", "a-code", "an-id", "a-challenge"] {
+        assert!(!log.text().contains(part), "{part}");
     }
 }
 

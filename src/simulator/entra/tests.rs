@@ -1,12 +1,17 @@
 //! The token endpoint as a client sees it.
 
+mod browser;
+mod credentials;
+mod devices;
+
 use std::time::Duration;
 
 use axum::http::Method;
+use serde_json::json;
 
 use super::super::{
-    REFRESH_TOKEN, Scenario,
-    testkit::{Answer, access_token, ask, send, simulator, usage},
+    CLIENT_ID, REFRESH_TOKEN, Scenario,
+    testkit::{Answer, access_token, ask, claims, problem, send, simulator, summary, usage},
 };
 
 async fn scripted(answer: &str) -> Answer {
@@ -15,16 +20,6 @@ async fn scripted(answer: &str) -> Answer {
 
 async fn refused(changes: &[(&str, &str)]) -> (u16, String, u64) {
     summary(&ask(&simulator("{}"), "contoso", changes).await)
-}
-
-fn summary(answer: &Answer) -> (u16, String, u64) {
-    let json = answer.json();
-    let code = json["error_codes"][0].as_u64().unwrap();
-    (answer.status.as_u16(), json["error"].as_str().unwrap().to_owned(), code)
-}
-
-fn problem(status: u16, error: &str, code: u64) -> (u16, String, u64) {
-    (status, error.to_owned(), code)
 }
 
 #[tokio::test]
@@ -114,6 +109,15 @@ async fn every_scripted_error_has_its_status_error_and_code() {
         ("consent_revoked", problem(400, "invalid_grant", 65_001)),
         ("bad_client_secret", problem(401, "invalid_client", 7_000_215)),
         ("mfa_required", problem(400, "invalid_grant", 50_076)),
+        ("secret_expired", problem(401, "invalid_client", 7_000_222)),
+        ("unknown_application", problem(400, "unauthorized_client", 700_016)),
+        ("refresh_token_revoked", problem(400, "invalid_grant", 50_173)),
+        ("mfa_expired", problem(400, "invalid_grant", 50_078)),
+        ("conditional_access", problem(400, "invalid_grant", 53_003)),
+        ("consent_missing_principal", problem(400, "invalid_grant", 650_052)),
+        ("assertion_refused", problem(401, "invalid_client", 700_027)),
+        ("wrong_tenant", problem(400, "invalid_request", 90_002)),
+        ("invalid_scope", problem(400, "invalid_scope", 70_011)),
         ("throttled", problem(429, "temporarily_unavailable", 90_055)),
         ("server_error", problem(503, "temporarily_unavailable", 90_033)),
     ] {
@@ -188,6 +192,78 @@ async fn a_strict_rotation_refuses_a_refresh_token_with_a_successor() {
     let third = ask(&simulator, "contoso", &[("refresh_token", &second)]).await.token("refresh_token");
     assert_eq!(ask(&simulator, "contoso", &[("refresh_token", &second)]).await.status, 400);
     assert_eq!(ask(&simulator, "contoso", &[("refresh_token", &third)]).await.status, 200);
+}
+
+#[tokio::test]
+async fn reuse_in_a_family_ends_all_that_descends_from_the_same_sign_in() {
+    let simulator = simulator("{ rotation: family, tenants: { fabrikam: { refresh_token: own } } }");
+    let other = ask(&simulator, "fabrikam", &[("refresh_token", "own")]).await.token("refresh_token");
+    let second = ask(&simulator, "contoso", &[]).await.token("refresh_token");
+    let third = ask(&simulator, "contoso", &[("refresh_token", &second)]).await.token("refresh_token");
+    let revoked = problem(400, "invalid_grant", 50_173);
+    assert_eq!(summary(&ask(&simulator, "contoso", &[]).await), revoked);
+    assert_eq!(summary(&ask(&simulator, "contoso", &[("refresh_token", &third)]).await), revoked);
+    assert_eq!(ask(&simulator, "fabrikam", &[("refresh_token", &other)]).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_expires_and_its_successor_later() {
+    let simulator = simulator("{}");
+    let day = Duration::from_hours(24);
+    tokio::time::advance(89 * day).await;
+    let successor = ask(&simulator, "contoso", &[]).await.token("refresh_token");
+    tokio::time::advance(day).await;
+    let expired = ask(&simulator, "contoso", &[]).await;
+    assert_eq!(summary(&expired), problem(400, "invalid_grant", 700_082));
+    let text = expired.token("error_description");
+    assert!(text.contains("issued on 2026-08-25T05:13:20Z and was inactive for 90.00:00:00."), "{text}");
+    assert_eq!(ask(&simulator, "contoso", &[("refresh_token", &successor)]).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_refresh_token_counts_from_the_scenario_that_first_named_it() {
+    let simulator = simulator("refresh_token_lifetime: 2h");
+    let hour = Duration::from_hours(1);
+    tokio::time::advance(hour).await;
+    simulator.set_scenario(Scenario::parse("{ refresh_token_lifetime: 2h, refresh_token: newer }").unwrap());
+    tokio::time::advance(hour).await;
+    assert_eq!(ask(&simulator, "contoso", &[("refresh_token", "newer")]).await.status, 200);
+    simulator.set_scenario(Scenario::parse("refresh_token_lifetime: 2h").unwrap());
+    assert_eq!(summary(&ask(&simulator, "contoso", &[]).await), problem(400, "invalid_grant", 700_082));
+}
+
+#[tokio::test]
+async fn an_access_token_says_for_whom_and_for_what_it_is() {
+    let token = access_token(&simulator("access_token_lifetime: 90s"), "contoso").await;
+    let parts: Vec<_> = token.split('.').collect();
+    assert_eq!(parts.len(), 3);
+    assert!(parts[2].starts_with("simulated-access-token-1-"), "{token}");
+    let claims = claims(&token);
+    for (name, value) in [
+        ("aud", json!("https://api.partnercenter.microsoft.com")),
+        ("iss", json!("https://sts.windows.net/contoso/")),
+        ("tid", json!("contoso")),
+        ("appid", json!(CLIENT_ID)),
+        ("scp", json!("user_impersonation")),
+        ("amr", json!(["pwd", "mfa"])),
+        ("iat", json!(1_795_410_800)),
+        ("nbf", json!(1_795_410_800)),
+        ("exp", json!(1_795_410_890)),
+        ("ver", json!("1.0")),
+    ] {
+        assert_eq!(claims[name], value, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_descends_from_a_sign_in_keeps_its_factors() {
+    let simulator = simulator("mfa: false");
+    let first = ask(&simulator, "contoso", &[]).await;
+    assert_eq!(claims(&first.token("access_token"))["amr"], json!(["pwd"]));
+    simulator.set_scenario(Scenario::default());
+    let second = ask(&simulator, "contoso", &[("refresh_token", &first.token("refresh_token"))]).await;
+    assert_eq!(claims(&second.token("access_token"))["amr"], json!(["pwd"]));
+    assert_eq!(claims(&access_token(&simulator, "fabrikam").await)["amr"], json!(["pwd", "mfa"]));
 }
 
 #[tokio::test]

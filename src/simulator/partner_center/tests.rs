@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 
-use super::super::testkit::{Answer, USAGE, access_token, ask, get, send, simulator, usage};
+use super::super::testkit::{Answer, HOST, USAGE, access_token, ask, get, send, simulator, usage};
 
 const REPORT: &[u8] = include_bytes!("../../../tests/fixtures/usage-documented-wire-bytes.json");
 
@@ -63,7 +63,10 @@ async fn errors_of_the_api_have_their_status_and_code() {
     for (kind, status, code) in [
         ("unauthorized", 401, 400),
         ("mfa_required", 401, 900_421),
+        ("wrong_audience", 401, 900_420),
         ("forbidden", 403, 900_150),
+        ("app_only", 403, 900_329),
+        ("conditional_access", 403, 900_309),
         ("server_error", 500, 800_003),
     ] {
         let answer = scripted(&format!("{{ answer: {kind} }}")).await;
@@ -151,6 +154,54 @@ async fn a_caller_may_ask_whether_its_sign_in_had_a_second_factor() {
         let asked = [("authorization", &*authorization), ("ValidateMfa", "true")];
         assert_eq!(get(&simulator, USAGE, &asked).await.header("isMfaCompliant"), Some(compliant));
         assert_eq!(get(&simulator, USAGE, &asked[..1]).await.header("isMfaCompliant"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_token_without_a_second_factor_is_refused_where_one_is_demanded() {
+    let simulator = simulator(
+        "{ enforce_mfa: true, usage: { answer: no_bom, times: 1 }, tenants: { contoso: { mfa: false } } }",
+    );
+    let authorization = format!("Bearer {}", access_token(&simulator, "contoso").await);
+    let asked = [("authorization", &*authorization), ("ValidateMfa", "true")];
+    let answer = get(&simulator, USAGE, &asked).await;
+    assert_eq!((answer.status.as_u16(), answer.json()["code"].as_u64()), (401, Some(900_421)));
+    assert_eq!(answer.header("isMfaCompliant"), Some("false"));
+    let log = get(&simulator, "/simulator/requests", &[]).await.json();
+    assert_eq!(log["requests"][1]["authorization"], "no_second_factor");
+    let token = access_token(&simulator, "fabrikam").await;
+    assert_eq!(usage(&simulator, &token).await.status, 200);
+}
+
+#[tokio::test]
+async fn whether_there_was_a_second_factor_is_told_where_none_is_demanded() {
+    let simulator = simulator("mfa: false");
+    let authorization = format!("Bearer {}", access_token(&simulator, "contoso").await);
+    let asked = [("authorization", &*authorization), ("ValidateMfa", "true")];
+    let answer = get(&simulator, USAGE, &asked).await;
+    assert_eq!((answer.status.as_u16(), answer.header("isMfaCompliant")), (200, Some("false")));
+}
+
+#[tokio::test]
+async fn a_token_for_another_api_is_refused() {
+    let simulator = simulator("{}");
+    for (resource, status) in [
+        ("http://localhost:1234", 200),
+        ("http://localhost:1234/api", 200),
+        ("http://localhost:12345", 401),
+        // As a proxy in front may have it.
+        ("https://localhost:1234", 200),
+        ("https://graph.windows.net", 401),
+    ] {
+        let scope = format!("{resource}/user_impersonation");
+        let token = ask(&simulator, "contoso", &[("scope", &scope)]).await.token("access_token");
+        let headers = [("authorization", &*format!("Bearer {token}")), ("host", HOST)];
+        let answer = get(&simulator, USAGE, &headers).await;
+        assert_eq!(answer.status, status, "{resource}");
+        if status == 401 {
+            assert_eq!(answer.json()["code"], 900_420);
+            assert!(answer.text().contains(resource), "{}", answer.text());
+        }
     }
 }
 

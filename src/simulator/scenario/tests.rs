@@ -41,7 +41,9 @@ fn what_is_written_is_read_back() {
     let scenario = Scenario::parse(
         "{rows: [{percent: 1.25}, {}], usage: {answer: html, status: 502, delay: 1s 5ms, times: 0}, page_size: 3, \
          token: {body: a, headers: {a: null, b: c}, merge: {a: null, b: {c: [1]}}, gzip: true, skip: 2}, \
-         tenants: {a: {token: {answer: malformed}}, b: {}}}",
+         client_secret: null, federated_token: a, public_client: true, mfa: false, rotation: family, \
+         device: {answer: blocked, polls: 0, interval: 1s}, authorize: {answer: page}, \
+         tenants: {a: {token: {answer: malformed}, mfa: true, device: {answer: decline}}, b: {}}}",
     )
     .unwrap();
     assert_eq!(Scenario::parse(&serde_json::to_string(&scenario).unwrap()).unwrap(), scenario);
@@ -73,6 +75,9 @@ fn other_wrong_values_are_named() {
         ("usage: { status: 101 }", "`101` is not a status from 200 to 599"),
         ("usage: { status: 600 }", "`600` is not a status"),
         ("usage: { times: -1 }", "line 1, column 17"),
+        ("client_certificate: none", "no certificate in PEM"),
+        ("device: { answer: maybe }", "maybe"),
+        ("authorize: { anser: page }", "anser"),
         ("rows: [", "line 1"),
         ("usage: {}\nusage: {}", "usage"),
     ] {

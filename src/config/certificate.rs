@@ -1,0 +1,197 @@
+//! A certificate that the application signs in with, and its private key: one PEM file.
+//!
+//! [`ClientCertificate`] can sign, by construction: it has signed once, and its certificate has confirmed it.
+//! What is signed, and whether Entra ID takes it, is not known here.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::error::{KeyRejected, Unspecified};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PSS_2048_8192_SHA256,
+    RSA_PSS_SHA256, RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm,
+};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use secrecy::ExposeSecret;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+
+use super::secret::{SecretError, read_bounded};
+
+/// A certificate with its private key.
+pub struct ClientCertificate {
+    key: Key,
+    thumbprint: String,
+    not_before: Timestamp,
+    not_after: Timestamp,
+}
+
+/// Why a file cannot be used to sign in.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// It cannot be read.
+    #[error(transparent)]
+    File(#[from] SecretError),
+    /// It does not hold what it should.
+    #[error("{path} {what}")]
+    Unusable {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+}
+
+enum Key {
+    Rsa(RsaKeyPair),
+    Ec(EcdsaKeyPair),
+}
+
+impl ClientCertificate {
+    /// Reads a PEM file with one private key and its certificate. Further certificates, such as those of the
+    /// authority, are passed over.
+    ///
+    /// # Errors
+    /// [`CertificateError`], in one line that quotes nothing of the file.
+    pub fn read(path: &Path) -> Result<Self, CertificateError> {
+        let pem = read_bounded(path)?;
+        Self::parse(pem.expose_secret())
+            .map_err(|what| CertificateError::Unusable { path: path.display().to_string(), what })
+    }
+
+    fn parse(pem: &[u8]) -> Result<Self, &'static str> {
+        let key = Key::parse(pem)?;
+        // Of a key that signs once it is known that it signs, and the signature shows whose key it is.
+        let probe = b"probe";
+        let signature = key.sign(probe).map_err(|_| Key::UNFIT)?;
+        let certificates: Vec<_> =
+            CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| DAMAGED)?;
+        if certificates.is_empty() {
+            return Err("holds no certificate; it must hold the certificate and its private key, in PEM");
+        }
+        for der in certificates {
+            let certificate =
+                Certificate::from_der(&der).map_err(|_| "holds a certificate that cannot be read")?;
+            let fields = certificate.tbs_certificate();
+            let public = fields.subject_public_key_info().subject_public_key.raw_bytes();
+            if UnparsedPublicKey::new(key.verification(), public).verify(probe, &signature).is_ok() {
+                let validity = fields.validity();
+                return Ok(Self {
+                    thumbprint: URL_SAFE_NO_PAD.encode(digest(&SHA256, &der)),
+                    not_before: timestamp(validity.not_before.to_unix_duration()),
+                    not_after: timestamp(validity.not_after.to_unix_duration()),
+                    key,
+                });
+            }
+        }
+        Err("holds a certificate and a private key that do not belong together")
+    }
+
+    /// The name of the signatures' algorithm in JSON Web Signatures.
+    pub fn algorithm(&self) -> &'static str {
+        match self.key {
+            Key::Rsa(_) => "PS256",
+            Key::Ec(_) => "ES256",
+        }
+    }
+
+    /// SHA-256 of the certificate in base64url, as the header `x5t#S256` has it.
+    pub fn thumbprint(&self) -> &str {
+        &self.thumbprint
+    }
+
+    /// When it becomes valid.
+    pub fn not_before(&self) -> Timestamp {
+        self.not_before
+    }
+
+    /// When it expires.
+    pub fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
+    /// A signature as JSON Web Signatures have it.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.key.sign(message).expect("the key has signed before")
+    }
+}
+
+const DAMAGED: &str = "is damaged: it is no valid PEM";
+
+impl Key {
+    const UNFIT: &str =
+        "holds a private key that cannot be used: it must be RSA of 2048 to 8192 bits or EC P-256";
+
+    fn parse(pem: &[u8]) -> Result<Self, &'static str> {
+        let holds = |text: &str| pem.windows(text.len()).any(|window| window == text.as_bytes());
+        // PEM parsers pass over the one and stumble over the other.
+        if holds("-----BEGIN ENCRYPTED PRIVATE KEY-----") || holds("Proc-Type: 4,ENCRYPTED") {
+            return Err("holds an encrypted private key; store it without a passphrase");
+        }
+        if !holds("-----BEGIN ") {
+            return Err("is no PEM file; convert PKCS#12 (.pfx, .p12) with openssl pkcs12 -nodes");
+        }
+        let mut keys: Vec<_> =
+            PrivateKeyDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| DAMAGED)?;
+        let key = match (keys.pop(), keys.is_empty()) {
+            (Some(key), true) => key,
+            (Some(_), false) => return Err("holds several private keys; it must hold one"),
+            (None, _) => {
+                return Err("holds no private key; it must hold the certificate and its private key, in PEM");
+            }
+        };
+        let ec = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let parsed: Result<Self, KeyRejected> = match &key {
+            PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()).map(Self::Rsa),
+            PrivateKeyDer::Sec1(der) => {
+                EcdsaKeyPair::from_private_key_der(ec, der.secret_sec1_der()).map(Self::Ec)
+            }
+            other => {
+                let der = other.secret_der();
+                let rsa = RsaKeyPair::from_pkcs8(der).map(Self::Rsa);
+                rsa.or_else(|_| EcdsaKeyPair::from_pkcs8(ec, der).map(Self::Ec))
+            }
+        };
+        parsed.map_err(|_| Self::UNFIT)
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Unspecified> {
+        let random = SystemRandom::new();
+        match self {
+            Self::Rsa(key) => {
+                let mut signature = vec![0; key.public_modulus_len()];
+                key.sign(&RSA_PSS_SHA256, &random, message, &mut signature)?;
+                Ok(signature)
+            }
+            Self::Ec(key) => Ok(key.sign(&random, message)?.as_ref().to_vec()),
+        }
+    }
+
+    fn verification(&self) -> &'static dyn VerificationAlgorithm {
+        match self {
+            Self::Rsa(_) => &RSA_PSS_2048_8192_SHA256,
+            Self::Ec(_) => &ECDSA_P256_SHA256_FIXED,
+        }
+    }
+}
+
+/// A certificate without an end has the last second of the year 9999, which is too late for us.
+fn timestamp(since_1970: Duration) -> Timestamp {
+    i64::try_from(since_1970.as_secs())
+        .ok()
+        .and_then(|second| Timestamp::from_second(second).ok())
+        .unwrap_or(Timestamp::MAX)
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientCertificate").field("thumbprint", &self.thumbprint).finish_non_exhaustive()
+    }
+}

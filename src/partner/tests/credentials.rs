@@ -1,0 +1,221 @@
+//! What the application proves itself with. Signatures are verified with the public keys that openssl took from
+//! the certificates.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustls::pki_types::SubjectPublicKeyInfoDer;
+use rustls::pki_types::pem::PemObject;
+use serde_json::json;
+
+use super::*;
+use crate::config::ClientCredential;
+
+const RSA_THUMBPRINT: &str = "JPOh59gkyMkeoubomWiwL1NOw5REc6_sqbH5mBWElto";
+const EC_THUMBPRINT: &str = "AWhZY0Z7GXvlrzfHLAVQHKtMK2iEmpvf5Bmx-P3HDqc";
+const NOT_AFTER: Timestamp = Timestamp::constant(4_949_023_396, 0);
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/client-certificates").join(name)
+}
+
+/// A sign-in service that takes whoever comes, after `refusals` of them, and an API likewise.
+async fn bed(refusals: u32) -> Bed {
+    let rows = include_bytes!("../../../tests/fixtures/usage-documented-wire-bytes.json").as_slice();
+    let asked = Arc::new(AtomicU32::new(0));
+    let token = move || {
+        let busy = asked.fetch_add(1, Ordering::Relaxed) < refusals;
+        async move {
+            if busy {
+                return StatusCode::SERVICE_UNAVAILABLE.into_response();
+            }
+            json!({"token_type": "Bearer", "expires_in": 3600, "access_token": "granted"})
+                .to_string()
+                .into_response()
+        }
+    };
+    let routes = Router::new()
+        .route("/{tenant}/oauth2/v2.0/token", post(token))
+        .route(USAGE, get(move || async move { rows }));
+    Bed::with(routes).await
+}
+
+impl Bed {
+    fn client_with(&self, credential: ClientCredential) -> PartnerCenter {
+        let account = Account { client_credential: credential, ..self.account(REFRESH_TOKEN, "http") };
+        self.client_of(&account, Duration::from_mins(1))
+    }
+
+    /// The forms of the token requests.
+    fn forms(&self) -> Vec<BTreeMap<String, String>> {
+        let arrivals = self.arrivals().into_iter().filter(|arrival| arrival.path.ends_with("/token"));
+        arrivals
+            .map(|arrival| form_urlencoded::parse(arrival.form.as_bytes()).into_owned().collect())
+            .collect()
+    }
+}
+
+/// Header and claims of the assertion in a form, whose signature is verified.
+fn verified(form: &BTreeMap<String, String>) -> (Value, Value) {
+    assert_eq!(form["client_assertion_type"], "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+    assert!(!form.contains_key("client_secret"));
+    let assertion = &form["client_assertion"];
+    let (signed, signature) = assertion.rsplit_once('.').unwrap();
+    let (header, claims) = signed.split_once('.').unwrap();
+    let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap();
+    let [header, claims] =
+        [header, claims].map(|part| serde_json::from_slice::<Value>(&decoded(part)).unwrap());
+    let public = |name| SubjectPublicKeyInfoDer::from_pem_file(fixture(name)).unwrap();
+    let confirmed = match header["alg"].as_str().unwrap() {
+        "PS256" => UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, public("rsa-public.pem"))
+            .verify(signed.as_bytes(), &decoded(signature)),
+        "ES256" => UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, public("ec-public.pem"))
+            .verify(signed.as_bytes(), &decoded(signature)),
+        other => panic!("{other}"),
+    };
+    assert!(confirmed.is_ok(), "{header}");
+    (header, claims)
+}
+
+#[tokio::test]
+async fn a_certificate_signs_an_assertion_as_microsoft_documents_it() {
+    for (name, algorithm, thumbprint) in
+        [("rsa.pem", "PS256", RSA_THUMBPRINT), ("ec-sec1.pem", "ES256", EC_THUMBPRINT)]
+    {
+        let bed = bed(0).await;
+        bed.client_with(ClientCredential::Certificate(fixture(name))).fetch().await.unwrap();
+        let forms = bed.forms();
+        let [form] = &forms[..] else { panic!("{forms:?}") };
+        let (header, claims) = verified(form);
+        assert_eq!(header, json!({"alg": algorithm, "typ": "JWT", "x5t#S256": thumbprint}));
+        assert!(Uuid::try_parse(claims["jti"].as_str().unwrap()).is_ok(), "{claims}");
+        let now = START.as_second();
+        let expected = json!({
+            "aud": format!("http://{}/{TENANT}/oauth2/v2.0/token", bed.address),
+            "iss": CLIENT_ID, "sub": CLIENT_ID, "jti": claims["jti"], "nbf": now, "iat": now, "exp": now + 300,
+        });
+        assert_eq!(claims, expected);
+        assert_eq!(form["grant_type"], "refresh_token");
+        assert_eq!(form["refresh_token"], REFRESH_TOKEN);
+        assert_eq!(bed.ledger.read().credentials.client_certificate_expires_at, Some(NOT_AFTER));
+    }
+}
+
+#[tokio::test]
+async fn no_assertion_is_used_twice_not_even_within_a_poll() {
+    let bed = bed(2).await;
+    bed.client_with(ClientCredential::Certificate(fixture("ec.pem"))).fetch().await.unwrap();
+    let ids: std::collections::BTreeSet<String> =
+        bed.forms().iter().map(|form| text(&verified(form).1["jti"])).collect();
+    assert_eq!(ids.len(), 3);
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_used_at_the_next_sign_in() {
+    let bed = bed(0).await;
+    let path = bed.directory.path().join("client.pem");
+    fs::copy(fixture("rsa.pem"), &path).unwrap();
+    let client = bed.client_with(ClientCredential::Certificate(path.clone()));
+    client.fetch().await.unwrap();
+    fs::copy(fixture("ec.pem"), &path).unwrap();
+    pass(Duration::from_hours(1)).await;
+    client.fetch().await.unwrap();
+    let used: Vec<String> = bed.forms().iter().map(|form| text(&verified(form).0["x5t#S256"])).collect();
+    assert_eq!(used, [RSA_THUMBPRINT, EC_THUMBPRINT]);
+}
+
+#[tokio::test]
+async fn a_certificate_that_became_unusable_fails_the_poll_as_a_matter_of_credentials() {
+    let bed = bed(0).await;
+    let path = bed.directory.path().join("client.pem");
+    fs::copy(fixture("rsa.pem"), &path).unwrap();
+    let client = bed.client_with(ClientCredential::Certificate(path.clone()));
+    fs::copy(fixture("encrypted-pkcs8.pem"), &path).unwrap();
+    let error = client.fetch().await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Credentials);
+    let expected = format!(
+        "client certificate: {} holds an encrypted private key; store it without a passphrase",
+        path.display()
+    );
+    assert_eq!(error.to_string(), expected);
+    fs::remove_file(&path).unwrap();
+    let error = client.fetch().await.unwrap_err();
+    assert!(error.to_string().starts_with("client certificate: cannot read "), "{error}");
+    assert!(bed.forms().is_empty(), "nothing was sent");
+}
+
+#[tokio::test]
+async fn a_federated_token_is_read_anew_for_every_sign_in() {
+    let bed = bed(0).await;
+    let path = bed.directory.path().join("token");
+    fs::write(&path, "first.federated.token\n").unwrap();
+    let client = bed.client_with(ClientCredential::FederatedToken(path.clone()));
+    client.fetch().await.unwrap();
+    fs::write(&path, "second.federated.token").unwrap();
+    pass(Duration::from_hours(1)).await;
+    client.fetch().await.unwrap();
+    let forms = bed.forms();
+    let sent: Vec<&str> = forms.iter().map(|form| form["client_assertion"].as_str()).collect();
+    assert_eq!(sent, ["first.federated.token", "second.federated.token"]);
+    assert_eq!(forms[0]["client_assertion_type"], "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+    assert!(!forms[0].contains_key("client_secret"));
+}
+
+#[tokio::test]
+async fn a_public_client_sends_no_credential() {
+    let bed = bed(0).await;
+    bed.client_with(ClientCredential::None).fetch().await.unwrap();
+    let forms = bed.forms();
+    let keys: Vec<&str> = forms[0].keys().map(String::as_str).collect();
+    assert_eq!(keys, ["client_id", "grant_type", "refresh_token", "scope"]);
+}
+
+#[tokio::test]
+async fn an_assertion_that_an_answer_quotes_does_not_come_back_in_a_message() {
+    let echo = |form: String| async move {
+        let form: BTreeMap<String, String> = form_urlencoded::parse(form.as_bytes()).into_owned().collect();
+        let assertion = &form["client_assertion"];
+        let signature = assertion.rsplit_once('.').unwrap().1;
+        let text = format!("AADSTS700027: bad signature {signature} in {assertion}");
+        let body = json!({"error": "invalid_client", "error_description": text}).to_string();
+        (StatusCode::UNAUTHORIZED, body)
+    };
+    let bed = Bed::with(Router::new().route("/{tenant}/oauth2/v2.0/token", post(echo))).await;
+    let path = bed.directory.path().join("token");
+    fs::write(&path, "aaaa.bbbb.canary").unwrap();
+    for credential in
+        [ClientCredential::Certificate(fixture("ec.pem")), ClientCredential::FederatedToken(path)]
+    {
+        let error = bed.client_with(credential).fetch().await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Credentials);
+        assert_eq!(
+            error.to_string(),
+            "the sign-in service answered 401 Unauthorized, invalid_client: AADSTS700027: bad signature \
+             (secret) in (secret)"
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_a_refresh_token_anywhere_the_poll_says_how_to_get_one() {
+    let bed = Bed::new("").await;
+    let account = Account { refresh_token: None, ..bed.account(REFRESH_TOKEN, "http") };
+    let error = bed.client_of(&account, Duration::from_mins(1)).fetch().await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Credentials);
+    assert_eq!(
+        error.to_string(),
+        "there is no refresh token, neither in the configuration nor in state_directory; \
+         partner-license-exporter login gets one"
+    );
+    bed.client().fetch().await.unwrap();
+    // Now there is one in the state directory.
+    bed.client_of(&account, Duration::from_mins(1)).fetch().await.unwrap();
+}
