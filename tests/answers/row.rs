@@ -220,11 +220,12 @@ impl Row {
 
     /// How long the pause after the poll may be, in seconds.
     pub(crate) fn pause(&self) -> RangeInclusive<u64> {
-        let half = POLL_INTERVAL / 2;
+        let regular = POLL_INTERVAL * 95 / 100..=POLL_INTERVAL * 105 / 100;
         match (&self.outcome, &self.asked) {
             (_, Some(asked)) => *asked.start()..=asked.end() + asked.end() / 10,
-            (Outcome::Good(_), _) => POLL_INTERVAL * 95 / 100..=POLL_INTERVAL * 105 / 100,
-            (Outcome::Failed { reason, .. }, _) if FOR_A_PERSON.contains(reason) => half / 2..=half,
+            (Outcome::Good(_), _) => regular,
+            (Outcome::Failed { reason, .. }, _) if FOR_A_PERSON.contains(reason) => regular,
+            (Outcome::Failed { reason: "throttled", .. }, _) => 30..=33,
             (Outcome::Failed { .. }, _) => 15..=30,
         }
     }
