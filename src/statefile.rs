@@ -113,14 +113,14 @@ impl StateFile {
         options.write(true).create(true).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(self.path.with_extension("lock"))?;
+        let file = options.open(self.lock_path())?;
         give_to_owner_of(&File::open(self.directory())?, &file);
         Ok(file)
     }
 
-    /// What changes whenever the file does.
-    pub fn stamp(&self) -> Option<Stamp> {
-        Stamp::of(&self.path)
+    /// The file that [`Self::open_lock`] opens.
+    pub fn lock_path(&self) -> PathBuf {
+        self.path.with_extension("lock")
     }
 
     fn directory(&self) -> &Path {

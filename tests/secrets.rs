@@ -245,7 +245,9 @@ fn run_clean(what: &str, mut command: Command) -> (Option<i32>, String) {
 }
 
 fn command_line(id: u32) -> String {
-    fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default()
+    let arguments = fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap();
+    assert!(!arguments.is_empty(), "the process is gone");
+    arguments
 }
 
 #[test]
@@ -363,6 +365,7 @@ fn by_browser(file: &str, name: &str) {
     let mut command = program(&["login", "--browser", "--config.file", file, "--account", name]);
     let mut process = Process::start(command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY"));
     let url = process.stdout.wait_for("address", |line| Some(line.strip_prefix("    ")?.to_owned()));
+    assert_clean("process arguments", &command_line(process.id()));
     let query = url.split_once('?').unwrap().1.to_owned();
     let value = |wanted: &str| {
         let mut pairs = form_urlencoded::parse(query.as_bytes()).into_owned();
@@ -375,7 +378,6 @@ fn by_browser(file: &str, name: &str) {
         get(&url);
     }
     process.wait();
-    assert_clean("process arguments", &command_line(process.id()));
     assert_clean(name, &process.stdout.text());
     assert_clean(name, &process.stderr.text());
 }

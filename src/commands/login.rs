@@ -28,7 +28,6 @@ use crate::lifecycle::EXIT_FAILED;
 use crate::partner::{
     self, BrowserSignIn, Claims, FetchError, PartnerCenter, Progress, SignIn, SignedIn, TokenStore,
 };
-use crate::reason::Reason;
 use crate::status::Ledger;
 
 use super::say;
@@ -141,7 +140,7 @@ async fn by_device_code(sign_in: &SignIn) -> anyhow::Result<Result<SignedIn, Fet
                 code.interval
             }
             // The person may be done by the time that the network is back.
-            Err(error) if is_passing(&error) => {
+            Err(error) if error.is_passing() => {
                 if !std::mem::replace(&mut in_trouble, true) {
                     line.interrupt(&format!("Still waiting, although {error}"))?;
                 }
@@ -153,10 +152,6 @@ async fn by_device_code(sign_in: &SignIn) -> anyhow::Result<Result<SignedIn, Fet
             return Ok(Err(partner::ended("nobody signed in before the code expired")));
         }
     }
-}
-
-fn is_passing(error: &FetchError) -> bool {
-    matches!(error.reason(), Reason::Network | Reason::Timeout | Reason::Server | Reason::Throttled)
 }
 
 /// `Waiting for the sign-in, 14:32 left`: over and over in one line on a terminal, which ends with this value,

@@ -81,6 +81,20 @@ impl FetchError {
         Self { hint: Some(remedy), ..self }
     }
 
+    /// Whether it may pass by itself while a person signs in.
+    pub fn is_passing(&self) -> bool {
+        match self.reason {
+            Reason::Network | Reason::Timeout | Reason::Throttled => true,
+            Reason::Server => matches!(self.word(), "" | "temporarily_unavailable" | "server_error"),
+            _ => false,
+        }
+    }
+
+    /// Says better than its reason what to do about it.
+    pub(super) fn with_hint(self, hint: &'static str) -> Self {
+        Self { hint: Some(hint), ..self }
+    }
+
     /// The OAuth 2.0 error that the sign-in service named; empty if there is none.
     pub(super) fn word(&self) -> &str {
         &self.word

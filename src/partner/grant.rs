@@ -26,8 +26,9 @@ use crate::status::{Endpoint, Ledger};
 
 use super::credential::Proof;
 use super::error::{FetchError, Secrets};
+use super::hints::LOGIN;
 use super::http::{Http, Reply};
-use super::store::{StoreError, Stored, TokenStore, fingerprint};
+use super::store::{Descent, StoreError, Stored, TokenStore, fingerprint};
 use super::wire::Object;
 
 /// One application of one tenant, and its refresh token.
@@ -52,12 +53,15 @@ struct Memory {
     /// [`fingerprint`] of a configured token that was refused where the stored one was not.
     refused: Option<String>,
     /// What was used for the last renewal, as it was then.
-    seen: Vec<Option<Stamp>>,
+    seen: Seen,
     /// The last token could not be loaded, not even set aside.
     unreadable: bool,
     /// The last token could not be saved.
     unwritable: bool,
 }
+
+/// The files of secrets, and where the stored token came from.
+type Seen = (Vec<Option<Stamp>>, Option<Descent>);
 
 /// Whether a successor of the refresh token is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +151,7 @@ impl Grant {
         // as it was after: what this renewal put there is not.
         let secrets = self.secret_stamps();
         let outcome = self.renew_in_turn(rotation, abandoned).await;
-        self.memory().seen = secrets.into_iter().chain([self.store.stamp()]).collect();
+        self.memory().seen = (secrets, self.store.descent());
         outcome
     }
 
@@ -156,15 +160,11 @@ impl Grant {
         const LOOK_AGAIN: Duration = Duration::from_secs(5);
         loop {
             tokio::time::sleep(LOOK_AGAIN).await;
-            let now = self.stamps();
+            let now = (self.secret_stamps(), self.store.descent());
             if mem::replace(&mut self.memory().seen, now.clone()) != now {
                 return;
             }
         }
-    }
-
-    fn stamps(&self) -> Vec<Option<Stamp>> {
-        self.secret_stamps().into_iter().chain([self.store.stamp()]).collect()
     }
 
     fn secret_stamps(&self) -> Vec<Option<Stamp>> {
@@ -207,9 +207,11 @@ impl Grant {
         rotation: Rotation,
         abandoned: &CancellationToken,
     ) -> Result<Tokens, FetchError> {
-        let (token, ancestor, issued_at) = match current {
-            Current::Stored(stored) => (&stored.token, &stored.ancestor, Some(stored.issued_at)),
-            Current::First { token, fingerprint, .. } => (token, fingerprint, None),
+        let (token, descent, issued_at) = match current {
+            Current::Stored(stored) => (&stored.token, stored.descent.clone(), Some(stored.issued_at)),
+            Current::First { token, fingerprint, .. } => {
+                (token, Descent { ancestor: fingerprint.clone(), signed_in_at: None }, None)
+            }
         };
         self.note_refresh_token(issued_at);
         let scope = self.scope(rotation);
@@ -218,20 +220,20 @@ impl Grant {
             ("refresh_token", token.expose_secret()),
             ("scope", scope.as_str()),
         ];
-        let tokens = self.exchange(&form, vec![token.clone()], abandoned, Some(ancestor)).await?;
+        let tokens = self.exchange(&form, vec![token.clone()], abandoned, Some(descent)).await?;
         let expires_at = tokens.sent_at.saturating_add(tokens.lifetime).unwrap_or(Timestamp::MAX);
         self.ledger.write(|status| status.credentials.access_token_expires_at = Some(expires_at));
         Ok(tokens)
     }
 
     /// Asks the token endpoint as this application. Refresh tokens that come with the answer are stored as
-    /// descendants of `ancestor`, if there is one, before anything else is done with them.
+    /// of that `descent`, if there is one, before anything else is done with them.
     pub(super) async fn exchange(
         &self,
         form: &[(&str, &str)],
         mut secrets: Vec<SecretString>,
         abandoned: &CancellationToken,
-        ancestor: Option<&str>,
+        descent: Option<Descent>,
     ) -> Result<Tokens, FetchError> {
         let url = self.endpoint("token");
         let proof = Proof::load(&self.client_credential, &self.client_id, &url)?;
@@ -260,9 +262,8 @@ impl Grant {
             );
         }
         // First of all, whatever the rest of the answer is worth: the old one may have ended with it.
-        if let (Some(next), Some(ancestor)) = (&refresh, ancestor) {
-            self.keep(Stored { token: next.clone(), issued_at: sent_at, ancestor: ancestor.to_owned() })
-                .await;
+        if let (Some(next), Some(descent)) = (&refresh, descent) {
+            self.keep(Stored { token: next.clone(), issued_at: sent_at, descent }).await;
         }
         let lifetime = answer.lifetime();
         let Some(access) = answer.access_token.filter(is_token) else {
@@ -281,9 +282,10 @@ impl Grant {
         // Descends from what is configured now, so that it wins over it.
         let first = self.first_token.as_ref().and_then(|token| token.read().ok());
         let ancestor = first.map(|token| fingerprint(&token)).unwrap_or_default();
+        let descent = Descent { ancestor, signed_in_at: Some(issued_at) };
         // A renewal takes no longer than this. The person must not have signed in for nothing.
         let _turn = tokio::time::timeout(LONGEST_RENEWAL, self.store.turn(&self.account)).await;
-        self.store.save(Stored { token, issued_at, ancestor }).await?;
+        self.store.save(Stored { token, issued_at, descent }).await?;
         Ok(self.store.path().to_owned())
     }
 
@@ -300,7 +302,15 @@ impl Grant {
         let fingerprint = fingerprint(&first);
         let refused = self.memory().refused.as_ref() == Some(&fingerprint);
         Ok(match stored {
-            Some(stored) if stored.ancestor == fingerprint || refused => Current::Stored(stored),
+            Some(stored) if stored.descent.ancestor == fingerprint || refused => Current::Stored(stored),
+            // A person signed in where no token was configured, or without a look at it: that is the newer one, until
+            // another is configured.
+            Some(mut stored)
+                if stored.descent.ancestor.is_empty() && stored.descent.signed_in_at.is_some() =>
+            {
+                stored.descent.ancestor = fingerprint;
+                Current::Stored(stored)
+            }
             instead_of => Current::First { token: first, fingerprint, instead_of },
         })
     }
@@ -374,7 +384,7 @@ fn unreadable_token(error: &SecretError) -> FetchError {
 fn no_token() -> FetchError {
     let text = "there is no refresh token, neither in the configuration nor in state_directory; \
                 partner-license-exporter login gets one";
-    FetchError::new(Reason::Credentials, text)
+    FetchError::new(Reason::Credentials, text).with_hint(LOGIN)
 }
 
 /// Whether it can be one: printable ASCII without spaces, and not empty.

@@ -14,7 +14,8 @@ pub struct Hint {
     pub remedy: &'static str,
 }
 
-const LOGIN: &str = "sign in again with `partner-license-exporter login`, with multi-factor authentication";
+pub(super) const LOGIN: &str =
+    "sign in again with `partner-license-exporter login`, with multi-factor authentication";
 const CONSENT: &str = "have an administrator of the partner tenant consent to the application";
 
 const fn hint(code: u32, meaning: &'static str, remedy: &'static str) -> Hint {

@@ -5,6 +5,7 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Account;
-use crate::statefile::{self, Stamp, StateFile};
+use crate::statefile::{self, StateFile};
 
 /// Where one account's newest refresh token is kept.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct TokenStore {
     file: StateFile,
     newest: Arc<Mutex<Option<Stored>>>,
     sets_aside: bool,
+    /// It was told that there can be no lock.
+    is_lockless: Arc<AtomicBool>,
 }
 
 /// A token in the store.
@@ -28,8 +31,17 @@ pub struct TokenStore {
 pub(super) struct Stored {
     pub(super) token: SecretString,
     pub(super) issued_at: Timestamp,
-    /// Fingerprint of the configured token that it descends from, to notice when the operator supplies another.
+    pub(super) descent: Descent,
+}
+
+/// Where a token comes from; its successors inherit that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Descent {
+    /// Fingerprint of the configured token that it descends from or took the place of, to notice when the operator
+    /// supplies another. Empty if there was none.
     pub(super) ancestor: String,
+    /// When a person signed in, if it began with that.
+    pub(super) signed_in_at: Option<Timestamp>,
 }
 
 /// Why the store cannot be used.
@@ -65,6 +77,9 @@ struct Record {
     owner: String,
     /// [`fingerprint`] of the configured token that this one descends from.
     ancestor_sha256: String,
+    /// When `login` stored the one that this one descends from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signed_in_at: Option<Timestamp>,
     issued_at: Timestamp,
     refresh_token: String,
 }
@@ -85,7 +100,7 @@ impl TokenStore {
     /// The store of `account` in `directory`, whatever can be done there.
     pub fn new(directory: &Path, account: &Account) -> Self {
         let file = StateFile::new(directory, "refresh-token", account);
-        Self { file, newest: Arc::default(), sets_aside: true }
+        Self { file, newest: Arc::default(), sets_aside: true, is_lockless: Arc::default() }
     }
 
     /// Shares what `before` remembers, if that is a store of the same account: a reload loses nothing.
@@ -94,7 +109,7 @@ impl TokenStore {
         if self.file.owner() != before.file.owner() {
             return self;
         }
-        Self { newest: Arc::clone(&before.newest), ..self }
+        Self { newest: Arc::clone(&before.newest), is_lockless: Arc::clone(&before.is_lockless), ..self }
     }
 
     /// Leaves a file where it is that cannot be used: it may be of use to somebody else.
@@ -139,7 +154,7 @@ impl TokenStore {
         *self.memory() = Some(Stored {
             token: SecretString::from(record.refresh_token),
             issued_at: record.issued_at,
-            ancestor: record.ancestor_sha256,
+            descent: Descent { ancestor: record.ancestor_sha256, signed_in_at: record.signed_in_at },
         });
         Ok(self.newest())
     }
@@ -156,7 +171,8 @@ impl TokenStore {
         let record = Record {
             version: VERSION,
             owner: self.file.owner().to_owned(),
-            ancestor_sha256: stored.ancestor.clone(),
+            ancestor_sha256: stored.descent.ancestor.clone(),
+            signed_in_at: stored.descent.signed_in_at,
             issued_at: stored.issued_at,
             refresh_token: stored.token.expose_secret().to_owned(),
         };
@@ -167,15 +183,30 @@ impl TokenStore {
     }
 
     /// Waits until no other process is about to replace the token. The turn ends when the file is closed. None
-    /// where there can be no lock, as on some network file systems: better without than not at all.
+    /// where there can be no lock, as on some network file systems: better without than not at all, and told.
     pub(super) async fn turn(&self, account: &str) -> Option<File> {
         const LOOK_AGAIN: Duration = Duration::from_millis(50);
         const LONG: Duration = Duration::from_secs(10);
-        let (file, mut waited) = (self.file.open_lock().ok()?, Duration::ZERO);
+        let without = |error: io::Error| {
+            // Where there is no directory there is nobody to share it with.
+            let is_there = error.kind() != io::ErrorKind::NotFound;
+            if is_there && !self.is_lockless.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    account,
+                    err = %error,
+                    file = %self.file.lock_path().display(),
+                    "Cannot lock the stored refresh token: no other exporter may use this state directory"
+                );
+            }
+        };
+        let (file, mut waited) = (self.file.open_lock().map_err(without).ok()?, Duration::ZERO);
         loop {
             match file.try_lock() {
                 Ok(()) => return Some(file),
-                Err(TryLockError::Error(_)) => return None,
+                Err(TryLockError::Error(error)) => {
+                    without(error);
+                    return None;
+                }
                 Err(TryLockError::WouldBlock) => {}
             }
             if waited == LONG {
@@ -189,9 +220,9 @@ impl TokenStore {
         }
     }
 
-    /// What changes whenever the token does.
-    pub(super) fn stamp(&self) -> Option<Stamp> {
-        self.file.stamp()
+    /// What changes when somebody else's token is put here, and not when a successor is.
+    pub(super) fn descent(&self) -> Option<Descent> {
+        self.read().ok().flatten().map(|stored| stored.descent)
     }
 
     /// Where the token is.

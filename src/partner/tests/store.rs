@@ -233,23 +233,49 @@ async fn whoever_waits_for_a_turn_in_vain_can_give_up() {
 }
 
 #[tokio::test]
-async fn new_credentials_on_the_disk_are_noticed_and_used() {
+async fn the_token_of_a_new_sign_in_is_noticed_and_used() {
     let bed = Bed::new("").await;
     let client = bed.client();
     client.fetch().await.unwrap();
-    let stored = fs::read_to_string(token_file(&bed)).unwrap();
-    let newer = text(&bed.stored().unwrap()["refresh_token"]).replace("simulated", "another-one");
+    let mut record = bed.stored().unwrap();
+    record["refresh_token"] = "another-one".into();
+    record["signed_in_at"] = START.to_string().into();
     let noticed = async {
         client.changed().await;
         client.fetch().await
     };
-    let signing_in = async {
-        fs::write(token_file(&bed), stored.replace(&text(&bed.stored().unwrap()["refresh_token"]), &newer))
-            .unwrap();
-    };
+    let signing_in = async { fs::write(token_file(&bed), record.to_string()).unwrap() };
     let (outcome, ()) = tokio::join!(noticed, signing_in);
     drop(outcome);
-    assert_eq!(sent_tokens(&bed).last(), Some(&newer));
+    assert_eq!(sent_tokens(&bed).last().unwrap(), "another-one");
+}
+
+#[tokio::test]
+async fn a_successor_that_another_process_stores_is_no_news() {
+    let bed = Bed::new("").await;
+    let (one, other) = (bed.client(), bed.client());
+    one.fetch().await.unwrap();
+    other.fetch().await.unwrap();
+    assert_eq!(bed.log().await["totals"]["token"], 2, "the other has replaced the token of the one");
+    tokio::time::pause();
+    assert!(timeout(Duration::from_mins(10), one.changed()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_person_who_signs_in_without_the_configured_token_in_sight_has_the_newer_one() {
+    let bed = Bed::new("").await;
+    bed.client().fetch().await.unwrap();
+    let mut record = bed.stored().unwrap();
+    record["ancestor_sha256"] = "".into();
+    record["signed_in_at"] = START.to_string().into();
+    fs::write(token_file(&bed), record.to_string()).unwrap();
+    let signed_in = text(&record["refresh_token"]);
+    bed.client().fetch().await.unwrap();
+    assert_eq!(sent_tokens(&bed), [REFRESH_TOKEN, &signed_in]);
+    // Another one that is configured later is newer still.
+    bed.scenario("refresh_token: configured-later");
+    bed.client_of(&bed.account("configured-later", "http"), Duration::from_mins(1)).fetch().await.unwrap();
+    assert_eq!(sent_tokens(&bed).last().unwrap(), "configured-later");
 }
 
 #[tokio::test]
