@@ -1,8 +1,8 @@
 //! Files in the state directory: one per account and purpose, replaced as a whole.
 //!
 //! A new file of mode 0600 is written beside the old one, flushed to disk and renamed over it, then the
-//! directory is flushed too: a crash at any moment leaves either the old content or the new one. Knows whose a file is and
-//! nothing of what is in it.
+//! directory is flushed too: a crash at any moment leaves either the old content or the new one. Knows whose a
+//! file is and nothing of what is in it.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, TryLockError};
