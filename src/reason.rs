@@ -72,12 +72,16 @@ impl Reason {
     /// What an operator can do about it, in one sentence.
     pub const fn remedy(self) -> &'static str {
         match self {
-            Self::Consent => "have an administrator of the partner tenant consent to the application",
+            Self::Consent => {
+                "have an administrator of the partner tenant consent to the application, then reload the exporter"
+            }
             Self::Credentials => {
                 "supply a new refresh token, and check the client id and the client credential"
             }
             Self::Mfa => "sign in again with multi-factor authentication and supply the new refresh token",
-            Self::Forbidden => "give the signed-in user a Partner Center role that may read analytics",
+            Self::Forbidden => {
+                "give the signed-in user a Partner Center role that may read analytics, then reload the exporter"
+            }
             Self::Throttled => "wait; the exporter asks again when the server wants it to",
             Self::Server => "wait; the exporter retries, and the log has the server's answer",
             Self::Timeout => "check latency and proxies, or raise poll_timeout",

@@ -104,13 +104,13 @@ impl StateFile {
         fs::rename(new, &self.path)
     }
 
-    /// A file to lock while the content is read, used and replaced.
+    /// A file to lock while the content is read, used and replaced; made if it is missing, where that is wanted.
     ///
     /// # Errors
-    /// If it cannot be made.
-    pub fn open_lock(&self) -> io::Result<File> {
+    /// If it is missing, or cannot be made or opened.
+    pub fn open_lock(&self, make: bool) -> io::Result<File> {
         let mut options = File::options();
-        options.write(true).create(true).truncate(false);
+        options.write(true).create(make).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(self.lock_path())?;

@@ -353,6 +353,25 @@ fn nothing_is_rotated_away_from_a_running_exporter() {
 }
 
 #[test]
+fn a_state_directory_is_left_as_it_was_found() {
+    let simulator = Simulator::start("");
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let config = format!("accounts:\n{}", simulator.account(None, TENANT));
+    assert_eq!(Examination::within(directory.path(), &config, &[]).failed(), [""; 0]);
+    assert_eq!(fs::read_dir(&state).unwrap().count(), 0);
+    // What the exporter would refuse to start with is found, and stays.
+    let lock = state.join(format!("refresh-token-{TENANT}-{CLIENT_ID}.lock"));
+    fs::create_dir(&lock).unwrap();
+    let examination = Examination::within(directory.path(), &config, &[]);
+    assert_eq!(examination.failed(), ["state_directory"]);
+    let found = examination.step("state_directory").to_string();
+    assert!(found.contains("cannot lock") && found.contains("file system with locks"), "{found}");
+    assert!(lock.is_dir());
+}
+
+#[test]
 fn a_reader_may_leave() {
     let simulator = Simulator::start("");
     let directory = tempfile::tempdir().unwrap();

@@ -277,8 +277,30 @@ fn ctrl_c_ends_the_waiting_and_leaves_nothing() {
         let (code, screen) = terminal.end();
         assert_eq!(code, 1);
         assert_contains(&screen, &["Stopped. Nothing is stored."]);
-        assert_eq!(fs::read_dir(stage.directory.path().join("state")).unwrap().count(), 0);
+        assert_eq!(stage.stored(TENANT), None);
     }
+}
+
+#[test]
+fn ctrl_c_does_not_cut_off_the_storing_of_a_token() {
+    let stage = Stage::new("device: { interval: 1s, polls: 0 }");
+    let lock = stage.token_file(TENANT).with_extension("lock");
+    fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    let lock = fs::File::create(lock).unwrap();
+    lock.lock().unwrap();
+    let mut terminal = stage.login(&[]);
+    // The line of the waiting has ended.
+    terminal.wait_for("end of the waiting", |screen| {
+        (screen.written().contains(WAITING) && screen.column() == 0).then_some(())
+    });
+    terminal.interrupt();
+    terminal.wait_for_text("^C");
+    assert_eq!(stage.stored(TENANT), None, "somebody else has the turn");
+    lock.unlock().unwrap();
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0);
+    assert_contains(&screen, &["The refresh token is stored in"]);
+    assert!(stage.stored(TENANT).is_some());
 }
 
 #[test]
@@ -373,7 +395,11 @@ fn a_sign_in_that_is_declined_in_the_browser_says_so() {
     assert!(support::get(&url).contains("The terminal tells how it went"));
     let (code, screen) = terminal.end();
     assert_eq!(code, 1);
-    assert_contains(&screen, &["Not signed in: the sign-in service refused, access_denied: AADSTS65004"]);
+    let remedy = "What to do: run the command again and accept, or have an administrator";
+    assert_contains(
+        &screen,
+        &["Not signed in: the sign-in service refused, access_denied: AADSTS65004", remedy],
+    );
     assert_eq!((stage.stored(TENANT), stage.simulator.count("token")), (None, 0));
 }
 

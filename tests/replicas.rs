@@ -14,7 +14,7 @@ const SIGN_INS: f64 = 20.0;
 fn two_replicas_with_one_state_directory_never_use_a_refresh_token_twice() {
     // Whoever uses a token again that has a successor ends them all.
     let simulator = Simulator::start("{rotation: family, access_token_lifetime: 1s}");
-    let replicas = start_two(&simulator, |_| {});
+    let replicas = start_two(&simulator);
     replicas.iter().for_each(signs_in_often);
     let log = simulator.requests();
     let requests = log["requests"].as_array().unwrap();
@@ -27,27 +27,25 @@ fn two_replicas_with_one_state_directory_never_use_a_refresh_token_twice() {
 }
 
 #[test]
-fn where_no_lock_can_be_taken_replicas_go_on_without_and_say_so_once() {
-    // As it is with Entra ID, which leaves the old token valid beside the new one.
-    let simulator = Simulator::start("{rotation: lenient, access_token_lifetime: 1s}");
-    let replicas = start_two(&simulator, |state| {
-        let client = partner_license_exporter::simulator::CLIENT_ID;
-        std::fs::create_dir_all(state.join(format!("refresh-token-{TENANT}-{client}.lock"))).unwrap();
-    });
-    for replica in &replicas {
-        replica.wait_for_polls(None, 3.0);
-        let log = replica.process.stderr.text();
-        let warnings: Vec<_> = log.lines().filter(|line| line.contains("level=WARN")).collect();
-        assert!(
-            matches!(&warnings[..], [line] if line.contains("Cannot lock the stored refresh token")),
-            "{warnings:?}"
-        );
-    }
+fn where_no_lock_can_be_taken_an_exporter_refuses_to_start() {
+    let simulator = Simulator::start("");
+    let directory = tempfile::tempdir().unwrap();
+    let client = partner_license_exporter::simulator::CLIENT_ID;
+    let lock = directory.path().join(format!("state/refresh-token-{TENANT}-{client}.lock"));
+    // Not even root opens a directory for writing.
+    std::fs::create_dir_all(&lock).unwrap();
+    let config = format!("accounts:\n{}", simulator.account(None, TENANT));
+    let file = support::write_config(directory.path(), &config);
+    let config_flag = format!("--config.file={}", file.display());
+    let (code, _, told) = support::run(&[&config_flag, "--web.listen-address=127.0.0.1:0"]);
+    assert_eq!(code, 2, "{told}");
+    let wanted = format!("cannot lock {}: Is a directory", lock.display());
+    assert!(told.contains(&wanted) && told.contains("must be on a file system with locks"), "{told}");
+    assert_eq!(simulator.count("token"), 0);
 }
 
-fn start_two(simulator: &Simulator, prepare: impl Fn(&std::path::Path)) -> [Exporter; 2] {
+fn start_two(simulator: &Simulator) -> [Exporter; 2] {
     let directory = Arc::new(tempfile::tempdir().unwrap());
-    prepare(&directory.path().join("state"));
     let config = format!("poll_interval: 1s\naccounts:\n{}", simulator.account(None, TENANT));
     [(); 2].map(|()| Exporter::start_in(Arc::clone(&directory), &config, &[]))
 }

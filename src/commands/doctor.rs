@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::{Account, Config};
 use crate::lifecycle::EXIT_FAILED;
 use crate::partner::{Claims, FetchError, PartnerCenter, Reached, Source as _, TokenStore};
+use crate::statefile;
 use crate::status::{Endpoint, Ledger};
 
 /// What became of one step.
@@ -64,24 +65,21 @@ pub(super) async fn run(flags: DoctorFlags) -> anyhow::Result<ExitCode> {
 
 async fn examine(account: &Account, config: &Config, report: &mut Report) -> anyhow::Result<()> {
     let directory = &config.state_directory;
+    let store = TokenStore::look_at(directory, account);
     // Made by the doctor, it could belong to somebody else than the exporter.
-    let (store, found) = if directory.exists() {
-        match TokenStore::open(directory, account) {
-            Ok(store) => {
-                let found = state(directory, &store);
-                (store, found)
-            }
+    let found = if directory.exists() {
+        match statefile::prepare(directory) {
+            Ok(()) => state(directory, &store),
             Err(error) => {
                 let remedy =
                     "run the doctor as the exporter's user, and let that user write to state_directory";
-                return report.add("state_directory", failed(error.to_string(), remedy));
+                let cause = format!("cannot write to {}: {error}", directory.display());
+                return report.add("state_directory", failed(cause, remedy));
             }
         }
     } else {
-        let detail = format!("{} is not there yet; the exporter makes it", directory.display());
-        (TokenStore::new(directory, account), skipped(detail))
+        skipped(format!("{} is not there yet; the exporter makes it", directory.display()))
     };
-    let store = store.without_setting_aside();
     report.add("state_directory", found)?;
     // Nobody reads this one.
     let ledger = Ledger::new(None, Arc::default());
@@ -154,6 +152,9 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> any
 /// What is in a directory that can be written.
 fn state(directory: &Path, store: &TokenStore) -> Outcome {
     let directory = directory.display();
+    if let Err(error) = store.check_lock() {
+        return failed(error.to_string(), "put state_directory on a file system with locks (flock)");
+    }
     match store.has_token() {
         Ok(true) => ok(format!("{directory} can be written, and has a refresh token")),
         Ok(false) => ok(format!("{directory} can be written, and has no refresh token yet")),

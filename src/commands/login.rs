@@ -37,11 +37,16 @@ pub(super) async fn run(flags: LoginFlags) -> anyhow::Result<ExitCode> {
     let account = super::choose(&config, flags.account.as_deref())?;
     let sign_in = prepare(&config, account)?;
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    // Dropped at a signal, it ends its line on the terminal. A token is stored in one piece or not at all.
-    tokio::select! {
-        outcome = complete(&sign_in, account, flags.browser) => outcome,
-        _ = interrupt.recv() => failed("Stopped. Nothing is stored."),
-        _ = terminate.recv() => failed("Stopped. Nothing is stored."),
+    // Dropped at a signal, it ends its line on the terminal.
+    let signed_in = tokio::select! {
+        outcome = ask(&sign_in, flags.browser) => outcome?,
+        _ = interrupt.recv() => return failed("Stopped. Nothing is stored."),
+        _ = terminate.recv() => return failed("Stopped. Nothing is stored."),
+    };
+    match signed_in {
+        // From here on a signal waits: what the person has brought about is not thrown away half stored.
+        Ok(signed_in) => keep(&sign_in, signed_in, account).await,
+        Err(error) => failed(&format!("Not signed in: {error}\nWhat to do: {}.", error.remedy())),
     }
 }
 
@@ -53,14 +58,11 @@ fn prepare(config: &Config, account: &Account) -> anyhow::Result<SignIn> {
     Ok(center.sign_in())
 }
 
-async fn complete(sign_in: &SignIn, account: &Account, browser: bool) -> anyhow::Result<ExitCode> {
-    let outcome = if browser { by_browser(sign_in).await? } else { by_device_code(sign_in).await? };
-    let signed_in = match outcome {
-        Ok(signed_in) => signed_in,
-        Err(error) => {
-            return failed(&format!("Not signed in: {error}\nWhat to do: {}.", error.remedy()));
-        }
-    };
+async fn ask(sign_in: &SignIn, browser: bool) -> anyhow::Result<Result<SignedIn, FetchError>> {
+    if browser { by_browser(sign_in).await } else { by_device_code(sign_in).await }
+}
+
+async fn keep(sign_in: &SignIn, signed_in: SignedIn, account: &Account) -> anyhow::Result<ExitCode> {
     let claims = signed_in.claims.clone();
     if let Some(claims) = &claims
         && !claims.is_for(&account.cloud)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use reqwest::{Certificate, Url};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::yaml::{Problems, Section};
 
@@ -81,6 +81,20 @@ impl Account {
     pub fn secret_files(&self) -> impl Iterator<Item = &Path> {
         let refresh_token = self.refresh_token.as_ref().and_then(Secret::file);
         self.client_credential.file().into_iter().chain(refresh_token)
+    }
+
+    /// Whether a secret of it is written into the configuration itself.
+    pub(super) fn has_inline_secret(&self) -> bool {
+        let client_secret = match &self.client_credential {
+            ClientCredential::Secret(secret) => Some(secret),
+            _ => None,
+        };
+        let inline = |secret: &Secret| secret.file().is_none();
+        // The address of a proxy is one if somebody's password is in it.
+        let password = |url: &Secret| url.read().is_ok_and(|url| url.expose_secret().contains('@'));
+        client_secret.is_some_and(inline)
+            || self.refresh_token.as_ref().is_some_and(inline)
+            || self.proxy_url.as_ref().is_some_and(password)
     }
 
     /// How to call it in logs and on pages.

@@ -39,6 +39,8 @@ pub enum Source {
 /// A whole, valid configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The file that it was read from, if it was.
+    pub file: Option<PathBuf>,
     /// Pause between two good polls of an account; ≥ 1 s, default 6 h.
     pub poll_interval: Duration,
     /// How long one poll of one account may take, retries included; ≥ 1 s, default 2 min.
@@ -103,7 +105,7 @@ impl Source {
             Self::File(path) => {
                 let text = std::fs::read_to_string(path)
                     .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
-                Config::parse(&text, environment)
+                Config::parse(&text, environment).map(|config| Config { file: Some(path.clone()), ..config })
             }
             Self::Environment => Config::from_environment(environment),
         }
@@ -142,6 +144,7 @@ impl Config {
         let accounts = account::read_all(&mut root, &mut problems);
         root.finish(&mut problems);
         let config = Self {
+            file: None,
             poll_interval: poll_interval.unwrap_or(DEFAULT_POLL_INTERVAL),
             poll_timeout: poll_timeout.unwrap_or(DEFAULT_POLL_TIMEOUT),
             stale_after: Some(stale_after.unwrap_or(DEFAULT_STALE_AFTER)).filter(|d| !d.is_zero()),
@@ -157,6 +160,7 @@ impl Config {
         let mut problems = Problems::default();
         let account = account::from_environment(environment, &mut problems);
         let config = Self {
+            file: None,
             poll_interval: DEFAULT_POLL_INTERVAL,
             poll_timeout: DEFAULT_POLL_TIMEOUT,
             stale_after: Some(DEFAULT_STALE_AFTER),
@@ -190,7 +194,10 @@ impl Config {
             warnings.extend(warning.map(|text| format!("account {}: {text}", account.display_name())));
         }
         // Several accounts may share one.
-        let files: BTreeSet<&Path> = self.accounts.iter().flat_map(Account::secret_files).collect();
+        let mut files: BTreeSet<&Path> = self.accounts.iter().flat_map(Account::secret_files).collect();
+        if self.accounts.iter().any(Account::has_inline_secret) {
+            files.extend(self.file.as_deref());
+        }
         warnings.extend(files.into_iter().filter_map(exposure::warning));
         warnings
     }

@@ -90,11 +90,6 @@ impl FetchError {
         }
     }
 
-    /// Says better than its reason what to do about it.
-    pub(super) fn with_hint(self, hint: &'static str) -> Self {
-        Self { hint: Some(hint), ..self }
-    }
-
     /// The OAuth 2.0 error that the sign-in service named; empty if there is none.
     pub(super) fn word(&self) -> &str {
         &self.word

@@ -44,6 +44,7 @@ pub(super) struct Grant {
     client_credential: ClientCredential,
     first_token: Option<Secret>,
     secret_files: Vec<PathBuf>,
+    turn_timeout: Duration,
     memory: Mutex<Memory>,
 }
 
@@ -58,6 +59,8 @@ struct Memory {
     unreadable: bool,
     /// The last token could not be saved.
     unwritable: bool,
+    /// That token.
+    unsaved: Option<Stored>,
 }
 
 /// The files of secrets, and where the stored token came from.
@@ -91,8 +94,19 @@ enum Current {
     First { token: SecretString, fingerprint: String, instead_of: Option<Stored> },
 }
 
+impl Current {
+    /// What its successors will descend from.
+    fn descent(&self) -> Descent {
+        match self {
+            Self::Stored(stored) => stored.descent.clone(),
+            Self::First { fingerprint, .. } => Descent { ancestor: fingerprint.clone(), signed_in_at: None },
+        }
+    }
+}
+
 /// What is assumed when the answer does not say how long the token lives.
 const ASSUMED_LIFETIME: Duration = Duration::from_hours(1);
+const STUCK: &str = "find the process that holds the lock, with `fuser` for instance, and end it";
 /// How long somebody else may be at a renewal, with all its attempts.
 const LONGEST_RENEWAL: Duration = Duration::from_mins(5);
 
@@ -103,6 +117,7 @@ impl Grant {
         http: Arc<Http>,
         ledger: Ledger,
         clock: Clock,
+        turn_timeout: Duration,
     ) -> Self {
         let cloud = &account.cloud;
         Self {
@@ -117,6 +132,7 @@ impl Grant {
             client_credential: account.client_credential.clone(),
             first_token: account.refresh_token.clone(),
             secret_files: account.secret_files().map(Path::to_owned).collect(),
+            turn_timeout,
             memory: Mutex::default(),
         }
     }
@@ -142,17 +158,26 @@ impl Grant {
         rotation: Rotation,
         abandoned: &CancellationToken,
     ) -> Result<Tokens, FetchError> {
-        // Whoever comes second finds the successor of the token that the first one used.
-        let _turn = tokio::select! {
-            turn = self.store.turn(&self.account) => turn,
-            () = abandoned.cancelled() => return Err(FetchError::new(Reason::Timeout, "nobody waits any more")),
-        };
         // Secrets as they were before: one that is replaced while the old one is being refused is news. The store
         // as it was after: what this renewal put there is not.
         let secrets = self.secret_stamps();
-        let outcome = self.renew_in_turn(rotation, abandoned).await;
+        let outcome = self.renew_when_it_is_our_turn(rotation, abandoned).await;
         self.memory().seen = (secrets, self.store.descent());
         outcome
+    }
+
+    async fn renew_when_it_is_our_turn(
+        &self,
+        rotation: Rotation,
+        abandoned: &CancellationToken,
+    ) -> Result<Tokens, FetchError> {
+        let busy = |busy: StoreError| FetchError::new(Reason::Timeout, busy.to_string()).with_remedy(STUCK);
+        // Whoever comes second finds the successor of the token that the first one used.
+        let _turn = tokio::select! {
+            turn = self.store.turn(&self.account, self.turn_timeout) => turn.map_err(busy)?,
+            () = abandoned.cancelled() => return Err(FetchError::new(Reason::Timeout, "nobody waits any more")),
+        };
+        self.renew_in_turn(rotation, abandoned).await
     }
 
     /// Waits until other credentials are there than those that were used last, such as those of a new sign-in.
@@ -178,26 +203,42 @@ impl Grant {
     ) -> Result<Tokens, FetchError> {
         let current = self.current_token()?;
         let outcome = self.renew_with(&current, rotation, abandoned).await;
-        match (current, outcome) {
-            // The token itself is refused, and not, for instance, a client secret.
-            (Current::First { fingerprint, instead_of: Some(stored), .. }, Err(error))
-                if matches!(error.word(), "invalid_grant" | "interaction_required") =>
-            {
-                match self.renew_with(&Current::Stored(stored), rotation, abandoned).await {
-                    Ok(tokens) => {
-                        tracing::warn!(
-                            account = self.account,
-                            err = %error,
-                            "The configured refresh token is refused, going on with the stored one"
-                        );
-                        self.memory().refused = Some(fingerprint);
-                        Ok(tokens)
-                    }
-                    // Neither is good: what was configured last is what somebody waits for.
-                    Err(_) => Err(error),
+        let Err(error) = outcome else { return outcome };
+        // The token itself is refused, and not, for instance, a client secret.
+        if !matches!(error.word(), "invalid_grant" | "interaction_required") {
+            return Err(error);
+        }
+        let (refused, other) = match current {
+            Current::First { fingerprint, instead_of: Some(stored), .. } => (Some(fingerprint), stored),
+            // Where a token ends with its first use, the successor that the disk did not take is all there is.
+            current => match self.memory().unsaved.take_if(|unsaved| unsaved.descent == current.descent()) {
+                Some(unsaved) => (None, unsaved),
+                None => return Err(error),
+            },
+        };
+        match self.renew_with(&Current::Stored(other), rotation, abandoned).await {
+            Ok(tokens) => {
+                let (account, err) = (&self.account, &error);
+                if refused.is_some() {
+                    tracing::warn!(
+                        account,
+                        %err,
+                        "The configured refresh token is refused, going on with the stored one"
+                    );
+                    self.memory().refused = refused;
+                } else {
+                    tracing::warn!(
+                        account,
+                        %err,
+                        "The stored refresh token is refused, going on with the one that could not be stored"
+                    );
                 }
+                Ok(tokens)
             }
-            (_, outcome) => outcome,
+            // It may be good all the same.
+            Err(later) if !later.reason().needs_operator() => Err(later),
+            // Neither is good: what was configured last is what somebody waits for.
+            Err(_) => Err(error),
         }
     }
 
@@ -207,11 +248,9 @@ impl Grant {
         rotation: Rotation,
         abandoned: &CancellationToken,
     ) -> Result<Tokens, FetchError> {
-        let (token, descent, issued_at) = match current {
-            Current::Stored(stored) => (&stored.token, stored.descent.clone(), Some(stored.issued_at)),
-            Current::First { token, fingerprint, .. } => {
-                (token, Descent { ancestor: fingerprint.clone(), signed_in_at: None }, None)
-            }
+        let (token, issued_at) = match current {
+            Current::Stored(stored) => (&stored.token, Some(stored.issued_at)),
+            Current::First { token, .. } => (token, None),
         };
         self.note_refresh_token(issued_at);
         let scope = self.scope(rotation);
@@ -220,7 +259,7 @@ impl Grant {
             ("refresh_token", token.expose_secret()),
             ("scope", scope.as_str()),
         ];
-        let tokens = self.exchange(&form, vec![token.clone()], abandoned, Some(descent)).await?;
+        let tokens = self.exchange(&form, vec![token.clone()], abandoned, Some(current.descent())).await?;
         let expires_at = tokens.sent_at.saturating_add(tokens.lifetime).unwrap_or(Timestamp::MAX);
         self.ledger.write(|status| status.credentials.access_token_expires_at = Some(expires_at));
         Ok(tokens)
@@ -284,7 +323,7 @@ impl Grant {
         let ancestor = first.map(|token| fingerprint(&token)).unwrap_or_default();
         let descent = Descent { ancestor, signed_in_at: Some(issued_at) };
         // A renewal takes no longer than this. The person must not have signed in for nothing.
-        let _turn = tokio::time::timeout(LONGEST_RENEWAL, self.store.turn(&self.account)).await;
+        let _turn = self.store.turn(&self.account, LONGEST_RENEWAL).await;
         self.store.save(Stored { token, issued_at, descent }).await?;
         Ok(self.store.path().to_owned())
     }
@@ -342,19 +381,22 @@ impl Grant {
         }
     }
 
-    /// Keeps a successor. One that cannot be kept is not used: the one on disk, or the first, still is the truth.
+    /// Keeps a successor. One that cannot be kept is not used while another is good: the one on disk, or the first,
+    /// still is the truth.
     async fn keep(&self, successor: Stored) {
         let (issued_at, account) = (successor.issued_at, &self.account);
-        let saved = self.store.save(successor).await;
+        let saved = self.store.save(successor.clone()).await;
         let mut memory = self.memory();
         match saved {
             Ok(()) => {
                 self.note_refresh_token(Some(issued_at));
+                memory.unsaved = None;
                 if mem::take(&mut memory.unwritable) {
                     tracing::info!(account, "New refresh tokens are stored again");
                 }
             }
             Err(error) => {
+                memory.unsaved = Some(successor);
                 if mem::replace(&mut memory.unwritable, true) {
                     tracing::debug!(account, err = %error, "Still cannot store the new refresh token");
                 } else {
@@ -384,7 +426,7 @@ fn unreadable_token(error: &SecretError) -> FetchError {
 fn no_token() -> FetchError {
     let text = "there is no refresh token, neither in the configuration nor in state_directory; \
                 partner-license-exporter login gets one";
-    FetchError::new(Reason::Credentials, text).with_hint(LOGIN)
+    FetchError::new(Reason::Credentials, text).with_remedy(LOGIN)
 }
 
 /// Whether it can be one: printable ASCII without spaces, and not empty.

@@ -16,7 +16,9 @@ pub struct Hint {
 
 pub(super) const LOGIN: &str =
     "sign in again with `partner-license-exporter login`, with multi-factor authentication";
-const CONSENT: &str = "have an administrator of the partner tenant consent to the application";
+const CONSENT: &str =
+    "have an administrator of the partner tenant consent to the application, then reload the exporter";
+const WAIT: &str = "wait; the exporter asks again later";
 
 const fn hint(code: u32, meaning: &'static str, remedy: &'static str) -> Hint {
     Hint { code, meaning, remedy }
@@ -71,6 +73,11 @@ pub const SIGN_IN: &[Hint] = &[
     ),
     hint(65_001, "nobody has consented to the application", CONSENT),
     hint(
+        65_004,
+        "the user declined to consent",
+        "run the command again and accept, or have an administrator of the partner tenant consent to the application",
+    ),
+    hint(
         650_052,
         "the tenant has no service principal of the API",
         "have an administrator add the API Microsoft Partner Center to the tenant by consenting to the application",
@@ -118,7 +125,25 @@ pub const SIGN_IN: &[Hint] = &[
         "compare audience, issuer and subject with the federated credential of the app registration",
     ),
     hint(70_011, "the scope is not valid", "check cloud, or api_base_url if the cloud is custom"),
-    hint(90_055, "there are too many requests", "wait; the exporter asks again later"),
+    hint(
+        90_013,
+        "the request is not valid",
+        "check client_id, tenant_id and cloud, or sign in again with `partner-license-exporter login`",
+    ),
+    hint(
+        700_024,
+        "the assertion is outside the time for which it is valid",
+        "set this machine's clock right; assertions are good for five minutes",
+    ),
+    hint(90_055, "there are too many requests", WAIT),
+    hint(
+        50_196,
+        "the same request came again and again",
+        "wait; and see that no other program signs in with this application in a loop",
+    ),
+    hint(50_033, "the sign-in service fails for a while", WAIT),
+    hint(90_024, "the sign-in service fails for a while", WAIT),
+    hint(90_033, "the sign-in service fails for a while", WAIT),
 ];
 
 /// Refusals of the Partner Center API.
@@ -159,6 +184,12 @@ pub const API: &[Hint] = &[
 /// The remedy for a refusal of Entra ID, by the first of its codes that is known.
 pub(super) fn for_sign_in(codes: &[u64]) -> Option<&'static str> {
     codes.iter().find_map(|code| find(SIGN_IN, *code))
+}
+
+/// As [`for_sign_in`], by the code in a text such as `AADSTS65001: …`, which is all that a browser's redirect brings.
+pub(super) fn for_sign_in_text(text: &str) -> Option<&'static str> {
+    let digits = text.split_once("AADSTS")?.1.split(|c: char| !c.is_ascii_digit()).next()?;
+    find(SIGN_IN, digits.parse().ok()?)
 }
 
 /// The remedy for a refusal of the API, whose code is a number or a text.

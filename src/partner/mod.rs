@@ -49,7 +49,7 @@ pub trait Source: Send + Sync + 'static {
     /// Fetches the whole collection once. May be dropped at any time.
     fn fetch(&self) -> impl Future<Output = Result<UsageReport, FetchError>> + Send;
 
-    /// Waits until a fetch that failed for its credentials may go better, because there are others now.
+    /// Waits until a fetch that failed may go better, because there are other credentials now.
     fn changed(&self) -> impl Future<Output = ()> + Send;
 
     /// Waits for work that must not be cut off, such as storing a refresh token just received.
@@ -89,8 +89,11 @@ impl PartnerCenter {
         clock: &Clock,
         retry: RetryPolicy,
     ) -> Result<Self, ClientError> {
+        let turn_timeout = retry.turn_timeout;
         let http = Arc::new(Http::new(account, ledger.clone(), retry, clock.clone())?);
-        let grant = Arc::new(Grant::new(account, store, Arc::clone(&http), ledger.clone(), clock.clone()));
+        let grant =
+            Grant::new(account, store, Arc::clone(&http), ledger.clone(), clock.clone(), turn_timeout);
+        let grant = Arc::new(grant);
         let tokens = TokenSource::new(Arc::clone(&grant), Rotation::Wanted);
         Ok(Self {
             ledger: ledger.clone(),

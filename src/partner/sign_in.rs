@@ -24,6 +24,7 @@ use crate::status::Endpoint;
 use super::claims::Claims;
 use super::error::{FetchError, Secrets};
 use super::grant::{Grant, Rotation};
+use super::hints;
 use super::store::StoreError;
 
 /// One person's sign-in to one account.
@@ -210,6 +211,10 @@ pub fn ended(text: &str) -> FetchError {
 /// What the redirect of a browser brought instead of a code.
 pub fn refused_redirect(error: &str, description: &str) -> FetchError {
     let none = Secrets(Vec::new());
-    let description = none.one_line(description.lines().next().unwrap_or_default());
-    ended(&format!("the sign-in service refused, {}: {description}", none.one_line(error)))
+    let line = none.one_line(description.lines().next().unwrap_or_default());
+    let refused = ended(&format!("the sign-in service refused, {}: {line}", none.one_line(error)));
+    match hints::for_sign_in_text(description) {
+        Some(hint) => refused.with_remedy(hint),
+        None => refused,
+    }
 }

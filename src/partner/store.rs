@@ -21,7 +21,8 @@ use crate::statefile::{self, StateFile};
 pub struct TokenStore {
     file: StateFile,
     newest: Arc<Mutex<Option<Stored>>>,
-    sets_aside: bool,
+    /// Nothing is made, moved or written: somebody else uses this store.
+    only_looks: bool,
     /// It was told that there can be no lock.
     is_lockless: Arc<AtomicBool>,
 }
@@ -63,6 +64,26 @@ pub enum StoreError {
         /// Why not.
         cause: io::Error,
     },
+    /// The file system has no locks.
+    #[error(
+        "cannot lock {}: {cause}; state_directory must be on a file system with locks: without them two exporters \
+         could use the same refresh token",
+        path.display()
+    )]
+    Lock {
+        /// The file to lock.
+        path: PathBuf,
+        /// Why it cannot be.
+        cause: io::Error,
+    },
+    /// Somebody else has the turn, for too long.
+    #[error("another process has kept {} locked for {}", path.display(), humantime::format_duration(*waited))]
+    Busy {
+        /// The locked file.
+        path: PathBuf,
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// The file is damaged, of another cloud or of a later version.
     #[error("{} is damaged, of another cloud or of a later version", .0.display())]
     Unusable(PathBuf),
@@ -87,20 +108,27 @@ struct Record {
 const VERSION: u32 = 1;
 
 impl TokenStore {
-    /// The store of `account` in `directory`, which is created if it is missing and must be writable.
+    /// The store of `account` in `directory`, which is created if it is missing, and must take writes and locks.
     ///
     /// # Errors
-    /// [`StoreError::Directory`] if it cannot be created or written.
+    /// [`StoreError::Directory`] or [`StoreError::Lock`] if it does not.
     pub fn open(directory: &Path, account: &Account) -> Result<Self, StoreError> {
         statefile::prepare(directory)
             .map_err(|cause| StoreError::Directory { path: directory.to_owned(), cause })?;
-        Ok(Self::new(directory, account))
+        let store = Self::new(directory, account);
+        store.check_lock()?;
+        Ok(store)
     }
 
-    /// The store of `account` in `directory`, whatever can be done there.
-    pub fn new(directory: &Path, account: &Account) -> Self {
+    /// The store of `account` in `directory`, to look at while somebody else may be using it. Whatever is there stays
+    /// as it is.
+    pub fn look_at(directory: &Path, account: &Account) -> Self {
+        Self { only_looks: true, ..Self::new(directory, account) }
+    }
+
+    fn new(directory: &Path, account: &Account) -> Self {
         let file = StateFile::new(directory, "refresh-token", account);
-        Self { file, newest: Arc::default(), sets_aside: true, is_lockless: Arc::default() }
+        Self { file, newest: Arc::default(), only_looks: false, is_lockless: Arc::default() }
     }
 
     /// Shares what `before` remembers, if that is a store of the same account: a reload loses nothing.
@@ -112,10 +140,19 @@ impl TokenStore {
         Self { newest: Arc::clone(&before.newest), is_lockless: Arc::clone(&before.is_lockless), ..self }
     }
 
-    /// Leaves a file where it is that cannot be used: it may be of use to somebody else.
-    #[must_use]
-    pub fn without_setting_aside(self) -> Self {
-        Self { sets_aside: false, ..self }
+    /// Finds out whether there can be turns.
+    ///
+    /// # Errors
+    /// [`StoreError::Lock`] if the lock can be neither taken nor waited for.
+    pub fn check_lock(&self) -> Result<(), StoreError> {
+        let locked = self.file.open_lock(!self.only_looks).and_then(|file| match file.try_lock() {
+            Ok(()) | Err(TryLockError::WouldBlock) => Ok(()),
+            Err(TryLockError::Error(cause)) => Err(cause),
+        });
+        match locked {
+            Err(cause) if self.only_looks && cause.kind() == io::ErrorKind::NotFound => Ok(()),
+            locked => locked.map_err(|cause| StoreError::Lock { path: self.file.lock_path(), cause }),
+        }
     }
 
     /// Whether there is a token that can be used. Changes nothing.
@@ -134,7 +171,7 @@ impl TokenStore {
     /// The stored token, or the one that was stored until its file vanished. What cannot be used is set aside.
     pub(super) fn load(&self) -> Result<Option<Stored>, StoreError> {
         match self.read() {
-            Err(StoreError::Unusable(_)) if self.sets_aside => {
+            Err(StoreError::Unusable(_)) if !self.only_looks => {
                 Err(self.file.set_aside().map_or_else(|cause| self.wrong(cause), StoreError::SetAside))
             }
             outcome => outcome,
@@ -182,15 +219,18 @@ impl TokenStore {
         Ok(())
     }
 
-    /// Waits until no other process is about to replace the token. The turn ends when the file is closed. None
-    /// where there can be no lock, as on some network file systems: better without than not at all, and told.
-    pub(super) async fn turn(&self, account: &str) -> Option<File> {
+    /// Waits until no other process is about to replace the token. The turn ends when the file is closed. None where
+    /// there can be no lock any more, as on a disk that has become read-only: better without than not at all, and told.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] if that takes longer than `patience`.
+    pub(super) async fn turn(&self, account: &str, patience: Duration) -> Result<Option<File>, StoreError> {
         const LOOK_AGAIN: Duration = Duration::from_millis(50);
         const LONG: Duration = Duration::from_secs(10);
         let without = |error: io::Error| {
-            // Where there is no directory there is nobody to share it with.
-            let is_there = error.kind() != io::ErrorKind::NotFound;
-            if is_there && !self.is_lockless.swap(true, Ordering::Relaxed) {
+            // Where there is no directory there is nobody to share it with, and whoever only looks takes nothing away.
+            let matters = error.kind() != io::ErrorKind::NotFound && !self.only_looks;
+            if matters && !self.is_lockless.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
                     account,
                     err = %error,
@@ -199,13 +239,17 @@ impl TokenStore {
                 );
             }
         };
-        let (file, mut waited) = (self.file.open_lock().map_err(without).ok()?, Duration::ZERO);
+        let Ok(file) = self.file.open_lock(!self.only_looks).map_err(without) else { return Ok(None) };
+        let mut waited = Duration::ZERO;
         loop {
             match file.try_lock() {
-                Ok(()) => return Some(file),
+                Ok(()) => return Ok(Some(file)),
                 Err(TryLockError::Error(error)) => {
                     without(error);
-                    return None;
+                    return Ok(None);
+                }
+                Err(TryLockError::WouldBlock) if waited >= patience => {
+                    return Err(StoreError::Busy { path: self.file.lock_path(), waited });
                 }
                 Err(TryLockError::WouldBlock) => {}
             }

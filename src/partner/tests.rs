@@ -25,6 +25,7 @@ mod credentials;
 mod oddities;
 mod renewals;
 mod requests;
+mod secrets;
 mod store;
 
 const TENANT: &str = "contoso.example";

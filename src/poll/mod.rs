@@ -55,14 +55,17 @@ pub async fn run<S: Source>(source: S, plan: Plan, ledger: Ledger, stop: Cancell
     ledger.write(|status| status.next_at = due(wait));
     let mut told = BTreeSet::new();
     loop {
-        let waits_for_operator = match ledger.read().last {
-            LastPoll::Failed { reason, retry_after, .. } => reason.needs_operator() && retry_after.is_none(),
+        // Whatever the reason: a sign-in that is misread as an outage ends with new credentials as well.
+        let may_go_better = match ledger.read().last {
+            LastPoll::Failed { reason, retry_after, .. } => {
+                reason != Reason::Throttled && retry_after.is_none()
+            }
             LastPoll::Never | LastPoll::Good => false,
         };
         tokio::select! { biased;
             () = stop.cancelled() => break,
             () = sleep(wait) => {}
-            () = source.changed(), if waits_for_operator => {
+            () = source.changed(), if may_go_better => {
                 tracing::info!(account = plan.account, "The credentials have changed, polling at once");
                 told.clear();
             }

@@ -290,17 +290,21 @@ async fn after_a_restart_the_first_poll_is_at_once_if_it_is_overdue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn new_credentials_are_tried_at_once_where_the_old_ones_failed_and_only_there() {
+async fn new_credentials_are_tried_at_once_after_a_failure_but_not_before_a_server_wants_to_be_asked() {
     let ledger = ledger();
-    let script = [Fails(Reason::Credentials), Fails(Reason::Network), Good];
+    // A sign-in that cannot go better without them may look like an outage.
+    let script = [Fails(Reason::Credentials), Fails(Reason::Server), Throttles(57), Good];
     let mut polling = start(&ledger, script);
     assert_eq!(polling.next().await, 0);
     tokio::time::sleep(Duration::from_mins(10)).await;
     polling.changes.notify_waiters();
-    assert_eq!(polling.next().await, 600_000, "not after three hours");
+    assert_eq!(polling.next().await, 600_000, "not after six hours");
     tokio::time::sleep(Duration::from_secs(1)).await;
     polling.changes.notify_waiters();
-    assert_eq!(polling.next().await, 660_000, "60s after the second failure, as ever");
+    assert_eq!(polling.next().await, 601_000, "not after a minute");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    polling.changes.notify_waiters();
+    assert_eq!(polling.next().await, 658_000, "as the server asked");
     polling.stop().await;
 }
 

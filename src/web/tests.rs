@@ -53,6 +53,7 @@ fn succeed(ledger: &Ledger) {
 /// A supervisor without any account, which reloads `source`.
 fn supervisor(source: Source) -> (Supervisor, Reloader) {
     let config = Config {
+        file: None,
         poll_interval: std::time::Duration::from_hours(6),
         poll_timeout: std::time::Duration::from_mins(2),
         stale_after: None,

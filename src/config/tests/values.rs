@@ -140,6 +140,40 @@ fn short_intervals_and_rows_that_vanish_between_polls_are_worth_a_warning() {
     assert_eq!(config.warnings(Timestamp::UNIX_EPOCH), [""; 0]);
 }
 
+#[test]
+fn a_configuration_that_everybody_can_read_is_worth_a_warning_where_a_secret_is_written_into_it() {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let (path, secret) = (directory.path().join("config.yml"), directory.path().join("secret"));
+    std::fs::write(&secret, "x").unwrap();
+    set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+    let in_file = |key: &str| format!("{key}_file: {}", secret.display());
+    let [client_secret, token] = ["client_secret", "refresh_token"].map(in_file);
+    let nothing_inline = ["-client_secret", "-refresh_token", &client_secret, &token];
+    let warnings = |mode, changes: &[&str]| {
+        std::fs::write(&path, file_of(changes)).unwrap();
+        set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        Source::File(path.clone()).load(&no_environment).unwrap().warnings(Timestamp::UNIX_EPOCH)
+    };
+    let wanted = [format!(
+        "{} is readable for every user of this machine; mode 0600 is better, or 0640 where it belongs to root and \
+         the exporter's group",
+        path.display()
+    )];
+    for inline in [
+        &["-refresh_token", &token][..],
+        &["-client_secret", &client_secret],
+        &[&nothing_inline[..], &["proxy_url: http://user:x@proxy.example"]].concat(),
+    ] {
+        assert_eq!(warnings(0o644, inline), wanted, "{inline:?}");
+        assert_eq!(warnings(0o600, inline), [""; 0], "{inline:?}");
+    }
+    let harmless = [&nothing_inline[..], &["proxy_url: http://proxy.example"]].concat();
+    assert_eq!(warnings(0o644, &harmless), [""; 0]);
+}
+
 proptest! {
     #[test]
     fn any_text_is_either_valid_or_a_list_of_problems(text in "(?s).{0,300}") {

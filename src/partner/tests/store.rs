@@ -217,16 +217,23 @@ async fn two_processes_that_share_a_state_directory_take_turns() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_a_turn_in_vain_can_give_up() {
+async fn whoever_waits_for_a_turn_in_vain_can_give_up_and_says_what_to_do_after_half_of_its_time() {
     let bed = Bed::new("").await;
     let client = bed.client();
     client.fetch().await.unwrap();
-    let lock = fs::File::open(token_file(&bed).with_extension("lock")).unwrap();
+    let lock_path = token_file(&bed).with_extension("lock");
+    let lock = fs::File::open(&lock_path).unwrap();
     lock.lock().unwrap();
     let waiting = bed.client();
     let in_vain = timeout(Duration::from_millis(200), waiting.fetch()).await;
     assert!(in_vain.is_err(), "somebody else has the turn");
     waiting.settle().await;
+    let hasty = bed.client_of(&bed.account(REFRESH_TOKEN, "http"), Duration::from_millis(200));
+    let error = hasty.fetch().await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Timeout);
+    let path = lock_path.display();
+    assert_eq!(error.to_string(), format!("another process has kept {path} locked for 100ms"));
+    assert!(error.remedy().contains("find the process"), "{}", error.remedy());
     assert_eq!(bed.traffic(), "token 200: 1, usage 200: 1");
     lock.unlock().unwrap();
     waiting.fetch().await.unwrap();
@@ -313,14 +320,102 @@ async fn a_directory_that_somebody_keeps_locked_costs_some_seconds_and_stops_not
     assert!(bed.stored().is_some());
 }
 
+/// Not even root opens a directory for writing.
+fn make_unlockable(bed: &Bed) {
+    let lock = token_file(bed).with_extension("lock");
+    drop(fs::remove_file(&lock));
+    fs::create_dir_all(lock).unwrap();
+}
+
 #[tokio::test]
-async fn where_there_can_be_no_lock_file_renewals_go_on() {
+async fn where_there_can_be_no_lock_any_more_renewals_go_on() {
     let bed = Bed::new("rotation: strict").await;
     let client = bed.client();
-    // Not even root opens a directory for writing.
-    fs::create_dir(token_file(&bed).with_extension("lock")).unwrap();
+    make_unlockable(&bed);
     client.fetch().await.unwrap();
     pass(Duration::from_hours(1)).await;
     client.fetch().await.unwrap();
     assert_eq!(sent_tokens(&bed).len(), 2);
+}
+
+#[tokio::test]
+async fn where_there_can_be_no_lock_from_the_start_there_is_no_start() {
+    let bed = Bed::new("").await;
+    make_unlockable(&bed);
+    let error = TokenStore::open(&bed.state_directory(), &bed.account(REFRESH_TOKEN, "http")).unwrap_err();
+    let lock = token_file(&bed).with_extension("lock");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot lock {}: Is a directory (os error 21); state_directory must be on a file system with locks: \
+             without them two exporters could use the same refresh token",
+            lock.display()
+        )
+    );
+}
+
+#[tokio::test]
+async fn looking_at_a_store_leaves_everything_as_it_is() {
+    let bed = Bed::new("").await;
+    let account = bed.account(REFRESH_TOKEN, "http");
+    fs::create_dir(bed.state_directory()).unwrap();
+    fs::write(token_file(&bed), "damaged").unwrap();
+    let store = TokenStore::look_at(&bed.state_directory(), &account);
+    store.check_lock().unwrap();
+    let client = PartnerCenter::new(&account, store, &bed.ledger, &bed.clock, Duration::from_mins(1));
+    client.unwrap().without_rotation().fetch().await.unwrap();
+    let files: Vec<_> =
+        fs::read_dir(bed.state_directory()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(files, [token_file(&bed).file_name().unwrap()], "no lock, nothing moved");
+    assert_eq!(fs::read_to_string(token_file(&bed)).unwrap(), "damaged");
+}
+
+/// A client whose successors cannot be stored.
+async fn client_without_a_disk(bed: &Bed) -> PartnerCenter {
+    let client = bed.client();
+    fs::create_dir_all(token_file(bed).join("x")).unwrap();
+    client.fetch().await.unwrap();
+    pass(Duration::from_hours(1)).await;
+    client
+}
+
+#[tokio::test]
+async fn a_successor_that_the_disk_did_not_take_is_used_where_the_old_token_ended_with_its_use() {
+    let bed = Bed::new("rotation: strict").await;
+    let client = client_without_a_disk(&bed).await;
+    client.fetch().await.unwrap();
+    let sent = sent_tokens(&bed);
+    assert_eq!(sent[..2], [REFRESH_TOKEN; 2], "the one that is known to be kept comes first");
+    assert!(sent[2].starts_with("simulated-refresh-token-"), "{sent:?}");
+    fs::remove_dir_all(token_file(&bed)).unwrap();
+    pass(Duration::from_hours(1)).await;
+    client.fetch().await.unwrap();
+    assert!(bed.stored().is_some(), "its own successor is on the disk");
+}
+
+#[tokio::test]
+async fn a_successor_that_the_disk_did_not_take_does_not_come_before_a_new_sign_in() {
+    let bed = Bed::new("rotation: strict").await;
+    let client = client_without_a_disk(&bed).await;
+    fs::remove_dir_all(token_file(&bed)).unwrap();
+    let other = Bed::new("").await;
+    other.client().fetch().await.unwrap();
+    let mut record = other.stored().unwrap();
+    record["owner"] = format!("http://{} {TENANT} {CLIENT_ID}", bed.address).into();
+    record["signed_in_at"] = START.to_string().into();
+    record["refresh_token"] = "refused-sign-in".into();
+    fs::write(token_file(&bed), record.to_string()).unwrap();
+    assert_eq!(client.fetch().await.unwrap_err().reason(), Reason::Credentials);
+    assert_eq!(sent_tokens(&bed), [REFRESH_TOKEN, "refused-sign-in"]);
+}
+
+#[tokio::test]
+async fn where_the_configured_token_is_refused_an_outage_that_hides_the_stored_one_is_an_outage() {
+    let bed = Bed::new("").await;
+    bed.client().fetch().await.unwrap();
+    bed.scenario("token: {answer: server_error, skip: 1}");
+    let client = bed.client_of(&bed.account("an-old-token", "http"), Duration::from_mins(1));
+    assert_eq!(client.fetch().await.unwrap_err().reason(), Reason::Server);
+    bed.scenario("");
+    client.fetch().await.unwrap();
 }
