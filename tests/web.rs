@@ -6,6 +6,7 @@ mod support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -453,6 +454,7 @@ fn check_checks_the_web_configuration_too() {
     let account = "{ tenant_id: contoso.onmicrosoft.com, client_id: 11111111-1111-1111-1111-111111111111, \
                    client_secret: s, refresh_token: t }";
     std::fs::write(&config, format!("accounts: [{account}]\n")).unwrap();
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o600)).unwrap();
     Certificate::new().write(path("cert.pem").as_ref(), path("key.pem").as_ref());
     std::fs::write(&web, TLS).unwrap();
     for command in ["check", "--config.check"] {

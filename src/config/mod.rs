@@ -195,7 +195,8 @@ impl Config {
         }
         // Several accounts may share one.
         let mut files: BTreeSet<&Path> = self.accounts.iter().flat_map(Account::secret_files).collect();
-        if self.accounts.iter().any(Account::has_inline_secret) {
+        // What a simulator knows is no secret.
+        if self.accounts.iter().any(|account| !simulated(account) && account.has_inline_secret()) {
             files.extend(self.file.as_deref());
         }
         warnings.extend(files.into_iter().filter_map(exposure::warning));

@@ -76,7 +76,7 @@ async fn a_failing_account_shows_the_reason_and_what_to_do_and_its_last_good_row
     for text in [
         "Polling fails since 2026-11-23 05:13:20: consent</p>",
         "<p>as the script says</p>",
-        "What to do: have an administrator of the partner tenant consent to the application.",
+        &format!("What to do: {}.", Reason::Consent.remedy()),
         "<td>Exchange</td>",
     ] {
         assert!(body.contains(text), "{text}\n{body}");
