@@ -21,6 +21,8 @@ pub enum LastPoll {
         reason: Reason,
         /// Failures since the last success, this one included.
         in_a_row: u32,
+        /// Whether only a person can mend it.
+        needs_operator: bool,
         /// What the server asked for, if it did.
         retry_after: Option<Duration>,
     },
@@ -64,11 +66,10 @@ impl Schedule {
     pub fn next(&self, last: &LastPoll, dice: f64) -> Duration {
         match *last {
             LastPoll::Never => Duration::ZERO,
-            LastPoll::Good => self.regular(dice),
             LastPoll::Failed { retry_after: Some(asked), .. } => {
                 Self::hold(Some(asked)).mul_f64(1.0 + 0.1 * dice)
             }
-            LastPoll::Failed { reason, .. } if reason.needs_operator() => self.regular(dice),
+            LastPoll::Good | LastPoll::Failed { needs_operator: true, .. } => self.regular(dice),
             LastPoll::Failed { reason: Reason::Throttled, in_a_row, .. } => {
                 let ceiling = Self::LAST_RETRY;
                 doubled(Self::hold(None), in_a_row).min(ceiling).mul_f64(1.0 + 0.1 * dice)
@@ -119,7 +120,7 @@ mod tests {
     const HOUR: Duration = Duration::from_hours(1);
 
     fn failed(reason: Reason, in_a_row: u32) -> LastPoll {
-        LastPoll::Failed { reason, in_a_row, retry_after: None }
+        LastPoll::Failed { reason, in_a_row, needs_operator: reason.needs_operator(), retry_after: None }
     }
 
     #[test]
@@ -160,6 +161,16 @@ mod tests {
     }
 
     #[test]
+    fn it_is_not_the_reason_alone_that_says_who_can_mend_it() {
+        let schedule = Schedule::new(6 * HOUR);
+        let wait = |reason, needs_operator| {
+            let last = LastPoll::Failed { reason, in_a_row: 1, needs_operator, retry_after: None };
+            schedule.next(&last, 0.0).as_secs()
+        };
+        assert_eq!((wait(Reason::Server, true), wait(Reason::Credentials, false)), (20_520, 30));
+    }
+
+    #[test]
     fn a_429_that_names_no_time_is_answered_with_patience_however_short_the_interval() {
         let schedule = Schedule::new(Duration::from_secs(1));
         let waits: Vec<u64> =
@@ -172,7 +183,12 @@ mod tests {
         let schedule = Schedule::new(HOUR);
         for (asked, waits) in [(57, 57), (5, 5), (7_200, 7_200), (0, 1), (10_000_000, 86_400)] {
             let retry_after = Some(Duration::from_secs(asked));
-            let last = LastPoll::Failed { reason: Reason::Throttled, in_a_row: 3, retry_after };
+            let last = LastPoll::Failed {
+                reason: Reason::Throttled,
+                in_a_row: 3,
+                needs_operator: false,
+                retry_after,
+            };
             assert_eq!(schedule.next(&last, 0.0).as_secs(), waits, "asked for {asked} s");
         }
     }
@@ -193,7 +209,9 @@ mod tests {
         #[test]
         fn the_server_is_never_asked_before_its_retry_after(asked in 0u64..86_400, dice in 0.0..1.0f64) {
             let asked = Duration::from_secs(asked);
-            let last = LastPoll::Failed { reason: Reason::Throttled, in_a_row: 1, retry_after: Some(asked) };
+            let last = LastPoll::Failed {
+                reason: Reason::Throttled, in_a_row: 1, needs_operator: false, retry_after: Some(asked),
+            };
             prop_assert!(Schedule::new(HOUR).next(&last, dice) >= asked);
         }
     }

@@ -23,6 +23,8 @@ use crate::usage::{RowError, UsageReport};
 pub struct Failure {
     /// The word it is counted under.
     pub reason: Reason,
+    /// Whether only a person can mend it.
+    pub needs_operator: bool,
     /// What the server asked for, if it did.
     pub retry_after: Option<Duration>,
     /// Rows dropped on the way to it, by reason.
@@ -197,8 +199,8 @@ impl AccountStatus {
                     LastPoll::Failed { in_a_row, .. } => in_a_row.saturating_add(1),
                     LastPoll::Never | LastPoll::Good => 1,
                 };
-                let Failure { reason, retry_after, .. } = failure;
-                self.last = LastPoll::Failed { reason, in_a_row, retry_after };
+                let Failure { reason, needs_operator, retry_after, .. } = failure;
+                self.last = LastPoll::Failed { reason, in_a_row, needs_operator, retry_after };
                 self.failure = Some(failure);
             }
         }
@@ -286,6 +288,7 @@ mod tests {
     fn failure() -> Failure {
         Failure {
             reason: Reason::Network,
+            needs_operator: false,
             retry_after: None,
             rejected: BTreeMap::new(),
             remedy: "wait",

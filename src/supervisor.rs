@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::{Account, Config, ConfigError, Source};
+use crate::config::{Account, Config, ConfigError, Source, exposure};
 use crate::metrics::{Fleet, OwnMetrics};
 use crate::partner::{ClientError, PartnerCenter, StoreError, TokenStore};
 use crate::poll::{self, Plan};
@@ -197,7 +197,8 @@ impl Supervisor {
             .map(|account| self.prepare(account, &config))
             .collect::<Result<Vec<_>, StartError>>()?;
         // From here on nothing can fail.
-        for warning in config.warnings(self.clock.now()) {
+        let stored = ready.iter().filter_map(|ready| exposure::warning(ready.store.path()));
+        for warning in config.warnings(self.clock.now()).into_iter().chain(stored) {
             tracing::warn!("{warning}");
         }
         let is_start = self.running.is_empty();
@@ -213,6 +214,9 @@ impl Supervisor {
             ready.plan.resumes = restored.filter(|_| is_start);
             let expires_at = ready.account.client_credential.certificate_expires_at();
             ready.ledger.write(|status| status.credentials.client_certificate_expires_at = expires_at);
+            if ready.is_new {
+                ready.center.announce();
+            }
             ready.plan.stagger = ready.plan.schedule.stagger(position, accounts);
             launch(&mut self.tasks, ready)
         };

@@ -227,7 +227,7 @@ fn an_empty_collection_and_a_token_that_says_nothing_are_well() {
     let examination = Examination::of(&simulator.account(None, TENANT));
     assert_eq!((examination.code, examination.failed().len()), (0, 0));
     let detail = examination.step("usage")["detail"].as_str().unwrap();
-    assert!(detail.starts_with("0 rows, 0 dropped: Partner Center has no usage to report"), "{detail}");
+    assert!(detail.starts_with("0 rows, 0 dropped: there is no usage to report, or none that"), "{detail}");
 }
 
 #[test]
@@ -241,6 +241,14 @@ fn what_is_wrong_on_this_machine_fails_before_anybody_is_asked() {
     fs::write(directory.path().join("state"), "no directory").unwrap();
     let unusable = Examination::within(directory.path(), &accounts, &[]);
     assert_eq!((unusable.code, unusable.failed()), (1, vec!["state_directory"]));
+
+    // As where the exporter's user may not make it.
+    let nowhere = directory.path().join("state/below");
+    let file = directory.path().join("nowhere.yml");
+    fs::write(&file, format!("state_directory: {}\n{accounts}", nowhere.display())).unwrap();
+    let (code, out, _) = support::run(&["doctor", "--config.file", file.to_str().unwrap()]);
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains("FAILED   default: state_directory:") && out.contains("cannot be written"), "{out}");
 
     let authority = directory.path().join("ca.pem");
     let more = format!(", ca_file: \"{}\"", authority.display());

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use partner_license_exporter::config::ClientCertificate;
 use partner_license_exporter::simulator::{CLIENT_ID, CLIENT_SECRET};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -281,26 +282,47 @@ fn ctrl_c_ends_the_waiting_and_leaves_nothing() {
     }
 }
 
-#[test]
-fn ctrl_c_does_not_cut_off_the_storing_of_a_token() {
-    let stage = Stage::new("device: { interval: 1s, polls: 0 }");
+/// A sign-in that is complete while another process keeps the stored token locked.
+fn signed_in_out_of_turn(stage: &Stage) -> (fs::File, Terminal) {
     let lock = stage.token_file(TENANT).with_extension("lock");
     fs::create_dir_all(lock.parent().unwrap()).unwrap();
-    let lock = fs::File::create(lock).unwrap();
-    lock.lock().unwrap();
-    let mut terminal = stage.login(&[]);
-    // The line of the waiting has ended.
-    terminal.wait_for("end of the waiting", |screen| {
-        (screen.written().contains(WAITING) && screen.column() == 0).then_some(())
-    });
-    terminal.interrupt();
-    terminal.wait_for_text("^C");
-    assert_eq!(stage.stored(TENANT), None, "somebody else has the turn");
+    let file = fs::File::create(&lock).unwrap();
+    file.lock().unwrap();
+    let terminal = stage.login(&[]);
+    terminal.wait_for_text(&format!("Signed in. Another process keeps {}", lock.display()));
+    assert_eq!(stage.stored(TENANT), None);
+    (file, terminal)
+}
+
+#[test]
+fn a_token_is_stored_when_the_process_that_had_it_locked_is_done() {
+    let stage = Stage::new("device: { interval: 1s, polls: 0 }");
+    let (lock, terminal) = signed_in_out_of_turn(&stage);
     lock.unlock().unwrap();
     let (code, screen) = terminal.end();
     assert_eq!(code, 0);
     assert_contains(&screen, &["The refresh token is stored in"]);
     assert!(stage.stored(TENANT).is_some());
+}
+
+#[test]
+fn ctrl_c_ends_the_wait_for_another_process_and_loses_no_token() {
+    let stage = Stage::new("device: { interval: 1s, polls: 0 }");
+    let (_lock, mut terminal) = signed_in_out_of_turn(&stage);
+    terminal.interrupt();
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0);
+    assert_contains(&screen, &["The refresh token is stored in"]);
+    assert!(stage.stored(TENANT).is_some());
+}
+
+#[test]
+fn an_outage_is_no_reason_to_ask_more_often_than_the_interval() {
+    let stage = Stage::new("device: { interval: 2s, polls: 0 }\ntoken: { answer: server_error, times: 2 }");
+    let started = Instant::now();
+    assert_eq!(stage.login(&[]).end().0, 0);
+    assert!(started.elapsed() >= Duration::from_secs(6), "three questions, one every two seconds");
+    assert_eq!(stage.simulator.count("token"), 3);
 }
 
 #[test]
@@ -433,11 +455,15 @@ fn signs_in_and_polls(scenario: &str, credential: &str, sent: &str) {
     assert!(tokens.into_iter().all(|request| request["credential"] == sent), "{requests}");
 }
 
-fn certificate(name: &str) -> (String, String) {
+/// The certificate of a fixture, without its key.
+fn public_part(name: &str) -> String {
     let pem = fs::read_to_string(format!("{FIXTURES}/{name}.pem")).unwrap();
     let public = pem.split_once("-----BEGIN CERTIFICATE-----").unwrap().1;
-    let public = json!(format!("-----BEGIN CERTIFICATE-----{public}"));
-    let scenario = format!("client_secret: null\nclient_certificate: {public}");
+    format!("-----BEGIN CERTIFICATE-----{public}")
+}
+
+fn certificate(name: &str) -> (String, String) {
+    let scenario = format!("client_secret: null\nclient_certificate: {}", json!(public_part(name)));
     (scenario, format!("client_certificate_file: \"{FIXTURES}/{name}.pem\""))
 }
 
@@ -460,12 +486,21 @@ fn an_application_with_an_ec_certificate_signs_in_and_polls() {
 
 #[test]
 fn an_application_with_a_federated_token_signs_in_and_polls() {
+    // Another issuer signs with this key.
+    let issuer = ClientCertificate::read(format!("{FIXTURES}/ec.pem").as_ref()).unwrap();
+    let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+    let (header, end) = (json!({"alg": issuer.algorithm(), "kid": "1"}), i64::from(u32::MAX));
+    let claims =
+        json!({"iss": "https://oidc.example", "sub": "exporter", "aud": "api://exchange", "exp": end});
+    let message = format!("{}.{}", part(&header), part(&claims));
+    let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(issuer.sign(message.as_bytes())));
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(b"federated.by.somebody").unwrap();
-    let credential = format!("federated_token_file: \"{}\"", file.path().display());
+    file.write_all(token.as_bytes()).unwrap();
+    let trusted = json!({"certificate": public_part("ec"), "issuer": claims["iss"], "subject": claims["sub"],
+        "audience": claims["aud"]});
     signs_in_and_polls(
-        "client_secret: null\nfederated_token: federated.by.somebody",
-        &credential,
+        &format!("client_secret: null\nfederated_credential: {trusted}"),
+        &format!("federated_token_file: \"{}\"", file.path().display()),
         "assertion",
     );
 }

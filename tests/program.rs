@@ -250,6 +250,10 @@ fn a_restart_inside_the_interval_is_ready_at_once_and_asks_nobody() {
     let metrics = again.metrics();
     let last = "partner_license_last_success_timestamp_seconds";
     assert_eq!(metrics.value(last, &[]), before.value(last, &[]));
+    // Alerts on a token near its end must not wait for the next poll.
+    let issued = "partner_license_refresh_token_issued_timestamp_seconds";
+    assert!(before.value(issued, &[]).is_some());
+    assert_eq!(metrics.value(issued, &[]), before.value(issued, &[]));
     let wait = due - metrics.value(last, &[]).unwrap();
     let interval = 6.0 * 3600.0;
     assert!((0.94 * interval..1.06 * interval).contains(&wait), "due {wait} s after the last good poll");

@@ -18,7 +18,6 @@ use crate::clock::Clock;
 use crate::config::{Account, Config};
 use crate::lifecycle::EXIT_FAILED;
 use crate::partner::{Claims, FetchError, PartnerCenter, Reached, Source as _, TokenStore};
-use crate::statefile;
 use crate::status::{Endpoint, Ledger};
 
 /// What became of one step.
@@ -66,19 +65,15 @@ pub(super) async fn run(flags: DoctorFlags) -> anyhow::Result<ExitCode> {
 async fn examine(account: &Account, config: &Config, report: &mut Report) -> anyhow::Result<()> {
     let directory = &config.state_directory;
     let store = TokenStore::look_at(directory, account);
-    // Made by the doctor, it could belong to somebody else than the exporter.
-    let found = if directory.exists() {
-        match statefile::prepare(directory) {
-            Ok(()) => state(directory, &store),
-            Err(error) => {
-                let remedy =
-                    "run the doctor as the exporter's user, and let that user write to state_directory";
-                let cause = format!("cannot write to {}: {error}", directory.display());
-                return report.add("state_directory", failed(cause, remedy));
-            }
+    let found = match writable(directory) {
+        Ok(true) => state(directory, &store),
+        // Made by the doctor, it could belong to somebody else than the exporter.
+        Ok(false) => skipped(format!("{} is not there yet; the exporter makes it", directory.display())),
+        Err(cause) => {
+            let remedy = "make the directory and give it to the exporter's user, as systemd does with \
+                          StateDirectory=, and run the doctor as that user";
+            return report.add("state_directory", failed(cause, remedy));
         }
-    } else {
-        skipped(format!("{} is not there yet; the exporter makes it", directory.display()))
     };
     report.add("state_directory", found)?;
     // Nobody reads this one.
@@ -135,7 +130,7 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> any
     let usage = match timeout(config.poll_timeout, center.fetch()).await.unwrap_or_else(late) {
         Ok(usage) => {
             let (rows, rejected) = (usage.rows().len(), usage.rejected().values().sum::<u64>());
-            let why = if rows == 0 { ": Partner Center has no usage to report for this partner" } else { "" };
+            let why = if rows == 0 { EMPTY } else { "" };
             ok(format!("{rows} rows, {rejected} dropped{why}"))
         }
         Err(error) => failure(&error),
@@ -147,6 +142,21 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> any
         None => skipped("Partner Center did not say".to_owned()),
     };
     report.add("mfa_compliance", compliant)
+}
+
+/// Whether a directory is there. If it is not, it can be made, or else the error says why not.
+fn writable(directory: &Path) -> Result<bool, String> {
+    let is_there = directory.exists();
+    let there = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
+    // A file that vanishes again.
+    match tempfile::NamedTempFile::new_in(there) {
+        Ok(_) => Ok(is_there),
+        Err(error) if is_there => Err(format!("cannot write to {}: {error}", directory.display())),
+        Err(error) => {
+            let (directory, there) = (directory.display(), there.display());
+            Err(format!("{directory} is not there, and {there} cannot be written: {error}"))
+        }
+    }
 }
 
 /// What is in a directory that can be written.
@@ -164,6 +174,10 @@ fn state(directory: &Path, store: &TokenStore) -> Outcome {
         ),
     }
 }
+
+/// Nobody but Partner Center knows which.
+const EMPTY: &str =
+    ": there is no usage to report, or none that the signed-in user's role in Partner Center may see";
 
 const MFA_REMEDY: &str =
     "sign in again with `partner-license-exporter login`, with multi-factor authentication";

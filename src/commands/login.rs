@@ -44,8 +44,19 @@ pub(super) async fn run(flags: LoginFlags) -> anyhow::Result<ExitCode> {
         _ = terminate.recv() => return failed("Stopped. Nothing is stored."),
     };
     match signed_in {
-        // From here on a signal waits: what the person has brought about is not thrown away half stored.
-        Ok(signed_in) => keep(&sign_in, signed_in, account).await,
+        Ok(signed_in) => {
+            // What the person has brought about is not thrown away: a signal only ends the wait for others.
+            let hurry = CancellationToken::new();
+            let keeping = keep(&sign_in, signed_in, account, &hurry);
+            let mut keeping = pin!(keeping);
+            loop {
+                tokio::select! { biased;
+                    outcome = &mut keeping => return outcome,
+                    _ = interrupt.recv() => hurry.cancel(),
+                    _ = terminate.recv() => hurry.cancel(),
+                }
+            }
+        }
         Err(error) => failed(&format!("Not signed in: {error}\nWhat to do: {}.", error.remedy())),
     }
 }
@@ -62,7 +73,14 @@ async fn ask(sign_in: &SignIn, browser: bool) -> anyhow::Result<Result<SignedIn,
     if browser { by_browser(sign_in).await } else { by_device_code(sign_in).await }
 }
 
-async fn keep(sign_in: &SignIn, signed_in: SignedIn, account: &Account) -> anyhow::Result<ExitCode> {
+async fn keep(
+    sign_in: &SignIn,
+    signed_in: SignedIn,
+    account: &Account,
+    hurry: &CancellationToken,
+) -> anyhow::Result<ExitCode> {
+    /// A renewal that another process has begun is over sooner, as a rule.
+    const SHORT_WAIT: Duration = Duration::from_secs(2);
     let claims = signed_in.claims.clone();
     if let Some(claims) = &claims
         && !claims.is_for(&account.cloud)
@@ -75,7 +93,17 @@ async fn keep(sign_in: &SignIn, signed_in: SignedIn, account: &Account) -> anyho
         ));
     }
     // Before anything is said: whoever cannot read it still has the token.
-    let path = match sign_in.store(signed_in).await {
+    let mut storing = pin!(sign_in.store(signed_in, hurry));
+    let stored = if let Ok(stored) = timeout(SHORT_WAIT, storing.as_mut()).await {
+        stored
+    } else {
+        say(&format!(
+            "Signed in. Another process keeps {} locked, and is waited for. Ctrl+C stores the token at once.",
+            sign_in.lock_path().display()
+        ))?;
+        storing.await
+    };
+    let path = match stored {
         Ok(path) => path,
         Err(error) => {
             return failed(&format!(

@@ -5,19 +5,14 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Where container runtimes and systemd mount secrets for one container or unit. Nobody else sees these
-/// directories, whatever the mode of the files, and that mode is rarely the operator's choice: Docker's is 0444,
-/// and that of tokens that Kubernetes projects 0644.
-const PRIVATE: [&str; 3] = ["/run/secrets", "/var/run/secrets", "/run/credentials"];
-
 const OTHERS_READ: u32 = 0o004;
 const GROUP_READS: u32 = 0o040;
 const ROOT: u32 = 0;
 
 /// What to say of a file at the start, if anything.
-pub(super) fn warning(path: &Path) -> Option<String> {
+pub fn warning(path: &Path) -> Option<String> {
     let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
-    let who = readers(path, metadata.uid(), metadata.mode())?;
+    let who = readers(metadata.uid(), metadata.mode())?;
     Some(format!(
         "{} is readable for {who}; mode 0600 is better, or 0640 where it belongs to root and the exporter's group",
         path.display()
@@ -28,10 +23,7 @@ pub(super) fn warning(path: &Path) -> Option<String> {
 ///
 /// A file of root's that its group can read is well kept: that is how root hands a secret to a service, and how
 /// Kubernetes does with `fsGroup`.
-fn readers(path: &Path, owner: u32, mode: u32) -> Option<&'static str> {
-    if PRIVATE.iter().any(|directory| path.starts_with(directory)) {
-        return None;
-    }
+fn readers(owner: u32, mode: u32) -> Option<&'static str> {
     if mode & OTHERS_READ != 0 {
         return Some("every user of this machine");
     }
@@ -48,22 +40,17 @@ mod tests {
     #[test]
     fn a_file_should_be_readable_for_its_owner_or_for_the_group_that_root_gave_it_to() {
         let (everybody, group) = (Some("every user of this machine"), Some("its group"));
-        for (path, owner, mode, expected) in [
-            ("/etc/exporter/secret", 1000, 0o100_600, None),
-            ("/etc/exporter/secret", 1000, 0o100_400, None),
-            ("/etc/exporter/secret", 1000, 0o100_640, group),
-            ("/etc/exporter/secret", 1000, 0o100_644, everybody),
-            ("/etc/exporter/secret", 0, 0o100_640, None),
-            ("/etc/exporter/secret", 0, 0o100_440, None),
-            ("/etc/exporter/secret", 0, 0o100_644, everybody),
-            ("/etc/exporter/secret", 0, 0o100_604, everybody),
-            ("/run/secrets/client-secret", 0, 0o100_444, None),
-            ("/var/run/secrets/azure/tokens/azure-identity-token", 0, 0o100_644, None),
-            ("/run/credentials/exporter.service/client-secret", 0, 0o100_440, None),
-            ("/run/secrets-of-mine/client-secret", 0, 0o100_644, everybody),
-            ("/srv/run/secrets/client-secret", 0, 0o100_644, everybody),
+        for (owner, mode, expected) in [
+            (1000, 0o100_600, None),
+            (1000, 0o100_400, None),
+            (1000, 0o100_640, group),
+            (1000, 0o100_644, everybody),
+            (0, 0o100_640, None),
+            (0, 0o100_440, None),
+            (0, 0o100_644, everybody),
+            (0, 0o100_604, everybody),
         ] {
-            assert_eq!(readers(Path::new(path), owner, mode), expected, "{path} {owner} {mode:o}");
+            assert_eq!(readers(owner, mode), expected, "{owner} {mode:o}");
         }
     }
 

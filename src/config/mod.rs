@@ -6,7 +6,7 @@
 mod account;
 mod certificate;
 mod credential;
-mod exposure;
+pub mod exposure;
 mod secret;
 mod thresholds;
 
@@ -84,6 +84,9 @@ pub enum ConfigError {
 pub const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/partner-license-exporter";
 /// Polling more often than this is worth a warning: the data changes about once a day.
 pub const SENSIBLE_INTERVAL: Duration = Duration::from_mins(15);
+
+/// A third of a refresh token's life.
+const LONGEST_SAFE_INTERVAL: Duration = Duration::from_hours(30 * 24);
 
 const DEFAULT_POLL_INTERVAL: Duration = Duration::from_hours(6);
 const DEFAULT_POLL_TIMEOUT: Duration = Duration::from_mins(2);
@@ -179,6 +182,13 @@ impl Config {
             warnings.push(format!(
                 "poll_interval is {}: the data changes about once a day, and every call counts against the \
                  partner's request limits; 6h is a good value",
+                humantime::format_duration(self.poll_interval)
+            ));
+        }
+        if self.poll_interval > LONGEST_SAFE_INTERVAL {
+            warnings.push(format!(
+                "poll_interval is {}: a refresh token ends after 90 days without use, so two polls that fail would \
+                 end the sign-in; 6h is a good value",
                 humantime::format_duration(self.poll_interval)
             ));
         }

@@ -1,8 +1,8 @@
 //! A secret, or the file that holds it.
 //!
 //! Refused by types, not by care: neither `Debug` nor `Display` shows a value. A file is read anew at every
-//! use, so that a rotated secret needs no restart, and its surrounding white space is no part of it. No more
-//! of it is read than a secret can have.
+//! use, so that a rotated secret needs no restart. White space around a secret is no part of it, and neither is the
+//! byte order mark that some editors put before it. No more of a file is read than a secret can have.
 
 use std::fmt;
 use std::fs::File;
@@ -43,7 +43,7 @@ impl Secret {
     /// [`SecretError`] if it is in a file that cannot be read, is not UTF-8 or is empty.
     pub fn read(&self) -> Result<SecretString, SecretError> {
         match self {
-            Self::Value(value) => Ok(value.clone()),
+            Self::Value(value) => Ok(SecretString::from(trimmed(value.expose_secret()))),
             Self::File(path) => {
                 let bytes = read_bounded(path)?;
                 let text = std::str::from_utf8(bytes.expose_secret()).map_err(|_| {
@@ -51,7 +51,7 @@ impl Secret {
                         io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8");
                     SecretError::Unreadable { path: path.clone(), cause }
                 })?;
-                let trimmed = text.trim();
+                let trimmed = trimmed(text);
                 if trimmed.is_empty() {
                     return Err(SecretError::Empty(path.clone()));
                 }
@@ -69,6 +69,10 @@ impl Secret {
             Self::File(path) => Some(path),
         }
     }
+}
+
+fn trimmed(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}').trim()
 }
 
 /// The longest file that is read: far more than a key and its certificates need.

@@ -74,6 +74,7 @@ fn fill(ledger: &Ledger) {
         let text = "it failed".to_owned();
         let failure = Failure {
             reason: Reason::Throttled,
+            needs_operator: false,
             retry_after: None,
             rejected: std::collections::BTreeMap::new(),
             remedy: Reason::Throttled.remedy(),

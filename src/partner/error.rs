@@ -22,6 +22,7 @@ use super::http::Reply;
 #[error("{text}")]
 pub struct FetchError {
     reason: Reason,
+    needs_operator: bool,
     retry_after: Option<Duration>,
     rejected: BTreeMap<RowError, u64>,
     hint: Option<&'static str>,
@@ -41,6 +42,7 @@ impl FetchError {
     pub(super) fn new(reason: Reason, text: impl Into<String>) -> Self {
         Self {
             reason,
+            needs_operator: reason.needs_operator(),
             retry_after: None,
             rejected: BTreeMap::new(),
             hint: None,
@@ -162,9 +164,15 @@ impl FetchError {
         for name in ["trace_id", "correlation_id"] {
             line += &secrets.quote(&format!(" {name}="), word(name));
         }
-        let hint = hints::for_sign_in(&codes);
         let word = word("error").to_owned();
-        Self { retry_after: reply.retry_after, hint, word, ..Self::new(reason, line) }
+        let hint = hints::for_sign_in(&codes).or_else(|| hints::for_word(&word));
+        let needs_operator = match word.as_str() {
+            _ if codes.contains(&hints::CERTIFICATE_NOT_KNOWN_YET.into()) => false,
+            // Nobody's credentials, and yet the same tomorrow.
+            "invalid_scope" | "invalid_request" if reason == Reason::Server => true,
+            _ => reason.needs_operator(),
+        };
+        Self { retry_after: reply.retry_after, needs_operator, hint, word, ..Self::new(reason, line) }
     }
 
     /// Adds the ids under which Microsoft's support finds a call that was never answered.
@@ -193,8 +201,8 @@ impl FetchError {
 impl From<FetchError> for Failure {
     fn from(error: FetchError) -> Self {
         let remedy = error.remedy();
-        let FetchError { reason, retry_after, rejected, text, .. } = error;
-        Self { reason, retry_after, rejected, remedy, text }
+        let FetchError { reason, needs_operator, retry_after, rejected, text, .. } = error;
+        Self { reason, needs_operator, retry_after, rejected, remedy, text }
     }
 }
 
@@ -302,6 +310,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
     use proptest::sample::select;
+    use reqwest::header::HeaderMap;
     use serde_json::{Map, json};
 
     use super::*;
@@ -331,6 +340,37 @@ mod tests {
                 "{status} {error} {suberror} {code}"
             );
         }
+    }
+
+    /// What a refusal of the sign-in service comes to: whether a person has to act, and what to do.
+    fn refusal(document: &Value) -> (bool, &'static str) {
+        let status = StatusCode::BAD_REQUEST;
+        let reply =
+            Reply { status, headers: HeaderMap::new(), body: document.to_string().into(), retry_after: None };
+        let error = FetchError::token(&reply, &Secrets(Vec::new()));
+        (Failure::from(error.clone()).needs_operator, error.remedy())
+    }
+
+    #[test]
+    fn a_refusal_without_a_code_that_is_known_has_the_remedy_of_its_word() {
+        for (word, begins_with) in [
+            ("invalid_grant", "sign in again with `partner-license-exporter login`"),
+            ("invalid_client", "check client_id and the client credential"),
+            ("invalid_scope", "check cloud"),
+            ("invalid_request", "check client_id, tenant_id and cloud"),
+            ("unauthorized_client", "have an administrator"),
+        ] {
+            let (needs_operator, remedy) = refusal(&json!({"error": word, "error_codes": [1]}));
+            assert!(needs_operator && remedy.starts_with(begins_with), "{word}: {needs_operator} {remedy}");
+        }
+        assert!(!refusal(&json!({"error": "temporarily_unavailable"})).0);
+        assert!(!refusal(&json!({"error": "something_new"})).0);
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_known_yet_is_tried_again_soon() {
+        let (needs_operator, remedy) = refusal(&json!({"error": "invalid_client", "error_codes": [700_027]}));
+        assert!(!needs_operator && remedy.contains("some minutes"), "{remedy}");
     }
 
     #[test]

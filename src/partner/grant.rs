@@ -86,27 +86,36 @@ pub(super) struct Tokens {
     pub(super) refresh: Option<SecretString>,
 }
 
-/// The refresh token to use now, and where it comes from.
-enum Current {
-    /// From the store; a descendant of the configured one.
-    Stored(Stored),
-    /// From the configuration; there may be a stored one of another descent.
-    First { token: SecretString, fingerprint: String, instead_of: Option<Stored> },
+/// A refresh token that may be used now, and where it comes from.
+struct Candidate {
+    token: SecretString,
+    /// Unknown for one that only the configuration knows.
+    issued_at: Option<Timestamp>,
+    /// What its successors will descend from.
+    descent: Descent,
+    from: Origin,
 }
 
-impl Current {
-    /// What its successors will descend from.
-    fn descent(&self) -> Descent {
-        match self {
-            Self::Stored(stored) => stored.descent.clone(),
-            Self::First { fingerprint, .. } => Descent { ancestor: fingerprint.clone(), signed_in_at: None },
-        }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Store,
+    Configuration,
+    /// The disk did not take it.
+    Memory,
+}
+
+impl Candidate {
+    fn stored(stored: Stored, from: Origin) -> Self {
+        let Stored { token, issued_at, descent } = stored;
+        Self { token, issued_at: Some(issued_at), descent, from }
     }
 }
 
 /// What is assumed when the answer does not say how long the token lives.
 const ASSUMED_LIFETIME: Duration = Duration::from_hours(1);
 const STUCK: &str = "find the process that holds the lock, with `fuser` for instance, and end it";
+/// A turn that takes longer than this is worth a word.
+const LONG_WAIT: Duration = Duration::from_secs(10);
 /// How long somebody else may be at a renewal, with all its attempts.
 const LONGEST_RENEWAL: Duration = Duration::from_mins(5);
 
@@ -173,8 +182,17 @@ impl Grant {
     ) -> Result<Tokens, FetchError> {
         let busy = |busy: StoreError| FetchError::new(Reason::Timeout, busy.to_string()).with_remedy(STUCK);
         // Whoever comes second finds the successor of the token that the first one used.
+        let turn = async {
+            let mut turn = std::pin::pin!(self.store.turn(&self.account, self.turn_timeout));
+            if let Ok(turn) = tokio::time::timeout(LONG_WAIT, turn.as_mut()).await {
+                return turn;
+            }
+            let (account, file) = (&self.account, self.store.lock_path());
+            tracing::warn!(account, file = %file.display(), "Another process keeps the refresh token locked");
+            turn.await
+        };
         let _turn = tokio::select! {
-            turn = self.store.turn(&self.account, self.turn_timeout) => turn.map_err(busy)?,
+            turn = turn => turn.map_err(busy)?,
             () = abandoned.cancelled() => return Err(FetchError::new(Reason::Timeout, "nobody waits any more")),
         };
         self.renew_in_turn(rotation, abandoned).await
@@ -201,65 +219,68 @@ impl Grant {
         rotation: Rotation,
         abandoned: &CancellationToken,
     ) -> Result<Tokens, FetchError> {
-        let current = self.current_token()?;
-        let outcome = self.renew_with(&current, rotation, abandoned).await;
-        let Err(error) = outcome else { return outcome };
-        // The token itself is refused, and not, for instance, a client secret.
-        if !matches!(error.word(), "invalid_grant" | "interaction_required") {
-            return Err(error);
-        }
-        let (refused, other) = match current {
-            Current::First { fingerprint, instead_of: Some(stored), .. } => (Some(fingerprint), stored),
-            // Where a token ends with its first use, the successor that the disk did not take is all there is.
-            current => match self.memory().unsaved.take_if(|unsaved| unsaved.descent == current.descent()) {
-                Some(unsaved) => (None, unsaved),
-                None => return Err(error),
-            },
-        };
-        match self.renew_with(&Current::Stored(other), rotation, abandoned).await {
-            Ok(tokens) => {
-                let (account, err) = (&self.account, &error);
-                if refused.is_some() {
-                    tracing::warn!(
-                        account,
-                        %err,
-                        "The configured refresh token is refused, going on with the stored one"
-                    );
-                    self.memory().refused = refused;
-                } else {
-                    tracing::warn!(
-                        account,
-                        %err,
-                        "The stored refresh token is refused, going on with the one that could not be stored"
-                    );
+        let mut refusal: Option<(Origin, FetchError)> = None;
+        for candidate in self.candidates()? {
+            match (self.renew_with(&candidate, rotation, abandoned).await, &refusal) {
+                (Ok(tokens), None) => return Ok(tokens),
+                (Ok(tokens), Some((refused, error))) => {
+                    self.goes_on_with(&candidate, *refused, error);
+                    return Ok(tokens);
                 }
-                Ok(tokens)
+                // The token itself is refused, and not, for instance, a client secret.
+                (Err(error), _)
+                    if matches!(
+                        error.word(),
+                        "invalid_grant" | "interaction_required" | "invalid_request"
+                    ) =>
+                {
+                    // If none is good, the first is what somebody waits for.
+                    refusal.get_or_insert((candidate.from, error));
+                }
+                // It may be good all the same.
+                (Err(error), _) => return Err(error),
             }
-            // It may be good all the same.
-            Err(later) if !later.reason().needs_operator() => Err(later),
-            // Neither is good: what was configured last is what somebody waits for.
-            Err(_) => Err(error),
+        }
+        let (_, error) = refusal.expect("there is a candidate, and none was taken");
+        Err(error)
+    }
+
+    /// Says which token is used now, and not that of `refused`.
+    fn goes_on_with(&self, candidate: &Candidate, refused: Origin, error: &FetchError) {
+        let name = |origin| match origin {
+            Origin::Store => "stored",
+            Origin::Configuration => "configured",
+            Origin::Memory => "not yet stored",
+        };
+        tracing::warn!(
+            account = self.account,
+            err = %error,
+            refused = name(refused),
+            "A refresh token is refused, going on with the {} one",
+            name(candidate.from)
+        );
+        if refused == Origin::Configuration {
+            let configured = self.first_token.as_ref().and_then(|token| token.read().ok());
+            self.memory().refused = configured.map(|token| fingerprint(&token));
         }
     }
 
     async fn renew_with(
         &self,
-        current: &Current,
+        candidate: &Candidate,
         rotation: Rotation,
         abandoned: &CancellationToken,
     ) -> Result<Tokens, FetchError> {
-        let (token, issued_at) = match current {
-            Current::Stored(stored) => (&stored.token, Some(stored.issued_at)),
-            Current::First { token, .. } => (token, None),
-        };
-        self.note_refresh_token(issued_at);
+        let token = &candidate.token;
+        self.note_refresh_token(candidate.issued_at);
         let scope = self.scope(rotation);
         let form = [
             ("grant_type", "refresh_token"),
             ("refresh_token", token.expose_secret()),
             ("scope", scope.as_str()),
         ];
-        let tokens = self.exchange(&form, vec![token.clone()], abandoned, Some(current.descent())).await?;
+        let tokens =
+            self.exchange(&form, vec![token.clone()], abandoned, Some(candidate.descent.clone())).await?;
         let expires_at = tokens.sent_at.saturating_add(tokens.lifetime).unwrap_or(Timestamp::MAX);
         self.ledger.write(|status| status.credentials.access_token_expires_at = Some(expires_at));
         Ok(tokens)
@@ -312,46 +333,81 @@ impl Grant {
         Ok(Tokens { access, lifetime, sent, sent_at, refresh })
     }
 
-    /// Stores the refresh token of a new sign-in in the place of any other. Says where.
+    /// Stores the refresh token of a new sign-in in the place of any other, in turn, unless the wait for it is
+    /// `abandoned`. Says where.
     pub(super) async fn begin_anew(
         &self,
         token: SecretString,
         issued_at: Timestamp,
+        abandoned: &CancellationToken,
     ) -> Result<PathBuf, StoreError> {
         // Descends from what is configured now, so that it wins over it.
-        let first = self.first_token.as_ref().and_then(|token| token.read().ok());
-        let ancestor = first.map(|token| fingerprint(&token)).unwrap_or_default();
+        let ancestor = match self.first_token.as_ref().map(Secret::read) {
+            Some(Ok(first)) => fingerprint(&first),
+            Some(Err(_)) => Descent::UNSEEN.to_owned(),
+            None => Descent::NONE.to_owned(),
+        };
         let descent = Descent { ancestor, signed_in_at: Some(issued_at) };
         // A renewal takes no longer than this. The person must not have signed in for nothing.
-        let _turn = self.store.turn(&self.account, LONGEST_RENEWAL).await;
+        let _turn = tokio::select! {
+            turn = self.store.turn(&self.account, LONGEST_RENEWAL) => turn.ok().flatten(),
+            () = abandoned.cancelled() => None,
+        };
         self.store.save(Stored { token, issued_at, descent }).await?;
         Ok(self.store.path().to_owned())
     }
 
-    /// The refresh token to use: the stored one, unless the operator has supplied another first token since.
-    /// One that was refused is not such a token any more.
-    fn current_token(&self) -> Result<Current, FetchError> {
-        let stored = self.load();
+    /// The file whose lock is the turn.
+    pub(super) fn lock_path(&self) -> PathBuf {
+        self.store.lock_path()
+    }
+
+    /// The refresh tokens that may be used, at least one: the stored one, unless the operator has supplied another
+    /// first token since. The other one follows in case the first is refused, but for a configured one that the
+    /// stored one descends from, or that was refused already.
+    fn candidates(&self) -> Result<Vec<Candidate>, FetchError> {
+        let stored = self.load().map(|stored| Candidate::stored(stored, Origin::Store));
         let first = self.first_token.as_ref().ok_or_else(no_token);
-        let first = match first.and_then(|token| token.read().map_err(|error| unreadable_token(&error))) {
-            Ok(token) => token,
+        let first = first.and_then(|token| token.read().map_err(|error| unreadable_token(&error)));
+        let mut candidates = match (stored, first) {
             // The first token has done its work once there is a successor: nobody misses it.
-            Err(error) => return stored.map(Current::Stored).ok_or(error),
-        };
-        let fingerprint = fingerprint(&first);
-        let refused = self.memory().refused.as_ref() == Some(&fingerprint);
-        Ok(match stored {
-            Some(stored) if stored.descent.ancestor == fingerprint || refused => Current::Stored(stored),
-            // A person signed in where no token was configured, or without a look at it: that is the newer one, until
-            // another is configured.
-            Some(mut stored)
-                if stored.descent.ancestor.is_empty() && stored.descent.signed_in_at.is_some() =>
-            {
-                stored.descent.ancestor = fingerprint;
-                Current::Stored(stored)
+            (Some(stored), Err(_)) => vec![stored],
+            (None, Err(error)) => return Err(error),
+            (stored, Ok(token)) => {
+                let fingerprint = fingerprint(&token);
+                let refused = self.memory().refused.as_ref() == Some(&fingerprint);
+                let descent = Descent { ancestor: fingerprint, signed_in_at: None };
+                match stored {
+                    Some(stored) if refused || stored.descent.ancestor == descent.ancestor => vec![stored],
+                    // A person signed in without a look at it: that is the newer one, until another is configured.
+                    Some(mut stored) if stored.descent.is_blind() => {
+                        stored.descent.ancestor.clone_from(&descent.ancestor);
+                        vec![
+                            stored,
+                            Candidate { token, issued_at: None, descent, from: Origin::Configuration },
+                        ]
+                    }
+                    stored => {
+                        let first =
+                            Candidate { token, issued_at: None, descent, from: Origin::Configuration };
+                        std::iter::once(first).chain(stored).collect()
+                    }
+                }
             }
-            instead_of => Current::First { token: first, fingerprint, instead_of },
-        })
+        };
+        // Where a token ends with its first use, the successor that the disk did not take is all there is.
+        let unsaved = self.memory().unsaved.clone();
+        let known = |unsaved: &Stored| candidates.iter().any(|known| known.descent == unsaved.descent);
+        let unsaved = unsaved.filter(known).map(|unsaved| Candidate::stored(unsaved, Origin::Memory));
+        candidates.extend(unsaved);
+        Ok(candidates)
+    }
+
+    /// Says of the refresh token that will be used what is known without using it.
+    pub(super) fn announce(&self) {
+        if let Ok([candidate, ..]) = self.candidates().as_deref() {
+            self.note_refresh_token(candidate.issued_at);
+        }
     }
 
     /// The newest token that is in the store, or was.

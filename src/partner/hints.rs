@@ -20,6 +20,9 @@ const CONSENT: &str =
     "have an administrator of the partner tenant consent to the application, then reload the exporter";
 const WAIT: &str = "wait; the exporter asks again later";
 
+/// A new certificate is refused like that for some minutes after its upload.
+pub(super) const CERTIFICATE_NOT_KNOWN_YET: u32 = 700_027;
+
 const fn hint(code: u32, meaning: &'static str, remedy: &'static str) -> Hint {
     Hint { code, meaning, remedy }
 }
@@ -110,13 +113,23 @@ pub const SIGN_IN: &[Hint] = &[
         "remove the client credential from the configuration, or let the app registration allow no public client flows and have its redirect URI under Web",
     ),
     hint(
-        700_027,
+        CERTIFICATE_NOT_KNOWN_YET,
         "the certificate or its signature was refused",
         "upload this certificate to the app registration; a new one takes some minutes to be known",
     ),
     hint(
         700_212,
         "no federated credential of the application has the token's audience",
+        "compare audience, issuer and subject with the federated credential of the app registration",
+    ),
+    hint(
+        700_211,
+        "no federated credential of the application has the token's issuer",
+        "compare audience, issuer and subject with the federated credential of the app registration",
+    ),
+    hint(
+        700_213,
+        "no federated credential of the application has the token's subject",
         "compare audience, issuer and subject with the federated credential of the app registration",
     ),
     hint(
@@ -184,6 +197,21 @@ pub const API: &[Hint] = &[
 /// The remedy for a refusal of Entra ID, by the first of its codes that is known.
 pub(super) fn for_sign_in(codes: &[u64]) -> Option<&'static str> {
     codes.iter().find_map(|code| find(SIGN_IN, *code))
+}
+
+/// The remedy for a refusal of which only the OAuth 2.0 error says anything.
+pub(super) fn for_word(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "invalid_grant" => LOGIN,
+        "invalid_client" => {
+            "check client_id and the client credential: whether it has ended, and belongs to this application"
+        }
+        "invalid_scope" => "check cloud, or api_base_url if the cloud is custom",
+        "invalid_request" => {
+            "check client_id, tenant_id and cloud, or sign in again with `partner-license-exporter login`"
+        }
+        _ => return None,
+    })
 }
 
 /// As [`for_sign_in`], by the code in a text such as `AADSTS65001: …`, which is all that a browser's redirect brings.

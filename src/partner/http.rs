@@ -88,8 +88,9 @@ pub struct RetryPolicy {
     request_timeout: Duration,
     /// The longest that the body of an answer is waited for whose status says enough.
     failure_body_timeout: Duration,
-    /// The longest that another process' renewal of the same refresh token is waited for.
-    pub(super) turn_timeout: Duration,
+    /// The longest that a renewal is waited for: another process' of the same refresh token, and one's own while the
+    /// current access token lives.
+    pub(super) renewal_timeout: Duration,
 }
 
 impl RetryPolicy {
@@ -103,7 +104,7 @@ impl RetryPolicy {
             pause: Duration::from_secs(1).min(poll_timeout / 8),
             request_timeout: poll_timeout.min(Self::REQUEST_TIMEOUT),
             failure_body_timeout: Duration::from_secs(5).min(poll_timeout / 8),
-            turn_timeout: poll_timeout / 2,
+            renewal_timeout: poll_timeout / 2,
         }
     }
 

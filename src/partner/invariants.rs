@@ -192,7 +192,12 @@ pub fn retry_after(headers: &[u8]) {
     }
     let Some(wish) = wish else { return };
     for dice in [0.0, 0.5, 1.0 - f64::EPSILON] {
-        let last = LastPoll::Failed { reason: Reason::Throttled, in_a_row: 1, retry_after: Some(wish) };
+        let last = LastPoll::Failed {
+            reason: Reason::Throttled,
+            in_a_row: 1,
+            needs_operator: false,
+            retry_after: Some(wish),
+        };
         let wait = Schedule::new(Duration::from_hours(6)).next(&last, dice);
         let (least, most) = (Duration::from_secs(1), Duration::from_hours(24).mul_f64(1.1));
         assert!(least <= wait && wait <= most, "{wait:?} after {wish:?}");

@@ -89,12 +89,12 @@ impl PartnerCenter {
         clock: &Clock,
         retry: RetryPolicy,
     ) -> Result<Self, ClientError> {
-        let turn_timeout = retry.turn_timeout;
+        let renewal_timeout = retry.renewal_timeout;
         let http = Arc::new(Http::new(account, ledger.clone(), retry, clock.clone())?);
         let grant =
-            Grant::new(account, store, Arc::clone(&http), ledger.clone(), clock.clone(), turn_timeout);
+            Grant::new(account, store, Arc::clone(&http), ledger.clone(), clock.clone(), renewal_timeout);
         let grant = Arc::new(grant);
-        let tokens = TokenSource::new(Arc::clone(&grant), Rotation::Wanted);
+        let tokens = TokenSource::new(Arc::clone(&grant), Rotation::Wanted, renewal_timeout);
         Ok(Self {
             ledger: ledger.clone(),
             http,
@@ -105,10 +105,15 @@ impl PartnerCenter {
         })
     }
 
+    /// Says of the refresh token that will be used what is known without using it.
+    pub fn announce(&self) {
+        self.grant.announce();
+    }
+
     /// Signs in without a successor of the refresh token: a running exporter goes on with the one it has.
     #[must_use]
     pub fn without_rotation(mut self) -> Self {
-        self.tokens = TokenSource::new(Arc::clone(&self.grant), Rotation::Unwanted);
+        self.tokens.rotation = Rotation::Unwanted;
         self
     }
 

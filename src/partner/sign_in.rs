@@ -126,7 +126,10 @@ impl SignIn {
     /// [`FetchError`] if the sign-in is over without success, or cannot be asked about.
     pub async fn ask(&self, code: &mut DeviceCode) -> Result<Progress, FetchError> {
         let form = [("grant_type", DEVICE_GRANT), ("device_code", code.secret.expose_secret())];
-        match self.exchange(&form, vec![code.secret.clone()]).await {
+        // The next question is the repetition, and that comes when it is wanted.
+        let once = CancellationToken::new();
+        once.cancel();
+        match self.exchange(&form, vec![code.secret.clone()], &once).await {
             Ok(signed_in) => Ok(Progress::Done(Box::new(signed_in))),
             Err(error) => match error.word() {
                 "authorization_pending" => Ok(Progress::Pending),
@@ -135,6 +138,7 @@ impl SignIn {
                     Ok(Progress::Pending)
                 }
                 "authorization_declined" | "access_denied" => Err(ended("the sign-in was declined")),
+                "bad_verification_code" => Err(ended("the sign-in service does not know the code")),
                 "expired_token" => Err(ended("nobody signed in before the code expired")),
                 _ => Err(error),
             },
@@ -174,15 +178,25 @@ impl SignIn {
             ("code_verifier", sign_in.verifier.expose_secret()),
             ("scope", scope.as_str()),
         ];
-        self.exchange(&form, vec![code.clone(), sign_in.verifier.clone()]).await
+        self.exchange(&form, vec![code.clone(), sign_in.verifier.clone()], &CancellationToken::new()).await
     }
 
-    /// Stores the refresh token, and says where. A running exporter finds it there.
+    /// Stores the refresh token, and says where. A running exporter finds it there. Another process that renews the
+    /// stored token is waited for, unless that is `abandoned`.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be written.
-    pub async fn store(&self, signed_in: SignedIn) -> Result<PathBuf, StoreError> {
-        self.grant.begin_anew(signed_in.refresh, signed_in.at).await
+    pub async fn store(
+        &self,
+        signed_in: SignedIn,
+        abandoned: &CancellationToken,
+    ) -> Result<PathBuf, StoreError> {
+        self.grant.begin_anew(signed_in.refresh, signed_in.at, abandoned).await
+    }
+
+    /// The file that another process locks while it renews the stored token.
+    pub fn lock_path(&self) -> PathBuf {
+        self.grant.lock_path()
     }
 
     fn scope(&self) -> String {
@@ -193,8 +207,9 @@ impl SignIn {
         &self,
         form: &[(&str, &str)],
         secrets: Vec<SecretString>,
+        abandoned: &CancellationToken,
     ) -> Result<SignedIn, FetchError> {
-        let tokens = self.grant.exchange(form, secrets, &CancellationToken::new(), None).await?;
+        let tokens = self.grant.exchange(form, secrets, abandoned, None).await?;
         let claims = Claims::of(&tokens.access);
         let refresh = tokens.refresh.ok_or_else(|| {
             FetchError::new(Reason::Payload, "the sign-in service answered with no refresh token")

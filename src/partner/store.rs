@@ -39,10 +39,22 @@ pub(super) struct Stored {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Descent {
     /// Fingerprint of the configured token that it descends from or took the place of, to notice when the operator
-    /// supplies another. Empty if there was none.
+    /// supplies another; or one of the two words below.
     pub(super) ancestor: String,
     /// When a person signed in, if it began with that.
     pub(super) signed_in_at: Option<Timestamp>,
+}
+
+impl Descent {
+    /// The ancestor where a token was configured that could not be read.
+    pub(super) const UNSEEN: &str = "";
+    /// The ancestor where none was configured.
+    pub(super) const NONE: &str = "none";
+
+    /// Whether it began with a person's sign-in that did not see the configured token.
+    pub(super) fn is_blind(&self) -> bool {
+        self.ancestor == Self::UNSEEN && self.signed_in_at.is_some()
+    }
 }
 
 /// Why the store cannot be used.
@@ -226,7 +238,6 @@ impl TokenStore {
     /// [`StoreError::Busy`] if that takes longer than `patience`.
     pub(super) async fn turn(&self, account: &str, patience: Duration) -> Result<Option<File>, StoreError> {
         const LOOK_AGAIN: Duration = Duration::from_millis(50);
-        const LONG: Duration = Duration::from_secs(10);
         let without = |error: io::Error| {
             // Where there is no directory there is nobody to share it with, and whoever only looks takes nothing away.
             let matters = error.kind() != io::ErrorKind::NotFound && !self.only_looks;
@@ -253,12 +264,6 @@ impl TokenStore {
                 }
                 Err(TryLockError::WouldBlock) => {}
             }
-            if waited == LONG {
-                tracing::warn!(
-                    account,
-                    "Another process keeps the refresh token in the state directory locked"
-                );
-            }
             tokio::time::sleep(LOOK_AGAIN).await;
             waited += LOOK_AGAIN;
         }
@@ -269,8 +274,13 @@ impl TokenStore {
         self.read().ok().flatten().map(|stored| stored.descent)
     }
 
+    /// The file that is locked.
+    pub(super) fn lock_path(&self) -> PathBuf {
+        self.file.lock_path()
+    }
+
     /// Where the token is.
-    pub(super) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.file.path()
     }
 

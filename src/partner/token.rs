@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::error::FetchError;
@@ -28,7 +28,9 @@ pub(super) struct Bearer {
 #[derive(Debug)]
 pub(super) struct TokenSource {
     grant: Arc<Grant>,
-    rotation: Rotation,
+    pub(super) rotation: Rotation,
+    /// How long a renewal is waited for while the current token lives.
+    patience: Duration,
     cache: Arc<Mutex<Option<Bearer>>>,
 }
 
@@ -38,8 +40,8 @@ const RENEW_BEFORE_END: Duration = Duration::from_mins(5);
 const RETRY_RENEWAL: Duration = Duration::from_mins(1);
 
 impl TokenSource {
-    pub(super) fn new(grant: Arc<Grant>, rotation: Rotation) -> Self {
-        Self { grant, rotation, cache: Arc::default() }
+    pub(super) fn new(grant: Arc<Grant>, rotation: Rotation, patience: Duration) -> Self {
+        Self { grant, rotation, patience, cache: Arc::default() }
     }
 
     /// An access token that is good for some minutes at least, unless no newer one can be had.
@@ -48,6 +50,7 @@ impl TokenSource {
         if let Some(bearer) = cache.as_ref().filter(|bearer| Instant::now() < bearer.renew_at) {
             return Ok(bearer.clone());
         }
+        let current = cache.clone().filter(|bearer| Instant::now() + self.patience < bearer.ends_at);
         let (grant, rotation) = (Arc::clone(&self.grant), self.rotation);
         // A task of its own, which keeps the lock: dropping this future does not end it. It only keeps it
         // from trying again, so that a stop or a reload waits for one request at most.
@@ -77,7 +80,15 @@ impl TokenSource {
                 (Err(error), _) => Err(error),
             }
         });
-        renewal.await.expect("a renewal neither panics nor is aborted")
+        let renewed = match current {
+            Some(current) => match timeout(self.patience, renewal).await {
+                Ok(renewed) => renewed,
+                // The renewal goes on, and says what became of it.
+                Err(_) => return Ok(current),
+            },
+            None => renewal.await,
+        };
+        renewed.expect("a renewal neither panics nor is aborted")
     }
 
     /// Forgets a token that the API refused. One that was renewed meanwhile stays.

@@ -139,7 +139,7 @@ fn log_change(
     let (reason, remedy, err) = (failure.reason.as_str(), failure.remedy, &failure.text);
     if !told.insert((failure.reason, failure.remedy)) {
         tracing::debug!(account, reason, err, next_poll_s, "Polling still fails");
-    } else if failure.reason.needs_operator() {
+    } else if failure.needs_operator {
         tracing::error!(account, reason, err, remedy, next_poll_s, "Polling failed");
     } else {
         tracing::warn!(account, reason, err, remedy, next_poll_s, "Polling failed");

@@ -40,8 +40,9 @@ use jiff::Timestamp;
 
 pub use certificate::Certificate;
 pub use scenario::{
-    Authorize, AuthorizeAnswer, Behaviour, CLIENT_ID, CLIENT_SECRET, Device, DeviceAnswer, REFRESH_TOKEN,
-    Rotation, Row, Rows, Scenario, ScenarioError, TenantScenario, TokenAnswer, UsageAnswer,
+    Authorize, AuthorizeAnswer, Behaviour, CLIENT_ID, CLIENT_SECRET, Device, DeviceAnswer,
+    FederatedCredential, REFRESH_TOKEN, Rotation, Row, Rows, Scenario, ScenarioError, TenantScenario,
+    TokenAnswer, UsageAnswer,
 };
 use state::State;
 

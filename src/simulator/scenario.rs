@@ -29,6 +29,26 @@ pub const CLIENT_SECRET: &str = "simulated-client-secret";
 /// The first refresh token that a scenario accepts unless it names another.
 pub const REFRESH_TOKEN: &str = "simulated-refresh-token";
 
+/// Which tokens of another issuer the application may present.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FederatedCredential {
+    /// With whose key the issuer signs them.
+    pub certificate: Certificate,
+    /// Their claim `iss`.
+    pub issuer: String,
+    /// Their claim `sub`.
+    pub subject: String,
+    /// Their claim `aud`.
+    #[serde(default = "exchange")]
+    pub audience: String,
+}
+
+/// The audience that Entra ID recommends.
+fn exchange() -> String {
+    "api://AzureADTokenExchange".to_owned()
+}
+
 /// Everything that decides how the simulator answers. Every key is optional in the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -40,9 +60,9 @@ pub struct Scenario {
     /// The certificate of that application, with whose key it may sign assertions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<Certificate>,
-    /// The token of another issuer that the application may present as its assertion.
+    /// Another issuer whose tokens the application may present as its assertion.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub federated_token: Option<String>,
+    pub federated_credential: Option<FederatedCredential>,
     /// Whether the application has no credential and must not send one, whatever the keys above say.
     #[serde(skip_serializing_if = "is_default")]
     pub public_client: bool,
@@ -402,7 +422,7 @@ impl Default for Scenario {
             client_id: CLIENT_ID.to_owned(),
             client_secret: Some(CLIENT_SECRET.to_owned()),
             client_certificate: None,
-            federated_token: None,
+            federated_credential: None,
             public_client: false,
             refresh_token: REFRESH_TOKEN.to_owned(),
             refresh_token_lifetime: Duration::from_hours(90 * 24),

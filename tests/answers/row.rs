@@ -21,6 +21,7 @@ pub(crate) struct Row {
     lifetime: u64,
     stored: Option<bool>,
     warning: Option<&'static str>,
+    for_a_person: Option<bool>,
 }
 
 enum Outcome {
@@ -40,7 +41,7 @@ pub(crate) type Counts = BTreeMap<String, u64>;
 /// How often the program under test polls, in seconds.
 pub(crate) const POLL_INTERVAL: u64 = 3600;
 
-/// Reasons that only a person can mend: such polls are repeated rarely, and logged as errors.
+/// Reasons that only a person can mend, as a rule.
 const FOR_A_PERSON: [&str; 4] = ["consent", "credentials", "mfa", "forbidden"];
 
 /// A row whose poll succeeds and brings `usage`.
@@ -77,6 +78,7 @@ impl Row {
             lifetime: 3600,
             stored: None,
             warning: None,
+            for_a_person: None,
         }
     }
 
@@ -104,6 +106,16 @@ impl Row {
     /// Likewise.
     pub(crate) fn asked_between(self, seconds: RangeInclusive<u64>) -> Self {
         Self { asked: Some(seconds), ..self }
+    }
+
+    /// Whether only a person can mend it, where the reason says otherwise.
+    pub(crate) fn for_a_person(self, only: bool) -> Self {
+        Self { for_a_person: Some(only), ..self }
+    }
+
+    /// Whether such polls are repeated rarely, and logged as errors.
+    fn is_for_a_person(&self, reason: &str) -> bool {
+        self.for_a_person.unwrap_or_else(|| FOR_A_PERSON.contains(&reason))
     }
 
     /// The access token is held to live for so many seconds; an hour unless this says otherwise.
@@ -161,7 +173,7 @@ impl Row {
                 add("partner_license_up", "0".into());
                 let series = series("partner_license_scrape_failures_total", [("reason", *reason)]);
                 add(&series, "1".into());
-                let level = if FOR_A_PERSON.contains(reason) { "ERROR" } else { "WARN" };
+                let level = if self.is_for_a_person(reason) { "ERROR" } else { "WARN" };
                 log.push(format!("{level} {reason}: {text}"));
                 if text.contains("the API") {
                     let answered = if text.starts_with("the API answered") { ALL_IDS } else { OWN_IDS };
@@ -224,7 +236,7 @@ impl Row {
         match (&self.outcome, &self.asked) {
             (_, Some(asked)) => *asked.start()..=asked.end() + asked.end() / 10,
             (Outcome::Good(_), _) => regular,
-            (Outcome::Failed { reason, .. }, _) if FOR_A_PERSON.contains(reason) => regular,
+            (Outcome::Failed { reason, .. }, _) if self.is_for_a_person(reason) => regular,
             (Outcome::Failed { reason: "throttled", .. }, _) => 30..=33,
             (Outcome::Failed { .. }, _) => 15..=30,
         }

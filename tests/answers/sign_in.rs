@@ -129,7 +129,8 @@ fn recorded() -> Vec<Row> {
             recorded!("error-invalid_scope-70011-entra-doc-v2"),
             "server",
             "400 Bad Request, invalid_scope: AADSTS70011: The provided value for the input parameter 'scope' isn't valid. The scope https://example.contoso.com/activity.read isn't valid.",
-        ),
+        )
+        .for_a_person(true),
         refused(
             "70002 and 50126 as recorded",
             400,
@@ -187,7 +188,14 @@ fn documented() -> Vec<Row> {
         });
         let status_text = if status == 401 { "401 Unauthorized" } else { "400 Bad Request" };
         let text = format!("{status_text}, {error}: AADSTS{code}: As documented.");
-        refused(name, status, &body(&json.to_string()), reason, &text)
+        let row = refused(name, status, &body(&json.to_string()), reason, &text);
+        match (error, code) {
+            // It would be the same a minute later.
+            ("invalid_request", _) => row.for_a_person(true),
+            // A certificate takes some minutes to be known.
+            (_, 700_027) => row.for_a_person(false),
+            _ => row,
+        }
     };
     table.into_iter().map(row).collect()
 }
@@ -228,7 +236,8 @@ fn odd() -> Vec<Row> {
             &sent,
             "server",
             ", invalid_request: client_secret=(secret)&refresh_token=(secret)",
-        ),
+        )
+        .for_a_person(true),
         bad("a refusal in a list", r#"[{"error":"invalid_grant"}]"#, "server", ""),
         bad("a refusal in the API's shape", r#"{"code":7,"description":"Bad."}"#, "server", ""),
         bad("a refusal in HTML", "<html>", "server", ""),

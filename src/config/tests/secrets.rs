@@ -91,8 +91,9 @@ fn a_secret_file_is_read_anew_each_time_and_trimmed() {
     let secret = Secret::File(file.path().to_owned());
     std::fs::write(file.path(), "\n first\tone \r\n").unwrap();
     assert_eq!(exposed(&secret), "first\tone");
-    std::fs::write(file.path(), "second").unwrap();
-    assert_eq!(exposed(&secret), "second");
+    std::fs::write(file.path(), "\u{feff}second").unwrap();
+    assert_eq!(exposed(&secret), "second", "some editors begin a file with a byte order mark");
+    assert_eq!(exposed(&Secret::Value("third\n".into())), "third", "as `client_secret: |` has it");
 }
 
 #[test]

@@ -100,6 +100,17 @@ async fn a_renewal_that_fails_leaves_the_current_access_token_in_use_until_its_e
 }
 
 #[tokio::test]
+async fn a_sign_in_service_that_hangs_costs_no_poll_while_the_current_access_token_lives() {
+    let bed = Bed::new("access_token_lifetime: 1h").await;
+    let client = bed.client_of(&bed.account(REFRESH_TOKEN, "http"), Duration::from_secs(2));
+    client.fetch().await.unwrap();
+    bed.scenario("token: {delay: 1h}");
+    pass(Duration::from_mins(56)).await;
+    let poll = timeout(Duration::from_secs(2), client.fetch()).await;
+    assert_eq!(poll.expect("it is not out of time").unwrap().rows().len(), 5);
+}
+
+#[tokio::test]
 async fn a_throttled_renewal_is_not_repeated_before_its_time_while_the_current_token_lives() {
     let bed = Bed::new("access_token_lifetime: 1h").await;
     let client = bed.client();

@@ -419,3 +419,40 @@ async fn where_the_configured_token_is_refused_an_outage_that_hides_the_stored_o
     bed.scenario("");
     client.fetch().await.unwrap();
 }
+
+/// Has the stored token come from a sign-in with this in the place of the configured token's fingerprint.
+fn signed_in_with(bed: &Bed, ancestor: &str) -> String {
+    let mut record = bed.stored().unwrap();
+    record["ancestor_sha256"] = ancestor.into();
+    record["signed_in_at"] = START.to_string().into();
+    fs::write(token_file(bed), record.to_string()).unwrap();
+    text(&record["refresh_token"])
+}
+
+#[tokio::test]
+async fn a_token_that_is_configured_after_a_sign_in_without_any_is_the_newer_one() {
+    let bed = Bed::new("").await;
+    bed.client().fetch().await.unwrap();
+    let signed_in = signed_in_with(&bed, "none");
+    bed.scenario("refresh_token: configured-later");
+    bed.client_of(&bed.account("configured-later", "http"), Duration::from_mins(1)).fetch().await.unwrap();
+    assert_eq!(sent_tokens(&bed).last().unwrap(), "configured-later");
+    signed_in_with(&bed, "none");
+    bed.client_of(&bed.account("configured-wrongly", "http"), Duration::from_mins(1)).fetch().await.unwrap();
+    let sent = sent_tokens(&bed);
+    assert_eq!(sent[2], "configured-wrongly");
+    assert!(sent[3].starts_with("simulated-refresh-token-") && sent[3] != signed_in, "{sent:?}");
+}
+
+#[tokio::test]
+async fn where_a_sign_in_that_did_not_see_the_configured_token_has_ended_that_one_is_tried() {
+    let bed = Bed::new("").await;
+    bed.client().fetch().await.unwrap();
+    signed_in_with(&bed, "");
+    let mut record = bed.stored().unwrap();
+    record["refresh_token"] = "revoked".into();
+    fs::write(token_file(&bed), record.to_string()).unwrap();
+    bed.client().fetch().await.unwrap();
+    assert_eq!(sent_tokens(&bed)[1..], ["revoked", REFRESH_TOKEN]);
+    assert!(text(&bed.stored().unwrap()["refresh_token"]).starts_with("simulated-refresh-token-"));
+}

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{Addressed, Request, problem::Problem};
-use crate::simulator::{certificate::Certificate, state::State};
+use crate::simulator::{FederatedCredential, certificate::Certificate, state::State};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// How long an assertion may be good, in seconds.
@@ -49,12 +49,9 @@ pub(super) fn authenticate(
         "secret" if scenario.client_secret.as_ref() == Some(&request.client_secret) => Ok(()),
         "secret" => Err(Problem::bad_client_secret()),
         _ if request.client_assertion_type != JWT_BEARER => Err(Problem::missing("client_assertion_type")),
-        _ => match (&scenario.federated_token, &scenario.client_certificate) {
-            (Some(token), _) if *token == request.client_assertion => Ok(()),
-            (Some(_), None) => Err(Problem::invalid_client(
-                70_021,
-                "No matching federated identity record found for presented assertion.",
-            )),
+        _ => match (&scenario.federated_credential, &scenario.client_certificate) {
+            (Some(federated), None) => verify_federated(federated, &request.client_assertion, addressed.now)
+                .map_err(|(code, reason)| Problem::invalid_client(code, reason)),
             (None, None) => Err(Problem::bad_assertion("The key was not found.")),
             (_, Some(certificate)) => {
                 verify(certificate, &request.client_assertion, &request.client_id, addressed, assertions)
@@ -101,8 +98,7 @@ fn verify(
     addressed: &Addressed<'_>,
     seen: &mut HashSet<String>,
 ) -> Result<(), String> {
-    let parts: Vec<_> = assertion.split('.').collect();
-    let &[header, claims, signature] = &*parts else { return Err("It is no JWT of three parts.".into()) };
+    let Jwt { header, claims, message, signature } = Jwt::of(assertion)?;
     let Header { alg, typ, thumbprint } = read("header", header)?;
     demand(typ == "JWT", || format!("The header typ is '{typ}', not 'JWT'."))?;
     demand(thumbprint == certificate.thumbprint(), || {
@@ -112,8 +108,6 @@ fn verify(
     demand(alg == wanted, || {
         format!("The header alg is '{alg}', and the certificate's key is for {wanted}.")
     })?;
-    let message = [header, ".", claims].concat();
-    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "The signature is no Base64url.")?;
     demand(certificate.verifies(message.as_bytes(), &signature), || {
         "Key was found, but use of the key to verify the signature failed.".to_owned()
     })?;
@@ -126,6 +120,77 @@ fn verify(
     in_time(addressed.now, nbf, exp)?;
     demand(!jti.is_empty(), || "The claim jti is empty.".to_owned())?;
     demand(seen.insert(jti), || "The claim jti was used before.".to_owned())
+}
+
+#[derive(Deserialize)]
+struct FederatedHeader {
+    alg: String,
+}
+
+#[derive(Deserialize)]
+struct FederatedClaims {
+    iss: String,
+    sub: String,
+    aud: Audiences,
+    exp: i64,
+}
+
+/// RFC 7519, section 4.1.3: one or several.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audiences {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// Checks a token that another issuer signed. The error is Entra ID's number for it and a sentence.
+fn verify_federated(
+    credential: &FederatedCredential,
+    assertion: &str,
+    now: Timestamp,
+) -> Result<(), (u32, String)> {
+    const NO_MATCH: u32 = 70_021;
+    let FederatedCredential { certificate, issuer, subject, audience } = credential;
+    let wrong = |code| move |reason: String| (code, reason);
+    let Jwt { header, claims, message, signature } = Jwt::of(assertion).map_err(wrong(NO_MATCH))?;
+    let FederatedHeader { alg } = read("header", header).map_err(wrong(NO_MATCH))?;
+    let FederatedClaims { iss, sub, aud, exp } = read("claims", claims).map_err(wrong(NO_MATCH))?;
+    let audiences = match aud {
+        Audiences::One(one) => vec![one],
+        Audiences::Several(several) => several,
+    };
+    let now = now.as_second();
+    let is_signed = alg == certificate.algorithm() && certificate.verifies(message.as_bytes(), &signature);
+    for (holds, code, name) in [
+        (iss == *issuer, 700_211, "issuer"),
+        (sub == *subject, 700_213, "subject"),
+        (audiences.contains(audience), 700_212, "audience"),
+        (now < exp.saturating_add(TOLERANCE), NO_MATCH, "time"),
+        (is_signed, NO_MATCH, "signature"),
+    ] {
+        demand(holds, || {
+            format!("No matching federated identity record found for presented assertion {name}.")
+        })
+        .map_err(wrong(code))?;
+    }
+    Ok(())
+}
+
+/// A JSON Web Token in its three parts.
+struct Jwt<'a> {
+    header: &'a str,
+    claims: &'a str,
+    message: String,
+    signature: Vec<u8>,
+}
+
+impl<'a> Jwt<'a> {
+    fn of(assertion: &'a str) -> Result<Self, String> {
+        let parts: Vec<_> = assertion.split('.').collect();
+        let &[header, claims, signature] = &*parts else { return Err("It is no JWT of three parts.".into()) };
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "The signature is no Base64url.")?;
+        Ok(Self { header, claims, message: [header, ".", claims].concat(), signature })
+    }
 }
 
 fn in_time(now: Timestamp, nbf: i64, exp: i64) -> Result<(), String> {

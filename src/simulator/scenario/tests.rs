@@ -41,7 +41,7 @@ fn what_is_written_is_read_back() {
     let scenario = Scenario::parse(
         "{rows: [{percent: 1.25}, {}], usage: {answer: html, status: 502, delay: 1s 5ms, times: 0}, page_size: 3, \
          token: {body: a, headers: {a: null, b: c}, merge: {a: null, b: {c: [1]}}, gzip: true, skip: 2}, \
-         client_secret: null, federated_token: a, public_client: true, mfa: false, rotation: family, \
+         client_secret: null, public_client: true, mfa: false, rotation: family, \
          device: {answer: blocked, polls: 0, interval: 1s}, authorize: {answer: page}, \
          tenants: {a: {token: {answer: malformed}, mfa: true, device: {answer: decline}}, b: {}}}",
     )

@@ -180,7 +180,7 @@ impl World {
                 break signed_in;
             }
         };
-        sign_in.store(*signed_in).await.unwrap();
+        sign_in.store(*signed_in, &CancellationToken::new()).await.unwrap();
     }
 
     /// Lets Microsoft be out of reach.

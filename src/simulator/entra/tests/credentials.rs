@@ -132,17 +132,59 @@ async fn an_assertion_of_another_key_is_refused() {
     assert_eq!(present(&application.simulator(), "an.assertion").await.status, 401);
 }
 
+/// An issuer whose tokens the application may present, and one of them.
+fn federated() -> (Application, Simulator) {
+    let mut issuer = Application::elliptic();
+    issuer.header = json!({"alg": "ES256", "kid": "1"});
+    issuer.claims = json!({
+        "iss": "https://oidc.example", "sub": "system:serviceaccount:monitoring:exporter",
+        "aud": ["api://AzureADTokenExchange"], "exp": clock().as_second() + 3600
+    });
+    let credential = json!({"certificate": issuer.certificate.pem(), "issuer": issuer.claims["iss"],
+        "subject": issuer.claims["sub"]});
+    let simulator =
+        simulator(&json!({"client_secret": null, "federated_credential": credential}).to_string());
+    (issuer, simulator)
+}
+
 #[tokio::test]
-async fn a_federated_token_has_to_be_the_one() {
-    let simulator = simulator("federated_token: a.federated.token");
-    assert_eq!(present(&simulator, "a.federated.token").await.status, 200);
-    let other = present(&simulator, "another.federated.token").await;
-    assert_eq!(summary(&other), problem(401, "invalid_client", 70_021));
-    let untyped = [("client_secret", ""), ("client_assertion", "a.federated.token")];
+async fn a_federated_token_signs_in_as_often_as_it_likes_until_it_ends() {
+    let (mut issuer, simulator) = federated();
+    for _ in 0..2 {
+        let answer = present(&simulator, &issuer.assertion()).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    issuer.claims["aud"] = json!("api://AzureADTokenExchange");
+    assert_eq!(present(&simulator, &issuer.assertion()).await.status, 200);
+    let untyped = [("client_secret", ""), ("client_assertion", &issuer.assertion())];
     assert_eq!(
         summary(&ask(&simulator, "contoso", &untyped).await),
         problem(400, "invalid_request", 900_144)
     );
+}
+
+#[tokio::test]
+async fn a_federated_token_that_is_wrong_in_one_thing_is_refused_and_the_thing_is_named() {
+    for (name, value, code, reason) in [
+        ("iss", json!("https://other.example"), 700_211, "issuer"),
+        ("sub", json!("other"), 700_213, "subject"),
+        ("aud", json!("other"), 700_212, "audience"),
+        ("exp", json!(clock().as_second() - 60), 70_021, "time"),
+    ] {
+        let (mut issuer, simulator) = federated();
+        issuer.claims[name] = value;
+        let answer = present(&simulator, &issuer.assertion()).await;
+        assert_eq!(summary(&answer), problem(401, "invalid_client", code));
+        assert!(answer.token("error_description").contains(reason), "{}", answer.text());
+    }
+    let (issuer, simulator) = federated();
+    let mut other = Application::elliptic();
+    (other.header, other.claims) = (issuer.header, issuer.claims);
+    assert_eq!(
+        summary(&present(&simulator, &other.assertion()).await),
+        problem(401, "invalid_client", 70_021)
+    );
+    assert_eq!(present(&simulator, "a.federated.token").await.status, 401);
 }
 
 #[tokio::test]
