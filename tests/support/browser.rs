@@ -1,4 +1,4 @@
-//! A real browser without a window, told what to do by the DevTools protocol over two pipes.
+//! A real browser without a window, told what to do by its debugging protocol over two pipes.
 //!
 //! The pipes are the browser's descriptors 3 and 4, each message ends in a NUL. A tab has cookies, cache and
 //! storage of its own. What the browser has to say about a page is collected from before it is opened.
@@ -83,27 +83,33 @@ impl Browser {
     /// An empty page, to be set up before something is loaded.
     pub fn blank(&mut self, screen: Screen) -> Tab<'_> {
         let mut none = Vec::new();
-        let context = self.call(None, "Target.createBrowserContext", json!({}), &mut none);
+        let context = self.call(None, "Target.createBrowserContext", &json!({}), &mut none);
         let target = json!({ "url": "about:blank", "browserContextId": context["browserContextId"] });
-        let target = self.call(None, "Target.createTarget", target, &mut none);
+        let target = self.call(None, "Target.createTarget", &target, &mut none);
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
-        let attached = self.call(None, "Target.attachToTarget", attach, &mut none);
+        let attached = self.call(None, "Target.attachToTarget", &attach, &mut none);
         let session = attached["sessionId"].as_str().unwrap().to_owned();
         let mut tab = Tab { browser: self, session, events: Vec::new() };
         for domain in ["Page", "Runtime", "Log", "Network", "Audits"] {
-            tab.call(&format!("{domain}.enable"), json!({}));
+            tab.call(&format!("{domain}.enable"), &json!({}));
         }
         let Screen { width, height, dark } = screen;
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        tab.call("Emulation.setDeviceMetricsOverride", metrics);
+        tab.call("Emulation.setDeviceMetricsOverride", &metrics);
         let scheme = if dark { "dark" } else { "light" };
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
-        tab.call("Emulation.setEmulatedMedia", media);
+        tab.call("Emulation.setEmulatedMedia", &media);
         tab
     }
 
     /// Sends a command and waits for its result; what happens in between goes to `events`.
-    fn call(&mut self, session: Option<&str>, method: &str, params: Value, events: &mut Vec<Value>) -> Value {
+    fn call(
+        &mut self,
+        session: Option<&str>,
+        method: &str,
+        params: &Value,
+        events: &mut Vec<Value>,
+    ) -> Value {
         self.next_id += 1;
         let mut message = json!({ "id": self.next_id, "method": method, "params": params });
         if let Some(session) = session {
@@ -126,12 +132,12 @@ impl Browser {
 }
 
 impl Tab<'_> {
-    pub fn call(&mut self, method: &str, params: Value) -> Value {
+    pub fn call(&mut self, method: &str, params: &Value) -> Value {
         self.browser.call(Some(&self.session), method, params, &mut self.events)
     }
 
     pub fn load(&mut self, url: &str) {
-        let answer = self.call("Page.navigate", json!({ "url": url }));
+        let answer = self.call("Page.navigate", &json!({ "url": url }));
         assert!(answer["errorText"].is_null(), "{url}: {}", answer["errorText"]);
         self.wait_for("Page.loadEventFired");
     }
@@ -146,7 +152,7 @@ impl Tab<'_> {
     /// The value of a script's expression, which may be a promise.
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let call = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
-        let mut answer = self.call("Runtime.evaluate", call);
+        let mut answer = self.call("Runtime.evaluate", &call);
         assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
         answer["result"]["value"].take()
     }
@@ -177,14 +183,14 @@ impl Tab<'_> {
 
     /// What is on the screen, as a PNG in Base64.
     pub fn picture(&mut self) -> String {
-        let mut picture = self.call("Page.captureScreenshot", json!({ "format": "png" }));
+        let mut picture = self.call("Page.captureScreenshot", &json!({ "format": "png" }));
         let Value::String(picture) = picture["data"].take() else { panic!("no picture") };
         picture
     }
 
     /// What assistive technology is given: role and name of every node that is not ignored, in reading order.
     pub fn accessibility(&mut self) -> Vec<(String, String)> {
-        let tree = self.call("Accessibility.getFullAXTree", json!({}));
+        let tree = self.call("Accessibility.getFullAXTree", &json!({}));
         let text = |value: &Value| value["value"].as_str().unwrap_or_default().to_owned();
         let nodes = tree["nodes"].as_array().unwrap().iter().filter(|node| node["ignored"] != true);
         nodes.map(|node| (text(&node["role"]), text(&node["name"]))).collect()
@@ -194,7 +200,7 @@ impl Tab<'_> {
 impl Drop for Tab<'_> {
     fn drop(&mut self) {
         if !thread::panicking() {
-            self.call("Page.close", json!({}));
+            self.call("Page.close", &json!({}));
         }
     }
 }

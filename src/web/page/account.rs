@@ -132,8 +132,11 @@ impl View {
         if let Some((oldest, newest)) =
             status.visible(now, fleet.stale_after).and_then(|good| processed(good.report.rows()))
         {
-            let oldest = (oldest < newest).then(|| format!(", oldest {}", Day(oldest))).unwrap_or_default();
-            fact(out, "Data processed", &ago(newest), Some(format!("{}{oldest}", Day(newest))));
+            let mut days = Day(newest).to_string();
+            if oldest < newest {
+                add!(&mut days, ", oldest {}", Day(oldest));
+            }
+            fact(out, "Data processed", &ago(newest), Some(days));
         }
         match status.next_at {
             Some(at) if at > now => {

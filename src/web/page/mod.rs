@@ -16,6 +16,7 @@ use axum::response::{Html, IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 
 use crate::metrics::{BUILD, Fleet};
 
@@ -44,11 +45,18 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::from_str(&policy).expect("Base64 and words are a header's value")
 });
 
+/// How many pages are rendered at a time; whoever asks for one more waits.
+static RENDERING: Semaphore = Semaphore::const_new(2);
+
 /// The page as it is at `now`.
 pub(super) async fn answer(fleet: Arc<Fleet>, telemetry_path: String, now: Timestamp) -> Response {
     // A large fleet takes milliseconds, and scrapes should not wait for them.
-    let html = tokio::task::spawn_blocking(move || render(&fleet, &telemetry_path, now)).await;
-    let Ok(html) = html else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let permit = RENDERING.acquire().await.expect("it is never closed");
+    let html = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        render(&fleet, &telemetry_path, now)
+    });
+    let Ok(html) = html.await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let headers = [
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (CONTENT_SECURITY_POLICY, POLICY.clone()),

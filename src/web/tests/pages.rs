@@ -89,6 +89,19 @@ async fn a_browser_is_told_to_obey_nothing_but_the_pages_own_style() {
 }
 
 #[tokio::test]
+async fn a_policy_of_the_web_configuration_file_takes_the_place_of_the_pages_own() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = "http_server_config: { headers: { Content-Security-Policy: \"default-src 'self'\" } }\n";
+    std::fs::write(file.path(), text).unwrap();
+    let access = Arc::new(Access::open(file.path()).unwrap());
+    let router = access.guard(site(fleet(ledgers(&["contoso"]))).router);
+    let answer = send(&router, "GET", "/", &[]).await;
+    let policies: Vec<_> = answer.headers.get_all("content-security-policy").iter().collect();
+    assert_eq!(policies, ["default-src 'self'"]);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+}
+
+#[tokio::test]
 async fn rows_are_listed_lowest_first_and_low_and_muted_ones_are_marked() {
     let accounts = ledgers(&["contoso"]);
     let rows = [("Exchange", 104.5), ("SharePoint", 39.9), ("Teams", 9.0), ("Yammer", 40.0), ("Sway", 12.0)];
@@ -255,8 +268,9 @@ async fn several_accounts_are_summed_up_and_those_that_fail_come_first() {
         &["4 accounts 1 failing 1 not polled yet 2 working 1 of 2 rows low \
              dddd failing: mfa ccc not polled yet a working, 1 low bb working"],
     );
-    let order: Vec<_> = body.split("<h2 id=\"account-").skip(1).map(|rest| &rest[..1]).collect();
-    assert_eq!(order, ["4", "3", "1", "2"]);
+    let order: Vec<_> =
+        body.split("<h2 id=\"account-").skip(1).filter_map(|rest| rest.chars().next()).collect();
+    assert_eq!(order, ['4', '3', '1', '2']);
     assert!(body.contains("<a href=\"#account-4\">"), "{body}");
     assert!(body.contains("<title>1 of 4 failing · Partner"), "{body}");
 }
