@@ -72,10 +72,19 @@ impl Override {
     /// An absent field matches any value; letter case does not matter, since Microsoft's own is not steady.
     fn matches(&self, row: &LicenseUsage) -> bool {
         let fits = |wanted: &Option<String>, found: &str| {
-            wanted.as_ref().is_none_or(|wanted| wanted.to_lowercase() == found.to_lowercase())
+            wanted.as_ref().is_none_or(|wanted| same_but_for_case(wanted, found))
         };
         fits(&self.service, &row.service)
             && fits(&self.workload, &row.workload)
             && fits(&self.channel, &row.channel)
+    }
+}
+
+/// Without allocating in the usual case: a page may compare every row with every override.
+fn same_but_for_case(a: &str, b: &str) -> bool {
+    if a.is_ascii() && b.is_ascii() {
+        a.eq_ignore_ascii_case(b)
+    } else {
+        a.to_lowercase() == b.to_lowercase()
     }
 }

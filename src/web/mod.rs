@@ -16,7 +16,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -131,9 +131,9 @@ impl AsRef<[u8]> for Scrape {
     }
 }
 
-async fn status_page(State(site): State<Arc<Site>>) -> Html<String> {
+async fn status_page(State(site): State<Arc<Site>>) -> Response {
     let fleet = Arc::clone(&site.web.fleet.borrow());
-    Html(page::render(&fleet, &site.web.telemetry_path, site.web.clock.now()))
+    page::answer(fleet, site.web.telemetry_path.clone(), site.web.clock.now()).await
 }
 
 async fn healthy() -> &'static str {

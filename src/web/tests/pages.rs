@@ -1,8 +1,11 @@
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use super::*;
 use crate::reason::Reason;
-use crate::usage::{LicenseUsage, Percent};
+use crate::status::Credentials;
+use crate::usage::{LicenseUsage, Percent, RowError};
 
 fn row(workload: &str, percent: f64) -> LicenseUsage {
     LicenseUsage {
@@ -25,6 +28,10 @@ fn failed(ledger: &Ledger, reason: Reason) {
     ledger.write(|status| status.poll_ended(Err(error.into()), NOW, Duration::ZERO));
 }
 
+fn credentials(ledger: &Ledger, credentials: Credentials) {
+    ledger.write(|status| status.credentials = credentials);
+}
+
 async fn page(fleet: Fleet) -> String {
     let answer = send(&site(fleet).router, "GET", "/", &[]).await;
     assert_eq!(
@@ -34,37 +41,114 @@ async fn page(fleet: Fleet) -> String {
     answer.body
 }
 
+/// What of a page is text, each element on its own.
+fn texts(html: &str) -> Vec<String> {
+    let (_, body) = html.split_once("<body>").unwrap();
+    let texts = body.split('<').filter_map(|part| Some(part.split_once('>')?.1.trim().to_owned()));
+    texts.filter(|text| !text.is_empty()).collect()
+}
+
+fn text(html: &str) -> String {
+    texts(html).join(" ")
+}
+
+fn assert_says(html: &str, expected: &[&str]) {
+    let text = text(html);
+    for expected in expected {
+        assert!(text.contains(expected), "{expected:?} is not in:\n{text}");
+    }
+}
+
 #[tokio::test]
 async fn nothing_from_outside_gets_into_the_page_as_markup() {
-    let accounts = ledgers(&["<img src=x onerror=alert(1)> & 'co' \"x\""]);
+    let accounts = ledgers(&["<img src=x onerror=alert(1)> & 'co' \"x\"", "fabrikam"]);
     collected(&accounts[0], [row("</td><script>alert(1)</script>", 1.0)]);
+    failed(&accounts[1], Reason::Server);
+    accounts[1].write(|status| status.failure.as_mut().unwrap().text = "<b onclick='x'>".to_owned());
     let body = page(fleet(accounts)).await;
-    assert!(!body.contains("<script") && !body.contains("<img"), "{body}");
+    assert!(!body.contains("<script") && !body.contains("<img") && !body.contains("<b onclick"), "{body}");
     assert!(body.contains("&lt;/td&gt;&lt;script&gt;alert(1)&lt;/script&gt;"), "{body}");
-    let heading = "<h2>&lt;img src=x onerror=alert(1)&gt; &amp; &#39;co&#39; &quot;x&quot;</h2>";
+    let heading = "<h2 id=\"account-1\"><bdi>&lt;img src=x onerror=alert(1)&gt; &amp; &#39;co&#39; &quot;x&quot;</bdi></h2>";
     assert!(body.contains(heading), "{body}");
 }
 
 #[tokio::test]
-async fn rows_are_listed_lowest_first_and_low_ones_are_marked() {
+async fn a_browser_is_told_to_obey_nothing_but_the_pages_own_style() {
+    let answer = send(&site(fleet(ledgers(&["contoso"]))).router, "GET", "/", &[]).await;
+    let (_, style) = answer.body.split_once("<style>").unwrap();
+    let (style, _) = style.split_once("</style>").unwrap();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, style.as_bytes());
+    let digest = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, digest);
+    let policy = answer.header("content-security-policy").unwrap();
+    assert!(policy.starts_with(&format!("default-src 'none'; style-src 'sha256-{digest}'; ")), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert!(!answer.body.contains(" style=") && !answer.body.contains("<script"), "{}", answer.body);
+    let headers = ["cache-control", "referrer-policy", "x-content-type-options"];
+    let expected = [Some("no-store"), Some("no-referrer"), Some("nosniff")];
+    assert_eq!(headers.map(|name| answer.header(name)), expected);
+}
+
+#[tokio::test]
+async fn a_policy_of_the_web_configuration_file_takes_the_place_of_the_pages_own() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = "http_server_config: { headers: { Content-Security-Policy: \"default-src 'self'\" } }\n";
+    std::fs::write(file.path(), text).unwrap();
+    let access = Arc::new(Access::open(file.path()).unwrap());
+    let router = access.guard(site(fleet(ledgers(&["contoso"]))).router);
+    let answer = send(&router, "GET", "/", &[]).await;
+    let policies: Vec<_> = answer.headers.get_all("content-security-policy").iter().collect();
+    assert_eq!(policies, ["default-src 'self'"]);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+}
+
+#[tokio::test]
+async fn rows_are_listed_lowest_first_and_low_and_muted_ones_are_marked() {
     let accounts = ledgers(&["contoso"]);
-    collected(
-        &accounts[0],
-        [row("Exchange", 104.5), row("SharePoint", 39.9), row("Teams", 9.0), row("Yammer", 40.0)],
-    );
-    let body = page(fleet(accounts)).await;
-    let cells: Vec<&str> = body
-        .split("<td class=\"number")
-        .filter_map(|cell| {
-            cell.split_once("%</td>").or_else(|| cell.split_once("% low</td>")).map(|(cell, _)| cell)
+    let rows = [("Exchange", 104.5), ("SharePoint", 39.9), ("Teams", 9.0), ("Yammer", 40.0), ("Sway", 12.0)];
+    collected(&accounts[0], rows.map(|(workload, percent)| row(workload, percent)));
+    let config = "thresholds: { overrides: [ { workload: sway, mute: true } ] }\naccounts:\n- {tenant_id: a.example, \
+                  client_id: 00000000-0000-0000-0000-00000000c11e, client_secret: s, refresh_token: r}\n";
+    let thresholds = Config::parse(config, &no_environment).unwrap().thresholds;
+    let body = page(Fleet { thresholds, ..fleet(accounts) }).await;
+    let rows: Vec<String> = body
+        .split("<tr")
+        .skip(2)
+        .map(|row| {
+            let (class, cells) = row.split_once('>').unwrap();
+            format!("{}|{}", class.trim(), texts(&format!("<body><tr>{cells}"))[..6].join("|"))
         })
         .collect();
-    let expected =
-        [" bad\">9 ", "\">40 ", " bad\">39.9 ", "\">40 ", "\">40 ", "\">40 ", "\">104.5 ", "\">40 "];
-    assert_eq!(cells, expected, "usage and threshold in turn");
-    assert!(body.contains("<td>2026-11-17</td>"), "{body}");
-    assert!(body.contains("<p>Last poll: 1m 30s ago · Last good poll: 1m 30s ago.</p>"), "{body}");
-    assert!(body.contains("Polling works since 2026-11-23 05:11:50."), "{body}");
+    let expected = [
+        "class=\"low\"|Teams|o365|reseller|9.00 %|low|40 %",
+        "class=\"muted\"|Sway|o365|reseller|12.00 %|muted|2026-11-17",
+        "class=\"low\"|SharePoint|o365|reseller|39.90 %|low|40 %",
+        "|Yammer|o365|reseller|40.00 %|40 %|2026-11-17",
+        "|Exchange|o365|reseller|104.50 %|40 %|2026-11-17",
+    ];
+    assert_eq!(rows, expected);
+    assert_says(&body, &["5 rows, lowest first · 2 low · 1 muted."]);
+}
+
+#[tokio::test]
+async fn an_account_that_works_says_since_when_and_how_old_things_are() {
+    let accounts = ledgers(&["contoso"]);
+    let older = LicenseUsage { processed_at: "2026-11-12T00:00:00Z".parse().unwrap(), ..row("Teams", 50.0) };
+    collected(&accounts[0], [row("Exchange", 50.0), older]);
+    accounts[0].write(|status| status.next_at = Some(NOW + SignedDuration::from_secs(20_000)));
+    let body = page(fleet(accounts)).await;
+    assert_says(
+        &body,
+        &[
+            "contoso working since 2026-11-23 05:11 UTC , for 1 min 30 s",
+            "Rows fetched 1 min 30 s ago 2026-11-23 05:11 UTC",
+            "Data processed 6 d 5 h ago 2026-11-17 , oldest 2026-11-12",
+            "Next poll in 5 h 33 min 2026-11-23 10:46 UTC",
+            "As of 2026-11-23 05:13 UTC",
+        ],
+    );
+    assert!(body.contains("<time datetime=\"2026-11-23T05:11:50Z\">"), "{body}");
+    assert!(body.contains("<title>Partner license exporter</title>"), "{body}");
+    assert!(!body.contains("id=\"summary\""), "one account is its own summary");
 }
 
 #[tokio::test]
@@ -72,32 +156,149 @@ async fn a_failing_account_shows_the_reason_and_what_to_do_and_its_last_good_row
     let accounts = ledgers(&["contoso"]);
     collected(&accounts[0], [row("Exchange", 38.0)]);
     failed(&accounts[0], Reason::Consent);
-    let body = page(fleet(accounts)).await;
-    for text in [
-        "Polling fails since 2026-11-23 05:13:20: consent</p>",
-        "<p>as the script says</p>",
-        &format!("What to do: {}.", Reason::Consent.remedy()),
-        "<td>Exchange</td>",
-    ] {
-        assert!(body.contains(text), "{text}\n{body}");
-    }
+    let once = page(fleet(accounts.clone())).await;
+    assert_says(
+        &once,
+        &[
+            "contoso failing since 2026-11-23 05:13 UTC",
+            "Reason: consent · last tried 0 s ago, 2026-11-23 05:13 UTC",
+            "What happened: as the script says",
+            &format!("What to do: {}.", Reason::Consent.remedy()),
+            "The rows are those of the last good poll.",
+            "Exchange o365 reseller 38.00 % low",
+        ],
+    );
+    assert!(once.contains("<title>Failing · Partner"), "{once}");
+    failed(&accounts[0], Reason::Consent);
+    let twice = page(Fleet { stale_after: Some(Duration::from_hours(48)), ..fleet(accounts) }).await;
+    assert_says(
+        &twice,
+        &[
+            "Reason: consent · 2 times in a row",
+            "Unless another one succeeds, they vanish in 1 d 23 h, 2026-11-25 05:11 UTC .",
+        ],
+    );
 }
 
 #[tokio::test]
 async fn an_account_without_rows_says_why() {
     let never = page(fleet(ledgers(&["contoso"]))).await;
-    assert!(never.contains("Not polled yet.") && !never.contains("<p>.</p>"), "{never}");
+    assert_says(&never, &["contoso not polled yet Rows fetched never"]);
+    let accounts = ledgers(&["contoso"]);
+    collected(&accounts[0], []);
+    let empty = page(fleet(accounts)).await;
+    assert_says(&empty, &["The last good collection was empty: Partner Center has sent no rows."]);
+    let accounts = ledgers(&["contoso"]);
+    collected(&accounts[0], [row("Exchange", 38.0)]);
+    let stale = page(Fleet { stale_after: Some(Duration::from_mins(1)), ..fleet(accounts) }).await;
+    assert_says(&stale, &["The last good rows are older than stale_after (1m) and not served any more."]);
+    assert!(!stale.contains("Exchange") && !stale.contains("<table"), "{stale}");
+}
+
+#[tokio::test]
+async fn rows_of_before_the_start_and_rows_that_were_dropped_are_told() {
     let accounts = ledgers(&["contoso"]);
     let good = crate::status::Good { report: Arc::default(), at: NOW, failed_since: false };
     accounts[0].write(|status| status.good = Some(good));
-    assert!(page(fleet(accounts)).await.contains("Not polled since the start; the rows are of before."));
+    let restored = page(fleet(accounts)).await;
+    assert_says(
+        &restored,
+        &["not polled yet", "These rows are of before the start; no poll has ended since then."],
+    );
     let accounts = ledgers(&["contoso"]);
-    collected(&accounts[0], []);
-    assert!(page(fleet(accounts)).await.contains("The last good collection was empty."));
+    let rows = [Ok(row("Teams", 1.0)), Ok(row("Teams", 2.0)), Err(RowError::MissingValue)];
+    let report = UsageReport::collect(rows);
+    accounts[0].write(|status| status.poll_ended(Ok(report), NOW, Duration::ZERO));
+    let dropped = page(fleet(accounts)).await;
+    assert_says(&dropped, &["Dropped from the last good collection: 2 rows (1 duplicate, 1 missing_value)."]);
+}
+
+#[tokio::test]
+async fn what_is_left_of_credentials_is_told_and_what_ends_soon_stands_out() {
+    let day = SignedDuration::from_hours(24);
     let accounts = ledgers(&["contoso"]);
-    collected(&accounts[0], [row("Exchange", 38.0)]);
-    let stale = Fleet { stale_after: Some(Duration::from_mins(1)), ..fleet(accounts) };
-    let body = page(stale).await;
-    assert!(body.contains("The last good rows are older than stale_after and no longer shown."), "{body}");
-    assert!(!body.contains("Exchange"), "{body}");
+    let unknown = page(fleet(accounts.clone())).await;
+    assert_says(&unknown, &["Refresh token not renewed yet its end is not known", "MFA not known yet"]);
+    assert!(!unknown.contains("Client certificate") && !unknown.contains("class=\"attention\""), "{unknown}");
+    let with = |issued: i32, certificate: i32, mfa| Credentials {
+        refresh_token_issued_at: Some(NOW - day * issued),
+        client_certificate_expires_at: Some(NOW + day * certificate),
+        mfa_compliant: Some(mfa),
+        ..Credentials::default()
+    };
+    for (given, expected) in [
+        (
+            with(1, 20, true),
+            ["Refresh token ends in 89 d 2", "Client certificate ends in 20 d 2", "MFA compliant"],
+        ),
+        (
+            with(61, 13, false),
+            [
+                "Refresh token ends soon, in 29 d",
+                "Client certificate ends soon, in 13 d",
+                "MFA not compliant sign in",
+            ],
+        ),
+        (
+            with(93, -2, false),
+            [
+                "Refresh token ended 3 d ago",
+                "Client certificate ended 2 d ago",
+                "MFA not compliant sign in again",
+            ],
+        ),
+    ] {
+        credentials(&accounts[0], given);
+        let body = page(fleet(accounts.clone())).await;
+        assert_says(&body, &expected);
+        let marked = body.matches("class=\"attention\"").count();
+        assert_eq!(marked, if given.mfa_compliant == Some(true) { 0 } else { 3 });
+    }
+}
+
+#[tokio::test]
+async fn several_accounts_are_summed_up_and_those_that_fail_come_first() {
+    let accounts = ledgers(&["a", "bb", "ccc", "dddd"]);
+    collected(&accounts[0], [row("Exchange", 38.0), row("Teams", 90.0)]);
+    collected(&accounts[1], []);
+    failed(&accounts[3], Reason::Mfa);
+    let body = page(fleet(accounts)).await;
+    assert_says(
+        &body,
+        &["4 accounts 1 failing 1 not polled yet 2 working 1 of 2 rows low \
+             dddd failing: mfa ccc not polled yet a working, 1 low bb working"],
+    );
+    let order: Vec<_> =
+        body.split("<h2 id=\"account-").skip(1).filter_map(|rest| rest.chars().next()).collect();
+    assert_eq!(order, ['4', '3', '1', '2']);
+    assert!(body.contains("<a href=\"#account-4\">"), "{body}");
+    assert!(body.contains("<title>1 of 4 failing · Partner"), "{body}");
+}
+
+#[tokio::test]
+async fn a_page_stays_small_and_counts_all_rows_however_many_there_are() {
+    let rows = |count: u32| (0..count).map(move |n| row(&format!("Workload {n:05}"), f64::from(count - n)));
+    let single = ledgers(&["contoso"]);
+    collected(&single[0], rows(10_000));
+    let body = page(fleet(single)).await;
+    assert_says(
+        &body,
+        &["10000 rows, lowest first · 39 low. Only the lowest 5000 are shown; the metrics have all of them."],
+    );
+    assert_eq!(body.matches("<tr").count(), 5_001);
+    assert!(body.contains("Workload 09999") && !body.contains("Workload 04999"), "the lowest are shown");
+    assert!(body.len() < 2_500_000, "{} bytes", body.len());
+
+    let names: Vec<String> = (1..=200).map(|n| "x".repeat(n % 60 + 1) + &n.to_string()).collect();
+    let many: Vec<Ledger> = names.iter().flat_map(|name| ledgers(&[name])).collect();
+    for ledger in &many {
+        collected(ledger, rows(300));
+    }
+    let body = page(fleet(many)).await;
+    assert_says(
+        &body,
+        &["200 accounts 200 working 7800 of 60000 rows low", "300 rows, lowest first · 39 low. Only"],
+    );
+    assert_eq!(body.matches("<tr class=\"low\">").count(), 200 * 25);
+    assert!(body.len() < 2_500_000, "{} bytes", body.len());
 }
