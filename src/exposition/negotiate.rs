@@ -166,19 +166,23 @@ impl Offer {
     /// Whether a clause means it, and how exactly.
     fn matched_by(&self, clause: &Clause<'_>) -> Option<u8> {
         let (kind, subkind) = clause.value.split_once('/').unwrap_or((clause.value, ""));
-        match (kind.trim_end(), subkind.trim_start()) {
-            ("*", "*" | "") => Some(0),
-            (kind, "*") => kind.eq_ignore_ascii_case(self.kind.0).then_some(1),
-            (kind, subkind) => {
-                let same =
-                    kind.eq_ignore_ascii_case(self.kind.0) && subkind.eq_ignore_ascii_case(self.kind.1);
-                let named =
-                    self.parameters.iter().map(|(name, value)| Some(clause.parameter(name)? == *value));
-                let named: Vec<Option<bool>> = named.collect();
-                let all = named.iter().all(|same| same.unwrap_or(self.implied));
-                (same && all).then(|| if named.iter().all(Option::is_some) { 3 } else { 2 })
+        let (kind, subkind) = (kind.trim_end(), subkind.trim_start());
+        match (kind, subkind) {
+            ("*", "*" | "") => return Some(0),
+            (kind, _) if !kind.eq_ignore_ascii_case(self.kind.0) => return None,
+            (_, "*") => return Some(1),
+            (_, subkind) if !subkind.eq_ignore_ascii_case(self.kind.1) => return None,
+            _ => {}
+        }
+        let mut exactness = 3;
+        for (name, value) in self.parameters {
+            match clause.parameter(name) {
+                Some(found) if found == *value => {}
+                None if self.implied => exactness = 2,
+                _ => return None,
             }
         }
+        Some(exactness)
     }
 }
 

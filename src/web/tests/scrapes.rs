@@ -267,9 +267,13 @@ async fn a_scrape_too_many_is_refused_and_counted() {
 }
 
 #[tokio::test]
-async fn the_scrape_under_way_counts_itself_among_those_in_flight() {
+async fn the_scrape_under_way_is_among_those_in_flight_and_not_yet_among_those_answered() {
     let site = site(fleet(Vec::new()));
     let (_, body) = get_text(&site.router, "/metrics").await;
     assert!(body.contains("\npromhttp_metric_handler_requests_in_flight 1\n"), "{body}");
+    assert!(
+        body.contains("\npromhttp_metric_handler_requests_total{code=\"200\"} 0\n"),
+        "it has yet to end: {body}"
+    );
     assert!(site.own.text(Format::Classic).contains("\npromhttp_metric_handler_requests_in_flight 0\n"));
 }
