@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -144,13 +143,11 @@ pub enum Code {
 }
 
 /// A histogram of request durations in seconds.
-#[derive(Clone, Debug)]
-pub struct Latency(pub Histogram);
-
-impl Default for Latency {
-    fn default() -> Self {
-        Self(Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0]))
-    }
+#[derive(Clone, Debug, Default)]
+pub struct Latency {
+    /// How many fell between a bound and the one below it; the last ones are above all bounds.
+    counts: [u64; Self::BOUNDS.len() + 1],
+    sum: f64,
 }
 
 // === impl Good ===
@@ -164,6 +161,33 @@ impl Good {
     /// Whether they may be shown at `now`.
     pub fn is_fresh(&self, now: Timestamp, stale_after: Option<Duration>) -> bool {
         self.vanishes_at(stale_after).is_none_or(|end| now < end)
+    }
+}
+
+// === impl Latency ===
+
+impl Latency {
+    const BOUNDS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
+
+    /// Takes note of a request that took this many seconds.
+    pub fn observe(&mut self, seconds: f64) {
+        let bucket = Self::BOUNDS.iter().position(|bound| seconds <= *bound);
+        self.counts[bucket.unwrap_or(Self::BOUNDS.len())] += 1;
+        self.sum += seconds;
+    }
+
+    /// Each bound with how many requests took no longer, the last one being infinite.
+    pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
+        let bounds = Self::BOUNDS.into_iter().chain([f64::INFINITY]);
+        bounds.zip(&self.counts).scan(0, |below, (bound, count)| {
+            *below += count;
+            Some((bound, *below))
+        })
+    }
+
+    /// Seconds of all requests together.
+    pub const fn sum(&self) -> f64 {
+        self.sum
     }
 }
 
@@ -280,6 +304,18 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_duration_is_counted_below_every_bound_that_it_does_not_exceed() {
+        let mut latency = Latency::default();
+        for seconds in [0.01, 0.05, 0.06, 120.0, 121.0] {
+            latency.observe(seconds);
+        }
+        let counts: Vec<(f64, u64)> = latency.cumulative().collect();
+        assert_eq!(counts[..3], [(0.05, 2), (0.1, 3), (0.25, 3)]);
+        assert_eq!(counts[9..], [(60.0, 3), (120.0, 4), (f64::INFINITY, 5)]);
+        assert!((latency.sum() - 241.12).abs() < 1e-9);
+    }
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

@@ -1,62 +1,114 @@
-//! How metrics are written: families in, bytes in one of the formats out.
+//! How metrics are written: families in, bytes in one of the formats out; and which format a client gets.
 //!
-//! One set of families serves every format, so that they cannot disagree. OpenMetrics is written by
-//! `prometheus-client`; the classic text, which that library does not have, from the same library's data
-//! model. Knows nothing of accounts or HTTP servers.
+//! One set of families serves every format, so that they cannot disagree: `family` is what they all write,
+//! `text` writes both texts, `protobuf` the three forms of protobuf. `negotiate` reads what a client accepts,
+//! `coding` compresses. Knows nothing of accounts or HTTP servers.
 
-mod classic;
+mod accept;
+mod coding;
 mod family;
+#[cfg(any(test, fuzzing))]
+pub mod invariants;
 mod negotiate;
+mod protobuf;
+mod text;
 
-use prometheus_client::encoding::{prometheus_protobuf, text};
-use prometheus_client::registry::Registry;
+use std::collections::BTreeSet;
 
-pub use family::{Family, Kind, Labels, Samples, Value};
-pub use negotiate::negotiate;
+pub use coding::{Beginning, Coding};
+pub use family::{Buckets, Family, Kind, Labels, Point, Value};
+pub use negotiate::{Answer, Escaping, negotiate};
 
-/// A format in which Prometheus reads metrics.
+/// A way to write metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Prometheus text, version 0.0.4.
     Classic,
-    /// OpenMetrics text, version 1.0.0.
+    /// OpenMetrics text. Versions 0.0.1 and 1.0.0 are the same to us.
     OpenMetrics,
+    /// Messages of protobuf, each after its length.
+    Protobuf,
+    /// The same messages as text for people.
+    ProtobufText,
+    /// The same messages as text, one per line.
+    ProtobufCompact,
 }
 
 impl Format {
     /// Every format, in the order of the bodies of a page.
-    pub const ALL: [Self; 2] = [Self::Classic, Self::OpenMetrics];
+    pub const ALL: [Self; 5] =
+        [Self::Classic, Self::OpenMetrics, Self::Protobuf, Self::ProtobufText, Self::ProtobufCompact];
+}
 
-    /// The exact `Content-Type`.
-    pub const fn content_type(self) -> &'static str {
-        match self {
-            Self::Classic => "text/plain; version=0.0.4; charset=utf-8",
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        }
+/// Which families are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Selection(Option<BTreeSet<String>>);
+
+impl Selection {
+    /// The families of these names; names that no family has select nothing.
+    pub fn of(names: impl IntoIterator<Item = String>) -> Self {
+        Self(Some(names.into_iter().collect()))
     }
 
-    /// What ends an exposition, after all its families.
-    pub const fn trailer(self) -> &'static str {
-        match self {
-            Self::Classic => "",
-            Self::OpenMetrics => "# EOF\n",
-        }
+    /// All families.
+    pub const fn everything() -> Self {
+        Self(None)
+    }
+
+    /// Whether nothing is left out.
+    pub const fn is_everything(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn has(&self, family: &Family) -> bool {
+        self.0.as_ref().is_none_or(|names| names.contains(family.name))
     }
 }
 
-/// Writes families in the given order, without the trailer: expositions can be put together from parts.
-pub fn render(families: Vec<Samples>, format: Format) -> String {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(family::Snapshot(families)));
-    let mut out = String::new();
-    let written = match format {
-        Format::Classic => {
-            prometheus_protobuf::encode(&registry).and_then(|model| classic::write(&mut out, &model))
+/// An exposition while it is written. Several can be put together, if only the last one has an end.
+#[derive(Debug)]
+pub struct Exposition<'a> {
+    format: Format,
+    selection: &'a Selection,
+    out: Vec<u8>,
+}
+
+impl<'a> Exposition<'a> {
+    /// An empty one, which takes no families but those selected.
+    pub const fn new(format: Format, selection: &'a Selection) -> Self {
+        Self { format, selection, out: Vec::new() }
+    }
+
+    /// Writes a family, if it is selected and has a point at all.
+    pub fn add<'p>(&mut self, family: &'static Family, points: impl FnOnce() -> Vec<Point<'p>>) {
+        if !self.selection.has(family) {
+            return;
         }
-        Format::OpenMetrics => text::encode_registry(&mut out, &registry),
-    };
-    written.expect("a string takes everything");
-    out
+        let points = points();
+        if points.is_empty() {
+            return;
+        }
+        let out = &mut self.out;
+        match self.format {
+            Format::Classic => text::classic(out, family, &points),
+            Format::OpenMetrics => text::open_metrics(out, family, &points),
+            Format::Protobuf => protobuf::delimited(out, family, &points),
+            Format::ProtobufText => protobuf::text(out, family, &points),
+            Format::ProtobufCompact => protobuf::compact(out, family, &points),
+        }
+    }
+
+    /// Writes what has to come after the last family.
+    pub fn end(&mut self) {
+        if self.format == Format::OpenMetrics {
+            self.out.extend_from_slice(b"# EOF\n");
+        }
+    }
+
+    /// What was written.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.out
+    }
 }
 
 #[cfg(test)]

@@ -1,75 +1,190 @@
 //! Which format a client gets. Total: whatever it sends, there is an answer.
+//!
+//! As the exporters in Go choose, with one difference: what a client refuses by `q=0` it does not get, unless it
+//! refuses everything.
+
+use std::cmp::Reverse;
 
 use super::Format;
+use super::accept::{Clause, clauses};
 
-/// The format a client prefers, by the `q` values of its `Accept` header. Whoever asks for nothing we have
-/// gets the classic text, which every Prometheus reads.
-pub fn negotiate(accept: Option<&str>) -> Format {
-    let mut best = (0, Format::Classic);
-    for clause in accept.unwrap_or_default().split(',') {
-        let mut parts = clause.split(';').map(str::trim);
-        let media = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let (mut version, mut quality) = (None, 1000);
-        for (key, value) in parts.filter_map(|part| part.split_once('=')) {
-            match key.trim().to_ascii_lowercase().as_str() {
-                "version" => version = Some(value.trim().trim_matches('"')),
-                "q" => quality = thousandths(value.trim()),
-                _ => {}
-            }
-        }
-        let format = match (media.as_str(), version) {
-            // OpenMetrics 0.0.1, which `application/openmetrics-text` without a version asks for, is not served.
-            ("application/openmetrics-text", Some("1.0.0")) => Format::OpenMetrics,
-            ("text/plain", None | Some("0.0.4")) | ("text/*" | "*/*", _) => Format::Classic,
-            _ => continue,
-        };
-        // Of equals the first wins.
-        if quality > best.0 {
-            best = (quality, format);
-        }
-    }
-    best.1
+/// What somebody is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// How the body is written.
+    pub format: Format,
+    /// How names beyond ASCII would be written.
+    pub escaping: Escaping,
+    media_type: &'static str,
 }
 
-/// A `q` value, 0–1, in thousandths; nonsense counts as 0.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=1000")]
-fn thousandths(text: &str) -> u32 {
-    text.parse::<f64>().map_or(0, |q| (q.clamp(0.0, 1.0) * 1000.0) as u32)
+impl Answer {
+    /// The exact `Content-Type`.
+    pub fn content_type(&self) -> String {
+        format!("{}; escaping={}", self.media_type, self.escaping.as_str())
+    }
+}
+
+/// What becomes of names with characters that names did not always have. None of ours has any, so this is
+/// answered and changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Escaping {
+    /// An underscore for each such character.
+    Underscores,
+    /// Dots become `_dot_`, and the others underscores.
+    Dots,
+    /// Their code points.
+    Values,
+    /// They stay.
+    AllowUtf8,
+}
+
+impl Escaping {
+    /// Every way.
+    pub const ALL: [Self; 4] = [Self::Underscores, Self::Dots, Self::Values, Self::AllowUtf8];
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Underscores => "underscores",
+            Self::Dots => "dots",
+            Self::Values => "values",
+            Self::AllowUtf8 => "allow-utf-8",
+        }
+    }
+}
+
+/// A format under one of its names.
+#[derive(Debug)]
+struct Offer {
+    format: Format,
+    /// The beginning of the `Content-Type`.
+    media_type: &'static str,
+    kind: (&'static str, &'static str),
+    parameters: &'static [(&'static str, &'static str)],
+    /// Parameters that a client need not name.
+    implied: bool,
+}
+
+const PROTO: (&str, &str) = ("proto", "io.prometheus.client.MetricFamily");
+const OPEN_METRICS: (&str, &str) = ("application", "openmetrics-text");
+const PROTOBUF: (&str, &str) = ("application", "vnd.google.protobuf");
+
+/// What can be had; the first is for those who do not care.
+static OFFERS: [Offer; 6] = [
+    Offer {
+        format: Format::Classic,
+        media_type: "text/plain; version=0.0.4; charset=utf-8",
+        kind: ("text", "plain"),
+        parameters: &[("version", "0.0.4")],
+        implied: true,
+    },
+    Offer {
+        format: Format::OpenMetrics,
+        media_type: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        kind: OPEN_METRICS,
+        parameters: &[("version", "1.0.0")],
+        implied: false,
+    },
+    Offer {
+        format: Format::OpenMetrics,
+        media_type: "application/openmetrics-text; version=0.0.1; charset=utf-8",
+        kind: OPEN_METRICS,
+        parameters: &[("version", "0.0.1")],
+        implied: true,
+    },
+    Offer {
+        format: Format::Protobuf,
+        media_type: "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+        kind: PROTOBUF,
+        parameters: &[PROTO, ("encoding", "delimited")],
+        implied: false,
+    },
+    Offer {
+        format: Format::ProtobufText,
+        media_type: "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=text",
+        kind: PROTOBUF,
+        parameters: &[PROTO, ("encoding", "text")],
+        implied: false,
+    },
+    Offer {
+        format: Format::ProtobufCompact,
+        media_type: "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=compact-text",
+        kind: PROTOBUF,
+        parameters: &[PROTO, ("encoding", "compact-text")],
+        implied: false,
+    },
+];
+
+/// The answer for an `Accept` header. Whoever asks for nothing we have gets the classic text, which every
+/// Prometheus reads.
+pub fn negotiate(accept: &str) -> Answer {
+    choose(accept, &OFFERS, Escaping::Underscores)
+}
+
+fn choose(accept: &str, offers: &[Offer], default: Escaping) -> Answer {
+    let clauses = clauses(accept);
+    let offer = best(&clauses, offers)
+        .or_else(|| offers.iter().find(|offer| offer.format == Format::Classic))
+        .or(offers.first())
+        .unwrap_or(&OFFERS[0]);
+    Answer {
+        format: offer.format,
+        escaping: escaping(clauses, offer).unwrap_or(default),
+        media_type: offer.media_type,
+    }
+}
+
+/// The offer that is most welcome, if any is. Of equally welcome ones the client's order decides, then ours.
+fn best<'o>(clauses: &[Clause<'_>], offers: &'o [Offer]) -> Option<&'o Offer> {
+    let ranked = offers.iter().enumerate().filter_map(|(n, offer)| {
+        let (quality, position) = offer.welcome(clauses)?;
+        Some(((quality, position, Reverse(n)), offer))
+    });
+    ranked.filter(|((quality, ..), _)| *quality > 0).max_by_key(|(rank, _)| *rank).map(|(_, offer)| offer)
+}
+
+/// The last way of escaping that the clauses name, from the most welcome one to the one that leads to `offer`.
+fn escaping(mut clauses: Vec<Clause<'_>>, offer: &Offer) -> Option<Escaping> {
+    clauses.retain(|clause| clause.quality > 0);
+    clauses.sort_by_key(|clause| Reverse(clause.quality));
+    let asked = clauses.iter().position(|clause| offer.matched_by(clause).is_some());
+    let named = clauses.iter().take(asked.map_or(usize::MAX, |n| n + 1));
+    let words = named.filter_map(|clause| clause.parameter("escaping"));
+    words.rev().find_map(|word| Escaping::ALL.into_iter().find(|known| known.as_str() == word))
+}
+
+impl Offer {
+    /// How welcome it is by the clause that describes it best, and where in the list that stands.
+    fn welcome(&self, clauses: &[Clause<'_>]) -> Option<(u16, Reverse<usize>)> {
+        let matching = clauses.iter().enumerate().filter_map(|(position, clause)| {
+            Some((self.matched_by(clause)?, clause.quality, Reverse(position)))
+        });
+        matching.max().map(|(_, quality, position)| (quality, position))
+    }
+
+    /// Whether a clause means it, and how exactly.
+    fn matched_by(&self, clause: &Clause<'_>) -> Option<u8> {
+        let (kind, subkind) = clause.value.split_once('/').unwrap_or((clause.value, ""));
+        let (kind, subkind) = (kind.trim_end(), subkind.trim_start());
+        match (kind, subkind) {
+            ("*", "*" | "") => return Some(0),
+            (kind, _) if !kind.eq_ignore_ascii_case(self.kind.0) => return None,
+            (_, "*") => return Some(1),
+            (_, subkind) if !subkind.eq_ignore_ascii_case(self.kind.1) => return None,
+            _ => {}
+        }
+        let mut exactness = 3;
+        for (name, value) in self.parameters {
+            match clause.parameter(name) {
+                Some(found) if found == *value => {}
+                None if self.implied => exactness = 2,
+                _ => return None,
+            }
+        }
+        Some(exactness)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn prometheus_gets_the_format_it_prefers() {
-        let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
-        let prometheus_2 = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
-        let text_only = "text/plain;version=0.0.4;q=0.8,*/*;q=0.2";
-        assert_eq!(negotiate(Some(prometheus_3)), Format::OpenMetrics);
-        assert_eq!(negotiate(Some(prometheus_2)), Format::OpenMetrics);
-        assert_eq!(negotiate(Some(text_only)), Format::Classic);
-    }
-
-    #[test]
-    fn whoever_does_not_ask_for_openmetrics_1_0_0_gets_the_classic_text() {
-        for accept in
-            [None, Some(""), Some("*/*"), Some("text/html"), Some("application/json;q=x"), Some(";;,,=")]
-        {
-            assert_eq!(negotiate(accept), Format::Classic, "{accept:?}");
-        }
-        for accept in ["application/openmetrics-text", "application/openmetrics-text;version=2.0.0"] {
-            assert_eq!(negotiate(Some(accept)), Format::Classic, "{accept}");
-        }
-        assert_eq!(negotiate(Some("application/openmetrics-text;version=1.0.0;q=0")), Format::Classic);
-    }
-
-    proptest! {
-        #[test]
-        fn any_header_gets_an_answer(accept in ".{0,200}") {
-            negotiate(Some(&accept));
-        }
-    }
-}
+mod tests;

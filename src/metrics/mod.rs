@@ -1,22 +1,27 @@
-//! Every series this program exports: the one table of families, and how their samples come about.
+//! Every series this program exports: the one table of families, and how their points come about.
 //!
-//! The [`Page`] holds what accounts have to show. It is rendered when something changes; a scrape copies its
-//! bytes and appends the few families of the process itself, made by [`OwnMetrics`].
+//! The [`Page`] holds what accounts have to show: it is a snapshot, written when somebody first wants it in a format,
+//! and from then on bytes that a scrape sends. [`OwnMetrics`] are the few families of the process itself, written
+//! anew for each scrape.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+mod own;
+mod page;
+mod process;
 
-use jiff::Timestamp;
+use std::borrow::Cow;
 
-use crate::clock::{Clock, unix_seconds};
-use crate::config::Thresholds;
-use crate::exposition::{Family, Format, Kind, Labels, Samples, Value, render};
-use crate::poll::Scene;
-use crate::reason::Reason;
-use crate::status::{AccountStatus, Code, Credentials, Endpoint, Ledger};
-use crate::usage::{LicenseUsage, RowError};
+use crate::exposition::{Family, Kind, Labels, Value};
+
+pub use own::{InFlight, OwnMetrics};
+pub use page::{Fleet, Page};
+
+/// What this binary was built from.
+pub const BUILD: [(&str, &str); 4] = [
+    ("version", env!("CARGO_PKG_VERSION")),
+    ("revision", env!("BUILD_REVISION")),
+    ("branch", env!("BUILD_BRANCH")),
+    ("rustversion", env!("BUILD_RUSTVERSION")),
+];
 
 /// Declares the families: the name's constant, type, labels and HELP, in the order of the exposition.
 macro_rules! families {
@@ -91,136 +96,23 @@ families! {
         "Maximum number of open file descriptors."
     VIRTUAL Gauge "process_virtual_memory_bytes" []
         "Virtual memory size in bytes."
+    VIRTUAL_MAX Gauge "process_virtual_memory_max_bytes" []
+        "Maximum amount of virtual memory available in bytes."
     RESIDENT Gauge "process_resident_memory_bytes" []
         "Resident memory size in bytes."
-    THREADS Gauge "process_threads" []
-        "Number of OS threads in the process."
     START_TIME Gauge "process_start_time_seconds" []
         "Start time of the process since unix epoch in seconds."
+    THREADS Gauge "process_threads" []
+        "Number of OS threads in the process."
+    RECEIVED Counter "process_network_receive_bytes_total" []
+        "Number of bytes received over the network, by all processes in the network namespace of this one."
+    SENT Counter "process_network_transmit_bytes_total" []
+        "Number of bytes sent over the network, by all processes in the network namespace of this one."
 }
 
-/// All accounts, and what of the configuration their series depend on.
-#[derive(Clone, Debug)]
-pub struct Fleet {
-    /// One per account, in the order of the configuration.
-    pub accounts: Vec<Ledger>,
-    /// As configured.
-    pub poll_interval: Duration,
-    /// As configured; `None` = rows never vanish.
-    pub stale_after: Option<Duration>,
-    /// As configured.
-    pub thresholds: Thresholds,
-}
-
-/// The series of all accounts, ready to be sent, in every format.
-#[derive(Debug)]
-pub struct Page {
-    bodies: [String; Format::ALL.len()],
-}
-
-impl Page {
-    /// The page in a format, without the format's trailer.
-    pub fn body(&self, format: Format) -> &str {
-        &self.bodies[format as usize]
-    }
-}
-
-// === impl Fleet ===
-
-impl Scene for Fleet {
-    type Picture = Page;
-
-    fn draw(&self, now: Timestamp) -> Page {
-        let statuses: Vec<AccountStatus> = self.accounts.iter().map(Ledger::read).collect();
-        let samples = self.samples(&statuses, now);
-        Page { bodies: Format::ALL.map(|format| render(samples.clone(), format)) }
-    }
-
-    fn changes_by_itself_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let ends = self.accounts.iter().filter_map(|ledger| ledger.read().vanishes_at(self.stale_after));
-        ends.filter(|end| *end > now).min()
-    }
-}
-
-impl Fleet {
-    fn samples(&self, statuses: &[AccountStatus], now: Timestamp) -> Vec<Samples> {
-        // One sample per account, for those that have one.
-        let each = |family: &'static Family, value: &dyn Fn(&AccountStatus) -> Option<Value>| {
-            let point = |status| Some((account(status), value(status)?));
-            Samples::new(family, statuses.iter().filter_map(point).collect())
-        };
-        // One sample per entry of a map or list that each account has.
-        let by = |family: &'static Family, entries: &dyn Fn(&AccountStatus) -> Vec<(Labels, Value)>| {
-            let points = statuses.iter().flat_map(|status| {
-                entries(status).into_iter().map(|(labels, value)| ([account(status), labels].concat(), value))
-            });
-            Samples::new(family, points.collect())
-        };
-        // One sample per visible row.
-        let rows = |family: &'static Family, value: &dyn Fn(&LicenseUsage) -> Option<f64>| {
-            by(family, &|status| {
-                let rows = status.visible(now, self.stale_after).map_or(&[][..], |good| good.report.rows());
-                rows.iter().filter_map(|row| Some((row_labels(row), Value::Gauge(value(row)?)))).collect()
-            })
-        };
-        let time = |at: Option<Timestamp>| Some(Value::Gauge(unix_seconds(at?)));
-        vec![
-            rows(&USAGE, &|row| Some(row.percent.get())),
-            rows(&PROCESSED, &|row| Some(unix_seconds(row.processed_at))),
-            rows(&THRESHOLD, &|row| self.thresholds.applying_to(row)),
-            each(&ROWS, &|status| Some(Value::Gauge(float(status.good.as_ref()?.report.rows().len())))),
-            by(&REJECTED, &|status| {
-                let count = |error: RowError| status.rejected.get(&error).copied().unwrap_or(0);
-                RowError::ALL
-                    .map(|error| (label("reason", error.as_str()), Value::Count(count(error))))
-                    .into()
-            }),
-            each(&UP, &|status| Some(flag(status.up()))),
-            each(&SCRAPES, &|status| Some(Value::Count(status.polls))),
-            by(&FAILURES, &|status| {
-                let count = |reason: Reason| status.failures.get(&reason).copied().unwrap_or(0);
-                Reason::ALL
-                    .map(|reason| (label("reason", reason.as_str()), Value::Count(count(reason))))
-                    .into()
-            }),
-            each(&DURATION, &|status| Some(Value::Gauge(status.took?.as_secs_f64()))),
-            each(&LAST_SCRAPE, &|status| time(status.last_at)),
-            each(&LAST_SUCCESS, &|status| time(status.good.as_ref().map(|good| good.at))),
-            each(&NEXT_SCRAPE, &|status| time(status.next_at)),
-            each(&INTERVAL, &|_| Some(Value::Gauge(self.poll_interval.as_secs_f64()))),
-            by(&REQUESTS, &|status| {
-                let labels = |endpoint: Endpoint, code: Code| {
-                    let code = match code {
-                        Code::Status(status) => status.to_string(),
-                        Code::Error => "error".to_owned(),
-                    };
-                    vec![("endpoint", endpoint.as_str().to_owned()), ("code", code)]
-                };
-                let requests = status.traffic.requests.iter();
-                requests
-                    .map(|((endpoint, code), count)| (labels(*endpoint, *code), Value::Count(*count)))
-                    .collect()
-            }),
-            by(&REQUEST_DURATION, &|status| {
-                let histogram = |latency: &crate::status::Latency| Value::Histogram(latency.0.clone());
-                by_endpoint(&status.traffic.durations, histogram)
-            }),
-            by(&RETRIES, &|status| by_endpoint(&status.traffic.retries, |count| Value::Count(*count))),
-            by(&THROTTLED, &|status| by_endpoint(&status.traffic.throttled, |count| Value::Count(*count))),
-            each(&ACCESS_EXPIRY, &|status| time(status.credentials.access_token_expires_at)),
-            each(&REFRESH_ISSUED, &|status| time(status.credentials.refresh_token_issued_at)),
-            each(&REFRESH_EXPIRY, &|status| {
-                let issued_at = status.credentials.refresh_token_issued_at?;
-                time(issued_at.checked_add(Credentials::REFRESH_TOKEN_LIFETIME).ok())
-            }),
-            each(&CERTIFICATE_EXPIRY, &|status| time(status.credentials.client_certificate_expires_at)),
-            each(&MFA, &|status| Some(flag(status.credentials.mfa_compliant?))),
-        ]
-    }
-}
-
-fn account(status: &AccountStatus) -> Labels {
-    status.name.iter().map(|name| ("account", name.as_str().to_owned())).collect()
+/// A label that is known by name.
+fn label<'a>(name: &'static str, value: impl Into<Cow<'a, str>>) -> Labels<'a> {
+    vec![(name, value.into())]
 }
 
 /// 1 for yes, 0 for no.
@@ -228,160 +120,9 @@ fn flag(value: bool) -> Value {
     Value::Gauge(f64::from(u8::from(value)))
 }
 
-fn label(name: &'static str, value: &str) -> Labels {
-    vec![(name, value.to_owned())]
-}
-
-fn row_labels(row: &LicenseUsage) -> Labels {
-    vec![
-        ("service", row.service.clone()),
-        ("workload", row.workload.clone()),
-        ("channel", row.channel.clone()),
-    ]
-}
-
-fn by_endpoint<T>(map: &BTreeMap<Endpoint, T>, value: impl Fn(&T) -> Value) -> Vec<(Labels, Value)> {
-    map.iter().map(|(endpoint, of)| (label("endpoint", endpoint.as_str()), value(of))).collect()
-}
-
 #[expect(clippy::cast_precision_loss, reason = "counts and bytes are far below 2^53")]
 fn float(count: usize) -> f64 {
     count as f64
-}
-
-// === OwnMetrics ===
-
-/// The series of the process itself, made anew for each scrape.
-#[derive(Debug)]
-pub struct OwnMetrics {
-    /// Whether `promhttp_*` and `process_*` are exported too.
-    with_process: bool,
-    reloads: std::sync::Mutex<Reloads>,
-    handled: [AtomicU64; HANDLED_CODES.len()],
-    in_flight: AtomicU64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Reloads {
-    last_ok: bool,
-    last_success: Timestamp,
-}
-
-/// The statuses with which `/metrics` answers.
-const HANDLED_CODES: [u16; 3] = [200, 500, 503];
-
-/// What this binary was built from.
-pub const BUILD: [(&str, &str); 4] = [
-    ("version", env!("CARGO_PKG_VERSION")),
-    ("revision", env!("BUILD_REVISION")),
-    ("branch", env!("BUILD_BRANCH")),
-    ("rustversion", env!("BUILD_RUSTVERSION")),
-];
-
-impl OwnMetrics {
-    /// Those of a program that has just loaded its configuration.
-    pub fn new(with_process: bool, clock: &Clock) -> Self {
-        let reloads = Reloads { last_ok: true, last_success: clock.now() };
-        Self {
-            with_process,
-            reloads: reloads.into(),
-            handled: Default::default(),
-            in_flight: AtomicU64::new(0),
-        }
-    }
-
-    /// Takes note of a reload.
-    pub fn reloaded(&self, ok: bool, at: Timestamp) {
-        let mut reloads = self.reloads.lock().expect("nobody panics while holding it");
-        reloads.last_ok = ok;
-        if ok {
-            reloads.last_success = at;
-        }
-    }
-
-    /// Takes note of a scrape that begins; the guard's end is the scrape's.
-    pub fn scrape_begins(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
-    }
-
-    /// Takes note of the status a scrape is answered with.
-    pub fn answered(&self, code: u16) {
-        if let Some(n) = HANDLED_CODES.iter().position(|known| *known == code) {
-            self.handled[n].fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// The process' families in a format, without its trailer.
-    pub fn body(&self, format: Format) -> String {
-        let reloads = *self.reloads.lock().expect("nobody panics while holding it");
-        let build = BUILD.map(|(name, value)| (name, value.to_owned())).to_vec();
-        let mut samples = vec![
-            Samples::new(&BUILD_INFO, vec![(build, Value::Gauge(1.0))]),
-            Samples::single(&RELOAD_OK, flag(reloads.last_ok)),
-            Samples::single(&RELOAD_TIME, Value::Gauge(unix_seconds(reloads.last_success))),
-        ];
-        if self.with_process {
-            let count = |n: usize| Value::Count(self.handled[n].load(Ordering::Relaxed));
-            let handled = HANDLED_CODES.iter().enumerate();
-            let handled = handled.map(|(n, code)| (label("code", &code.to_string()), count(n))).collect();
-            samples.push(Samples::new(&HANDLED, handled));
-            #[expect(clippy::cast_precision_loss, reason = "a number of requests in flight is small")]
-            samples.push(Samples::single(
-                &IN_FLIGHT,
-                Value::Gauge(self.in_flight.load(Ordering::Relaxed) as f64),
-            ));
-            samples.extend(process().unwrap_or_default());
-        }
-        render(samples, format)
-    }
-}
-
-/// A scrape being served.
-#[derive(Debug)]
-pub struct InFlight(Arc<OwnMetrics>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The standard process families, from /proc; none where it cannot be read.
-#[cfg(target_os = "linux")]
-#[expect(clippy::cast_precision_loss, reason = "bytes, ticks and limits here are below 2^53")]
-fn process() -> Option<Vec<Samples>> {
-    use procfs::process::{LimitValue, Process};
-    use procfs::{CurrentSI, WithCurrentSystemInfo};
-
-    let me = Process::myself().ok()?;
-    let stat = me.stat().ok()?;
-    let ticks = procfs::ticks_per_second() as f64;
-    let gauge = |family, value| Samples::single(family, Value::Gauge(value));
-    let boot = procfs::KernelStats::current().ok()?.btime;
-    let mut samples = vec![Samples::single(&CPU, Value::Sum((stat.utime + stat.stime) as f64 / ticks))];
-    if let Ok(open) = me.fd_count() {
-        samples.push(gauge(&OPEN_FDS, float(open)));
-    }
-    if let Ok(limits) = me.limits() {
-        let most = match limits.max_open_files.soft_limit {
-            LimitValue::Value(most) => most as f64,
-            LimitValue::Unlimited => f64::INFINITY,
-        };
-        samples.push(gauge(&MAX_FDS, most));
-    }
-    samples.extend([
-        gauge(&VIRTUAL, stat.vsize as f64),
-        gauge(&RESIDENT, stat.rss_bytes().get() as f64),
-        gauge(&THREADS, stat.num_threads as f64),
-        gauge(&START_TIME, boot as f64 + stat.starttime as f64 / ticks),
-    ]);
-    Some(samples)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn process() -> Option<Vec<Samples>> {
-    None
 }
 
 #[cfg(test)]

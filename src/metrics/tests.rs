@@ -1,8 +1,16 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
+
+use crate::clock::Clock;
 use crate::config::Config;
-use crate::status::{Failure, Latency};
-use crate::usage::{Percent, UsageReport};
+use crate::exposition::{Coding, Exposition, Format, Selection};
+use crate::poll::Scene;
+use crate::reason::Reason;
+use crate::status::{AccountStatus, Code, Endpoint, Failure, Ledger};
+use crate::usage::{LicenseUsage, Percent, RowError, UsageReport};
 
 use super::*;
 
@@ -89,7 +97,7 @@ fn fill(ledger: &Ledger) {
             (Endpoint::Usage, Code::Error, 130.0),
         ] {
             *status.traffic.requests.entry((endpoint, code)).or_insert(0) += 1;
-            status.traffic.durations.entry(endpoint).or_insert_with(Latency::default).0.observe(seconds);
+            status.traffic.durations.entry(endpoint).or_default().observe(seconds);
         }
         status.traffic.retries.insert(Endpoint::Usage, 2);
         status.traffic.throttled.insert(Endpoint::Usage, 1);
@@ -101,7 +109,7 @@ fn fill(ledger: &Ledger) {
 }
 
 fn classic(fleet: &Fleet, now: Timestamp) -> String {
-    fleet.draw(now).body(Format::Classic).to_owned()
+    fleet.draw(now).text(Format::Classic)
 }
 
 fn own(with_process: bool) -> OwnMetrics {

@@ -281,7 +281,7 @@ impl Drop for Entry<'_> {
         self.ledger.write(|status| {
             let traffic = &mut status.traffic;
             *traffic.requests.entry((endpoint, code)).or_insert(0) += 1;
-            traffic.durations.entry(endpoint).or_default().0.observe(self.sent.elapsed().as_secs_f64());
+            traffic.durations.entry(endpoint).or_default().observe(self.sent.elapsed().as_secs_f64());
             *traffic.throttled.entry(endpoint).or_insert(0) += u64::from(self.slow_down);
         });
     }

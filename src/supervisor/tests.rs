@@ -96,7 +96,7 @@ impl Bed {
     }
 
     fn last_reload(&self) -> char {
-        let text = self.own.body(Format::Classic);
+        let text = self.own.text(Format::Classic);
         let name = "\npartner_license_exporter_config_last_reload_successful ";
         text.split_once(name).unwrap().1.chars().next().unwrap()
     }

@@ -1,29 +1,27 @@
 //! What is served over HTTP: metrics for Prometheus, a page for people, health for whoever restarts us.
 //!
-//! A scrape copies bytes that are ready and appends the process' own few families. It never waits for the
-//! API, a token or a reload; for the disk only where `--web.config.file` is to be obeyed as it is now.
+//! A scrape never waits for the API, a token or a reload; for the disk only where `--web.config.file` is to be
+//! obeyed as it is now.
 
 mod access;
 mod listen;
 mod page;
+mod scrape;
 
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 use crate::clock::Clock;
-use crate::exposition::negotiate;
-use crate::metrics::{Fleet, InFlight, OwnMetrics, Page};
+use crate::metrics::{Fleet, OwnMetrics, Page};
 use crate::status::Ledger;
 use crate::supervisor::Reloader;
 
@@ -63,7 +61,7 @@ pub fn router(web: Web) -> Router {
     let site = Site { web, scrapes: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))) };
     Router::new()
         .route("/", get(status_page))
-        .route(&telemetry_path, get(metrics))
+        .route(&telemetry_path, get(scrape::metrics))
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload).fallback(reload_needs_post))
@@ -95,39 +93,6 @@ pub async fn serve(
         axum::serve(TlsListener::new(listener, access), router).with_graceful_shutdown(stop).await
     } else {
         axum::serve(listener, router).with_graceful_shutdown(stop).await
-    }
-}
-
-async fn metrics(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    let own = &site.web.own;
-    let Ok(permit) = Arc::clone(&site.scrapes).try_acquire_owned() else {
-        own.answered(503);
-        let most = site.web.max_requests;
-        let text = format!("Limit of concurrent requests reached ({most}), try again later.\n");
-        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
-    };
-    let in_flight = own.scrape_begins();
-    // Several Accept headers mean the same as one with commas.
-    let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let format = negotiate(Some(&accept.join(",")));
-    own.answered(200);
-    let own = own.body(format);
-    let page = Arc::clone(&site.web.page.borrow());
-    let text = [page.body(format), &own, format.trailer()].concat();
-    let body = Bytes::from_owner(Scrape { text, _permit: permit, _in_flight: in_flight });
-    ([(CONTENT_TYPE, format.content_type()), (VARY, "Accept")], body).into_response()
-}
-
-/// The answer to a scrape. It counts as being served until its bytes were handed to the system.
-struct Scrape {
-    text: String,
-    _permit: OwnedSemaphorePermit,
-    _in_flight: InFlight,
-}
-
-impl AsRef<[u8]> for Scrape {
-    fn as_ref(&self) -> &[u8] {
-        self.text.as_bytes()
     }
 }
 

@@ -1,5 +1,6 @@
 use axum::body::{Body, to_bytes};
-use axum::http::Request;
+use axum::http::{HeaderMap, Request};
+use axum::response::Response;
 use jiff::Timestamp;
 use tower::ServiceExt;
 
@@ -14,6 +15,7 @@ use crate::usage::UsageReport;
 mod endpoints;
 mod listening;
 mod pages;
+mod scrapes;
 
 const NOW: Timestamp = Timestamp::constant(1_795_410_800, 0);
 
@@ -74,12 +76,20 @@ struct Site {
 }
 
 fn web(first: Fleet, reloader: Reloader) -> (Web, watch::Sender<Arc<Fleet>>, watch::Sender<Arc<Page>>) {
+    web_with(first, reloader, true)
+}
+
+fn web_with(
+    first: Fleet,
+    reloader: Reloader,
+    with_process: bool,
+) -> (Web, watch::Sender<Arc<Fleet>>, watch::Sender<Arc<Page>>) {
     let clock = Clock::fixed(NOW);
     let page_sender = watch::Sender::new(Arc::new(first.draw(NOW)));
     let fleet_sender = watch::Sender::new(Arc::new(first));
     let web = Web {
         page: page_sender.subscribe(),
-        own: Arc::new(OwnMetrics::new(true, &clock)),
+        own: Arc::new(OwnMetrics::new(with_process, &clock)),
         fleet: fleet_sender.subscribe(),
         reloader,
         clock,
@@ -91,8 +101,13 @@ fn web(first: Fleet, reloader: Reloader) -> (Web, watch::Sender<Arc<Fleet>>, wat
 
 /// A site whose supervisor has stopped.
 fn site(first: Fleet) -> Site {
+    site_with(first, true)
+}
+
+/// The same, with or without `promhttp_*` and `process_*`.
+fn site_with(first: Fleet, with_process: bool) -> Site {
     let (_, reloader) = supervisor(Source::Environment);
-    let (web, fleet, page) = web(first, reloader);
+    let (web, fleet, page) = web_with(first, reloader, with_process);
     Site { own: Arc::clone(&web.own), router: router(web), fleet, page }
 }
 

@@ -1,4 +1,6 @@
+use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::{MetricFamily, MetricType};
 use proptest::prelude::*;
+use prost::Message as _;
 
 use super::*;
 
@@ -6,7 +8,7 @@ use super::*;
 fn everything(names: &[&str], format: Format) -> String {
     let fleet = fleet(names);
     fleet.accounts.iter().for_each(fill);
-    fleet.draw(NOW).body(format).to_owned() + &own(true).body(format)
+    fleet.draw(NOW).text(format) + &own(true).text(format)
 }
 
 #[test]
@@ -83,23 +85,102 @@ fn numbers(text: &str) -> BTreeSet<Sample> {
         .collect()
 }
 
+/// The samples in messages of protobuf, as texts would spell them.
+#[expect(clippy::cast_precision_loss, reason = "small counts")]
+fn decoded(mut bytes: &[u8]) -> BTreeSet<Sample> {
+    let mut found = BTreeSet::new();
+    while !bytes.is_empty() {
+        let family = MetricFamily::decode_length_delimited(&mut bytes).unwrap();
+        for metric in &family.metric {
+            let mut sample = |suffix: &str, le: Option<f64>, value: f64| {
+                let labels = metric.label.iter().map(|label| (label.name.clone(), label.value.clone()));
+                let mut labels: Vec<_> =
+                    labels.chain(le.map(|le| ("le".to_owned(), le.to_bits().to_string()))).collect();
+                labels.sort();
+                let name = format!("{}{suffix}", family.name);
+                assert!(found.insert(Sample { name, labels, value: value.to_bits().to_string() }), "twice");
+            };
+            if let Some(gauge) = metric.gauge {
+                assert_eq!(family.r#type(), MetricType::Gauge);
+                sample("", None, gauge.value);
+            } else if let Some(counter) = &metric.counter {
+                assert_eq!(family.r#type(), MetricType::Counter);
+                sample("", None, counter.value);
+            } else {
+                assert_eq!(family.r#type(), MetricType::Histogram);
+                let histogram = metric.histogram.as_ref().unwrap();
+                for bucket in &histogram.bucket {
+                    sample("_bucket", Some(bucket.upper_bound), bucket.cumulative_count as f64);
+                }
+                sample("_sum", None, histogram.sample_sum);
+                sample("_count", None, histogram.sample_count as f64);
+            }
+        }
+    }
+    found
+}
+
 #[test]
-fn both_formats_carry_the_same_samples() {
+fn the_texts_and_protobuf_carry_the_same_samples() {
     let fleet = fleet(&["a \"quoted\" \\ name", "b"]);
     fill(&fleet.accounts[0]);
     let page = fleet.draw(NOW);
-    let found = Format::ALL.map(|format| numbers(page.body(format)));
-    assert!(found[0].len() > 100);
-    assert_eq!(found[0], found[1]);
+    let classic = numbers(&page.text(Format::Classic));
+    assert!(classic.len() > 100);
+    assert_eq!(numbers(&page.text(Format::OpenMetrics)), classic);
+    assert_eq!(decoded(&page.body(Format::Protobuf, Coding::Identity).bytes), classic);
     let own = own(false);
-    assert_eq!(numbers(&own.body(Format::Classic)), numbers(&own.body(Format::OpenMetrics)));
-    let names = |format| -> BTreeSet<_> {
-        samples(&super::own(true).body(format))
-            .into_iter()
-            .map(|sample| (sample.name, sample.labels))
+    assert_eq!(numbers(&own.text(Format::Classic)), numbers(&own.text(Format::OpenMetrics)));
+}
+
+#[test]
+fn a_body_is_written_once_and_compressed_from_what_is_there() {
+    let fleet = fleet(&["a"]);
+    fill(&fleet.accounts[0]);
+    let page = fleet.draw(NOW);
+    assert!(page.ready(Format::Classic, Coding::Gzip).is_none());
+    let first = page.body(Format::Classic, Coding::Gzip).bytes.clone();
+    assert!(page.ready(Format::Classic, Coding::Identity).is_none(), "nobody asked for it");
+    assert_eq!(page.body(Format::Classic, Coding::Gzip).bytes.as_ptr(), first.as_ptr());
+    let plain = page.body(Format::Classic, Coding::Identity).bytes.clone();
+    assert_eq!(page.ready(Format::Classic, Coding::Identity).unwrap().bytes.as_ptr(), plain.as_ptr());
+    // What changes later is not on this page.
+    fleet.accounts[0].write(|status| status.polls = 100);
+    let later = page.body(Format::OpenMetrics, Coding::Identity).bytes.clone();
+    assert_eq!(numbers(&String::from_utf8_lossy(&later)), numbers(&String::from_utf8_lossy(&plain)));
+    assert!(page.body(Format::Classic, Coding::Zstd).bytes.len() < plain.len());
+}
+
+#[test]
+fn a_selection_has_the_families_of_those_names_as_they_are_in_the_whole() {
+    let fleet = fleet(&["a"]);
+    fill(&fleet.accounts[0]);
+    let page = fleet.draw(NOW);
+    let selected = |names: &[&str], format| {
+        let selection = Selection::of(names.iter().map(|name| (*name).to_owned()));
+        let mut out = Exposition::new(format, &selection);
+        page.write(&mut out);
+        out.into_bytes()
+    };
+    let names = |text: &str| -> BTreeSet<String> {
+        text.lines()
+            .filter_map(|line| Some(line.strip_prefix("# TYPE ")?.split_once(' ')?.0.to_owned()))
             .collect()
     };
-    assert_eq!(names(Format::Classic), names(Format::OpenMetrics));
+    let histogram = REQUEST_DURATION.name;
+    for format in [Format::Classic, Format::OpenMetrics] {
+        let text =
+            String::from_utf8(selected(&[SCRAPES.name, UP.name, histogram, "nobody_has_this"], format))
+                .unwrap();
+        let stem = SCRAPES.name.strip_suffix(if format == Format::Classic { "" } else { "_total" }).unwrap();
+        assert_eq!(names(&text), BTreeSet::from([UP.name, stem, histogram].map(str::to_owned)));
+        assert!(page.text(format).contains(text.split_once("# HELP partner_license_api").unwrap().1));
+    }
+    for name in ["", "partner_license_", "partner_license_api_request_duration_seconds_bucket", "up"] {
+        for format in Format::ALL {
+            assert_eq!(selected(&[name], format), b"", "{name}");
+        }
+    }
 }
 
 #[test]
@@ -202,8 +283,10 @@ fn equal_statuses_have_equal_bytes() {
         fleet.accounts.iter().for_each(fill);
         fleet.draw(NOW)
     });
-    for format in Format::ALL {
-        assert_eq!(pages[0].body(format), pages[1].body(format));
+    for (format, coding) in
+        Format::ALL.into_iter().flat_map(|format| Coding::ALL.map(|coding| (format, coding)))
+    {
+        assert_eq!(pages[0].body(format, coding).bytes, pages[1].body(format, coding).bytes);
     }
 }
 
@@ -221,7 +304,7 @@ fn the_help_of_polled_values_says_that_they_are_polled_and_cached() {
 #[test]
 fn the_process_and_the_handler_are_left_out_on_request_and_nothing_else() {
     let names = |with_process| -> Vec<String> {
-        samples(&own(with_process).body(Format::Classic)).into_iter().map(|sample| sample.name).collect()
+        samples(&own(with_process).text(Format::Classic)).into_iter().map(|sample| sample.name).collect()
     };
     let without = names(false);
     assert_eq!(
@@ -245,7 +328,7 @@ fn the_process_and_the_handler_are_left_out_on_request_and_nothing_else() {
 fn reloads_and_scrapes_are_counted() {
     let own = Arc::new(own(true));
     let value = |name: &str, code: Option<&str>| {
-        let all = samples(&own.body(Format::Classic));
+        let all = samples(&own.text(Format::Classic));
         let found = all.iter().find(|sample| sample.name == name && sample.label("code") == code);
         found.unwrap_or_else(|| panic!("{name}")).value.clone()
     };
@@ -269,20 +352,33 @@ fn reloads_and_scrapes_are_counted() {
 
 proptest! {
     #[test]
-    fn any_label_value_survives_both_formats(service in any::<String>(), workload in "[\"\\\\\n{}=, #]{0,12}") {
+    fn any_label_value_survives_every_format(service in any::<String>(), workload in "[\"\\\\\n{}=, #]{0,12}") {
         let fleet = fleet(&["a"]);
         fleet.accounts[0].write(|status| {
             collected(status, [row(&service, &workload, 1.5)], NOW, Duration::ZERO);
         });
         let page = fleet.draw(NOW);
-        for format in Format::ALL {
-            // A carriage return is no end of line in either format.
-            let text = page.body(format);
-            let line = text.split('\n').find(|line| line.starts_with("partner_license_usage_percent{")).unwrap();
-            let sample = sample(line);
+        let held = |sample: &Sample| {
             prop_assert_eq!(sample.label("service"), Some(service.as_str()));
             prop_assert_eq!(sample.label("workload"), Some(workload.as_str()));
+            Ok(())
+        };
+        for format in [Format::Classic, Format::OpenMetrics] {
+            // A carriage return is no end of line in either text.
+            let text = page.text(format);
+            let line = text.split('\n').find(|line| line.starts_with("partner_license_usage_percent{")).unwrap();
+            let sample = sample(line);
+            held(&sample)?;
             prop_assert_eq!(sample.value.as_str(), "1.5");
         }
+        let messages = decoded(&page.body(Format::Protobuf, Coding::Identity).bytes);
+        held(messages.iter().find(|sample| sample.name == USAGE.name).unwrap())?;
+        // What texts of protobuf have on their lines is no line break of the value's.
+        for format in [Format::ProtobufText, Format::ProtobufCompact] {
+            let text = page.text(format);
+            prop_assert!(!text.contains(|c: char| c.is_ascii_control() && c != '\n'), "{text:?}");
+        }
+        let families = page.text(Format::Classic).matches("# TYPE ").count();
+        prop_assert_eq!(page.text(Format::ProtobufCompact).matches('\n').count(), families);
     }
 }

@@ -228,7 +228,7 @@ impl World {
     /// What Prometheus would see of the account.
     fn metrics(&self) -> String {
         let fleet = Arc::clone(&self.running.as_ref().unwrap().fleet.borrow());
-        fleet.draw(self.clock.now()).body(Format::Classic).to_owned()
+        fleet.draw(self.clock.now()).text(Format::Classic)
     }
 
     fn metric(&self, series: &str) -> String {

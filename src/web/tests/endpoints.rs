@@ -1,35 +1,6 @@
 use super::*;
 
 #[tokio::test]
-async fn metrics_come_in_the_format_that_is_asked_for() {
-    let site = site(fleet(ledgers(&["contoso"])));
-    let plain = "text/plain; version=0.0.4; charset=utf-8";
-    let open = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let asks_for_open = [("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")];
-    let in_two_headers =
-        [("accept", "text/plain;q=0.5"), ("accept", "application/openmetrics-text;version=1.0.0")];
-    for (accept, content_type) in [(&[][..], plain), (&asks_for_open, open), (&in_two_headers, open)] {
-        let answer = send(&site.router, "GET", "/metrics", accept).await;
-        assert_eq!(answer.status, 200);
-        assert_eq!(answer.header("content-type"), Some(content_type));
-        assert_eq!(answer.header("vary"), Some("Accept"));
-        assert!(answer.body.contains("\npartner_license_up{account=\"contoso\"} 0"), "{}", answer.body);
-        assert!(answer.body.contains("\nprocess_cpu_seconds_total "), "{}", answer.body);
-        assert_eq!(answer.body.matches("# EOF").count(), usize::from(content_type == open));
-        assert_eq!(answer.body.ends_with("\n# EOF\n"), content_type == open);
-    }
-}
-
-#[tokio::test]
-async fn the_page_is_the_newest_that_was_drawn() {
-    let site = site(fleet(ledgers(&["contoso"])));
-    let changed = fleet(ledgers(&["fabrikam"]));
-    site.page.send_replace(Arc::new(changed.draw(NOW)));
-    let (_, body) = get_text(&site.router, "/metrics").await;
-    assert!(body.starts_with(changed.draw(NOW).body(Format::Classic)), "{body}");
-}
-
-#[tokio::test]
 async fn a_head_request_has_the_headers_and_no_body() {
     let site = site(fleet(ledgers(&["contoso"])));
     for path in ["/metrics", "/", "/-/healthy", "/-/ready"] {
@@ -139,38 +110,4 @@ async fn a_reload_says_whether_it_worked_and_if_not_why() {
     task.await.unwrap();
     let answer = send(&router, "POST", "/-/reload", &[]).await;
     assert_eq!((answer.status.as_u16(), answer.body.as_str()), (503, "The exporter is stopping.\n"));
-}
-
-#[tokio::test]
-async fn a_scrape_too_many_is_refused_and_counted() {
-    let (_, reloader) = supervisor(Source::Environment);
-    let (web, _fleet, _page) = web(fleet(ledgers(&["contoso"])), reloader);
-    let own = Arc::clone(&web.own);
-    let site = Arc::new(super::super::Site { web, scrapes: Arc::new(Semaphore::new(2)) });
-    let busy = site.scrapes.try_acquire_many(2).unwrap();
-    let refused = read(metrics(State(Arc::clone(&site)), HeaderMap::new()).await).await;
-    assert_eq!(refused.status, 503);
-    assert_eq!(refused.body, "Limit of concurrent requests reached (2), try again later.\n");
-    drop(busy);
-    let answer = metrics(State(Arc::clone(&site)), HeaderMap::new()).await;
-    assert_eq!(site.scrapes.available_permits(), 1, "an answer that was not sent yet keeps its permit");
-    let served = read(answer).await;
-    assert_eq!(served.status, 200);
-    assert_eq!(site.scrapes.available_permits(), 2, "each scrape gives its permit back");
-    let text = own.body(Format::Classic);
-    for line in [
-        "promhttp_metric_handler_requests_total{code=\"200\"} 1",
-        "promhttp_metric_handler_requests_total{code=\"503\"} 1",
-        "promhttp_metric_handler_requests_in_flight 0",
-    ] {
-        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
-    }
-}
-
-#[tokio::test]
-async fn the_scrape_under_way_counts_itself_among_those_in_flight() {
-    let site = site(fleet(Vec::new()));
-    let (_, body) = get_text(&site.router, "/metrics").await;
-    assert!(body.contains("\npromhttp_metric_handler_requests_in_flight 1\n"), "{body}");
-    assert!(site.own.body(Format::Classic).contains("\npromhttp_metric_handler_requests_in_flight 0\n"));
 }

@@ -1,0 +1,8 @@
+//! The headers `Accept` and `Accept-Encoding`, a line for each.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use partner_license_exporter::exposition::invariants;
+
+fuzz_target!(|headers: &[u8]| invariants::accept(headers));

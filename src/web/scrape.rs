@@ -1,0 +1,159 @@
+//! `/metrics`: which families, in which format and coding, and how they get out.
+//!
+//! The accounts' part is bytes that are ready, and shared by all scrapes; the process' own few families and what ends
+//! the exposition follow. What is not ready yet is prepared on a thread that may take its time.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use axum::extract::{RawQuery, State};
+use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, VARY};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use http_body::{Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::spawn_blocking;
+
+use crate::exposition::{Beginning, Coding, Exposition, Format, Selection, negotiate};
+use crate::metrics::{InFlight, OwnMetrics, Page};
+
+use super::Site;
+
+/// Answers a scrape, or 503 if there are too many at a time.
+pub(super) async fn metrics(
+    State(site): State<Arc<Site>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let own = &site.web.own;
+    let Ok(permit) = Arc::clone(&site.scrapes).try_acquire_owned() else {
+        own.answered(503);
+        let most = site.web.max_requests;
+        let text = format!("Limit of concurrent requests reached ({most}), try again later.\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    };
+    let served = Served { _permit: permit, _in_flight: own.scrape_begins() };
+
+    let answer = negotiate(&list(&headers, ACCEPT));
+    let coding = Coding::negotiate(&list(&headers, ACCEPT_ENCODING));
+    let page = Arc::clone(&site.web.page.borrow());
+    let parts = parts(page, Arc::clone(own), selection(query.as_deref()), answer.format, coding).await;
+    let Some((first, last)) = parts else {
+        return failed(own);
+    };
+    own.answered(200);
+
+    let body = Body::new(Parts([first, Bytes::from_owner(Last { bytes: last, _served: served })]));
+    let mut response = Response::new(body);
+    let content_type = HeaderValue::try_from(answer.content_type()).expect("words and punctuation");
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    if let Some(coding) = coding.as_str() {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+    }
+    response
+}
+
+/// The answer when there is none to give, by a fault of ours.
+pub(super) fn failed(own: &OwnMetrics) -> Response {
+    own.answered(500);
+    (StatusCode::INTERNAL_SERVER_ERROR, "The metrics could not be written.\n").into_response()
+}
+
+/// Several headers of a name mean the same as one with commas.
+fn list(headers: &HeaderMap, name: HeaderName) -> String {
+    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    values.join(",")
+}
+
+/// The families that `?name[]=…&name[]=…` asks for; all of them without.
+fn selection(query: Option<&str>) -> Selection {
+    let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let names: Vec<String> =
+        pairs.filter(|(key, _)| key == "name[]").map(|(_, name)| name.into_owned()).collect();
+    if names.is_empty() { Selection::everything() } else { Selection::of(names) }
+}
+
+/// Both parts of a body; `None` if they cannot be had, by a fault of ours.
+async fn parts(
+    page: Arc<Page>,
+    own: Arc<OwnMetrics>,
+    selection: Selection,
+    format: Format,
+    coding: Coding,
+) -> Option<(Bytes, Vec<u8>)> {
+    if !selection.is_everything() {
+        let whole = move || {
+            let mut out = Exposition::new(format, &selection);
+            page.write(&mut out);
+            let beginning = coding.begin(Bytes::new());
+            let end = end(out, &own, &beginning);
+            (beginning.bytes, end)
+        };
+        return in_peace(whole).await;
+    }
+    if page.ready(format, coding).is_none() {
+        let page = Arc::clone(&page);
+        in_peace(move || _ = page.body(format, coding)).await?;
+    }
+    let beginning = page.body(format, coding);
+    Some((beginning.bytes.clone(), end(Exposition::new(format, &selection), &own, beginning)))
+}
+
+/// What follows a page: the process' own families, and the exposition's end.
+fn end(mut out: Exposition<'_>, own: &OwnMetrics, beginning: &Beginning) -> Vec<u8> {
+    own.write(&mut out);
+    out.end();
+    beginning.end(out.into_bytes())
+}
+
+/// Does what may take a while, without keeping other requests waiting; `None` if it panics.
+pub(super) async fn in_peace<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let done = spawn_blocking(work).await;
+    done.inspect_err(|error| tracing::error!(err = %error, "Cannot write the metrics")).ok()
+}
+
+/// A scrape counts as being served until its last bytes were handed to the system.
+struct Served {
+    _permit: OwnedSemaphorePermit,
+    _in_flight: InFlight,
+}
+
+/// The last bytes of a body.
+struct Last {
+    bytes: Vec<u8>,
+    _served: Served,
+}
+
+impl AsRef<[u8]> for Last {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A body of two parts, which are not copied together.
+struct Parts([Bytes; 2]);
+
+impl http_body::Body for Parts {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let next = self.0.iter_mut().find(|part| !part.is_empty());
+        Poll::Ready(next.map(|part| Ok(Frame::data(std::mem::take(part)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.iter().all(Bytes::is_empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.iter().map(|part| part.len() as u64).sum())
+    }
+}
