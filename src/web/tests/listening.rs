@@ -65,7 +65,9 @@ async fn requests_in_flight_are_finished_when_the_server_stops() {
         }),
     );
     let stop = tokio_util::sync::CancellationToken::new();
-    let server = tokio::spawn(serve(listener, routes, None, stop.clone().cancelled_owned()));
+    let server = Server::new(routes, None, 0);
+    let stopping = stop.clone();
+    let server = tokio::spawn(async move { server.serve(listener, stopping).await });
     // A thread of its own: the standard library's sockets block.
     let client = tokio::task::spawn_blocking(move || {
         use std::io::{Read as _, Write as _};

@@ -1,0 +1,219 @@
+//! What one connection is doing, and since when: so that it can be ended when that takes too long, and so that
+//! it is known which of many can best be spared. Knows neither sockets nor HTTP.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::Instant;
+
+use super::limits::Limits;
+
+/// Why a connection was ended from this side.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Reason {
+    /// No request came, or not all of it.
+    NotAsking,
+    /// There was none for a long time.
+    Resting,
+    /// The answer was not taken.
+    NotReading,
+    /// Others needed the place.
+    Spared,
+    /// The program stops.
+    Leaving,
+}
+
+/// One connection, as those see it who decide about it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    limits: Limits,
+    state: Mutex<State>,
+    /// Rung when the end may have become another.
+    changed: Notify,
+}
+
+/// What a connection without a request does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Pause {
+    /// It has begun, and has to go on soon.
+    Asking,
+    /// It may come again.
+    Resting,
+}
+
+#[derive(Debug)]
+struct State {
+    /// What it does between requests,
+    pause: Pause,
+    /// and since when.
+    since: Instant,
+    /// The requests that have arrived, and since when their answers are on their way.
+    answers: BTreeMap<u64, Option<Instant>>,
+    /// The number of the next request.
+    next: u64,
+    /// When the peer last took something.
+    taken: Instant,
+    /// Does everything that arrives belong to a request?
+    only_requests: bool,
+    spared: bool,
+    leaving: bool,
+}
+
+impl State {
+    /// Since when the oldest answer is on its way.
+    fn sending(&self) -> Option<Instant> {
+        self.answers.values().flatten().min().copied()
+    }
+
+    /// Since when it does nothing but wait for its peer to ask.
+    fn waiting(&self) -> Option<Instant> {
+        self.answers.is_empty().then_some(self.since)
+    }
+
+    /// When and why it has to end, as things are.
+    fn end(&self, limits: &Limits) -> Option<(Instant, Reason)> {
+        if self.spared {
+            return Some((self.since, Reason::Spared));
+        }
+        let Some(since) = self.waiting() else {
+            return self.sending().map(|since| (since + limits.send, Reason::NotReading));
+        };
+        Some(match self.pause {
+            _ if self.leaving => (since + limits.farewell, Reason::Leaving),
+            Pause::Asking => (since + limits.ask, Reason::NotAsking),
+            Pause::Resting => (since + limits.rest, Reason::Resting),
+        })
+    }
+}
+
+impl Connection {
+    /// A connection that was just made.
+    pub(super) fn new(limits: Limits) -> Self {
+        let now = Instant::now();
+        let state = State {
+            pause: Pause::Asking,
+            since: now,
+            answers: BTreeMap::new(),
+            next: 0,
+            taken: now,
+            only_requests: true,
+            spared: false,
+            leaving: false,
+        };
+        Self { limits, state: Mutex::new(state), changed: Notify::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something other than requests may arrive from now on, as with HTTP/2.
+    pub(super) fn speaks_of_other_things(&self) {
+        self.state().only_requests = false;
+    }
+
+    /// Bytes have arrived.
+    pub(super) fn arrived(&self) {
+        let mut state = self.state();
+        if state.only_requests && state.answers.is_empty() && state.pause == Pause::Resting {
+            (state.pause, state.since) = (Pause::Asking, Instant::now());
+            self.changed.notify_one();
+        }
+    }
+
+    /// The peer, or the system on its behalf, has taken some bytes.
+    pub(super) fn took(&self) {
+        self.state().taken = Instant::now();
+    }
+
+    /// A request has arrived. It is answered when the value is gone.
+    pub(super) fn asked(self: &Arc<Self>) -> Answer {
+        let mut state = self.state();
+        let number = state.next;
+        state.next += 1;
+        state.answers.insert(number, None);
+        self.changed.notify_one();
+        Answer { connection: Arc::clone(self), number, place: None }
+    }
+
+    /// Others need the place.
+    pub(super) fn spare(&self) {
+        self.state().spared = true;
+        self.changed.notify_one();
+    }
+
+    /// The program stops: what is under way may be finished.
+    pub(super) fn leave(&self) {
+        let mut state = self.state();
+        (state.leaving, state.since) = (true, Instant::now());
+        self.changed.notify_one();
+    }
+
+    /// Returns when the connection has to end.
+    pub(super) async fn ended(&self) -> Reason {
+        loop {
+            let end = self.state().end(&self.limits);
+            let timer = async {
+                match end {
+                    Some((when, reason)) => {
+                        tokio::time::sleep_until(when).await;
+                        reason
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.changed.notified() => {}
+                reason = timer => return reason,
+            }
+        }
+    }
+
+    /// If it does nothing but wait for its peer to ask: since when.
+    pub(super) fn waiting(&self) -> Option<Instant> {
+        let state = self.state();
+        state.waiting().filter(|_| !state.spared)
+    }
+
+    /// If its peer takes nothing of an answer: since when that is on its way.
+    pub(super) fn stuck(&self, now: Instant) -> Option<Instant> {
+        let state = self.state();
+        let since = state.sending().filter(|_| !state.spared)?;
+        (now >= since.max(state.taken) + self.limits.stuck).then_some(since)
+    }
+}
+
+/// A request from its arrival until the last byte of its answer was handed to the system.
+#[derive(Debug)]
+pub(super) struct Answer {
+    connection: Arc<Connection>,
+    number: u64,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Answer {
+    /// Keeps the place among those that may be under way for as long as it takes.
+    pub(super) fn keep(&mut self, place: Option<OwnedSemaphorePermit>) {
+        self.place = place;
+    }
+
+    /// The answer is ready: from now on it is up to the peer.
+    pub(super) fn is_ready(&self) {
+        self.connection.state().answers.insert(self.number, Some(Instant::now()));
+        self.connection.changed.notify_one();
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        let mut state = self.connection.state();
+        state.answers.remove(&self.number);
+        if state.answers.is_empty() {
+            (state.pause, state.since) = (Pause::Resting, Instant::now());
+        }
+        drop(state);
+        self.connection.changed.notify_one();
+    }
+}

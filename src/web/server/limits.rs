@@ -1,0 +1,78 @@
+//! How much of this process peers may have, and for how long.
+
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit};
+
+/// As many connections are open at a time, if the system allows that many files.
+const CONNECTIONS: u64 = 512;
+/// Fewer would not do, however few files the system allows.
+const FEWEST_CONNECTIONS: u64 = 8;
+
+/// More is not read of a head: request line, names and values together.
+pub(super) const HEAD: u32 = 16 * 1024;
+/// More is not read of a request's body. Nothing here looks at one.
+pub(super) const BODY: u32 = 64 * 1024;
+/// As many requests may be under way on one HTTP/2 connection.
+pub(super) const STREAMS: u32 = 32;
+/// As many streams that were reset before we looked at them end an HTTP/2 connection.
+pub(super) const RESETS: usize = 20;
+/// Configurations for new TLS connections are read from the disk by as many threads at a time.
+pub(super) const READERS: usize = 4;
+
+/// The limits that tests have reason to change.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Connections at a time.
+    pub(super) connections: usize,
+    /// Answers under way at a time; 0 = any number.
+    pub(super) answers: usize,
+    /// From the connection to the end of the first request's head, TLS handshake included; for later requests, from
+    /// the first byte to the end of the head; for a body, as much again.
+    pub(super) ask: Duration,
+    /// From an answer to the next request. Prometheus keeps a connection for five minutes, too.
+    pub(super) rest: Duration,
+    /// From an answer being ready to its last byte being handed to the system.
+    pub(super) send: Duration,
+    /// An answer of which nothing was taken for so long gives way to those who wait.
+    pub(super) stuck: Duration,
+    /// How long a request waits where `answers` are under way.
+    pub(super) turn: Duration,
+    /// How long a connection without a request may take to end when the program stops.
+    pub(super) farewell: Duration,
+}
+
+impl Limits {
+    /// The limits of the program, of which `answers` may be under way at a time.
+    pub(super) fn new(answers: usize) -> Self {
+        Self {
+            connections: connections(getrlimit(Resource::Nofile).current),
+            answers,
+            ask: Duration::from_secs(10),
+            rest: Duration::from_mins(5),
+            send: Duration::from_secs(30),
+            stuck: Duration::from_millis(200),
+            turn: Duration::from_secs(3),
+            farewell: Duration::from_millis(500),
+        }
+    }
+}
+
+/// Half of the files that may be open: the other half is for accounts, the disk and the listeners.
+fn connections(files: Option<u64>) -> usize {
+    let most = files.map_or(CONNECTIONS, |files| files / 2).clamp(FEWEST_CONNECTIONS, CONNECTIONS);
+    usize::try_from(most).expect("it is small")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_have_half_of_the_files_within_bounds() {
+        let of = [(None, 512), (Some(1 << 20), 512), (Some(1024), 512), (Some(64), 32), (Some(3), 8)];
+        for (files, expected) in of {
+            assert_eq!(connections(files), expected, "{files:?}");
+        }
+    }
+}
