@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
-use super::limits::Limits;
+use super::limits::{self, Limits};
 
 /// Why a connection was ended from this side.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -20,6 +20,8 @@ pub(super) enum Reason {
     NotReading,
     /// Others needed the place.
     Spared,
+    /// It asks and asks and does not want to know.
+    GivingUp,
     /// The program stops.
     Leaving,
 }
@@ -56,6 +58,8 @@ struct State {
     taken: Instant,
     /// Does everything that arrives belong to a request?
     only_requests: bool,
+    /// How many of the latest requests were given up before there was an answer.
+    given_up: u32,
     spared: bool,
     leaving: bool,
 }
@@ -75,6 +79,9 @@ impl State {
     fn end(&self, limits: &Limits) -> Option<(Instant, Reason)> {
         if self.spared {
             return Some((self.since, Reason::Spared));
+        }
+        if self.given_up > limits::GIVEN_UP {
+            return Some((self.since, Reason::GivingUp));
         }
         let Some(since) = self.waiting() else {
             return self.sending().map(|since| (since + limits.send, Reason::NotReading));
@@ -98,6 +105,7 @@ impl Connection {
             next: 0,
             taken: now,
             only_requests: true,
+            given_up: 0,
             spared: false,
             leaving: false,
         };
@@ -201,7 +209,10 @@ impl Answer {
 
     /// The answer is ready: from now on it is up to the peer.
     pub(super) fn is_ready(&self) {
-        self.connection.state().answers.insert(self.number, Some(Instant::now()));
+        let mut state = self.connection.state();
+        state.answers.insert(self.number, Some(Instant::now()));
+        state.given_up = 0;
+        drop(state);
         self.connection.changed.notify_one();
     }
 }
@@ -209,11 +220,138 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         let mut state = self.connection.state();
-        state.answers.remove(&self.number);
+        if let Some(None) = state.answers.remove(&self.number) {
+            state.given_up += 1;
+        }
         if state.answers.is_empty() {
             (state.pause, state.since) = (Pause::Resting, Instant::now());
         }
         drop(state);
         self.connection.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn connection() -> (Arc<Connection>, Instant) {
+        (Arc::new(Connection::new(Limits::new(1))), Instant::now())
+    }
+
+    /// Why it ends if nothing else happens, and after how many seconds from `start`.
+    async fn end(connection: &Connection, start: Instant) -> (Reason, u64) {
+        let reason = connection.ended().await;
+        (reason, start.elapsed().as_secs())
+    }
+
+    async fn pass(seconds: u64) {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_request_has_to_come_within_10_seconds_whatever_arrives() {
+        let (connection, start) = connection();
+        pass(9).await;
+        connection.arrived();
+        assert_eq!(end(&connection, start).await, (Reason::NotAsking, 10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_an_answer_there_are_5_minutes_for_the_next_request_to_begin_and_10_seconds_for_it_to_end()
+    {
+        let (connection, start) = connection();
+        drop(connection.asked());
+        pass(299).await;
+        connection.arrived();
+        pass(9).await;
+        connection.arrived();
+        assert_eq!(end(&connection, start).await, (Reason::NotAsking, 309));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_arrives_with_http2_need_not_be_a_request() {
+        let (connection, start) = connection();
+        connection.speaks_of_other_things();
+        drop(connection.asked());
+        connection.arrived();
+        assert_eq!(end(&connection, start).await, (Reason::Resting, 300));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_has_30_seconds_from_when_it_is_ready_and_others_give_it_no_more() {
+        let (connection, start) = connection();
+        let first = connection.asked();
+        pass(1000).await;
+        first.is_ready();
+        pass(20).await;
+        let second = connection.asked();
+        second.is_ready();
+        connection.took();
+        assert_eq!(end(&connection, start).await, (Reason::NotReading, 1030));
+        drop(first);
+        assert_eq!(end(&connection, start).await, (Reason::NotReading, 1050));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_stuck_while_nothing_of_an_answer_is_taken() {
+        let (connection, _) = connection();
+        let answer = connection.asked();
+        pass(1).await;
+        assert_eq!(connection.stuck(Instant::now()), None, "there is no answer yet");
+        answer.is_ready();
+        let ready = Instant::now();
+        assert_eq!(connection.stuck(ready), None);
+        pass(1).await;
+        assert_eq!(connection.stuck(Instant::now()), Some(ready));
+        connection.took();
+        assert_eq!(connection.stuck(Instant::now()), None);
+        pass(1).await;
+        drop(answer);
+        assert_eq!(connection.stuck(Instant::now()), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_can_be_spared_while_it_waits_and_only_once() {
+        let (connection, start) = connection();
+        assert_eq!(connection.waiting(), Some(start));
+        let answer = connection.asked();
+        assert_eq!(connection.waiting(), None);
+        pass(1).await;
+        drop(answer);
+        assert_eq!(connection.waiting(), Some(Instant::now()));
+        connection.spare();
+        assert_eq!(connection.waiting(), None);
+        assert_eq!(end(&connection, start).await, (Reason::Spared, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hundred_requests_in_a_row_may_be_given_up() {
+        let (connection, start) = connection();
+        for _ in 0..2 {
+            (0..100).for_each(|_| drop(connection.asked()));
+            connection.asked().is_ready();
+        }
+        pass(1).await;
+        (0..100).for_each(|_| drop(connection.asked()));
+        assert_eq!(
+            connection.state().end(&connection.limits).map(|(_, reason)| reason),
+            Some(Reason::Resting)
+        );
+        drop(connection.asked());
+        assert_eq!(end(&connection, start).await, (Reason::GivingUp, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_the_program_stops_it_has_half_a_second_beyond_its_last_answer() {
+        let (connection, start) = connection();
+        let answer = connection.asked();
+        connection.leave();
+        pass(7).await;
+        drop(answer);
+        let reason = connection.ended().await;
+        assert_eq!((reason, start.elapsed()), (Reason::Leaving, Duration::from_millis(7500)));
     }
 }

@@ -17,6 +17,8 @@ pub(super) const BODY: u32 = 64 * 1024;
 pub(super) const STREAMS: u32 = 32;
 /// As many streams that were reset before we looked at them end an HTTP/2 connection.
 pub(super) const RESETS: usize = 20;
+/// More requests than this, one after the other, that the peer gives up before they are answered end a connection.
+pub(super) const GIVEN_UP: u32 = 100;
 /// Configurations for new TLS connections are read from the disk by as many threads at a time.
 pub(super) const READERS: usize = 4;
 

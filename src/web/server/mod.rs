@@ -232,3 +232,6 @@ fn http2() -> http2::Builder<TokioExecutor> {
         .initial_connection_window_size(limits::BODY);
     builder
 }
+
+#[cfg(test)]
+mod tests;
