@@ -6,7 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{self, AddressFamily, SocketType, sockopt};
 
-/// Connections that may wait to be accepted; the system has a limit of its own.
+/// Connections that may wait to be accepted; the system has a limit of its own. The standard library's 128 are fewer
+/// than may come at once, and who is left out tries again after a second.
 const BACKLOG: i32 = 4096;
 
 /// Why there is nothing to listen on.
@@ -61,6 +62,10 @@ pub fn bind(text: &str) -> Result<TcpListener, ListenError> {
             _ => TcpListener::bind(&addresses[..]),
         }
     };
+    let bound = bound.and_then(|listener| {
+        net::listen(&listener, BACKLOG)?;
+        Ok(listener)
+    });
     bound.map_err(|cause| ListenError::Bind { text: text.to_owned(), cause })
 }
 

@@ -2,6 +2,7 @@
 //! it is known which of many can best be spared. Knows neither sockets nor HTTP.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -33,11 +34,15 @@ pub(super) struct Connection {
     state: Mutex<State>,
     /// Rung when the end may have become another.
     changed: Notify,
+    /// Was it ended in the middle of an answer?
+    cut: AtomicBool,
 }
 
 /// What a connection without a request does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Pause {
+    /// Nothing has come yet, and has to come soon.
+    Silent,
     /// It has begun, and has to go on soon.
     Asking,
     /// It may come again.
@@ -54,7 +59,7 @@ struct State {
     answers: BTreeMap<u64, Option<Instant>>,
     /// The number of the next request.
     next: u64,
-    /// When the peer last took something.
+    /// When the peer last took some of an answer.
     taken: Instant,
     /// Does everything that arrives belong to a request?
     only_requests: bool,
@@ -88,7 +93,7 @@ impl State {
         };
         Some(match self.pause {
             _ if self.leaving => (since + limits.farewell, Reason::Leaving),
-            Pause::Asking => (since + limits.ask, Reason::NotAsking),
+            Pause::Silent | Pause::Asking => (since + limits.ask, Reason::NotAsking),
             Pause::Resting => (since + limits.rest, Reason::Resting),
         })
     }
@@ -99,7 +104,7 @@ impl Connection {
     pub(super) fn new(limits: Limits) -> Self {
         let now = Instant::now();
         let state = State {
-            pause: Pause::Asking,
+            pause: Pause::Silent,
             since: now,
             answers: BTreeMap::new(),
             next: 0,
@@ -109,7 +114,7 @@ impl Connection {
             spared: false,
             leaving: false,
         };
-        Self { limits, state: Mutex::new(state), changed: Notify::new() }
+        Self { limits, state: Mutex::new(state), changed: Notify::new(), cut: AtomicBool::new(false) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -124,15 +129,14 @@ impl Connection {
     /// Bytes have arrived.
     pub(super) fn arrived(&self) {
         let mut state = self.state();
-        if state.only_requests && state.answers.is_empty() && state.pause == Pause::Resting {
-            (state.pause, state.since) = (Pause::Asking, Instant::now());
-            self.changed.notify_one();
+        match state.pause {
+            Pause::Silent => state.pause = Pause::Asking,
+            Pause::Resting if state.only_requests && state.answers.is_empty() => {
+                (state.pause, state.since) = (Pause::Asking, Instant::now());
+                self.changed.notify_one();
+            }
+            Pause::Asking | Pause::Resting => {}
         }
-    }
-
-    /// The peer, or the system on its behalf, has taken some bytes.
-    pub(super) fn took(&self) {
-        self.state().taken = Instant::now();
     }
 
     /// A request has arrived. It is answered when the value is gone.
@@ -140,6 +144,8 @@ impl Connection {
         let mut state = self.state();
         let number = state.next;
         state.next += 1;
+        // If it is to go because it only waited, this comes just in time.
+        state.spared &= !state.answers.is_empty();
         state.answers.insert(number, None);
         self.changed.notify_one();
         Answer { connection: Arc::clone(self), number, place: None }
@@ -174,15 +180,32 @@ impl Connection {
             tokio::select! {
                 biased;
                 () = self.changed.notified() => {}
-                reason = timer => return reason,
+                reason = timer => {
+                    self.cut.store(!self.state().answers.is_empty(), Ordering::Relaxed);
+                    return reason;
+                }
             }
         }
     }
 
-    /// If it does nothing but wait for its peer to ask: since when.
-    pub(super) fn waiting(&self) -> Option<Instant> {
+    /// Does it have to end at once, for others?
+    pub(super) fn is_spared(&self) -> bool {
+        self.state().spared
+    }
+
+    /// Was it ended in the middle of an answer?
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
+    }
+
+    /// If it does nothing but wait for its peer to ask, and not only just: since when.
+    pub(super) fn waiting(&self, now: Instant) -> Option<Instant> {
         let state = self.state();
-        state.waiting().filter(|_| !state.spared)
+        let grace = match state.pause {
+            Pause::Silent | Pause::Resting => self.limits.grace,
+            Pause::Asking => self.limits.asking_grace,
+        };
+        state.waiting().filter(|since| !state.spared && now >= *since + grace)
     }
 
     /// If its peer takes nothing of an answer: since when that is on its way.
@@ -205,6 +228,14 @@ impl Answer {
     /// Keeps the place among those that may be under way for as long as it takes.
     pub(super) fn keep(&mut self, place: Option<OwnedSemaphorePermit>) {
         self.place = place;
+    }
+
+    /// The peer, or the system on its behalf, has taken some of it.
+    pub(super) fn took(&self) {
+        let mut state = self.connection.state();
+        state.taken = Instant::now();
+        // If it is to go because it took nothing, this comes just in time.
+        state.spared = false;
     }
 
     /// The answer is ready: from now on it is up to the peer.
@@ -289,7 +320,7 @@ mod tests {
         pass(20).await;
         let second = connection.asked();
         second.is_ready();
-        connection.took();
+        second.took();
         assert_eq!(end(&connection, start).await, (Reason::NotReading, 1030));
         drop(first);
         assert_eq!(end(&connection, start).await, (Reason::NotReading, 1050));
@@ -306,7 +337,9 @@ mod tests {
         assert_eq!(connection.stuck(ready), None);
         pass(1).await;
         assert_eq!(connection.stuck(Instant::now()), Some(ready));
-        connection.took();
+        connection.spare();
+        answer.took();
+        assert!(!connection.is_spared());
         assert_eq!(connection.stuck(Instant::now()), None);
         pass(1).await;
         drop(answer);
@@ -316,15 +349,35 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_can_be_spared_while_it_waits_and_only_once() {
         let (connection, start) = connection();
-        assert_eq!(connection.waiting(), Some(start));
-        let answer = connection.asked();
-        assert_eq!(connection.waiting(), None);
+        assert_eq!(connection.waiting(Instant::now()), None, "it has only just come");
+        tokio::time::advance(connection.limits.grace).await;
+        assert_eq!(connection.waiting(Instant::now()), Some(start));
+        connection.arrived();
+        assert_eq!(connection.waiting(Instant::now()), None, "it has begun to speak");
         pass(1).await;
+        assert_eq!(connection.waiting(Instant::now()), Some(start));
+        let answer = connection.asked();
+        assert_eq!(connection.waiting(Instant::now()), None);
         drop(answer);
-        assert_eq!(connection.waiting(), Some(Instant::now()));
+        assert_eq!(connection.waiting(Instant::now()), None);
+        pass(1).await;
+        assert_eq!(connection.waiting(Instant::now()), Some(Instant::now() - Duration::from_secs(1)));
         connection.spare();
-        assert_eq!(connection.waiting(), None);
-        assert_eq!(end(&connection, start).await, (Reason::Spared, 1));
+        assert_eq!(connection.waiting(Instant::now()), None);
+        assert_eq!(end(&connection, start).await, (Reason::Spared, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_spares_it_from_being_spared_but_not_behind_one_whose_answer_is_stuck() {
+        let (connection, _) = connection();
+        connection.spare();
+        assert!(connection.is_spared());
+        let answer = connection.asked();
+        assert!(!connection.is_spared());
+        answer.is_ready();
+        connection.spare();
+        drop(connection.asked());
+        assert!(connection.is_spared());
     }
 
     #[tokio::test(start_paused = true)]

@@ -76,15 +76,17 @@ impl Crowd {
     }
 
     /// Asks the connection to go that has waited longest to be asked, or else whose answer has waited longest to be
-    /// taken. Those that are being answered are left alone.
-    pub(super) fn spare_one(&self) {
+    /// taken. Those that are being answered are left alone. Is there one?
+    pub(super) fn spare_one(&self) -> bool {
         let members = self.members();
         let (now, all) = (Instant::now(), || members.connections.values());
-        let waiting = all().filter_map(|one| Some((one.waiting()?, one))).min_by_key(|(since, _)| *since);
+        let waiting = all().filter_map(|one| Some((one.waiting(now)?, one))).min_by_key(|(since, _)| *since);
         let stuck = || all().filter_map(|one| Some((one.stuck(now)?, one))).min_by_key(|(since, _)| *since);
-        if let Some((_, connection)) = waiting.or_else(stuck) {
+        let spared = waiting.or_else(stuck);
+        if let Some((_, connection)) = spared {
             connection.spare();
         }
+        spared.is_some()
     }
 
     /// Waits for a request's turn among the answers that may be under way, though not for long. Without one, it is

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -50,7 +50,7 @@ impl Exchange {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         answer.is_ready();
-        Ok(response.map(|body| Sent { body, answer: Arc::new(answer) }))
+        Ok(response.map(|body| Sent { body, left: Bytes::new(), answer: Arc::new(answer) }))
     }
 
     /// Reads the whole request, whose body nothing here looks at.
@@ -92,10 +92,13 @@ fn check_host(headers: &HeaderMap) -> Result<(), &'static str> {
     if host.as_bytes().iter().all(plain) { Ok(()) } else { Err("The request has a bad Host header.\n") }
 }
 
-/// The body of an answer, on its way until the last of its bytes is gone.
+/// The body of an answer, on its way until the last of its bytes is gone. It goes in pieces, so that it can be seen
+/// whether it goes.
 #[derive(Debug)]
 pub(super) struct Sent {
     body: Body,
+    /// What it had ready beyond the piece before.
+    left: Bytes,
     answer: Arc<Answer>,
 }
 
@@ -107,28 +110,48 @@ impl http_body::Body for Sent {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        // The body is gone as soon as its last bytes are in a queue. They know better.
-        let held = |bytes| Bytes::from_owner(Held { bytes, _answer: Arc::clone(&self.answer) });
-        frame.map(|frame| frame.map(|frame| frame.map(|frame| frame.map_data(held))))
+        if self.left.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()?.map(Frame::into_data) {
+                None => return Poll::Ready(None),
+                Some(Err(other)) => return Poll::Ready(Some(Ok(other))),
+                Some(Ok(data)) => self.left = data,
+            }
+        }
+        let length = self.left.len().min(limits::PIECE);
+        let bytes = self.left.split_to(length);
+        let piece = Bytes::from_owner(Piece { bytes, answer: Arc::clone(&self.answer) });
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.left.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (left, body) = (self.left.len() as u64, self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(left + body.lower());
+        if let Some(upper) = body.upper() {
+            hint.set_upper(left + upper);
+        }
+        hint
     }
 }
 
-struct Held {
+/// Some bytes of an answer. The body is gone as soon as the last of them are in a queue, but they know better.
+struct Piece {
     bytes: Bytes,
-    _answer: Arc<Answer>,
+    answer: Arc<Answer>,
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for Piece {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.answer.took();
     }
 }

@@ -13,6 +13,12 @@ const FEWEST_CONNECTIONS: u64 = 8;
 pub(super) const HEAD: u32 = 16 * 1024;
 /// More is not read of a request's body. Nothing here looks at one.
 pub(super) const BODY: u32 = 64 * 1024;
+/// The system keeps twice as much for a peer that does not read, and says so when a third of it is free again.
+pub(super) const SEND_BUFFER: usize = 128 * 1024;
+/// Answers are handed to it in pieces of this size. Where one is taken, an answer is not stuck.
+pub(super) const PIECE: usize = 64 * 1024;
+/// It keeps twice as much of what is not read here.
+pub(super) const RECEIVE_BUFFER: usize = 64 * 1024;
 /// As many requests may be under way on one HTTP/2 connection.
 pub(super) const STREAMS: u32 = 32;
 /// As many streams that were reset before we looked at them end an HTTP/2 connection.
@@ -36,9 +42,15 @@ pub(super) struct Limits {
     pub(super) rest: Duration,
     /// From an answer being ready to its last byte being handed to the system.
     pub(super) send: Duration,
+    /// A connection that waits for its peer to ask is left alone for so long, though others need the place: it may be
+    /// about to,
+    pub(super) grace: Duration,
+    /// and for so long if it has begun, perhaps with a handshake.
+    pub(super) asking_grace: Duration,
     /// An answer of which nothing was taken for so long gives way to those who wait.
     pub(super) stuck: Duration,
-    /// How long a request waits where `answers` are under way.
+    /// How long a request waits where `answers` are under way. Long enough for as many as there are connections to
+    /// have had their turn and been found stuck, and shorter than a scrape takes at most.
     pub(super) turn: Duration,
     /// How long a connection without a request may take to end when the program stops.
     pub(super) farewell: Duration,
@@ -53,8 +65,10 @@ impl Limits {
             ask: Duration::from_secs(10),
             rest: Duration::from_mins(5),
             send: Duration::from_secs(30),
-            stuck: Duration::from_millis(200),
-            turn: Duration::from_secs(3),
+            grace: Duration::from_millis(50),
+            asking_grace: Duration::from_millis(500),
+            stuck: Duration::from_millis(500),
+            turn: Duration::from_secs(8),
             farewell: Duration::from_millis(500),
         }
     }

@@ -16,6 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -23,12 +24,15 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use connection::Reason;
 use crowd::{Crowd, Member};
 use exchange::Exchange;
 use limits::Limits;
@@ -36,8 +40,13 @@ use watched::Watched;
 
 use super::Access;
 
-/// The pause after a connection could not be accepted. What is missing will not be there at once.
+/// The pause after a connection could not be accepted. What is missing will not be there at once,
 const PAUSE: Duration = Duration::from_millis(100);
+/// unless another connection goes.
+const SHORT_PAUSE: Duration = Duration::from_millis(5);
+
+/// Failures to accept that follow each other more closely are told once.
+const QUIET: Duration = Duration::from_mins(1);
 
 /// What is served, to whom, and within which limits: on all listeners together.
 #[derive(Clone)]
@@ -93,26 +102,23 @@ impl Server {
     }
 
     async fn accept(&self, listener: &TcpListener, tasks: &TaskTracker, stop: &CancellationToken) {
-        let mut failing = false;
+        let mut last_failure: Option<Instant> = None;
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    if failing {
-                        tracing::info!("Connections are accepted again");
-                    }
-                    failing = false;
                     let member = self.0.crowd.admit().await;
                     tasks.spawn(Arc::clone(&self.0).connection(stream, peer, member, stop.clone()));
                 }
                 // The peer went away again.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    if !failing {
+                    // Where files are scarce every other connection may fail.
+                    if last_failure.is_none_or(|last| last.elapsed() > QUIET) {
                         tracing::warn!(err = %error, "Cannot accept connections");
                     }
-                    failing = true;
-                    self.0.crowd.spare_one();
-                    tokio::time::sleep(PAUSE).await;
+                    last_failure = Some(Instant::now());
+                    let pause = if self.0.crowd.spare_one() { SHORT_PAUSE } else { PAUSE };
+                    tokio::time::sleep(pause).await;
                 }
             }
         }
@@ -128,8 +134,11 @@ impl Shared {
         member: Member,
         stop: CancellationToken,
     ) {
-        // Small answers should not wait for more. A socket that refuses works all the same.
+        // Small answers should not wait for more. And left alone, the system has megabytes for each peer that does
+        // not read, or whom nobody reads. A socket that refuses works all the same.
         drop(stream.set_nodelay(true));
+        sockopt::set_socket_recv_buffer_size(&stream, limits::RECEIVE_BUFFER).ok();
+        sockopt::set_socket_send_buffer_size(&stream, limits::SEND_BUFFER).ok();
         let connection = Arc::clone(&member.connection);
         let Some(access) = self.encrypts.clone() else {
             return self.http1(Watched::new(stream, connection), peer, &member, &stop).await;
@@ -191,7 +200,13 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
         // The connection comes last: a busy one must not outlive what is decided about it.
         tokio::select! {
             biased;
-            reason = member.connection.ended() => return ended(peer, reason),
+            reason = member.connection.ended() => {
+                // Something may have happened that was not looked at yet.
+                if reason == Reason::Spared && has_more(served.as_mut()).await && !member.connection.is_spared() {
+                    continue;
+                }
+                return ended(peer, reason);
+            }
             () = stop.cancelled(), if !leaving => {
                 leaving = true;
                 member.connection.leave();
@@ -199,7 +214,8 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
             }
             outcome = served.as_mut() => {
                 if let Err(error) = outcome {
-                    tracing::debug!(%peer, err = %error, "Connection failed");
+                    let error = anyhow::Error::new(error);
+                    tracing::debug!(%peer, err = %format_args!("{error:#}"), "Connection failed");
                 }
                 return;
             }
@@ -207,7 +223,12 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     }
 }
 
-fn ended(peer: SocketAddr, reason: connection::Reason) {
+/// Lets a connection do what it can do now. Does it go on?
+async fn has_more<C: Future<Output = hyper::Result<()>>>(mut served: Pin<&mut C>) -> bool {
+    std::future::poll_fn(|cx| Poll::Ready(served.as_mut().poll(cx).is_pending())).await
+}
+
+fn ended(peer: SocketAddr, reason: Reason) {
     tracing::debug!(%peer, ?reason, "Connection closed");
 }
 

@@ -28,6 +28,8 @@ fn ample() -> Limits {
         ask: PATIENCE,
         rest: PATIENCE,
         send: PATIENCE,
+        grace: Duration::ZERO,
+        asking_grace: Duration::ZERO,
         stuck: PATIENCE,
         turn: PATIENCE,
         farewell: PATIENCE,

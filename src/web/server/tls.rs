@@ -26,9 +26,10 @@ pub(super) async fn handshake(
     readers: &Semaphore,
     mut stream: TcpStream,
     connection: Arc<Connection>,
-) -> io::Result<TlsStream<Watched<TcpStream>>> {
+) -> io::Result<TlsStream<Watched>> {
     let mut first = [0];
     stream.peek(&mut first).await?;
+    connection.arrived();
     // Methods of HTTP begin with a letter, records of TLS never do.
     if first[0].is_ascii_alphabetic() {
         stream.write_all(PLAIN_HTTP).await?;
@@ -45,6 +46,6 @@ pub(super) async fn handshake(
 }
 
 /// Did the two sides agree on HTTP/2?
-pub(super) fn is_http2(stream: &TlsStream<Watched<TcpStream>>) -> bool {
+pub(super) fn is_http2(stream: &TlsStream<Watched>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(b"h2")
 }
