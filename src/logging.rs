@@ -85,7 +85,7 @@ fn logfmt(line: &Map<String, Value>) -> String {
     for (key, value) in line {
         let space = if out.is_empty() { "" } else { " " };
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let bare = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "-_.:/+%@".contains(c));
+        let bare = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "-_.:/+%@[]".contains(c));
         // JSON's quoting is Go's, as far as logfmt readers care, and leaves no control character bare.
         let text = if bare { text } else { Value::String(text).to_string() };
         write!(out, "{space}{key}={text}").expect("a string takes everything");
@@ -142,7 +142,9 @@ mod tests {
         line.insert("msg".into(), "two words".into());
         line.insert("account".into(), "a\"b\nlevel=ERROR".into());
         line.insert("n".into(), 3.into());
+        line.insert("address".into(), "[::1]:10365".into());
         line.insert("empty".into(), "".into());
-        assert_eq!(logfmt(&line), r#"msg="two words" account="a\"b\nlevel=ERROR" n=3 empty="""#);
+        let expected = r#"msg="two words" account="a\"b\nlevel=ERROR" n=3 address=[::1]:10365 empty="""#;
+        assert_eq!(logfmt(&line), expected);
     }
 }

@@ -8,12 +8,10 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::Signal;
 
 use support::{
@@ -661,57 +659,6 @@ fn logs_are_logfmt_or_json_lines_on_stderr_and_hold_no_secret_at_any_level() {
             assert!(!shown.contains(secret), "{secret} is shown");
         }
     }
-}
-
-#[test]
-fn it_listens_on_several_addresses_and_serves_metrics_where_it_is_told_to() {
-    let simulator = Simulator::start("");
-    let flags = [
-        "--web.listen-address",
-        "127.0.0.1:0",
-        "--web.telemetry-path",
-        "/stats",
-        "--web.disable-exporter-metrics",
-    ];
-    let exporter = Exporter::start(&format!("accounts:\n{}", simulator.account(None, TENANT)), &flags);
-    let addresses = eventually("two addresses", || {
-        let log = exporter.process.stderr.text();
-        let found: Vec<_> = log
-            .lines()
-            .filter(|line| line.contains("Listening on"))
-            .filter_map(|line| Some(line.split_once("address=")?.1.to_owned()))
-            .collect();
-        (found.len() == 2).then_some(found)
-    });
-    for address in addresses {
-        let text = get(&format!("http://{address}/stats"));
-        assert!(text.contains("partner_license_exporter_build_info{"));
-        assert!(!text.contains("process_") && !text.contains("promhttp_"), "exporter metrics are disabled");
-        let missing = support::agent().get(&format!("http://{address}/metrics")).call().unwrap();
-        assert_eq!(missing.status(), 404);
-    }
-}
-
-#[test]
-fn it_serves_on_a_socket_that_systemd_hands_over() {
-    let simulator = Simulator::start("");
-    let directory = tempfile::tempdir().unwrap();
-    let config =
-        support::write_config(directory.path(), &format!("accounts:\n{}", simulator.account(None, TENANT)));
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = socket.local_addr().unwrap();
-    let binary = program(&[]).get_program().to_owned();
-    let mut shell = std::process::Command::new("sh");
-    // systemd's protocol: the sockets begin at descriptor 3, and the variables name their receiver.
-    shell
-        .args(["-c", r#"LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" --web.systemd-socket --config.file "$1""#])
-        .arg(binary)
-        .arg(config)
-        .fd_mappings(vec![FdMapping { parent_fd: OwnedFd::from(socket), child_fd: 3 }])
-        .unwrap();
-    let process = Process::start(&mut shell);
-    assert_eq!(listening_on(&process.stderr), address.to_string());
-    assert!(get(&format!("http://{address}/-/healthy")).contains("Healthy"));
 }
 
 #[test]

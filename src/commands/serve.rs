@@ -68,7 +68,7 @@ pub(super) fn start(
 
     let (telemetry_path, max_requests) = (flags.telemetry_path, flags.max_requests);
     let web = Web { page, own, fleet, reloader: reloader.clone(), clock, telemetry_path, max_requests };
-    let router = web::router(web);
+    let server = web::Server::new(web::router(web), access.cloned(), max_requests);
     for listener in listeners {
         let address = listener.local_addr()?;
         tracing::info!(%address, "Listening on");
@@ -77,9 +77,9 @@ pub(super) fn start(
         } else {
             tracing::info!(http2 = false, %address, "TLS is disabled.");
         }
-        let (router, access, stop) = (router.clone(), access.cloned(), lifecycle.stop());
+        let (server, stop) = (server.clone(), lifecycle.stop());
         lifecycle.spawn(async move {
-            if let Err(error) = web::serve(listener, router, access, stop.cancelled_owned()).await {
+            if let Err(error) = server.serve(listener, stop).await {
                 tracing::error!(err = %error, "Cannot serve");
             }
         });

@@ -1,9 +1,13 @@
 //! `simulate`: the simulated Partner Center and Entra ID alone, for tests and for trying things out.
 
+use std::future::Future;
+use std::io;
 use std::net::TcpListener;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use axum::Router;
+use axum::serve::ListenerExt;
 
 use crate::cli::SimulateFlags;
 use crate::clock::Clock;
@@ -43,12 +47,26 @@ accounts:
 /// Starts the simulator's task. `demo` uses it as well.
 pub(super) fn start(listener: TcpListener, scenario: Scenario, lifecycle: &Lifecycle) {
     let router = Simulator::new(scenario, || Clock::system().now()).router();
-    let stop = lifecycle.stop();
+    let stop = lifecycle.stop().cancelled_owned();
     lifecycle.spawn(async move {
-        if let Err(error) = web::serve(listener, router, None, stop.cancelled_owned()).await {
+        if let Err(error) = serve(listener, router, stop).await {
             tracing::error!(err = %error, "Cannot serve the simulator");
         }
     });
+}
+
+/// Without the exporter's limits: whoever can reach the simulator owns the machine.
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| {
+        // Small answers should not wait for more. A socket that refuses works all the same.
+        drop(stream.set_nodelay(true));
+    });
+    axum::serve(listener, router).with_graceful_shutdown(stop).await
 }
 
 /// An account of the simulator at `address`, as an item of `accounts`.

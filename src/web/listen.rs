@@ -1,11 +1,21 @@
 //! Sockets to listen on: from addresses as Prometheus tools write them, or from systemd.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{self, AddressFamily, SocketType, sockopt};
+
+/// Connections that may wait to be accepted; the system has a limit of its own. The standard library's 128 are fewer
+/// than may come at once, and who is left out tries again after a second.
+const BACKLOG: i32 = 4096;
 
 /// Why there is nothing to listen on.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
+    /// There is no address.
+    #[error("no web listen address or systemd socket flag specified")]
+    NoAddress,
     /// The text is no address.
     #[error("--web.listen-address {text}: {cause}; write it as :10365, 127.0.0.1:10365 or [::1]:10365")]
     Address {
@@ -38,17 +48,39 @@ pub enum ListenError {
 /// # Errors
 /// [`ListenError`] if it is no address or cannot be bound.
 pub fn bind(text: &str) -> Result<TcpListener, ListenError> {
-    let bind = |addresses: &[SocketAddr]| {
-        TcpListener::bind(addresses).map_err(|cause| ListenError::Bind { text: text.to_owned(), cause })
-    };
-    let invalid = |cause| ListenError::Address { text: text.to_owned(), cause };
-    if let Some(port) = text.strip_prefix(':') {
-        let port: u16 = port.parse().map_err(|error| invalid(io::Error::other(error)))?;
-        // The first serves IPv4 too, unless the system has no IPv6 at all.
-        return bind(&[([0u16; 8], port).into(), ([0u8; 4], port).into()]);
+    if text.is_empty() {
+        return Err(ListenError::NoAddress);
     }
-    let addresses: Vec<SocketAddr> = text.to_socket_addrs().map_err(invalid)?.collect();
-    bind(&addresses)
+    let invalid = |cause| ListenError::Address { text: text.to_owned(), cause };
+    let bound = if let Some(port) = text.strip_prefix(':') {
+        let port: u16 = port.parse().map_err(|error| invalid(io::Error::other(error)))?;
+        bind_all(port)
+    } else {
+        let addresses: Vec<SocketAddr> = text.to_socket_addrs().map_err(invalid)?.collect();
+        match addresses[..] {
+            [SocketAddr::V6(address)] if address.ip().is_unspecified() => bind_all(address.port()),
+            _ => TcpListener::bind(&addresses[..]),
+        }
+    };
+    let bound = bound.and_then(|listener| {
+        net::listen(&listener, BACKLOG)?;
+        Ok(listener)
+    });
+    bound.map_err(|cause| ListenError::Bind { text: text.to_owned(), cause })
+}
+
+/// Every address, IPv6 and IPv4 in one socket, whatever the system would do by itself.
+fn bind_all(port: u16) -> io::Result<TcpListener> {
+    let Ok(socket) = net::socket(AddressFamily::INET6, SocketType::STREAM, None) else {
+        // A system without IPv6.
+        return TcpListener::bind((Ipv4Addr::UNSPECIFIED, port));
+    };
+    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+    sockopt::set_ipv6_v6only(&socket, false)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    net::bind(&socket, &SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))?;
+    net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// As [`bind`], for what must not be reachable from elsewhere.
@@ -75,7 +107,17 @@ pub fn bind_loopback(text: &str) -> Result<TcpListener, ListenError> {
 pub fn from_systemd() -> Result<Vec<TcpListener>, ListenError> {
     let mut passed = listenfd::ListenFd::from_env();
     let listeners = (0..passed.len())
-        .filter_map(|n| passed.take_tcp_listener(n).map_err(ListenError::SystemdSocket).transpose())
+        .filter_map(|n| passed.take_tcp_listener(n).transpose())
+        .map(|listener| listener.and_then(that_listens).map_err(ListenError::SystemdSocket))
         .collect::<Result<Vec<_>, _>>()?;
     if listeners.is_empty() { Err(ListenError::NoSystemdSocket) } else { Ok(listeners) }
+}
+
+/// With `Accept=yes` systemd passes connections.
+fn that_listens(socket: TcpListener) -> io::Result<TcpListener> {
+    if sockopt::socket_acceptconn(&socket)? {
+        Ok(socket)
+    } else {
+        Err(io::Error::other("it does not listen; the socket unit needs Accept=no"))
+    }
 }

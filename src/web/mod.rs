@@ -7,9 +7,8 @@ mod access;
 mod listen;
 mod page;
 mod scrape;
+mod server;
 
-use std::future::Future;
-use std::io;
 use std::sync::Arc;
 
 use axum::Router;
@@ -17,7 +16,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::serve::ListenerExt;
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock::Clock;
@@ -25,10 +23,9 @@ use crate::metrics::{Fleet, OwnMetrics, Page};
 use crate::status::Ledger;
 use crate::supervisor::Reloader;
 
-use access::TlsListener;
-
 pub use access::Access;
 pub use listen::{ListenError, bind, bind_loopback, from_systemd};
+pub use server::Server;
 
 /// What the web surface shows and can ask for.
 #[derive(Debug)]
@@ -67,33 +64,6 @@ pub fn router(web: Web) -> Router {
         .route("/-/reload", post(reload).put(reload).fallback(reload_needs_post))
         .fallback(async || (StatusCode::NOT_FOUND, "404 page not found\n"))
         .with_state(Arc::new(site))
-}
-
-/// Serves `router` on `listener` until `stop`, then finishes the requests in flight. `access` says who may read
-/// it, and whether over TLS; without it everybody may, without.
-///
-/// # Errors
-/// If the listener cannot be used.
-pub async fn serve(
-    listener: std::net::TcpListener,
-    router: Router,
-    access: Option<Arc<Access>>,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| {
-        // Small answers should not wait for more. A socket that refuses works all the same.
-        drop(stream.set_nodelay(true));
-    });
-    let Some(access) = access else {
-        return axum::serve(listener, router).with_graceful_shutdown(stop).await;
-    };
-    let router = access.guard(router);
-    if access.encrypts() {
-        axum::serve(TlsListener::new(listener, access), router).with_graceful_shutdown(stop).await
-    } else {
-        axum::serve(listener, router).with_graceful_shutdown(stop).await
-    }
 }
 
 async fn status_page(State(site): State<Arc<Site>>) -> Response {

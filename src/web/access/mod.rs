@@ -29,8 +29,6 @@ use file::WebConfig;
 use remembered::{Remembered, fingerprint};
 use users::Passwords;
 
-pub(super) use tls::TlsListener;
-
 /// The rules of a web configuration file.
 pub struct Access {
     path: PathBuf,
@@ -83,7 +81,7 @@ impl Access {
     }
 
     /// What the next TLS connection is served with; `None` if file, certificate or key is invalid.
-    fn server(&self) -> Option<Arc<ServerConfig>> {
+    pub(super) fn server(&self) -> Option<Arc<ServerConfig>> {
         let config = self.config()?;
         let pair = match &config.tls {
             Some(settings) => settings.read(),

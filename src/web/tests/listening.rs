@@ -3,9 +3,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::*;
 
 #[test]
-fn a_port_alone_is_every_address() {
-    let address = bind(":0").unwrap().local_addr().unwrap();
-    assert!(address.ip().is_unspecified() && address.port() != 0, "{address}");
+fn a_port_alone_is_every_address_of_both_kinds() {
+    for text in [":0", "[::]:0"] {
+        let listener = bind(text).unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(address.ip().is_unspecified() && address.port() != 0, "{address}");
+        std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).unwrap();
+        // A machine without IPv6 has nothing to connect to.
+        if std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+            std::net::TcpStream::connect((Ipv6Addr::LOCALHOST, address.port())).unwrap();
+        }
+    }
+}
+
+#[test]
+fn no_address_at_all_is_refused_as_prometheus_tools_do() {
+    let error = bind("").unwrap_err().to_string();
+    assert_eq!(error, "no web listen address or systemd socket flag specified");
 }
 
 #[test]
@@ -20,9 +34,7 @@ fn an_address_is_bound_as_it_is_written() {
 
 #[test]
 fn what_is_no_address_is_refused_with_the_right_spellings() {
-    for text in
-        ["", ":", ":x", ":65536", ":-1", "10365", "127.0.0.1", "[::1]", "127.0.0.1:port", "::1:10365:x"]
-    {
+    for text in [":", ":x", ":65536", ":-1", "10365", "127.0.0.1", "[::1]", "127.0.0.1:port", "::1:10365:x"] {
         let error = bind(text).unwrap_err();
         assert!(matches!(error, ListenError::Address { .. }), "{text}: {error}");
         let error = error.to_string();
@@ -47,39 +59,4 @@ fn what_must_not_be_reachable_binds_loopback_only() {
         let error = bind_loopback(text).unwrap_err();
         assert!(matches!(&error, ListenError::NotLoopback(found) if found == text), "{text}: {error}");
     }
-}
-
-#[tokio::test]
-async fn requests_in_flight_are_finished_when_the_server_stops() {
-    let listener = bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let (arrived, mut arrival) = watch::channel(false);
-    let go_on = Arc::new(tokio::sync::Notify::new());
-    let held = Arc::clone(&go_on);
-    let routes = Router::new().route(
-        "/",
-        get(move || async move {
-            arrived.send_replace(true);
-            held.notified().await;
-            "done"
-        }),
-    );
-    let stop = tokio_util::sync::CancellationToken::new();
-    let server = tokio::spawn(serve(listener, routes, None, stop.clone().cancelled_owned()));
-    // A thread of its own: the standard library's sockets block.
-    let client = tokio::task::spawn_blocking(move || {
-        use std::io::{Read as _, Write as _};
-        let mut stream = std::net::TcpStream::connect(address).unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text
-    });
-    arrival.wait_for(|arrived| *arrived).await.unwrap();
-    stop.cancel();
-    go_on.notify_one();
-    let text = client.await.unwrap();
-    assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("\r\n\r\ndone"), "{text}");
-    server.await.unwrap().unwrap();
-    assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens any more");
 }

@@ -1,0 +1,193 @@
+//! Peers that mean harm, or do not know what they do: during every attack ordinary scrapes are answered.
+//!
+//! An attack is a function and a row of a table below; a malformed request is a row in `hostile/shapes.rs`. Both
+//! kinds of exporters are attacked, one that is open to all and one with TLS and a password, while others scrape
+//! them. What the scrapes took, and what memory, is told on stderr.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(clippy::disallowed_methods, reason = "real processes take real time")]
+
+mod support;
+
+mod hostile {
+    pub(crate) mod campaigns;
+    pub(crate) mod door;
+    pub(crate) mod http2;
+    pub(crate) mod multiplexed;
+    pub(crate) mod scrapes;
+    pub(crate) mod shapes;
+}
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use hostile::door::{Door, simulator};
+use hostile::scrapes::{Figures, Scrapes};
+use hostile::{campaigns, multiplexed};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// A name, and what is done.
+type Attack = (&'static str, fn(&Door, &Scrapes));
+
+/// What takes its time, all at the same time.
+const SLOW: &[Attack] = &[
+    ("nothing at all", campaigns::nothing_at_all),
+    ("a head byte by byte", campaigns::a_head_byte_by_byte),
+    ("a second head byte by byte", campaigns::a_second_head_byte_by_byte),
+    ("a body byte by byte", campaigns::a_body_byte_by_byte),
+];
+const SLOW_WITH_TLS: &[Attack] = &[
+    ("a handshake byte by byte", campaigns::a_handshake_byte_by_byte),
+    ("no HTTP/2 request at all", multiplexed::no_request_at_all),
+];
+
+/// One after the other.
+const FAST: &[Attack] = &[
+    ("malformed requests", campaigns::malformed_requests),
+    ("heads without measure", campaigns::heads_without_measure),
+    ("half a connection", campaigns::half_a_connection),
+    ("the wrong protocol", campaigns::the_wrong_protocol),
+    ("pipelining", campaigns::pipelining),
+    ("2,000 idle connections", campaigns::two_thousand_idle_connections),
+    ("connections come and go", campaigns::churn),
+    ("readers that do not read", campaigns::readers_that_do_not_read),
+];
+const FAST_WITH_TLS: &[Attack] = &[
+    ("garbage instead of TLS", campaigns::garbage_instead_of_tls),
+    ("wrong passwords", campaigns::wrong_passwords),
+    ("frames that are not allowed", multiplexed::frames_that_are_not_allowed),
+    ("rapid reset", multiplexed::rapid_reset),
+    ("floods of small frames", multiplexed::floods_of_small_frames),
+    ("heads without end", multiplexed::heads_without_end),
+    ("streams beyond the limit", multiplexed::streams_beyond_the_limit),
+    ("windows that stay shut", multiplexed::windows_that_stay_shut),
+];
+
+/// Half of what Prometheus waits, unless it is told otherwise.
+const SLOWEST: Duration = Duration::from_secs(5);
+/// What all attackers together may cost, in MiB.
+const MEMORY: f64 = 100.0;
+
+/// The system lets a process have 1,024 files by default, and there are more sockets than that.
+fn allow_many_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    assert!(maximum.is_none_or(|most| most >= 5000), "the hard limit of open files is {maximum:?}");
+}
+
+#[test]
+fn an_open_exporter_answers_ordinary_scrapes_during_every_attack() {
+    let simulator = simulator();
+    every_attack("without TLS", &Door::plain(&simulator, None), &[SLOW], &[FAST]);
+}
+
+#[test]
+fn an_exporter_with_tls_and_a_password_answers_ordinary_scrapes_during_every_attack() {
+    let simulator = simulator();
+    let (slow, fast) = ([SLOW, SLOW_WITH_TLS], [FAST, FAST_WITH_TLS]);
+    every_attack("with TLS and a password", &Door::guarded(&simulator), &slow, &fast);
+}
+
+fn every_attack(name: &str, door: &Door, slow: &[&[Attack]], fast: &[&[Attack]]) {
+    allow_many_files();
+    door.wait_for_rows();
+    let scrapes = Scrapes::begin(door);
+    let mut report = Report::new(name);
+    let begin = Instant::now();
+    scrapes.more(40);
+    let (files, memory) = (door.files(), door.memory("VmRSS"));
+    report.line("before", &scrapes.since(begin), door);
+
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for (_, attack) in slow.iter().copied().flatten() {
+            scope.spawn(|| attack(door, &scrapes));
+        }
+    });
+    report.line("the slow ones together", &scrapes.since(began), door);
+    for (name, attack) in fast.iter().copied().flatten() {
+        let began = Instant::now();
+        attack(door, &scrapes);
+        report.line(name, &scrapes.since(began), door);
+    }
+
+    let began = Instant::now();
+    scrapes.more(40);
+    door.is_well();
+    report.line("after", &scrapes.since(began), door);
+    let all = scrapes.since(begin);
+    report.line("altogether", &all, door);
+    report.tell();
+    assert!(
+        all.failures.is_empty(),
+        "{} scrapes of {} failed: {:?}",
+        all.failures.len(),
+        all.count,
+        all.failures
+    );
+    assert!(all.most < SLOWEST, "a scrape took {:?}", all.most);
+    let peak = door.memory("VmHWM");
+    assert!(peak < memory + MEMORY, "from {memory:.0} MiB of memory to {peak:.0}");
+    support::eventually("an end of all that was opened", || (door.files() <= files + 1).then_some(()));
+}
+
+#[test]
+fn an_exporter_with_few_files_answers_ordinary_scrapes_though_more_connect_than_it_has_files() {
+    allow_many_files();
+    let simulator = simulator();
+    // With the fewer ones it is the system that refuses.
+    for files in [64, 20] {
+        let door = Door::plain(&simulator, Some(files));
+        door.wait_for_rows();
+        let scrapes = Scrapes::begin(&door);
+        let began = Instant::now();
+        let idle = campaigns::idle_connections(&door, 200);
+        scrapes.more(20);
+        let all = scrapes.since(began);
+        assert!(all.failures.is_empty() && all.most < SLOWEST, "{:?}, {:?}", all.most, all.failures);
+        drop(scrapes);
+        // It does not try again and again without a pause.
+        door.exporter.process.wait_for_rest();
+        let log = door.exporter.process.stderr.text();
+        let told = log.matches("Cannot accept connections").count();
+        assert_eq!(told, usize::from(files == 20), "{log}");
+        drop(idle);
+    }
+}
+
+/// A table of what scrapes and memory did.
+struct Report(String);
+
+impl Report {
+    fn new(name: &str) -> Self {
+        Self(format!(
+            "\n{name:<28} {:>7} {:>8} {:>8} {:>8} {:>8} {:>8}\n",
+            "scrapes", "p50", "p99", "longest", "RSS", "peak RSS"
+        ))
+    }
+
+    fn line(&mut self, name: &str, figures: &Figures, door: &Door) {
+        let Figures { count, p50, p99, most, .. } = figures;
+        let ms = |time: &Duration| match count {
+            // It was over too soon.
+            0 => "-".to_owned(),
+            _ => format!("{:.1} ms", time.as_secs_f64() * 1000.0),
+        };
+        writeln!(
+            self.0,
+            "{name:<28} {count:>7} {:>8} {:>8} {:>8} {:>6.1} M {:>6.1} M",
+            ms(p50),
+            ms(p99),
+            ms(most),
+            door.memory("VmRSS"),
+            door.memory("VmHWM"),
+        )
+        .unwrap();
+    }
+
+    /// Past the test harness, which keeps to itself what passing tests print.
+    fn tell(&self) {
+        std::io::stderr().write_all(self.0.as_bytes()).unwrap();
+    }
+}
