@@ -226,7 +226,7 @@ mod tests {
             ("ä: [é, 12, ö, 13]", "{ä=[string:é number:12 string:ö number:13]}"),
             ("\u{feff}a: 12", "{a=number:12}"),
             ("a: &x 007.50\nb: *x", "{a=number:007.50 b=number:007.50}"),
-            ("x: &x { a: 1.0 }\ny: { <<: *x, b: no }", "{x={a=number:1.0} y={a=number:1.0 b=false:no}}"),
+            ("x: &x { a: 1.0 }\ny: { <<: *x, b: no }", "{x={a=number:1.0} y={b=false:no a=number:1.0}}"),
             ("a: .nan", "{a=string:.nan}"),
             ("# only this\n", "{}"),
             ("---\n", "nothing:"),

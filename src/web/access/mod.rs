@@ -8,6 +8,7 @@
 mod client;
 mod curve_p521;
 mod file;
+mod hello;
 mod material;
 mod rate;
 mod remembered;

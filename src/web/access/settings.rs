@@ -53,6 +53,19 @@ impl TlsSettings {
             keys.map(|key| section.words(key, problems));
         let hollow = cert.is_some() || cert_file.is_some() || key.is_some() || key_file.is_some();
         let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let [cert_file, key_file, client_ca_file] =
+            [("cert_file", cert_file), ("key_file", key_file), ("client_ca_file", client_ca_file)].map(
+                |(key, name)| {
+                    let is_name = |name: &String| !name.contains(char::is_control);
+                    if name.as_ref().is_some_and(|name| !is_name(name)) {
+                        // It may be the key itself, and names are quoted when they cannot be read.
+                        let inline = key.trim_end_matches("_file");
+                        let hint = "is no name of a file: it has several lines; PEM is written as";
+                        problems.add(section.path(key), format!("{hint} {inline}"));
+                    }
+                    name.filter(is_name)
+                },
+            );
         let file = |text| filled(text).map(|path| directory.join(path));
         // The file wins.
         let secret = |text, path| {

@@ -106,6 +106,13 @@ fn tls_without_a_certificate_a_key_or_a_version_is_refused() {
             &[no_cert, no_key, "tls_server_config.client_auth_type: invalid ClientAuth: x"],
         ),
         (
+            "tls_server_config: { cert: c, key_file: \"-----BEGIN PRIVATE KEY-----\\nabc\" }",
+            &[
+                "tls_server_config.key_file: is no name of a file: it has several lines; PEM is written as key",
+                no_key,
+            ],
+        ),
+        (
             "tls_server_config: { cert_file: [c], key: k }",
             &["tls_server_config.cert_file: yaml: expected a string, found a list", no_cert],
         ),

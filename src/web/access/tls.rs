@@ -1,4 +1,4 @@
-//! Encrypted connections: handshakes, and an answer to those who do not encrypt.
+//! Encrypted connections: handshakes, and an answer to those who cannot be served.
 //!
 //! Every handshake is a task of its own with a deadline, so that a slow peer keeps nobody waiting but itself.
 //! Knows no HTTP beyond that one answer.
@@ -15,16 +15,12 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::Access;
+use super::{Access, hello};
 
 /// How long a peer may take from its connection to the end of the handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// What a peer gets that speaks HTTP where TLS is spoken.
-const PLAIN_HTTP: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\
-    Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n\
-    Client sent an HTTP request to an HTTPS server.\n";
-/// More than this is not read of what such a peer sends.
-const PLAIN_HTTP_MOST: u64 = 64 * 1024;
+/// More than this is not read of what a peer sends that cannot be served.
+const REFUSED_MOST: u64 = 64 * 1024;
 
 /// A listener whose connections are encrypted.
 pub(in crate::web) struct TlsListener<L> {
@@ -72,15 +68,14 @@ impl<L: Listener<Io = TcpStream, Addr = SocketAddr>> Listener for TlsListener<L>
 }
 
 async fn handshake(access: Arc<Access>, mut stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-    let mut first = [0];
-    stream.peek(&mut first).await?;
-    // Methods of HTTP begin with a letter, records of TLS never do.
-    if first[0].is_ascii_alphabetic() {
-        stream.write_all(PLAIN_HTTP).await?;
+    let mut first = [0; hello::LENGTH];
+    let length = stream.peek(&mut first).await?;
+    if let Some(refusal) = hello::refusal(&first[..length]) {
+        stream.write_all(refusal.answer).await?;
         stream.shutdown().await?;
         // A socket that is closed with something unread takes back what it sent.
-        tokio::io::copy(&mut stream.take(PLAIN_HTTP_MOST), &mut tokio::io::sink()).await?;
-        return Err(io::Error::other("the client sent an HTTP request"));
+        tokio::io::copy(&mut stream.take(REFUSED_MOST), &mut tokio::io::sink()).await?;
+        return Err(io::Error::other(refusal.reason));
     }
     let config = tokio::task::spawn_blocking(move || access.server()).await?;
     let config = config.ok_or_else(|| io::Error::other("the configuration is invalid"))?;
