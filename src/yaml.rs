@@ -131,8 +131,10 @@ impl Section {
 
     /// The words of a scalar of any kind, which may be empty; `None` where there is no value.
     pub(crate) fn words(&mut self, key: &'static str, problems: &mut Problems) -> Option<String> {
-        let value = self.take(key)?;
-        words(value, &self.path(key), problems).flatten()
+        match self.take(key)? {
+            Tree::Null => None,
+            value => words(value, &self.path(key), problems),
+        }
     }
 
     /// A list of scalars of any kind, as their words; `None` where there is no value.
@@ -142,8 +144,7 @@ impl Section {
             Tree::Null => None,
             Tree::List(items) => {
                 let items = items.into_iter().enumerate();
-                let words = items.filter_map(|(n, item)| words(item, &format!("{path}[{n}]"), problems));
-                Some(words.map(Option::unwrap_or_default).collect())
+                Some(items.filter_map(|(n, item)| words(item, &format!("{path}[{n}]"), problems)).collect())
             }
             other => {
                 problems.malformed(path, format_args!("expected a list, found {}", other.kind()));
@@ -159,7 +160,7 @@ impl Section {
         for (name, value) in section.map {
             let path = format!("{}.{}", section.path, shorten(&name, "key"));
             if let Some(text) = words(value, &path, problems) {
-                entries.push(Entry { path, name, text: text.unwrap_or_default() });
+                entries.push(Entry { path, name, text });
             }
         }
         entries
@@ -261,8 +262,8 @@ impl Section {
     }
 }
 
-/// The words of a scalar, and `None` in the place of those of nothing; a problem if it is no scalar.
-fn words(value: Tree, path: &str, problems: &mut Problems) -> Option<Option<String>> {
+/// The words of a scalar; a problem if it is none.
+fn words(value: Tree, path: &str, problems: &mut Problems) -> Option<String> {
     let malformed = |other: Tree| {
         problems.malformed(path, format_args!("expected a string, found {}", other.kind()));
     };

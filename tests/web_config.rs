@@ -13,6 +13,7 @@ mod web_config {
     pub(crate) mod certificates;
     pub(crate) mod client;
     pub(crate) mod clients;
+    pub(crate) mod files;
     pub(crate) mod requests;
     pub(crate) mod world;
 }
@@ -27,7 +28,7 @@ use rustls::crypto::aws_lc_rs::kx_group::SECP384R1;
 use web_config::cases::{self, Case, Client, Pem};
 use web_config::client::{self, Login, P521, Tls};
 use web_config::world::{Guarded, World};
-use web_config::{clients, requests};
+use web_config::{clients, files, requests};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -78,7 +79,7 @@ fn holds(world: &World, case: &Case) {
             (expected, found) => panic!("at {address} expected {expected:?}, found {found:?}"),
         }
         if let Client::Reload(_) = case.client {
-            guarded.write(cases::BLOCKING);
+            guarded.write(files::BLOCKING);
         }
     }
 }

@@ -16,8 +16,8 @@ pub(crate) enum Tree {
     Bool { value: bool, written: String },
     Number { value: f64, written: String },
     Text(String),
-    List(Vec<Tree>),
-    Map(Vec<(String, Tree)>),
+    List(Vec<Self>),
+    Map(Vec<(String, Self)>),
 }
 
 impl Tree {
@@ -33,12 +33,12 @@ impl Tree {
         }
     }
 
-    /// The words of a scalar; none for nothing.
-    pub(super) fn into_words(self) -> Result<Option<String>, Self> {
+    /// The words of a scalar, none of nothing; or what is no scalar.
+    pub(super) fn into_words(self) -> Result<String, Self> {
         match self {
-            Self::Null => Ok(None),
-            Self::Text(text) => Ok(Some(text)),
-            Self::Bool { written, .. } | Self::Number { written, .. } => Ok(Some(written)),
+            Self::Null => Ok(String::new()),
+            Self::Text(text) => Ok(text),
+            Self::Bool { written, .. } | Self::Number { written, .. } => Ok(written),
             other => Err(other),
         }
     }
@@ -77,8 +77,8 @@ enum Node {
     Bool(bool),
     Number(f64),
     Text(String),
-    List(Vec<Spanned<Node>>),
-    Map(Vec<(String, Spanned<Node>)>),
+    List(Vec<Spanned<Self>>),
+    Map(Vec<(String, Spanned<Self>)>),
 }
 
 fn grow(node: Spanned<Node>, text: &str) -> Tree {
@@ -197,10 +197,8 @@ mod tests {
                 }
                 scalar => {
                     let kind = scalar.kind().rsplit(' ').next().unwrap().to_owned();
-                    match scalar.into_words() {
-                        Ok(words) => format!("{kind}:{}", words.unwrap_or_default()),
-                        Err(_) => unreachable!("it is a scalar"),
-                    }
+                    let words = scalar.into_words().unwrap_or_else(|_| unreachable!("it is a scalar"));
+                    format!("{kind}:{words}")
                 }
             }
         }
@@ -231,7 +229,7 @@ mod tests {
             ("# only this\n", "{}"),
             ("---\n", "nothing:"),
             ("a: 1\na: 2", "a occurs twice at line 2, column 1"),
-            ("a: [", "this is not YAML at line 2, column 1"),
+            ("a: [", "this is not YAML at line 1, column 4"),
         ] {
             assert_eq!(shown(yaml), expected, "{yaml:?}");
         }

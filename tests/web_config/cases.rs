@@ -1,9 +1,13 @@
 //! The cases that Prometheus' exporters are tested with, under the names they have there.
 //!
-//! Files are of our own making. A file that a case names and that is not among those of [`super::certificates`]
-//! does not exist.
+//! Files and certificates are of our own making.
 
 use rustls::CipherSuite;
+
+use super::files::{
+    ALL_CIPHERS, ALL_CURVES, ANY_CLIENT, BAD_SAN, BLOCKING, GOOD, GOOD_SAN, HEADERS, JUNK, NO_HTTP2,
+    NO_HTTP2_CIPHER, SOME_CIPHERS, SOME_CIPHERS_NO_ORDER, SOME_CURVES, USERS, USERS_TLS, VERIFIED_CLIENT,
+};
 
 /// One of them.
 pub(crate) struct Case {
@@ -27,7 +31,7 @@ pub(crate) enum File {
     Missing,
     /// This text.
     Text(&'static str),
-    /// [`INLINE`] with certificate and key of the server.
+    /// [`super::files::INLINE`] with certificate and key of the server.
     Inline,
 }
 
@@ -67,175 +71,12 @@ const AES_128: CipherSuite = CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256;
 const AES_256: CipherSuite = CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384;
 const AES_256_CBC: CipherSuite = CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA;
 
-const JUNK: &str = "Wd1OEtb0cXlmiSbV5QFZ\nx2V3kHh0aTqFZ9vGq7Jc\nkq0nYl8s3S5bqfXv0s1E\n";
-pub(crate) const GOOD: &str = "\
-tls_server_config:
-  cert_file: server.crt
-  key_file: \"server.key\"
-  client_auth_type: \"VerifyClientCertIfGiven\"
-";
-pub(crate) const BLOCKING: &str = "\
-tls_server_config:
-  cert_file: \"server.crt\"
-  key_file: \"server.key\"
-  client_auth_type: \"RequireAndVerifyClientCert\"
-";
-/// `CERT` and `KEY` stand for PEM, indented.
-pub(crate) const INLINE: &str = "\
-tls_server_config:
-  cert: |
-CERT
-  key: |
-KEY
-  client_auth_type: \"VerifyClientCertIfGiven\"
-";
-const ALL_CIPHERS: &str = "\
-tls_server_config:
-  cert_file: \"server.crt\"
-  key_file: \"server.key\"
-  client_auth_type: \"VerifyClientCertIfGiven\"
-  cipher_suites:
-  - TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
-  - TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
-  - TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
-  - TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
-  - TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
-  - TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
-  - TLS_AES_128_GCM_SHA256
-  - TLS_AES_256_GCM_SHA384
-  - TLS_CHACHA20_POLY1305_SHA256
-  - TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA
-  - TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA
-  - TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA
-  - TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA
-";
-pub(crate) const SOME_CIPHERS: &str = "\
-tls_server_config:
-  cert_file: server.crt
-  key_file: server.key
-  client_auth_type: VerifyClientCertIfGiven
-  cipher_suites:
-  - TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
-  - TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
-  min_version: TLS12
-  max_version: TLS12
-";
-const SOME_CIPHERS_NO_ORDER: &str = "\
-tls_server_config:
-  cert_file: server.crt
-  key_file: server.key
-  client_auth_type: VerifyClientCertIfGiven
-  cipher_suites:
-  - TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
-  - TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
-  prefer_server_cipher_suites: false
-  min_version: TLS12
-  max_version: TLS12
-";
-const ALL_CURVES: &str = "\
-tls_server_config:
-  cert_file: server.crt
-  key_file: server.key
-  client_auth_type: VerifyClientCertIfGiven
-  curve_preferences:
-    - CurveP256
-    - CurveP384
-    - CurveP521
-    - X25519
-";
-pub(crate) const SOME_CURVES: &str = "\
-tls_server_config:
-  cert_file: server.crt
-  key_file: server.key
-  client_auth_type: VerifyClientCertIfGiven
-  min_version: TLS13
-  curve_preferences:
-  - CurveP521
-";
-const NO_HTTP2_CIPHER: &str = "\
-tls_server_config:
-  cert_file: server.crt
-  key_file: server.key
-  client_auth_type: VerifyClientCertIfGiven
-  cipher_suites:
-    - TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
-  max_version: TLS12
-";
-const NO_HTTP2: &str = "\
-tls_server_config:
-  cert_file: server.crt
-  key_file: server.key
-  client_auth_type: VerifyClientCertIfGiven
-  cipher_suites:
-    - TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
-  max_version: TLS12
-http_server_config:
-  http2: false
-";
-const HEADERS: &str = "\
-http_server_config:
-  headers:
-    X-Frame-Options: deny
-    Strict-Transport-Security: max-age=31536000; includeSubDomains
-    X-Content-Type-Options: nosniff
-    X-XSS-Protection: 1
-    Content-Security-Policy: \"default-src 'self' *.test.example.net\"
-";
-const ANY_CLIENT: &str = "\
-tls_server_config:
-  cert_file: server.crt
-  key_file: server.key
-  client_auth_type: RequireAnyClientCert
-";
-const VERIFIED_CLIENT: &str = "\
-tls_server_config:
-  cert_file: server.crt
-  key_file: server.key
-  client_auth_type: RequireAndVerifyClientCert
-  client_ca_file: client_selfsigned.pem
-";
-const GOOD_SAN: &str = "\
-tls_server_config:
-  cert_file: server.crt
-  key_file: server.key
-  client_auth_type: RequireAndVerifyClientCert
-  client_ca_file: client2_selfsigned.pem
-  client_allowed_sans:
-    - one
-    - test3
-    - two
-";
-const BAD_SAN: &str = "\
-tls_server_config:
-  cert_file: server.crt
-  key_file: server.key
-  client_auth_type: RequireAndVerifyClientCert
-  client_ca_file: client2_selfsigned.pem
-  client_allowed_sans:
-    - bad
-";
-pub(crate) const USERS: &str = "\
-basic_auth_users:
-  alice: $2b$12$nJBhT//asb3dUK5nSIjSQ.qRQ6/q8HxtW0ms/jG/dZN995q73cjpu
-  bob: $2b$18$otgviqqmgp.Ja3JecDdtG.jpzt56xAHtHveRkxhUQkUkG/kE8Qw0W
-  carol: $2b$10$dYGyMZeqPtVlxtJD3d.eZOVBONo0aW9/rITDn//2ZTuLtTSHmg4zu
-  dave: $2b$10$Smg/B9O1e/GccAcWzzQciu8dbj.klKTUQ3J8zoaRpX5A/TNR05gFu
-";
-/// The same behind TLS.
-pub(crate) const USERS_TLS: &str = "\
-tls_server_config:
-  cert_file: server.crt
-  key_file: server.key
-basic_auth_users:
-  alice: $2b$12$nJBhT//asb3dUK5nSIjSQ.qRQ6/q8HxtW0ms/jG/dZN995q73cjpu
-  bob: $2b$18$otgviqqmgp.Ja3JecDdtG.jpzt56xAHtHveRkxhUQkUkG/kE8Qw0W
-  carol: $2b$10$dYGyMZeqPtVlxtJD3d.eZOVBONo0aW9/rITDn//2ZTuLtTSHmg4zu
-  dave: $2b$10$Smg/B9O1e/GccAcWzzQciu8dbj.klKTUQ3J8zoaRpX5A/TNR05gFu
-";
-
 /// All of them.
 pub(crate) fn all() -> Vec<Case> {
-    [yaml_files(), server_behaviour(), users(), reloading()].into_iter().flatten().collect()
+    [yaml_files(), tls_behaviour(), client_behaviour(), http_behaviour(), users(), reloading()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// How many there are.
@@ -345,7 +186,7 @@ fn yaml_files() -> Vec<Case> {
     ]
 }
 
-fn server_behaviour() -> Vec<Case> {
+fn tls_behaviour() -> Vec<Case> {
     let good = |name, file, client| case("TestServerBehaviour", name, file, client);
     let bad = |name, file, client, error| Case { error: Some(error), ..good(name, file, client) };
     let text = |text| File::Text(text);
@@ -399,6 +240,49 @@ fn server_behaviour() -> Vec<Case> {
             Client::Nobody,
             "TLSConfig.CipherSuites is missing an HTTP/2-required",
         ),
+    ]
+}
+
+fn client_behaviour() -> Vec<Case> {
+    let good = |name, file, client| case("TestServerBehaviour", name, File::Text(file), client);
+    vec![
+        good(
+            "valid tls config yml and tls client with RequireAnyClientCert (present certificate)",
+            ANY_CLIENT,
+            Client::Tls(Some(Pem::Client)),
+        ),
+        good(
+            "valid tls config yml (cert from file, key inline) and tls client with RequireAnyClientCert \
+             (present certificate)",
+            ANY_CLIENT,
+            Client::Tls(Some(Pem::Client)),
+        ),
+        good(
+            "valid tls config yml and tls client with RequireAndVerifyClientCert (present certificate)",
+            VERIFIED_CLIENT,
+            Client::Tls(Some(Pem::Client)),
+        ),
+        good(
+            "valid tls config yml and tls client with VerifyPeerCertificate (present good SAN DNS entry)",
+            GOOD_SAN,
+            Client::Tls(Some(Pem::Client2)),
+        ),
+        Case {
+            error: Some("bad certificate"),
+            ..good(
+                "valid tls config yml and tls client with VerifyPeerCertificate (present invalid SAN DNS entries)",
+                BAD_SAN,
+                Client::Tls(Some(Pem::Client2)),
+            )
+        },
+    ]
+}
+
+fn http_behaviour() -> Vec<Case> {
+    let good = |name, file, client| case("TestServerBehaviour", name, file, client);
+    let bad = |name, file, client, error| Case { error: Some(error), ..good(name, file, client) };
+    let text = |text| File::Text(text);
+    vec![
         good("valid headers config", text(HEADERS), Client::Plain),
         bad(
             "invalid X-Content-Type-Options headers config",
@@ -417,33 +301,6 @@ fn server_behaviour() -> Vec<Case> {
             text("http_server_config:\n  headers:\n    Content-Type: foo\n"),
             Client::Nobody,
             "HTTP header \".*\" can not be configured",
-        ),
-        good(
-            "valid tls config yml and tls client with RequireAnyClientCert (present certificate)",
-            text(ANY_CLIENT),
-            Client::Tls(Some(Pem::Client)),
-        ),
-        good(
-            "valid tls config yml (cert from file, key inline) and tls client with RequireAnyClientCert \
-             (present certificate)",
-            text(ANY_CLIENT),
-            Client::Tls(Some(Pem::Client)),
-        ),
-        good(
-            "valid tls config yml and tls client with RequireAndVerifyClientCert (present certificate)",
-            text(VERIFIED_CLIENT),
-            Client::Tls(Some(Pem::Client)),
-        ),
-        good(
-            "valid tls config yml and tls client with VerifyPeerCertificate (present good SAN DNS entry)",
-            text(GOOD_SAN),
-            Client::Tls(Some(Pem::Client2)),
-        ),
-        bad(
-            "valid tls config yml and tls client with VerifyPeerCertificate (present invalid SAN DNS entries)",
-            text(BAD_SAN),
-            Client::Tls(Some(Pem::Client2)),
-            "bad certificate",
         ),
         Case {
             requests: 11,

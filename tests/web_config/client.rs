@@ -146,7 +146,7 @@ impl Tls {
         let answer = answer.map_err(|error| said(&error, &socket.bytes))?;
         let agreed = Agreed {
             suite: connection.negotiated_cipher_suite().unwrap().suite(),
-            group: connection.negotiated_key_exchange_group().map(|group| group.name()),
+            group: connection.negotiated_key_exchange_group().map(SupportedKxGroup::name),
             kind: connection.handshake_kind().unwrap(),
         };
         Ok((answer, agreed))

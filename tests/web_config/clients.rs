@@ -4,9 +4,9 @@ use rcgen::{ExtendedKeyUsagePurpose, SanType};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::{CipherSuite, HandshakeKind, NamedGroup};
 
-use super::cases::{GOOD, SOME_CIPHERS, SOME_CURVES};
 use super::certificates::{Authority, Pair, Wanted, dns};
 use super::client::{Login, P521, Tls, only_group, only_suites};
+use super::files::{GOOD, SOME_CIPHERS, SOME_CURVES};
 use super::world::{Guarded, World};
 
 type Test = (&'static str, fn(&World));

@@ -2,8 +2,8 @@
 
 use std::thread;
 
-use super::cases::USERS;
 use super::client::{Answer, Login, Tls, get};
+use super::files::USERS;
 use super::world::{Guarded, World};
 
 type Test = (&'static str, fn(&World));

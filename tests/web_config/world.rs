@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use crate::support::{self, Exporter, Process, Simulator, TENANT, eventually, run};
 
-use super::cases::{File, INLINE};
+use super::cases::File;
 use super::certificates::Certificates;
+use super::files::INLINE;
 
 pub(crate) struct World {
     pub(crate) certificates: Certificates,
