@@ -247,6 +247,7 @@ fn tls_is_neither_switched_off_nor_on_while_the_program_runs() {
     plain.log_until("TLS is disabled.");
     plain.write(TLS);
     assert_eq!(plain.get("/metrics", &[]).status, 200);
+    plain.log_until("tls_server_config: counts from the next start on; until then it is as it was");
 }
 
 #[test]
@@ -475,6 +476,26 @@ fn the_example_is_valid_where_the_files_it_names_exist() {
     let credentials = "Authorization: Basic cHJvbWV0aGV1czpleGFtcGxl";
     assert_eq!(ask(guarded.tls(), "GET", "/metrics", &[credentials]).status, 200);
     assert_eq!(ask(guarded.tls(), "GET", "/metrics", &[ALICE]).status, 401);
+
+    // With everything in it that is commented out: a sentence has one space before it, a key none or two.
+    let example = std::fs::read_to_string("examples/web-config.yml").unwrap();
+    let lines = example.lines().map(|line| match line.split_once('#') {
+        Some((indent, key))
+            if indent.trim().is_empty() && (!key.starts_with(' ') || key.starts_with("  ")) =>
+        {
+            format!("{indent}{key}")
+        }
+        _ => line.to_owned(),
+    });
+    let full = lines.collect::<Vec<_>>().join("\n");
+    for key in ["  client_ca_file:", "\nrate_limit:", "  burst:", "  health_without_authentication:"] {
+        assert!(full.contains(key), "{key} is not in\n{full}");
+    }
+    std::fs::write(path("web.yml"), full).unwrap();
+    std::fs::copy(path("server.crt"), path("clients.pem")).unwrap();
+    let config = guarded.path("config.yml").to_str().unwrap().to_owned();
+    let (code, stdout, stderr) = run(&["check", "--config.file", &config, "--web.config.file", &web]);
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
 }
 
 #[test]

@@ -264,6 +264,7 @@ fn http2(world: &World) {
     guarded.log_until("msg=\"TLS is enabled.\" http2=true");
     guarded.write(&off);
     assert_eq!(agreed(&guarded, &[b"h2"]), [h2.clone(), h2], "it is fixed at the start");
+    guarded.log_until("http_server_config.http2: counts from the next start on; until then it is as it was");
 
     let guarded = world.start_with(&off);
     assert_eq!(agreed(&guarded, &[b"h2", b"http/1.1"]), [h1.clone(), h1]);

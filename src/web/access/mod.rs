@@ -138,12 +138,27 @@ impl Access {
             warn(&config.warnings());
             // Nobody gets in with such a hash; all others do.
             warn(&config.users.problems);
+            warn(&self.fixed(&config));
             Ok(config)
         })
     }
 
+    /// What has changed in the file and only counts from the next start on.
+    fn fixed(&self, config: &WebConfig) -> Vec<Problem> {
+        let changed = [
+            ("tls_server_config", !self.encrypts && config.tls.is_on()),
+            ("http_server_config.http2", self.encrypts && config.http2 != self.http2),
+            ("rate_limit", config.rate != self.rate),
+        ];
+        let problem = |path: &str| Problem {
+            path: path.to_owned(),
+            text: "counts from the next start on; until then it is as it was".to_owned(),
+        };
+        changed.iter().filter(|(_, changed)| *changed).map(|(path, _)| problem(path)).collect()
+    }
+
     /// What the next TLS connection is served with; `None` if the file, a certificate or the key is invalid.
-    fn server(&self) -> Option<Arc<ServerConfig>> {
+    pub(super) fn server(&self) -> Option<Arc<ServerConfig>> {
         let config = self.config()?;
         let material = if config.tls.is_on() {
             Material::read(&config.tls)

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use proptest::prelude::*;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
 use super::file::WebConfig;
@@ -451,6 +452,30 @@ fn certificate_and_key_that_cannot_be_used_are_refused_and_never_quoted() {
         .unwrap();
     assert_eq!(Access::open(&web).unwrap_err().to_string().lines().count(), 4, "all problems at once");
     assert!(Access::open(&path("no.yml")).unwrap_err().to_string().contains("cannot read"));
+}
+
+proptest! {
+    #[test]
+    fn no_value_anywhere_breaks_the_reading_or_is_quoted_beyond_measure(value in "[ -~]{41,60}|[^\\PC]{1,80}") {
+        let quoted = serde_json::to_string(&value).unwrap();
+        for key in [
+            "KEY",
+            "rate_limit: { interval: KEY, burst: KEY }",
+            "basic_auth_users: { KEY: KEY }",
+            "http_server_config: { http2: KEY, headers: { X-Frame-Options: KEY } }",
+            "tls_server_config: { cert: KEY, key: KEY, client_auth_type: KEY, min_version: KEY }",
+            "tls_server_config: { cipher_suites: [KEY], curve_preferences: [KEY], client_allowed_sans: [KEY] }",
+        ] {
+            for value_in_yaml in [&value, &quoted] {
+                for problem in problems(&key.replace("KEY", value_in_yaml)) {
+                    prop_assert!(!problem.contains('\n'), "{problem}");
+                    let shown = value.len() > 40 && !value.contains(':') && problem.contains(&value);
+                    let is_name = value.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+                    prop_assert!(!shown || is_name, "{problem}");
+                }
+            }
+        }
+    }
 }
 
 #[test]
