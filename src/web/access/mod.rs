@@ -8,7 +8,7 @@
 mod client;
 mod curve_p521;
 mod file;
-mod hello;
+pub(super) mod hello;
 mod material;
 mod rate;
 mod remembered;
