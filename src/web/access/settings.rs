@@ -47,25 +47,12 @@ pub(super) enum Pem {
 
 impl TlsSettings {
     pub(super) fn read(mut section: Section, directory: &Path, problems: &mut Problems) -> Self {
-        let keys =
-            ["cert", "cert_file", "key", "key_file", "client_ca", "client_ca_file", "client_auth_type"];
-        let [cert, cert_file, key, key_file, client_ca, client_ca_file, client_auth] =
-            keys.map(|key| section.words(key, problems));
+        let [cert, key, client_ca, client_auth] =
+            ["cert", "key", "client_ca", "client_auth_type"].map(|key| section.words(key, problems));
+        let [cert_file, key_file, client_ca_file] =
+            ["cert_file", "key_file", "client_ca_file"].map(|key| read_name(&mut section, key, problems));
         let hollow = cert.is_some() || cert_file.is_some() || key.is_some() || key_file.is_some();
         let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let [cert_file, key_file, client_ca_file] =
-            [("cert_file", cert_file), ("key_file", key_file), ("client_ca_file", client_ca_file)].map(
-                |(key, name)| {
-                    let is_name = |name: &String| !name.contains(char::is_control);
-                    if name.as_ref().is_some_and(|name| !is_name(name)) {
-                        // It may be the key itself, and names are quoted when they cannot be read.
-                        let inline = key.trim_end_matches("_file");
-                        let hint = "is no name of a file: it has several lines; PEM is written as";
-                        problems.add(section.path(key), format!("{hint} {inline}"));
-                    }
-                    name.filter(is_name)
-                },
-            );
         let file = |text| filled(text).map(|path| directory.join(path));
         // The file wins.
         let secret = |text, path| {
@@ -189,6 +176,19 @@ impl TlsSettings {
 pub(super) fn problem(key: &str, text: String) -> Problem {
     let path = if key.is_empty() { SECTION.to_owned() } else { format!("{SECTION}.{key}") };
     Problem { path, text }
+}
+
+/// The name of a file.
+fn read_name(section: &mut Section, key: &'static str, problems: &mut Problems) -> Option<String> {
+    let name = section.words(key, problems)?;
+    if !name.contains(char::is_control) {
+        return Some(name);
+    }
+    // It may be the key itself, and names are quoted when they cannot be read.
+    let inline = key.trim_end_matches("_file");
+    let text = format!("is no name of a file: it has several lines; PEM is written as {inline}");
+    problems.add(section.path(key), text);
+    None
 }
 
 fn read_version(section: &mut Section, key: &'static str, problems: &mut Problems) -> Option<Version> {
