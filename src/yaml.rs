@@ -3,10 +3,12 @@
 //! Each `Section` method takes a key out of its map; what is left at `Section::finish` is unknown. No
 //! value is ever quoted in a problem, unless the caller says that it cannot be a secret.
 
+mod tree;
+
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+pub(crate) use tree::{Tree, parse};
 
 /// One thing that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,47 +27,38 @@ impl fmt::Display for Problem {
 
 /// The problems found so far.
 #[derive(Default)]
-pub(crate) struct Problems(Vec<Problem>);
+pub(crate) struct Problems {
+    found: Vec<Problem>,
+    prefix: &'static str,
+}
 
 impl Problems {
+    /// With words to begin every problem with that is about the file's form and not about what a value means.
+    pub(crate) fn with_prefix(prefix: &'static str) -> Self {
+        Self { found: Vec::new(), prefix }
+    }
+
     pub(crate) fn add(&mut self, path: impl Into<String>, text: impl Into<String>) {
-        self.0.push(Problem { path: path.into(), text: text.into() });
+        self.found.push(Problem { path: path.into(), text: text.into() });
+    }
+
+    /// A problem of the file's form.
+    pub(crate) fn malformed(&mut self, path: impl Into<String>, text: impl fmt::Display) {
+        self.add(path, format!("{}{text}", self.prefix));
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.found.len()
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<Problem> {
+        self.found
     }
 
     /// The value, if there is no problem.
     pub(crate) fn none_or<T>(self, value: T) -> Result<T, Vec<Problem>> {
-        if self.0.is_empty() { Ok(value) } else { Err(self.0) }
+        if self.found.is_empty() { Ok(value) } else { Err(self.found) }
     }
-}
-
-/// Parses YAML into a tree. Of the parser's error only the place is kept: the rest may quote a secret.
-pub(crate) fn parse(text: &str) -> Result<Value, Problem> {
-    let options = serde_saphyr::options! {
-        with_snippet: false,
-        leading_zero_numbers_as_strings: true,
-        // So that `.nan` is one problem at its path, not the end of all reading.
-        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::AsString,
-    };
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-        return Ok(Value::Object(Map::new()));
-    }
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let at = error
-            .location()
-            .map(|location| format!(" at line {}, column {}", location.line(), location.column()))
-            .unwrap_or_default();
-        let what = match error.without_snippet() {
-            serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
-                format!("{} occurs twice", shorten(key, "key"))
-            }
-            _ => "this is not YAML".to_owned(),
-        };
-        Problem { path: String::new(), text: format!("{what}{at}") }
-    })
 }
 
 /// A name that the user chose, what it stands for, and where.
@@ -78,22 +71,23 @@ pub(crate) struct Entry {
 /// One mapping of the file.
 pub(crate) struct Section {
     path: String,
-    map: Map<String, Value>,
+    map: Vec<(String, Tree)>,
     known: Vec<&'static str>,
 }
 
 impl Section {
-    pub(crate) fn root(tree: Value, problems: &mut Problems) -> Self {
+    pub(crate) fn root(tree: Tree, problems: &mut Problems) -> Self {
         Self::new(String::new(), tree, problems)
     }
 
-    fn new(path: String, value: Value, problems: &mut Problems) -> Self {
-        let map = match value {
-            Value::Object(map) => map,
-            Value::Null => Map::new(),
+    fn new(path: String, tree: Tree, problems: &mut Problems) -> Self {
+        let map = match tree {
+            Tree::Map(map) => map,
+            Tree::Null => Vec::new(),
             other => {
-                problems.add(path.clone(), format!("expected a mapping of keys, found {}", kind(&other)));
-                Map::new()
+                let found = other.kind();
+                problems.malformed(path.clone(), format_args!("expected a mapping of keys, found {found}"));
+                Vec::new()
             }
         };
         Self { path, map, known: Vec::new() }
@@ -109,76 +103,93 @@ impl Section {
         self.path.clone()
     }
 
-    fn take(&mut self, key: &'static str) -> Option<Value> {
+    fn take(&mut self, key: &'static str) -> Option<Tree> {
         self.known.push(key);
-        self.map.remove(key)
+        let index = self.map.iter().position(|(name, _)| name == key)?;
+        Some(self.map.remove(index).1)
     }
 
     /// A string that is not empty.
     pub(crate) fn text(&mut self, key: &'static str, problems: &mut Problems) -> Option<String> {
         match self.take(key)? {
-            Value::String(text) if !text.trim().is_empty() => Some(text),
-            Value::String(_) | Value::Null => {
-                problems.add(self.path(key), "is empty; give it a value or remove the key");
+            Tree::Text(text) if !text.trim().is_empty() => Some(text),
+            Tree::Text(_) | Tree::Null => {
+                problems.malformed(self.path(key), "is empty; give it a value or remove the key");
                 None
             }
             other => {
-                let hint = if other.is_number() || other.is_boolean() { "; put it in quotes" } else { "" };
-                problems.add(self.path(key), format!("expected a string, found {}{hint}", kind(&other)));
+                let hint = match other {
+                    Tree::Number { .. } | Tree::Bool { .. } => "; put it in quotes",
+                    _ => "",
+                };
+                let found = other.kind();
+                problems.malformed(self.path(key), format_args!("expected a string, found {found}{hint}"));
                 None
             }
         }
     }
 
-    /// A string that may be empty, as an absent value is; `None` only where the key is absent.
-    pub(crate) fn text_or_empty(&mut self, key: &'static str, problems: &mut Problems) -> Option<String> {
-        let value = self.take(key)?;
-        let path = self.path(key);
-        Some(plain(value).unwrap_or_else(|value| {
-            problems.add(path, format!("expected a string, found {}", kind(&value)));
-            String::new()
-        }))
+    /// The words of a scalar of any kind, which may be empty; `None` where there is no value.
+    pub(crate) fn words(&mut self, key: &'static str, problems: &mut Problems) -> Option<String> {
+        match self.take(key)? {
+            Tree::Null => None,
+            value => words(value, &self.path(key), problems),
+        }
     }
 
-    /// A mapping from names that the user chose to strings.
+    /// A list of scalars of any kind, as their words; `None` where there is no value.
+    pub(crate) fn list(&mut self, key: &'static str, problems: &mut Problems) -> Option<Vec<String>> {
+        let path = self.path(key);
+        match self.take(key)? {
+            Tree::Null => None,
+            Tree::List(items) => {
+                let items = items.into_iter().enumerate();
+                Some(items.filter_map(|(n, item)| words(item, &format!("{path}[{n}]"), problems)).collect())
+            }
+            other => {
+                problems.malformed(path, format_args!("expected a list, found {}", other.kind()));
+                None
+            }
+        }
+    }
+
+    /// A mapping from names that the user chose to scalars of any kind.
     pub(crate) fn entries(&mut self, key: &'static str, problems: &mut Problems) -> Vec<Entry> {
-        let mut section = self.section(key, problems);
+        let section = self.section(key, problems);
         let mut entries = Vec::new();
-        for (name, value) in std::mem::take(&mut section.map) {
-            let path = section.path(&shorten(&name, "key"));
-            match plain(value) {
-                Ok(text) => entries.push(Entry { path, name, text }),
-                Err(value) => problems.add(path, format!("expected a string, found {}", kind(&value))),
+        for (name, value) in section.map {
+            let path = format!("{}.{}", section.path, shorten(&name, "key"));
+            if let Some(text) = words(value, &path, problems) {
+                entries.push(Entry { path, name, text });
             }
         }
         entries
     }
 
-    /// Reports a key of the format that this version does not honour, if it is there.
-    pub(crate) fn refuse(&mut self, key: &'static str, problems: &mut Problems) {
-        if self.take(key).is_some() {
-            problems.add(self.path(key), "not supported by this version; remove it");
-        }
-    }
-
     /// A finite number ≥ 0.
     pub(crate) fn number(&mut self, key: &'static str, problems: &mut Problems) -> Option<f64> {
-        let value = self.take(key)?;
-        let number = value.as_f64().filter(|number| number.is_finite() && *number >= 0.0);
-        if number.is_none() {
-            let found = if value.is_number() { "a number below 0" } else { kind(&value) };
-            problems.add(self.path(key), format!("expected a number of at least 0, found {found}"));
+        match self.take(key)? {
+            Tree::Number { value, .. } if value.is_finite() && value >= 0.0 => Some(value),
+            other => {
+                let found =
+                    if matches!(other, Tree::Number { .. }) { "a number below 0" } else { other.kind() };
+                let text = format_args!("expected a number of at least 0, found {found}");
+                problems.malformed(self.path(key), text);
+                None
+            }
         }
-        number
     }
 
-    /// `true` or `false`.
+    /// `true` or `false`, or what else YAML 1.1 calls so.
     pub(crate) fn boolean(&mut self, key: &'static str, problems: &mut Problems) -> Option<bool> {
-        let value = self.take(key)?;
-        if value.as_bool().is_none() {
-            problems.add(self.path(key), format!("expected true or false, found {}", kind(&value)));
+        match self.take(key)? {
+            Tree::Bool { value, .. } => Some(value),
+            other => {
+                let text = format_args!("expected true or false, found {}", other.kind());
+                problems.malformed(self.path(key), text);
+                None
+            }
         }
-        value.as_bool()
     }
 
     /// A humantime string such as `6h` or `1d 12h`, within bounds.
@@ -190,12 +201,16 @@ impl Section {
         problems: &mut Problems,
     ) -> Option<Duration> {
         let path = self.path(key);
-        let value = self.take(key)?;
-        let Value::String(text) = &value else {
-            problems.add(path, format!("expected a duration such as 0s, 90s or 6h, found {}", kind(&value)));
-            return None;
+        let text = match self.take(key)? {
+            Tree::Text(text) => text,
+            other => {
+                let found = other.kind();
+                let text = format_args!("expected a duration such as 0s, 90s or 6h, found {found}");
+                problems.malformed(path, text);
+                return None;
+            }
         };
-        match humantime::parse_duration(text) {
+        match humantime::parse_duration(&text) {
             Ok(duration) if duration < least || duration > most => {
                 let bounds =
                     [least, most].map(|bound| humantime::format_duration(bound).to_string()).join(" and ");
@@ -214,7 +229,7 @@ impl Section {
     /// A nested mapping; an empty one where the key is absent.
     pub(crate) fn section(&mut self, key: &'static str, problems: &mut Problems) -> Self {
         let path = self.path(key);
-        let value = self.take(key).unwrap_or(Value::Null);
+        let value = self.take(key).unwrap_or(Tree::Null);
         Self::new(path, value, problems)
     }
 
@@ -222,16 +237,16 @@ impl Section {
     pub(crate) fn sections(&mut self, key: &'static str, problems: &mut Problems) -> Option<Vec<Self>> {
         let path = self.path(key);
         match self.take(key)? {
-            Value::Array(items) => Some(
+            Tree::List(items) => Some(
                 items
                     .into_iter()
                     .enumerate()
                     .map(|(n, item)| Self::new(format!("{path}[{n}]"), item, problems))
                     .collect(),
             ),
-            Value::Null => Some(Vec::new()),
+            Tree::Null => Some(Vec::new()),
             other => {
-                problems.add(path, format!("expected a list, found {}", kind(&other)));
+                problems.malformed(path, format_args!("expected a list, found {}", other.kind()));
                 None
             }
         }
@@ -239,36 +254,24 @@ impl Section {
 
     /// Reports every key that nobody asked for.
     pub(crate) fn finish(self, problems: &mut Problems) {
-        for key in self.map.keys() {
+        for (key, _) in &self.map {
             let known = self.known.join(", ");
-            problems.add(self.path(&shorten(key, "key")), format!("unknown key; known here: {known}"));
+            problems
+                .malformed(self.path(&shorten(key, "key")), format_args!("unknown key; known here: {known}"));
         }
     }
+}
+
+/// The words of a scalar; a problem if it is none.
+fn words(value: Tree, path: &str, problems: &mut Problems) -> Option<String> {
+    let malformed = |other: Tree| {
+        problems.malformed(path, format_args!("expected a string, found {}", other.kind()));
+    };
+    value.into_words().map_err(malformed).ok()
 }
 
 /// Unknown keys are shown, but a secret pasted in the wrong place should not fill the screen.
 pub(crate) fn shorten(text: &str, what: &str) -> String {
     let plain = text.len() <= 40 && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
     if plain { text.to_owned() } else { format!("(a long or unusual {what})") }
-}
-
-/// What a string in YAML may be written as: `1` is one too.
-fn plain(value: Value) -> Result<String, Value> {
-    match value {
-        Value::Null => Ok(String::new()),
-        Value::String(text) => Ok(text),
-        Value::Number(number) => Ok(number.to_string()),
-        other => Err(other),
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "nothing",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "a mapping",
-    }
 }

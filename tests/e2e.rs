@@ -14,10 +14,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use libtest_mimic::{Arguments, Trial};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::Value;
 
 use support::exposition::Series;
@@ -29,10 +30,11 @@ const PARTS: [&str; 4] = ["prometheus", "promtool", "alertmanager", "amtool"];
 /// A test, given the suite whose tools it is to use.
 type Case = (&'static str, fn(&'static str));
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     ("promtool_and_amtool_accept_every_shipped_file", every_shipped_file_is_accepted),
     ("promtool_finds_nothing_to_say_about_the_metrics", the_metrics_are_clean),
     ("prometheus_stores_every_series_in_both_formats", every_series_is_stored),
+    ("prometheus_scrapes_over_tls_with_a_password_by_every_protocol", every_protocol_over_tls),
     ("every_query_of_the_dashboard_is_answered", the_dashboard_shows_something),
     ("a_low_usage_a_failing_api_and_a_dead_exporter_reach_the_webhook", alerts_arrive),
 ];
@@ -250,6 +252,69 @@ fn normal(name: String, mut labels: BTreeMap<String, String>) -> Series {
         *le = le.parse::<f64>().unwrap().to_string();
     }
     (name, labels)
+}
+
+/// What a Prometheus can be told to ask for; `None` = nothing is said.
+fn scrape_protocols(suite: &str) -> Vec<Option<&'static str>> {
+    match suite {
+        "bookworm" => vec![None],
+        _ => vec![
+            None,
+            Some("PrometheusProto"),
+            Some("OpenMetricsText0.0.1"),
+            Some("OpenMetricsText1.0.0"),
+            Some("PrometheusText0.0.4"),
+            Some("PrometheusText1.0.0"),
+        ],
+    }
+}
+
+fn every_protocol_over_tls(suite: &'static str) {
+    let simulator = Simulator::start("");
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(path("cert.pem"), cert.pem()).unwrap();
+    fs::write(path("key.pem"), signing_key.serialize_pem()).unwrap();
+    let hash = bcrypt::hash("sesame", 4).unwrap();
+    let web = format!(
+        "tls_server_config: {{ cert_file: cert.pem, key_file: key.pem }}\n\
+         basic_auth_users: {{ prometheus: {hash} }}\n"
+    );
+    fs::write(path("web.yml"), web).unwrap();
+    let accounts = format!("accounts:\n{}", simulator.account(None, TENANT));
+    let exporter =
+        Exporter::start_in(Arc::clone(&directory), &accounts, &["--web.config.file", &path("web.yml")]);
+
+    let job = |name: &str, password: &str, protocols: &str| {
+        format!(
+            "- job_name: {name}\n  scheme: https\n  honor_labels: true\n  \
+             tls_config: {{ ca_file: {ca}, server_name: localhost }}\n  \
+             basic_auth: {{ username: prometheus, password: {password} }}\n  {protocols}\n  \
+             static_configs: [{{ targets: [\"{address}\"] }}]\n",
+            ca = path("cert.pem"),
+            address = exporter.url.trim_start_matches("http://"),
+        )
+    };
+    let protocols = scrape_protocols(suite);
+    let name = |protocol: Option<&'static str>| protocol.unwrap_or("unsaid");
+    let mut jobs = job("stranger", "wrong", "");
+    for protocol in &protocols {
+        let said = protocol.map_or_else(String::new, |protocol| format!("scrape_protocols: [{protocol}]"));
+        jobs += &job(name(*protocol), "sesame", &said);
+    }
+    let config = format!("global: {{ scrape_interval: 1s }}\nscrape_configs:\n{jobs}");
+    let prometheus = Prometheus::start(suite, &config);
+    for protocol in protocols.into_iter().map(name) {
+        let rows = format!("partner_license_usage_percent{{job=\"{protocol}\"}}");
+        eventually(&format!("rows by {protocol}"), || (prometheus.query(&rows).len() == 5).then_some(()));
+        let up = prometheus.query(&format!("up{{job=\"{protocol}\"}}"));
+        assert_eq!(up.into_values().collect::<Vec<_>>(), [1.0], "{protocol}");
+    }
+    eventually("the stranger is turned away", || {
+        let up = prometheus.query("up{job=\"stranger\"}");
+        (up.into_values().collect::<Vec<_>>() == [0.0]).then_some(())
+    });
 }
 
 fn the_dashboard_shows_something(suite: &'static str) {

@@ -28,6 +28,9 @@ pub(super) fn run(flag: &ConfigFlag, access: &AccessFlag) -> anyhow::Result<Exit
     }
     match super::serve::access(access) {
         Ok(Some(found)) => {
+            for warning in found.warnings() {
+                eprintln!("warning: {warning}");
+            }
             let tls = if found.encrypts() { "with TLS" } else { "without TLS" };
             super::say(&format!("{}: valid, {tls}", access.web_config_file))?;
         }

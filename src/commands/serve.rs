@@ -68,12 +68,15 @@ pub(super) fn start(
 
     let (telemetry_path, max_requests) = (flags.telemetry_path, flags.max_requests);
     let web = Web { page, own, fleet, reloader: reloader.clone(), clock, telemetry_path, max_requests };
+    if let Some(access) = access {
+        access.announce();
+    }
     let server = web::Server::new(web::router(web), access.cloned(), max_requests);
     for listener in listeners {
         let address = listener.local_addr()?;
         tracing::info!(%address, "Listening on");
-        if access.is_some_and(|access| access.encrypts()) {
-            tracing::info!(http2 = false, %address, "TLS is enabled.");
+        if let Some(access) = access.filter(|access| access.encrypts()) {
+            tracing::info!(http2 = access.http2(), %address, "TLS is enabled.");
         } else {
             tracing::info!(http2 = false, %address, "TLS is disabled.");
         }

@@ -1,18 +1,16 @@
 //! The file's format: every key of it, and what each may hold.
 //!
-//! A key that this version does not honour is a problem, never ignored: whoever wrote it counts on it. Reads
-//! no other file, and knows no connection.
+//! Reads no other file, and knows no connection. `tls_server_config`, `rate_limit` and the users have modules of
+//! their own.
 
 use std::path::Path;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use rustls::SupportedProtocolVersion;
-use rustls::version::{TLS12, TLS13};
 
-use crate::config::Secret;
-use crate::yaml::{self, Problem, Problems, Section};
+use crate::yaml::{self, Entry, Problem, Problems, Section, Tree};
 
-use super::tls::TlsSettings;
+use super::rate::Rate;
+use super::settings::TlsSettings;
 use super::users::Users;
 
 /// The headers that may be set, and the values that are allowed where not all are.
@@ -25,131 +23,82 @@ const HEADERS: [(&str, &[&str]); 5] = [
 ];
 
 /// What a file says.
+#[derive(Debug)]
 pub(super) struct WebConfig {
-    /// How to encrypt; `None` = not at all.
-    pub(super) tls: Option<TlsSettings>,
+    pub(super) tls: TlsSettings,
+    /// Is HTTP/2 spoken over TLS?
+    pub(super) http2: bool,
     /// Set on every answer.
     pub(super) headers: HeaderMap,
+    /// How many requests are answered; `None` = any number.
+    pub(super) rate: Option<Rate>,
     /// Who is let in; empty = everybody.
     pub(super) users: Users,
+    /// Are `/-/healthy` and `/-/ready` answered to everybody?
+    pub(super) open_health: bool,
+    warnings: Vec<Problem>,
 }
 
 impl WebConfig {
-    /// Reads the text of a file in `directory`. What is returned is only of use where there is no problem.
+    /// Reads the text of a file in `directory`. Where there is a problem nobody may be let in; that there is none
+    /// does not mean that certificates and hashes are of use.
     pub(super) fn parse(text: &str, directory: &Path) -> (Self, Vec<Problem>) {
-        let mut problems = Problems::default();
+        // Users of the format look for this word.
+        let mut problems = Problems::with_prefix("yaml: ");
+        let mut warnings = Vec::new();
         let tree = yaml::parse(text).unwrap_or_else(|problem| {
-            problems.add(problem.path, problem.text);
-            serde_json::Value::Null
+            problems.malformed(problem.path, problem.text);
+            Tree::Null
         });
         let mut root = Section::root(tree, &mut problems);
-        let tls = read_tls(root.section("tls_server_config", &mut problems), directory, &mut problems);
-        let headers = read_http(root.section("http_server_config", &mut problems), &mut problems);
-        root.refuse("rate_limit", &mut problems);
-        let users = Users::read(root.entries("basic_auth_users", &mut problems), &mut problems);
+        let tls = root.section("tls_server_config", &mut problems);
+        let tls = TlsSettings::read(tls, directory, &mut problems);
+        let mut http = root.section("http_server_config", &mut problems);
+        let http2 = http.boolean("http2", &mut problems).unwrap_or(true);
+        let headers = read_headers(http.entries("headers", &mut problems), &mut problems);
+        http.finish(&mut problems);
+        let rate = root.section("rate_limit", &mut problems);
+        let rate = Rate::read(rate, &mut problems, &mut warnings);
+        let users = Users::read(root.entries("basic_auth_users", &mut problems));
+        // Not of the format, and named so that nobody takes it for a part of it.
+        let mut own = root.section("partner_license_exporter", &mut problems);
+        let open_health = own.boolean("health_without_authentication", &mut problems).unwrap_or(false);
+        own.finish(&mut problems);
         root.finish(&mut problems);
-        let config = Self { tls, headers, users };
-        (config, problems.none_or(()).err().unwrap_or_default())
+        let config = Self { tls, http2, headers, rate, users, open_health, warnings };
+        (config, problems.into_vec())
+    }
+
+    /// What is accepted, and not what its writer may expect.
+    pub(super) fn warnings(&self) -> Vec<Problem> {
+        [self.tls.warnings(), self.warnings.clone()].concat()
     }
 }
 
-/// TLS is on where any of its four sources is written, even if it is empty.
-fn read_tls(mut section: Section, directory: &Path, problems: &mut Problems) -> Option<TlsSettings> {
-    let [cert, cert_file, key, key_file] =
-        ["cert", "cert_file", "key", "key_file"].map(|name| section.text_or_empty(name, problems));
-    for name in [
-        "client_auth_type",
-        "client_ca",
-        "client_ca_file",
-        "client_allowed_sans",
-        "cipher_suites",
-        "prefer_server_cipher_suites",
-        "curve_preferences",
-    ] {
-        section.refuse(name, problems);
-    }
-    let least = read_version(&mut section, "min_version", problems).unwrap_or(&TLS12);
-    let most = read_version(&mut section, "max_version", problems).unwrap_or(&TLS13);
-    let rank = |version: &SupportedProtocolVersion| u16::from(version.version);
-    let mut versions = vec![&TLS13, &TLS12];
-    versions.retain(|version| (rank(least)..=rank(most)).contains(&rank(version)));
-    if versions.is_empty() {
-        problems.add(section.path("min_version"), "no supported versions satisfy MinVersion and MaxVersion");
-    }
-
-    let on = [&cert, &cert_file, &key, &key_file].iter().any(|source| source.is_some());
-    let secret = |text: Option<String>, file: Option<String>| {
-        let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let file = filled(file).map(|path| Secret::File(directory.join(path)));
-        file.or_else(|| filled(text).map(|text| Secret::Value(text.into())))
-    };
-    let (cert, key) = (secret(cert, cert_file), secret(key, key_file));
-    if on && cert.is_none() {
-        problems.add(section.own_path(), "missing one of cert or cert_file");
-    }
-    if on && key.is_none() {
-        problems.add(section.own_path(), "missing one of key or key_file");
-    }
-    section.finish(problems);
-    Some(TlsSettings { cert: cert?, key: key?, versions })
-}
-
-fn read_version(
-    section: &mut Section,
-    key: &'static str,
-    problems: &mut Problems,
-) -> Option<&'static SupportedProtocolVersion> {
-    let text = section.text_or_empty(key, problems)?;
-    match text.as_str() {
-        "" => None,
-        "TLS12" => Some(&TLS12),
-        "TLS13" => Some(&TLS13),
-        "TLS10" | "TLS11" => {
-            problems.add(
-                section.path(key),
-                format!("{text} is not supported by this version; use TLS12 or TLS13"),
-            );
-            None
-        }
-        _ => {
-            problems
-                .add(section.path(key), format!("unknown TLS version: {}", yaml::shorten(&text, "value")));
-            None
-        }
-    }
-}
-
-fn read_http(mut section: Section, problems: &mut Problems) -> HeaderMap {
-    if section.boolean("http2", problems) == Some(true) {
-        problems
-            .add(section.path("http2"), "true is not supported by this version; remove it or write false");
-    }
+fn read_headers(entries: Vec<Entry>, problems: &mut Problems) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    for entry in section.entries("headers", problems) {
-        let Some((name, allowed)) = HEADERS.iter().find(|(name, _)| *name == entry.name) else {
-            let name = yaml::shorten(&entry.name, "name");
-            problems.add(entry.path, format!("HTTP header {name:?} can not be configured"));
+    for Entry { path, name, text } in entries {
+        let Some((name, allowed)) = HEADERS.iter().find(|(known, _)| *known == name) else {
+            let name = yaml::shorten(&name, "name");
+            problems.add(path, format!("HTTP header {name:?} can not be configured"));
             continue;
         };
-        if entry.text.is_empty() {
+        if text.is_empty() {
             continue;
         }
-        if !allowed.is_empty() && !allowed.contains(&entry.text.as_str()) {
-            let text = yaml::shorten(&entry.text, "value");
-            problems.add(
-                entry.path,
-                format!("invalid value for {name}. Expected one of: {allowed:?}, but got: {text:?}"),
-            );
+        if !allowed.is_empty() && !allowed.contains(&text.as_str()) {
+            let text = yaml::shorten(&text, "value");
+            let expected = format!("Expected one of: {allowed:?}, but got: {text:?}");
+            problems.add(path, format!("invalid value for {name}. {expected}"));
             continue;
         }
-        match HeaderValue::try_from(entry.text) {
+        match HeaderValue::try_from(text) {
             Ok(value) => {
                 let name = HeaderName::try_from(*name).expect("the names are valid");
                 headers.insert(name, value);
             }
-            Err(_) => problems.add(entry.path, "is no value of an HTTP header: it holds a control character"),
+            Err(_) => problems.add(path, "is no value of an HTTP header: it holds a control character"),
         }
     }
-    section.finish(problems);
     headers
 }

@@ -1,16 +1,23 @@
-//! Who may read what is served, and over what: TLS, passwords and headers, from the file of
-//! `--web.config.file`, whose format is that of Prometheus' exporter-toolkit.
+//! Who may read what is served, and over what: TLS, client certificates, passwords, headers and a limit, from
+//! the file of `--web.config.file`, whose format is that of Prometheus' exporter-toolkit.
 //!
-//! Whether there is TLS is fixed at the start. Everything else follows the file: it is read for every request
-//! and for every new TLS connection, and parsed where its content is another. While it is invalid nobody is
-//! let in. Knows nothing of what is served.
+//! Whether there is TLS, HTTP/2 and a limit is fixed at the start. Everything else follows the file: it is read
+//! for every request and for every new TLS connection, and parsed where its content is another. While it is
+//! invalid nobody is let in. Knows nothing of what is served, but for the two paths that may be open to all.
 
+mod client;
+mod curve_p521;
 mod file;
+pub(super) mod hello;
+mod material;
+mod rate;
 mod remembered;
-mod tls;
+mod settings;
+mod suites;
 mod users;
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,41 +28,69 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use rustls::ServerConfig;
+use tokio::time::Instant;
 
 use crate::config::ConfigError;
 use crate::yaml::Problem;
 
 use file::WebConfig;
+use material::Material;
+use rate::{Limiter, Rate};
 use remembered::{Remembered, fingerprint};
 use users::Passwords;
+
+/// What is answered to everybody where the file says so.
+const HEALTH: [&str; 2] = ["/-/healthy", "/-/ready"];
 
 /// The rules of a web configuration file.
 pub struct Access {
     path: PathBuf,
     encrypts: bool,
+    http2: bool,
+    rate: Option<Rate>,
+    limiter: Option<Limiter>,
+    warnings: Vec<Problem>,
     config: Remembered<WebConfig>,
     server: Remembered<ServerConfig>,
     passwords: Passwords,
 }
 
 impl Access {
-    /// Reads and checks the file, and the certificate and the key that it names.
+    /// Reads and checks the file, and the certificates and the key that it names.
     ///
     /// # Errors
     /// [`ConfigError`], naming every problem there is.
     pub fn open(path: &Path) -> Result<Self, ConfigError> {
-        let (config, mut problems) = WebConfig::parse(&read(path)?, directory(path));
-        if let Some(settings) = &config.tls {
-            problems.extend(settings.load().err().unwrap_or_default());
+        let text = read(path)?;
+        let (config, mut problems) = WebConfig::parse(&text, directory(path));
+        problems.extend(config.users.problems.iter().cloned());
+        let mut warnings = config.warnings();
+        let (encrypts, http2, rate) = (config.tls.is_on(), config.http2, config.rate);
+        let mut server = Remembered::default();
+        if encrypts {
+            let made = Material::read(&config.tls).and_then(|material| {
+                warnings.extend(material.warnings());
+                let server = material.server_config(&config.tls, http2)?;
+                Ok(Remembered::of(material.fingerprint(&config.tls), server))
+            });
+            match made {
+                Ok(made) => server = made,
+                Err(found) => problems.extend(found),
+            }
+            problems.extend(config.tls.http2_problem().filter(|_| http2));
         }
         if !problems.is_empty() {
             return Err(invalid(path, problems));
         }
         Ok(Self {
             path: path.to_owned(),
-            encrypts: config.tls.is_some(),
-            config: Remembered::default(),
-            server: Remembered::default(),
+            encrypts,
+            http2: encrypts && http2,
+            rate,
+            limiter: rate.map(Limiter::new),
+            warnings,
+            config: Remembered::of(fingerprint(&[text.as_bytes()]), config),
+            server,
             passwords: Passwords::new(),
         })
     }
@@ -63,6 +98,24 @@ impl Access {
     /// Is everything served over TLS?
     pub fn encrypts(&self) -> bool {
         self.encrypts
+    }
+
+    /// Is HTTP/2 served to those who ask for it? Not without TLS.
+    pub fn http2(&self) -> bool {
+        self.http2
+    }
+
+    /// What the file had at the start that was accepted, and is not what its writer may expect.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+
+    /// Logs what is worth knowing at a start.
+    pub fn announce(&self) {
+        warn(&self.warnings);
+        if let Some(Rate { interval, burst }) = self.rate {
+            tracing::info!(burst, interval = ?interval, "Rate Limiter is enabled.");
+        }
     }
 
     /// Puts the rules in front of `router`.
@@ -74,28 +127,54 @@ impl Access {
     fn config(&self) -> Option<Arc<WebConfig>> {
         let text = read(&self.path);
         let content = text.as_ref().map_or_else(ToString::to_string, String::clone);
-        self.config.get(fingerprint(&[&content]), || {
+        self.config.get(fingerprint(&[content.as_bytes()]), || {
             let (config, problems) = WebConfig::parse(&text?, directory(&self.path));
-            if problems.is_empty() { Ok(config) } else { Err(invalid(&self.path, problems)) }
+            if !problems.is_empty() {
+                return Err(invalid(&self.path, problems));
+            }
+            warn(&config.warnings());
+            // Nobody gets in with such a hash; all others do.
+            warn(&config.users.problems);
+            warn(&self.fixed(&config));
+            Ok(config)
         })
     }
 
-    /// What the next TLS connection is served with; `None` if file, certificate or key is invalid.
+    /// What has changed in the file and only counts from the next start on.
+    fn fixed(&self, config: &WebConfig) -> Vec<Problem> {
+        let changed = [
+            ("tls_server_config", !self.encrypts && config.tls.is_on()),
+            ("http_server_config.http2", self.encrypts && config.http2 != self.http2),
+            ("rate_limit", config.rate != self.rate),
+        ];
+        let problem = |path: &str| Problem {
+            path: path.to_owned(),
+            text: "counts from the next start on; until then it is as it was".to_owned(),
+        };
+        changed.iter().filter(|(_, changed)| *changed).map(|(path, _)| problem(path)).collect()
+    }
+
+    /// What the next TLS connection is served with; `None` if the file, a certificate or the key is invalid.
     pub(super) fn server(&self) -> Option<Arc<ServerConfig>> {
         let config = self.config()?;
-        let pair = match &config.tls {
-            Some(settings) => settings.read(),
-            None => Err(vec![Problem {
+        let material = if config.tls.is_on() {
+            Material::read(&config.tls)
+        } else {
+            Err(vec![Problem {
                 path: "tls_server_config".to_owned(),
                 text: "is gone; TLS cannot be turned off while the program runs".to_owned(),
-            }]),
+            }])
         };
-        let content = match &pair {
-            Ok(pair) => pair.fingerprint(),
-            Err(problems) => fingerprint(&[&format!("{problems:?}")]),
+        let content = match &material {
+            Ok(material) => material.fingerprint(&config.tls),
+            Err(problems) => fingerprint(&[format!("{problems:?}").as_bytes()]),
         };
         self.server.get(content, || {
-            pair.and_then(|pair| pair.server_config()).map_err(|problems| invalid(&self.path, problems))
+            let made = material.and_then(|material| {
+                warn(material.warnings().as_slice());
+                material.server_config(&config.tls, self.http2)
+            });
+            made.map_err(|problems| invalid(&self.path, problems))
         })
     }
 }
@@ -106,7 +185,7 @@ impl fmt::Debug for Access {
     }
 }
 
-/// The order is the format's: configuration, headers, password, and then what was asked for.
+/// The order is the format's: configuration, limit, headers, password, and then what was asked for.
 async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
     let reader = Arc::clone(&access);
     // A disk may keep one waiting.
@@ -114,7 +193,11 @@ async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) 
     let Some(config) = config.ok().flatten() else {
         return refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n");
     };
-    let mut response = if access.passwords.admit(&config.users, request.headers()).await {
+    if access.limiter.as_ref().is_some_and(|limiter| !limiter.admits(Instant::now())) {
+        return refusal(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests\n");
+    }
+    let is_open = config.open_health && HEALTH.contains(&request.uri().path());
+    let mut response = if is_open || access.passwords.admit(&config.users, request.headers()).await {
         next.run(request).await
     } else {
         let mut response = refusal(StatusCode::UNAUTHORIZED, "Unauthorized\n");
@@ -132,11 +215,20 @@ fn refusal(status: StatusCode, text: &'static str) -> Response {
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })
+    std::fs::read_to_string(path).map_err(|error| {
+        let source = io::Error::new(error.kind(), material::cause(&error));
+        ConfigError::Unreadable { path: path.to_owned(), source }
+    })
 }
 
 fn invalid(path: &Path, problems: Vec<Problem>) -> ConfigError {
     ConfigError::Invalid { origin: path.display().to_string(), problems }
+}
+
+fn warn(warnings: &[Problem]) {
+    for warning in warnings {
+        tracing::warn!("In the web configuration file: {warning}");
+    }
 }
 
 /// What relative paths in the file are relative to.

@@ -12,11 +12,11 @@ use crate::config::ConfigError;
 pub(super) type Fingerprint = [u8; 32];
 
 /// The fingerprint of several texts, which cannot be mistaken for that of others with the same sum.
-pub(super) fn fingerprint(parts: &[&str]) -> Fingerprint {
+pub(super) fn fingerprint(parts: &[&[u8]]) -> Fingerprint {
     let mut context = digest::Context::new(&digest::SHA256);
     for part in parts {
         context.update(&part.len().to_be_bytes());
-        context.update(part.as_bytes());
+        context.update(part);
     }
     context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
@@ -29,6 +29,13 @@ pub(super) struct Remembered<T> {
 impl<T> Default for Remembered<T> {
     fn default() -> Self {
         Self { last: Mutex::new(None) }
+    }
+}
+
+impl<T> Remembered<T> {
+    /// With a value to begin with.
+    pub(super) fn of(origin: Fingerprint, value: T) -> Self {
+        Self { last: Mutex::new(Some((origin, Some(Arc::new(value))))) }
     }
 }
 

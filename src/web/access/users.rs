@@ -18,49 +18,57 @@ use bcrypt::HashParts;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use tokio::sync::Semaphore;
 
-use crate::yaml::{Entry, Problems};
+use crate::yaml::{Entry, Problem};
 
 /// What the password of an unknown user is compared with, so that the time taken does not tell who exists.
 const NOBODY: &str = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
 /// How many results are remembered.
 const MOST_RESULTS: usize = 100;
+/// How many make room when there are so many.
+const EVICTED: usize = MOST_RESULTS / 10 + 1;
 /// Shorter than this is no hash of bcrypt's.
 const SHORTEST_HASH: usize = 59;
 
 /// Names with their password hashes.
 #[derive(Default)]
-pub(super) struct Users(HashMap<String, SecretString>);
+pub(super) struct Users {
+    hashes: HashMap<String, SecretString>,
+    /// The hashes that nobody can get in with. They are no reason to keep out the other users.
+    pub(super) problems: Vec<Problem>,
+}
 
 impl Users {
     /// Takes what the file has, after a look at every hash.
-    pub(super) fn read(entries: Vec<Entry>, problems: &mut Problems) -> Self {
-        let mut users = HashMap::new();
+    pub(super) fn read(entries: Vec<Entry>) -> Self {
+        let mut users = Self::default();
         for Entry { path, name, text } in entries {
             let cost = HashParts::from_str(&text).map(|parts| parts.get_cost());
-            if text.len() < SHORTEST_HASH {
-                let hint = "write the bcrypt hash of the password";
-                problems.add(
-                    path,
-                    format!("crypto/bcrypt: hashedSecret too short to be a bcrypted password; {hint}"),
-                );
-            } else if !cost.is_ok_and(|cost| (4..=31).contains(&cost)) {
-                problems.add(path, "is no bcrypt hash; it has 60 characters and begins like $2y$12$");
-            }
-            users.insert(name, SecretString::from(text));
+            let problem = if text.len() < SHORTEST_HASH {
+                Some(
+                    "crypto/bcrypt: hashedSecret too short to be a bcrypted password; write the bcrypt hash of \
+                     the password",
+                )
+            } else if cost.is_ok_and(|cost| (4..=31).contains(&cost)) {
+                None
+            } else {
+                Some("is no bcrypt hash; it has 60 characters and begins like $2y$12$")
+            };
+            users.problems.extend(problem.map(|text| Problem { path, text: text.to_owned() }));
+            users.hashes.insert(name, SecretString::from(text));
         }
-        Self(users)
+        users
     }
 }
 
 impl fmt::Debug for Users {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Users({})", self.0.len())
+        write!(f, "Users({})", self.hashes.len())
     }
 }
 
 /// What a request presents itself with.
 struct Credentials {
-    user: Option<String>,
+    user: Vec<u8>,
     password: SecretSlice<u8>,
 }
 
@@ -74,11 +82,7 @@ impl Credentials {
         let decoded = decoded.expose_secret();
         let colon = decoded.iter().position(|byte| *byte == b':')?;
         let (user, password) = (decoded.get(..colon)?, decoded.get(colon + 1..)?);
-        Some(Self {
-            // A name that is not UTF-8 is nobody's.
-            user: std::str::from_utf8(user).ok().map(str::to_owned),
-            password: SecretSlice::from(password.to_vec()),
-        })
+        Some(Self { user: user.to_vec(), password: SecretSlice::from(password.to_vec()) })
     }
 }
 
@@ -98,19 +102,19 @@ impl Passwords {
 
     /// May a request with these headers pass?
     pub(super) async fn admit(&self, users: &Users, headers: &HeaderMap) -> bool {
-        if users.0.is_empty() {
+        if users.hashes.is_empty() {
             return true;
         }
         let Some(Credentials { user, password }) = Credentials::of(headers) else { return false };
-        let known = user.as_ref().and_then(|user| users.0.get(user)).cloned();
+        let known = std::str::from_utf8(&user).ok().and_then(|user| users.hashes.get(user)).cloned();
         let is_known = known.is_some();
         let hash = known.unwrap_or_else(|| SecretString::from(NOBODY));
-        self.matches(hash, password).await && is_known
+        self.matches(&user, hash, password).await && is_known
     }
 
     /// Is this the password of the hash?
-    async fn matches(&self, hash: SecretString, password: SecretSlice<u8>) -> bool {
-        let name = self.name(&hash, &password);
+    async fn matches(&self, user: &[u8], hash: SecretString, password: SecretSlice<u8>) -> bool {
+        let name = self.name(user, &hash, &password);
         if let Some(result) = self.result(&name) {
             return result;
         }
@@ -129,13 +133,14 @@ impl Passwords {
         result
     }
 
-    /// What a result is remembered under. A hash belongs to one password, whoever the user is.
-    fn name(&self, hash: &SecretString, password: &SecretSlice<u8>) -> Vec<u8> {
-        let hash = hash.expose_secret().as_bytes();
+    /// What a result is remembered under. The user is part of it: if all who are unknown shared their results,
+    /// one of them would be answered sooner than a user who exists.
+    fn name(&self, user: &[u8], hash: &SecretString, password: &SecretSlice<u8>) -> Vec<u8> {
         let mut context = hmac::Context::with_key(&self.key);
-        context.update(&hash.len().to_be_bytes());
-        context.update(hash);
-        context.update(password.expose_secret());
+        for part in [user, hash.expose_secret().as_bytes(), password.expose_secret()] {
+            context.update(&part.len().to_be_bytes());
+            context.update(part);
+        }
         context.sign().as_ref().to_vec()
     }
 
@@ -146,9 +151,13 @@ impl Passwords {
     fn remember(&self, name: Vec<u8>, result: bool) {
         let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         if results.len() >= MOST_RESULTS {
-            // A tenth, picked by the accident of hashing: nobody can choose whose result goes.
-            let some: Vec<_> = results.keys().take(MOST_RESULTS / 10).cloned().collect();
-            results.retain(|name, _| !some.contains(name));
+            // Whoever tries many passwords should not push out those who know theirs. Among equals the accident
+            // of hashing picks: nobody can choose whose result goes.
+            let mut names: Vec<_> = results.iter().map(|(name, result)| (*result, name.clone())).collect();
+            names.sort_by_key(|(result, _)| *result);
+            for (_, name) in names.iter().take(EVICTED) {
+                results.remove(name);
+            }
         }
         results.insert(name, result);
     }
@@ -160,7 +169,8 @@ mod tests {
 
     fn users(pairs: &[(&str, &str)]) -> Users {
         let hash = |password: &str| bcrypt::hash(password, 4).unwrap().into();
-        Users(pairs.iter().map(|(user, password)| ((*user).to_owned(), hash(password))).collect())
+        let hashes = pairs.iter().map(|(user, password)| ((*user).to_owned(), hash(password))).collect();
+        Users { hashes, problems: Vec::new() }
     }
 
     fn authorization(value: &str) -> HeaderMap {
@@ -218,7 +228,7 @@ mod tests {
     #[tokio::test]
     async fn an_unknown_user_is_refused_even_with_the_password_of_the_hash_that_stands_in() {
         let passwords = Passwords::new();
-        let eve = Users([("eve".to_owned(), NOBODY.into())].into());
+        let eve = Users { hashes: [("eve".to_owned(), NOBODY.into())].into(), problems: Vec::new() };
         assert!(passwords.admit(&eve, &basic(b"eve:fakepassword")).await, "the hash is sound");
         assert!(!passwords.admit(&eve, &basic(b"mallory:fakepassword")).await);
     }
@@ -244,26 +254,64 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_a_hundred_results_are_remembered() {
+    fn no_more_than_a_hundred_results_are_remembered_and_those_who_know_their_password_stay() {
         let passwords = Passwords::new();
         for n in 0..100_u32 {
-            passwords.remember(n.to_be_bytes().to_vec(), true);
+            passwords.remember(n.to_be_bytes().to_vec(), n % 2 == 0);
         }
         assert_eq!(passwords.results.lock().unwrap().len(), 100);
         passwords.remember(b"one more".to_vec(), true);
-        assert_eq!(passwords.results.lock().unwrap().len(), 91);
+        assert_eq!(passwords.results.lock().unwrap().len(), 90);
         assert_eq!(passwords.result(b"one more"), Some(true));
+        for n in (0..100_u32).filter(|n| n % 2 == 0) {
+            assert_eq!(passwords.result(&n.to_be_bytes()), Some(true));
+        }
+        for n in 100..200_u32 {
+            passwords.remember(n.to_be_bytes().to_vec(), true);
+        }
+        assert!(passwords.results.lock().unwrap().len() <= 100, "also if all of them know theirs");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_user_is_never_answered_from_what_is_known_of_another() {
+        let (users, passwords) = (users(&[("alice", "x")]), Passwords::new());
+        for user in ["mallory", "trudy"] {
+            let before = passwords.results.lock().unwrap().len();
+            assert!(!passwords.admit(&users, &basic(format!("{user}:same").as_bytes())).await);
+            assert_eq!(passwords.results.lock().unwrap().len(), before + 1, "{user} cost a check");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_crafted_name_or_password_does_not_hit_upon_the_result_of_others() {
+        let passwords = Passwords::new();
+        let (alice, hash) = (users(&[("alice", "right")]), "$2y$10$");
+        assert!(passwords.admit(&alice, &basic(b"alice:right")).await);
+        let stored = alice.hashes["alice"].expose_secret();
+        for crafted in [
+            format!("alice{stored}:right"),
+            format!("alice:{stored}right"),
+            format!("{stored}:right"),
+            format!("alice:{hash}right"),
+            "ali:ceright".to_owned(),
+            "alic:eright".to_owned(),
+        ] {
+            assert!(!passwords.admit(&alice, &basic(crafted.as_bytes())).await, "{crafted}");
+            assert!(!passwords.admit(&alice, &basic(crafted.as_bytes())).await, "{crafted}, again");
+        }
+        assert!(passwords.admit(&alice, &basic(b"alice:right")).await);
     }
 
     #[test]
-    fn hash_and_password_cannot_be_shifted_against_each_other() {
+    fn user_hash_and_password_cannot_be_shifted_against_each_other() {
         let passwords = Passwords::new();
-        let name = |hash: &str, password: &str| {
-            passwords.name(&hash.into(), &SecretSlice::from(password.as_bytes().to_vec()))
+        let name = |user: &str, hash: &str, password: &str| {
+            passwords.name(user.as_bytes(), &hash.into(), &SecretSlice::from(password.as_bytes().to_vec()))
         };
-        assert_ne!(name("ab", "c"), name("a", "bc"));
-        assert_eq!(name("ab", "c"), name("ab", "c"));
-        let other = Passwords::new().name(&"ab".into(), &SecretSlice::from(b"c".to_vec()));
-        assert_ne!(name("ab", "c"), other, "another process remembers under other names");
+        assert_ne!(name("", "ab", "c"), name("", "a", "bc"));
+        assert_ne!(name("a", "b", "c"), name("ab", "", "c"));
+        assert_eq!(name("a", "b", "c"), name("a", "b", "c"));
+        let other = Passwords::new().name(b"a", &"b".into(), &SecretSlice::from(b"c".to_vec()));
+        assert_ne!(name("a", "b", "c"), other, "another process remembers under other names");
     }
 }

@@ -12,13 +12,10 @@ use tokio_rustls::server::TlsStream;
 use super::connection::Connection;
 use super::watched::Watched;
 use crate::web::Access;
+use crate::web::access::hello;
 
-/// What a peer gets that speaks HTTP where TLS is spoken.
-const PLAIN_HTTP: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\
-    Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n\
-    Client sent an HTTP request to an HTTPS server.\n";
 /// More than this is not read of what such a peer sends.
-const PLAIN_HTTP_MOST: u64 = 64 * 1024;
+const REFUSED_MOST: u64 = 64 * 1024;
 
 /// Encrypts a connection, as the web configuration file has it now. Takes as long as the peer likes.
 pub(super) async fn handshake(
@@ -27,16 +24,14 @@ pub(super) async fn handshake(
     mut stream: TcpStream,
     connection: Arc<Connection>,
 ) -> io::Result<TlsStream<Watched>> {
-    let mut first = [0];
-    stream.peek(&mut first).await?;
-    connection.arrived();
-    // Methods of HTTP begin with a letter, records of TLS never do.
-    if first[0].is_ascii_alphabetic() {
-        stream.write_all(PLAIN_HTTP).await?;
+    let mut first = [0; hello::LENGTH];
+    let length = stream.peek(&mut first).await?;
+    if let Some(refusal) = hello::refusal(&first[..length]) {
+        stream.write_all(refusal.answer).await?;
         stream.shutdown().await?;
         // A socket that is closed with something unread takes back what it sent.
-        tokio::io::copy(&mut stream.take(PLAIN_HTTP_MOST), &mut tokio::io::sink()).await?;
-        return Err(io::Error::other("the client sent an HTTP request"));
+        tokio::io::copy(&mut stream.take(REFUSED_MOST), &mut tokio::io::sink()).await?;
+        return Err(io::Error::other(refusal.reason));
     }
     let reader = readers.acquire().await.map_err(io::Error::other)?;
     let config = tokio::task::spawn_blocking(move || access.server()).await?;
