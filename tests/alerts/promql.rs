@@ -79,7 +79,7 @@ pub(crate) struct Matching {
 
 pub(crate) const COMPARISONS: [&str; 6] = ["==", "!=", "<=", "<", ">=", ">"];
 pub(crate) const SET_OPERATORS: [&str; 3] = ["and", "or", "unless"];
-const AGGREGATIONS: [&str; 5] = ["avg", "count", "max", "min", "sum"];
+const AGGREGATIONS: [&str; 6] = ["avg", "count", "group", "max", "min", "sum"];
 
 /// How tightly an operator binds.
 fn precedence(operator: &str) -> Option<u8> {

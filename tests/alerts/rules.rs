@@ -55,10 +55,15 @@ impl Rules {
 impl Rule {
     /// What it is called in messages: two alerts of one name differ in severity.
     pub(crate) fn name(&self) -> String {
-        match (&self.alert, &self.record) {
-            (Some(alert), _) => format!("{alert}/{}", self.severity()),
-            (None, record) => record.clone().unwrap_or_default(),
+        match &self.alert {
+            Some(alert) => format!("{alert}/{}", self.severity()),
+            None => self.base_name().to_owned(),
         }
+    }
+
+    /// The name of the alert or of the recording.
+    pub(crate) fn base_name(&self) -> &str {
+        self.alert.as_deref().or(self.record.as_deref()).unwrap_or_default()
     }
 
     pub(crate) fn severity(&self) -> &str {
