@@ -27,8 +27,11 @@ fn main() {
     bundle();
 }
 
-/// What `export` writes: each list has directories of the repository, which files of them, and where they go.
-const BUNDLES: [(&str, &[(&str, &str, &str)]); 2] = [
+/// A directory of the repository, which files of it, and where they go.
+type Source = (&'static str, &'static str, &'static str);
+
+/// What `export` writes.
+const BUNDLES: [(&str, &[Source]); 2] = [
     ("DASHBOARDS", &[("dashboards", ".json", "")]),
     (
         "ALERTS",
@@ -51,8 +54,8 @@ fn bundle() {
             println!("cargo::rerun-if-changed={directory}");
             for file in files(&root.join(directory), end) {
                 let name = file.file_name().expect("a file has a name").to_string_lossy();
-                writeln!(code, "    ({:?}, include_str!({:?})),", format!("{target}{name}"), file)
-                    .expect("a String takes everything");
+                let (target, source) = (format!("{target}{name}"), file.to_string_lossy());
+                writeln!(code, "    ({target:?}, include_str!({source:?})),").expect("a String takes everything");
             }
         }
         code.push_str("];\n");

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::cli::{ExportFlags, Exported};
+use crate::lifecycle::EXIT_FAILED;
 
 /// A file: where it goes, below the directory that the user names, and what is in it.
 type Bundled = (&'static str, &'static str);
@@ -46,20 +47,34 @@ scrape_configs:
 pub(super) fn run(flags: &ExportFlags) -> anyhow::Result<ExitCode> {
     let files = match flags.what {
         Exported::Dashboards => dashboards(flags)?,
-        Exported::Alerts => alerts(flags)?,
+        Exported::Alerts => alerts(flags),
     };
-    let files: Vec<(PathBuf, String)> =
-        files.into_iter().map(|(path, text)| (flags.output.join(path), text)).collect();
+    match write(flags, &files) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "what could not be written, to who asked for it")]
+            {
+                eprintln!("error: {error:#}");
+            }
+            Ok(ExitCode::from(EXIT_FAILED))
+        }
+    }
+}
+
+/// Writes files below a directory, and says which.
+fn write(flags: &ExportFlags, files: &[(&str, String)]) -> anyhow::Result<()> {
+    let files: Vec<(PathBuf, &String)> =
+        files.iter().map(|(path, text)| (flags.output.join(path), text)).collect();
     if !flags.overwrite {
         refuse_to_overwrite(&files)?;
     }
-    for (path, text) in &files {
+    for (path, text) in files {
         let directory = path.parent().unwrap_or(Path::new(""));
         fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         super::say(&path.display().to_string())?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn dashboards(flags: &ExportFlags) -> anyhow::Result<Vec<(&'static str, String)>> {
@@ -73,7 +88,7 @@ fn dashboards(flags: &ExportFlags) -> anyhow::Result<Vec<(&'static str, String)>
     Ok(DASHBOARDS.iter().map(|(path, text)| (*path, (*text).to_owned())).collect())
 }
 
-fn alerts(flags: &ExportFlags) -> anyhow::Result<Vec<(&'static str, String)>> {
+fn alerts(flags: &ExportFlags) -> Vec<(&'static str, String)> {
     let change = |path, text: &'static str| {
         if path != RULES {
             return text.to_owned();
@@ -85,11 +100,11 @@ fn alerts(flags: &ExportFlags) -> anyhow::Result<Vec<(&'static str, String)>> {
     if flags.demo {
         files.push(("prometheus.yml", PROMETHEUS_OF_THE_DEMO.to_owned()));
     }
-    Ok(files)
+    files
 }
 
 /// Nothing is written if a file would be lost that somebody may have changed.
-fn refuse_to_overwrite(files: &[(PathBuf, String)]) -> anyhow::Result<()> {
+fn refuse_to_overwrite(files: &[(PathBuf, &String)]) -> anyhow::Result<()> {
     for (path, text) in files {
         match fs::read(path) {
             Ok(there) if there == text.as_bytes() => {}

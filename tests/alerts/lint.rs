@@ -2,21 +2,26 @@
 //! against the rules of this house. An exclusion is a line of `alerts/tests/lint-exclusions.yml`, with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 
 use partner_license_exporter::exposition::{Family, Kind as FamilyKind};
 use partner_license_exporter::metrics::FAMILIES;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::promql::{self, COMPARISONS, Expr, Kind, seconds};
-use super::rules::{Group, Rule, Rules, queries, read, without_verbs};
+use super::rules::{Group, Rule, Rules, files, queries, read, without_verbs};
 
 const EXCLUSIONS: &str = "alerts/tests/lint-exclusions.yml";
 
 /// Prometheus keeps so much unless it is told otherwise.
 const RETENTION: u64 = 15 * 86_400;
 /// Grafana's dashboards that alerts link to, and the variables that links may set.
-const DASHBOARDS: [&str; 3] = ["partner-license-overview", "partner-license-detail", "partner-license-exporter"];
-const VARIABLES: [&str; 4] = ["account", "service", "workload", "channel"];
+const DASHBOARDS: [(&str, &[&str]); 3] = [
+    ("partner-license-overview", &["account"]),
+    ("partner-license-detail", &["account", "service", "workload", "channel"]),
+    ("partner-license-exporter", &["account"]),
+];
 const ANNOTATIONS: [&str; 4] = ["summary", "description", "dashboard_url", "runbook_url"];
 
 /// Something is wrong with a rule.
@@ -53,6 +58,7 @@ pub(crate) fn unexcused(rules: &Rules) -> Vec<String> {
 
 pub(crate) fn findings(rules: &Rules) -> Vec<Finding> {
     let mut all = Findings::default();
+    all.dashboards();
     let mut names = BTreeSet::new();
     for group in &rules.groups {
         let mut known = Series::exported();
@@ -156,6 +162,23 @@ impl Findings {
         }
     }
 
+    /// Whether the dashboards are those that rules link to.
+    fn dashboards(&mut self) {
+        let files = files("dashboards", ".json").into_iter();
+        let found: Vec<Value> = files.map(|file| serde_json::from_slice(&fs::read(file).unwrap()).unwrap()).collect();
+        for (uid, variables) in DASHBOARDS {
+            uid.clone_into(&mut self.rule);
+            let names = |list: &Value| -> BTreeSet<String> {
+                let variables = list.as_array().into_iter().flatten();
+                variables.filter_map(|variable| Some(variable["name"].as_str()?.to_owned())).collect()
+            };
+            let dashboard = found.iter().find(|dashboard| dashboard["uid"] == uid);
+            let names = dashboard.map(|dashboard| names(&dashboard["templating"]["list"])).unwrap_or_default();
+            let fine = variables.iter().all(|variable| names.contains(*variable));
+            self.unless(fine, "dashboard", format!("there is none in dashboards/ with the variables {variables:?}"));
+        }
+    }
+
     fn parsed(&mut self, check: &'static str, text: &str) -> Option<Expr> {
         promql::parse(text).map_err(|error| self.add(check, error)).ok()
     }
@@ -249,7 +272,8 @@ impl Findings {
         let summary = rule.annotation("summary");
         self.unless(!summary.contains("{{"), "summary", "is the same for every alert");
         for text in [summary, rule.annotation("description")] {
-            self.unless(text.trim_end_matches("{{ end }}").trim_end_matches("{{- end }}").ends_with(['.', '}']), "sentence", text);
+            let words: String = text.split("{{").map(|part| part.rsplit("}}").next().unwrap_or_default()).collect();
+            self.unless(words.trim_end().ends_with('.'), "sentence", text);
         }
         for annotation in ANNOTATIONS {
             self.annotation(rule.annotation(annotation), labels, known);
@@ -295,10 +319,12 @@ impl Findings {
         let url = rule.annotation("dashboard_url");
         let uid = url.strip_prefix("/d/").unwrap_or_default();
         let uid = uid.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap_or_default();
-        self.unless(DASHBOARDS.contains(&uid), "dashboard", format!("{url} is none of {DASHBOARDS:?}"));
+        let dashboard = DASHBOARDS.iter().find(|(known, _)| *known == uid);
+        self.unless(dashboard.is_some(), "dashboard", format!("{url} leads to no dashboard"));
+        let variables = dashboard.map_or(&[][..], |(_, variables)| variables);
         for rest in url.split("var-").skip(1) {
             let (variable, value) = rest.split_once('=').unwrap_or_default();
-            let fine = VARIABLES.contains(&variable) && value.contains("| urlquery }}");
+            let fine = variables.contains(&variable) && value.contains("| urlquery }}");
             self.unless(fine, "dashboard", format!("{variable}: an unknown variable, or not escaped"));
         }
     }
@@ -313,3 +339,38 @@ fn look_back(node: &Expr, text: &str) -> u64 {
         _ => 0,
     }
 }
+
+/// Faults to plant into the shipped rules: the check that has to find it, what to replace, and by what.
+pub(crate) const SEEDS: &[(&str, &str, &str)] = &[
+    ("syntax", "max by (account) (last_over_time(partner_license_usage_rows[15m])) == 0", "max by (account"),
+    ("series", "partner_license_usage_rows[15m]", "partner_license_rows[15m]"),
+    ("series", "row:partner_license_usage_percent:max < row", "row:partner_license_usage_percent:min < row"),
+    ("label", "max by (account) (last_over_time(partner_license_usage_rows", "max by (tenant) (last_over_time(partner_license_usage_rows"),
+    ("label", "{account=%q}[6h]", "{tenant=%q}[6h]"),
+    ("label", "unless on (account) max by (account) (partner_license_usage_rows)", "unless on (endpoint) max by (account) (partner_license_usage_rows)"),
+    ("matching", "unless on (account) max by (account) (partner_license_usage_rows)", "unless max by (account) (partner_license_usage_rows)"),
+    ("selector", "absent(partner_license_exporter_build_info)", "absent(partner_license_exporter_build_info{job=\"licences\"})"),
+    ("counter", "increase(partner_license_api_throttled_total[6h])", "last_over_time(partner_license_api_throttled_total[6h])"),
+    ("counter", "max_over_time(partner_license_up[1d])", "increase(partner_license_up[1d])"),
+    ("retention", "[1d] offset 1w)", "[1d] offset 15d)"),
+    ("interval", "interval: 2m", "interval: 10m"),
+    ("duplicate", "severity: critical", "severity: warning"),
+    ("labels", "severity: critical", "severity: page"),
+    ("labels", "severity: critical", "severity: critical\n          value: '{{ $value }}'"),
+    ("annotations", "          runbook_url: docs/runbooks/PartnerLicenseUsageLow.md\n", ""),
+    ("comparison", "min by (account) (last_over_time(partner_license_mfa_compliant[15m])) == 0", "min by (account) (last_over_time(partner_license_mfa_compliant[15m]))"),
+    ("absent", "        for: 15m\n        labels:\n          severity: critical\n        annotations:\n          summary: The licence usage exporter is down.", "        for: 1m\n        labels:\n          severity: critical\n        annotations:\n          summary: The licence usage exporter is down."),
+    ("for", "        keep_firing_for: 2d\n        labels:\n          severity: warning\n        annotations:\n          summary: Licences are used much less", "        for: 6h\n        labels:\n          severity: warning\n        annotations:\n          summary: Licences are used much less"),
+    ("summary", "summary: Polls of Partner Center fail.", "summary: Polls of {{ $labels.account }} fail."),
+    ("sentence", "summary: Polls of Partner Center fail.", "summary: Polls of Partner Center fail"),
+    ("template", "{{ $labels.endpoint }}", "{{ $labels.workload }}"),
+    ("template", "\"max(partner_license_poll_interval_seconds{account=%q})\"", "\"max(partner_license_poll_interval_seconds{account=%q}\""),
+    ("unit", "max(partner_license_poll_interval_seconds{account=%q})\" $labels.account | query -}}\n            ; there should", "max(partner_license_usage_rows{account=%q})\" $labels.account | query -}}\n            ; there should"),
+    ("runbook", "runbook_url: docs/runbooks/PartnerLicenseUsageDropped.md", "runbook_url: docs/runbooks/PartnerLicenseUsageLow.md"),
+    ("dashboard", "/d/partner-license-detail?var-service", "/d/partner-license-details?var-service"),
+    ("dashboard", "var-workload={{ $labels.workload | urlquery }}", "var-workload={{ $labels.workload }}"),
+    ("dashboard", "?var-account={{ . | urlquery }}", "?var-tenant={{ . | urlquery }}"),
+    ("name", "alert: PartnerLicenseApiThrottled", "alert: ApiThrottled"),
+    ("name", "record: row:partner_license_usage_percent:headroom", "record: usage_headroom"),
+    ("dependency", " > row:partner_license_usage_processed_timestamp_seconds:age_limit", " > 1209600"),
+];
