@@ -55,7 +55,8 @@ fn bundle() {
             for file in files(&root.join(directory), end) {
                 let name = file.file_name().expect("a file has a name").to_string_lossy();
                 let (target, source) = (format!("{target}{name}"), file.to_string_lossy());
-                writeln!(code, "    ({target:?}, include_str!({source:?})),").expect("a String takes everything");
+                writeln!(code, "    ({target:?}, include_str!({source:?})),")
+                    .expect("a String takes everything");
             }
         }
         code.push_str("];\n");

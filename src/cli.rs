@@ -278,7 +278,9 @@ fn base_url(text: &str) -> Result<String, String> {
         return Err("must have neither ? nor #: paths are appended to it".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("must have no user and no password: everyone who reads an alert would see them".to_owned());
+        return Err(
+            "must have no user and no password: everyone who reads an alert would see them".to_owned()
+        );
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
@@ -325,7 +327,9 @@ mod tests {
         ] {
             assert_eq!(base_url(text).unwrap(), expected);
         }
-        for text in ["", "grafana.example", "ftp://x", "https://x/?y", "https://x/#y", "https://u:p@x/", "/d/"] {
+        for text in
+            ["", "grafana.example", "ftp://x", "https://x/?y", "https://x/#y", "https://u:p@x/", "/d/"]
+        {
             assert!(base_url(text).is_err(), "{text:?}");
         }
     }

@@ -5,7 +5,12 @@
 //! Debian has. Where they are missing these tests are reported as ignored, with the reason; with
 //! `REQUIRE_TOOLS=1`, as scripts/test sets it, they fail instead.
 
-#![expect(clippy::unwrap_used, clippy::float_cmp, clippy::disallowed_methods, reason = "tests fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::float_cmp,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking"
+)]
 
 mod support;
 

@@ -49,7 +49,10 @@ pub(crate) fn alerts_arrive(suite: &'static str) {
     // The token of tailspin is 75 days old and the sign-in of fabrikam has no second factor: both are for the platform.
     let token = calls.wait_for(&["The refresh token of account tailspin ends in 14d 23h"]);
     assert!(token.starts_with("/slack\n"), "{token}");
-    assert_eq!(slack(&token)["title"], "[1 firing] The refresh token is not renewed, and will end (account tailspin)");
+    assert_eq!(
+        slack(&token)["title"],
+        "[1 firing] The refresh token is not renewed, and will end (account tailspin)"
+    );
     assert_eq!(
         slack(&token)["title_link"],
         "https://grafana.example/d/partner-license-exporter?var-account=tailspin"
@@ -142,7 +145,12 @@ fn linked_rules(directory: &Path) -> PathBuf {
     file
 }
 
-fn start_prometheus(suite: &str, exporter: &Exporter, alertmanager: &Alertmanager, rules: &Path) -> Prometheus {
+fn start_prometheus(
+    suite: &str,
+    exporter: &Exporter,
+    alertmanager: &Alertmanager,
+    rules: &Path,
+) -> Prometheus {
     let config = format!(
         "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [ {} ]\n\
          scrape_configs: [{{ job_name: any, honor_labels: true, static_configs: [{{ targets: [{:?}] }}] }}]\n\
@@ -188,8 +196,12 @@ pub(crate) fn the_demo_alerts(suite: &'static str) {
     let config = config.replace("127.0.0.1:10365", &address).replace("5s", "1s");
     let rules = format!("- {}", directory.path().join("partner-license.rules.yml").display());
     let prometheus = Prometheus::start(suite, &config.replace("- partner-license.rules.yml", &rules));
-    for (account, alert) in [("portfolio", "UsageLow"), ("documented", "UsageLow"), ("documented", "UsageDataStale")] {
-        let query = format!("ALERTS{{alertname=\"PartnerLicense{alert}\", alertstate=\"firing\", account={account:?}}}");
+    for (account, alert) in
+        [("portfolio", "UsageLow"), ("documented", "UsageLow"), ("documented", "UsageDataStale")]
+    {
+        let query = format!(
+            "ALERTS{{alertname=\"PartnerLicense{alert}\", alertstate=\"firing\", account={account:?}}}"
+        );
         eventually(&format!("{alert} of {account} fires"), || {
             (!prometheus.query(&query).is_empty()).then_some(())
         });

@@ -21,9 +21,11 @@ pub(crate) fn rules_are_accepted(suite: &'static str) {
 pub(crate) fn queries_are_accepted(suite: &'static str) {
     let directory = tempfile::tempdir().unwrap();
     let output = directory.path().to_str().unwrap();
-    let flags = ["--grafana-url=https://grafana.example", "--runbook-url=https://wiki.example/a?b".trim_end_matches("?b")];
-    let (code, _, errors) =
-        run(&[&["export", "alerts", "--demo", "--output", output][..], &flags].concat());
+    let flags = [
+        "--grafana-url=https://grafana.example",
+        "--runbook-url=https://wiki.example/a?b".trim_end_matches("?b"),
+    ];
+    let (code, _, errors) = run(&[&["export", "alerts", "--demo", "--output", output][..], &flags].concat());
     assert_eq!(code, 0, "{errors}");
     let exported = directory.path().join("partner-license.rules.yml");
     run_tool(suite, "promtool", &["check", "rules", exported.to_str().unwrap()], "");
@@ -36,7 +38,8 @@ pub(crate) fn queries_are_accepted(suite: &'static str) {
         let text = fs::read_to_string(&runbook).unwrap();
         let blocks = text.split("```promql\n").skip(1).filter_map(|rest| rest.split_once("\n```"));
         for query in blocks.flat_map(|(block, _)| block.lines()) {
-            rules += &format!("  - {{ record: 'query{queries}', expr: {} }}\n", serde_json::Value::from(query));
+            rules +=
+                &format!("  - {{ record: 'query{queries}', expr: {} }}\n", serde_json::Value::from(query));
             queries += 1;
         }
     }

@@ -36,7 +36,8 @@ fn alert(text: &str) -> Value {
     let mut words = text.split(' ');
     let mut labels = BTreeMap::from([("alertname", format!("PartnerLicense{}", words.next().unwrap()))]);
     labels.insert("severity", words.next().unwrap().to_owned());
-    labels.extend(words.map(|word| word.split_once('=').unwrap()).map(|(key, value)| (key, value.to_owned())));
+    labels
+        .extend(words.map(|word| word.split_once('=').unwrap()).map(|(key, value)| (key, value.to_owned())));
     json!({ "labels": labels, "annotations": { "summary": text, "description": text } })
 }
 
@@ -96,7 +97,8 @@ pub(crate) fn inhibitions_are_right(suite: &'static str) {
                 "UsageCollectionEmpty warning account=contoso".to_owned(),
             ]),
             texts(&[
-                "UsageLow warning account=fabrikam service=o365 workload=Exchange channel=reseller".to_owned(),
+                "UsageLow warning account=fabrikam service=o365 workload=Exchange channel=reseller"
+                    .to_owned(),
                 "MfaNotCompliant warning account=contoso".to_owned(),
             ]),
         ),
@@ -136,7 +138,8 @@ pub(crate) fn owners_sleep_at_night(suite: &'static str) {
     let failing = "ScrapeFailing warning account=tailspin";
     // A day that is neither today nor next.
     let today = Timestamp::now().to_zoned(TimeZone::UTC);
-    let closed = format!("\"{}\"", today.tomorrow().unwrap().tomorrow().unwrap().strftime("%A")).to_lowercase();
+    let closed =
+        format!("\"{}\"", today.tomorrow().unwrap().tomorrow().unwrap().strftime("%A")).to_lowercase();
     let config = example(&mail, &hook);
     let alertmanager = Alertmanager::start(suite, &open(&config, &closed));
     alertmanager.post(&json!([alert(low), alert(failing)]));

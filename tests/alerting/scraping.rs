@@ -13,7 +13,8 @@ fn low_row() -> (Simulator, Exporter) {
     let simulator = Simulator::start(
         "rows: [{ service: o365, workload: Exchange, channel: reseller, percent: 12.5, processed: \"2026-11-20T00:00:00\" }]",
     );
-    let exporter = Exporter::start(&format!("accounts:\n{}", simulator.account(Some("contoso"), TENANT)), &[]);
+    let exporter =
+        Exporter::start(&format!("accounts:\n{}", simulator.account(Some("contoso"), TENANT)), &[]);
     exporter.wait_for_polls(Some("contoso"), 1.0);
     (simulator, exporter)
 }
@@ -22,7 +23,9 @@ pub(crate) fn rows_keep_their_service(suite: &'static str) {
     let (_simulator, exporter) = low_row();
     let target = exporter.url.trim_start_matches("http://");
     let job = |name: &str, labels: &str, more: &str| {
-        format!("- job_name: {name}\n  static_configs: [{{ targets: [{target:?}], labels: {{ {labels} }} }}]\n{more}")
+        format!(
+            "- job_name: {name}\n  static_configs: [{{ targets: [{target:?}], labels: {{ {labels} }} }}]\n{more}"
+        )
     };
     let taken = "service: monitoring, account: operations";
     let config = format!(
@@ -37,13 +40,19 @@ pub(crate) fn rows_keep_their_service(suite: &'static str) {
         eventually("the row", || {
             let found = prometheus.query(&format!("{ROWS}{{job={job:?}}}"));
             let ((_, labels), _) = found.into_iter().next()?;
-            Some(labels.into_iter().filter(|(key, _)| !["instance", "job"].contains(&key.as_str())).collect::<BTreeSet<_>>())
+            Some(
+                labels
+                    .into_iter()
+                    .filter(|(key, _)| !["instance", "job"].contains(&key.as_str()))
+                    .collect::<BTreeSet<_>>(),
+            )
         })
     };
     let owned = |labels: &[(&str, &str)]| -> BTreeSet<(String, String)> {
         labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     };
-    let row = [("account", "contoso"), ("service", "o365"), ("workload", "Exchange"), ("channel", "reseller")];
+    let row =
+        [("account", "contoso"), ("service", "o365"), ("workload", "Exchange"), ("channel", "reseller")];
     assert_eq!(labels_of("honoured"), owned(&row));
     assert_eq!(labels_of("relabelled"), owned(&row));
     assert_eq!(labels_of("relabelled_without_need"), owned(&[&row[..], &[("site", "here")]].concat()));

@@ -51,7 +51,8 @@ pub(crate) fn unexcused(rules: &Rules) -> Vec<String> {
     let idle = exclusions.iter().filter(|exclusion| {
         exclusion.reason.is_empty() || !findings.iter().any(|finding| hits(exclusion, finding))
     });
-    let idle = idle.map(|it| format!("{EXCLUSIONS}: {}, {}: excludes nothing, or gives no reason", it.rule, it.check));
+    let idle = idle
+        .map(|it| format!("{EXCLUSIONS}: {}, {}: excludes nothing, or gives no reason", it.rule, it.check));
     let left = findings.iter().filter(|finding| !exclusions.iter().any(|exclusion| hits(exclusion, finding)));
     left.map(|it| format!("{}: {}: {}", it.rule, it.check, it.text)).chain(idle).collect()
 }
@@ -78,7 +79,11 @@ pub(crate) fn findings(rules: &Rules) -> Vec<Finding> {
         }
         all.rule.clone_from(&group.name);
         let interval = seconds(&group.interval);
-        all.unless(interval.is_some_and(|it| it <= 300), "interval", "more than five minutes: series would have gaps");
+        all.unless(
+            interval.is_some_and(|it| it <= 300),
+            "interval",
+            "more than five minutes: series would have gaps",
+        );
     }
     all.found
 }
@@ -117,8 +122,8 @@ impl Series {
         let target = ["job", "instance"].map(str::to_owned);
         let Some(family) = self.families.get(metric) else { return target.into() };
         let own = family.labels.iter().map(|label| (*label).to_owned());
-        let per_account =
-            family.name.starts_with("partner_license_") && !family.name.starts_with("partner_license_exporter_");
+        let per_account = family.name.starts_with("partner_license_")
+            && !family.name.starts_with("partner_license_exporter_");
         own.chain(per_account.then(|| "account".to_owned())).chain(target).collect()
     }
 
@@ -165,7 +170,8 @@ impl Findings {
     /// Whether the dashboards are those that rules link to.
     fn dashboards(&mut self) {
         let files = files("dashboards", ".json").into_iter();
-        let found: Vec<Value> = files.map(|file| serde_json::from_slice(&fs::read(file).unwrap()).unwrap()).collect();
+        let found: Vec<Value> =
+            files.map(|file| serde_json::from_slice(&fs::read(file).unwrap()).unwrap()).collect();
         for (uid, variables) in DASHBOARDS {
             uid.clone_into(&mut self.rule);
             let names = |list: &Value| -> BTreeSet<String> {
@@ -173,9 +179,14 @@ impl Findings {
                 variables.filter_map(|variable| Some(variable["name"].as_str()?.to_owned())).collect()
             };
             let dashboard = found.iter().find(|dashboard| dashboard["uid"] == uid);
-            let names = dashboard.map(|dashboard| names(&dashboard["templating"]["list"])).unwrap_or_default();
+            let names =
+                dashboard.map(|dashboard| names(&dashboard["templating"]["list"])).unwrap_or_default();
             let fine = variables.iter().all(|variable| names.contains(*variable));
-            self.unless(fine, "dashboard", format!("there is none in dashboards/ with the variables {variables:?}"));
+            self.unless(
+                fine,
+                "dashboard",
+                format!("there is none in dashboards/ with the variables {variables:?}"),
+            );
         }
     }
 
@@ -186,7 +197,11 @@ impl Findings {
     /// What holds for every expression, also within annotations.
     fn expression(&mut self, expr: &Expr, text: &str, known: &Series) {
         for (metric, matchers) in expr.selectors() {
-            self.unless(known.has(metric), "series", format!("nobody exports {metric}, nor is it recorded above"));
+            self.unless(
+                known.has(metric),
+                "series",
+                format!("nobody exports {metric}, nor is it recorded above"),
+            );
             let labels = known.of_metric(metric);
             for matcher in matchers {
                 let label = &matcher.label;
@@ -199,34 +214,55 @@ impl Findings {
         for node in expr.nodes() {
             let shown = &text[node.span.clone()];
             match &node.kind {
-                Kind::Call { function, arguments, .. } if ["increase", "rate"].contains(&function.as_str()) => {
+                Kind::Call { function, arguments, .. }
+                    if ["increase", "rate"].contains(&function.as_str()) =>
+                {
                     let metrics = arguments.iter().flat_map(Expr::selectors).map(|(metric, _)| metric);
                     for metric in metrics {
-                        self.unless(known.is_counter(metric), "counter", format!("{function} of {metric}, a gauge"));
+                        self.unless(
+                            known.is_counter(metric),
+                            "counter",
+                            format!("{function} of {metric}, a gauge"),
+                        );
                         inside_rate.insert(metric);
                     }
                 }
                 Kind::Selector { metric, .. } => {
                     let fine = !known.is_counter(metric) || inside_rate.contains(metric.as_str());
-                    self.unless(fine, "counter", format!("{metric} is a counter and only good for its increase"));
+                    self.unless(
+                        fine,
+                        "counter",
+                        format!("{metric} is a counter and only good for its increase"),
+                    );
                 }
                 Kind::Aggregate { by, of, .. } => {
                     let labels = known.labels(of).unwrap_or_default();
                     for label in by.iter().filter(|label| !labels.contains(&label.name)) {
-                        self.add("label", format!("{} is no label of what is aggregated in {shown}", label.name));
+                        self.add(
+                            "label",
+                            format!("{} is no label of what is aggregated in {shown}", label.name),
+                        );
                     }
                 }
                 Kind::Binary { operator, matching, left, right, .. } => {
-                    let (Some(left), Some(right)) = (known.labels(left), known.labels(right)) else { continue };
+                    let (Some(left), Some(right)) = (known.labels(left), known.labels(right)) else {
+                        continue;
+                    };
                     match matching {
                         Some(matching) => {
                             for label in &matching.on {
                                 let fine = left.contains(&label.name) && right.contains(&label.name);
-                                self.unless(fine, "label", format!("{} is not on both sides of {shown}", label.name));
+                                self.unless(
+                                    fine,
+                                    "label",
+                                    format!("{} is not on both sides of {shown}", label.name),
+                                );
                             }
                         }
                         None if operator == "or" => {}
-                        None => self.unless(left == right, "matching", format!("no series can match in {shown}")),
+                        None => {
+                            self.unless(left == right, "matching", format!("no series can match in {shown}"));
+                        }
                     }
                 }
                 _ => {}
@@ -260,19 +296,28 @@ impl Findings {
             Kind::Call { function, .. } => function == "absent",
             _ => false,
         };
-        self.unless(expr.nodes().iter().any(compares), "comparison", "compares nothing, and would always fire");
+        self.unless(
+            expr.nodes().iter().any(compares),
+            "comparison",
+            "compares nothing, and would always fire",
+        );
         let calls = |function: &str| {
-            expr.nodes().iter().any(|node| matches!(&node.kind, Kind::Call { function: f, .. } if f == function))
+            expr.nodes()
+                .iter()
+                .any(|node| matches!(&node.kind, Kind::Call { function: f, .. } if f == function))
         };
         let waits = rule.r#for.as_deref().and_then(seconds).unwrap_or(0);
         let interval = seconds(&group.interval).unwrap_or(0);
         self.unless(!calls("absent") || waits >= 2 * interval, "absent", "one missed scrape would fire");
         self.unless(!calls("avg_over_time") || waits <= 3600, "for", "a mean waits already");
+        let held = rule.keep_firing_for.as_deref().map_or(Some(u64::MAX), seconds);
+        self.unless(held.is_some_and(|held| held > 86_400), "hold", "what moves once a day flaps once a day");
 
         let summary = rule.annotation("summary");
         self.unless(!summary.contains("{{"), "summary", "is the same for every alert");
         for text in [summary, rule.annotation("description")] {
-            let words: String = text.split("{{").map(|part| part.rsplit("}}").next().unwrap_or_default()).collect();
+            let words: String =
+                text.split("{{").map(|part| part.rsplit("}}").next().unwrap_or_default()).collect();
             self.unless(words.trim_end().ends_with('.'), "sentence", text);
         }
         for annotation in ANNOTATIONS {
@@ -300,7 +345,8 @@ impl Findings {
     /// `humanizeDuration` is for seconds.
     fn seconds_only(&mut self, rule: &Rule, expr: &Expr) {
         let text = rule.annotation("description");
-        let are_seconds = |expr: &Expr| expr.selectors().iter().all(|(metric, _)| metric.contains("_seconds"));
+        let are_seconds =
+            |expr: &Expr| expr.selectors().iter().all(|(metric, _)| metric.contains("_seconds"));
         for action in text.split("{{").skip(1).filter(|action| action.contains("humanizeDuration")) {
             let fine = if action.contains("$value") {
                 are_seconds(expr)
@@ -345,12 +391,32 @@ pub(crate) const SEEDS: &[(&str, &str, &str)] = &[
     ("syntax", "max by (account) (last_over_time(partner_license_usage_rows[15m])) == 0", "max by (account"),
     ("series", "partner_license_usage_rows[15m]", "partner_license_rows[15m]"),
     ("series", "row:partner_license_usage_percent:max < row", "row:partner_license_usage_percent:min < row"),
-    ("label", "max by (account) (last_over_time(partner_license_usage_rows", "max by (tenant) (last_over_time(partner_license_usage_rows"),
+    (
+        "label",
+        "max by (account) (last_over_time(partner_license_usage_rows",
+        "max by (tenant) (last_over_time(partner_license_usage_rows",
+    ),
     ("label", "{account=%q}[6h]", "{tenant=%q}[6h]"),
-    ("label", "unless on (account) max by (account) (partner_license_usage_rows)", "unless on (endpoint) max by (account) (partner_license_usage_rows)"),
-    ("matching", "unless on (account) max by (account) (partner_license_usage_rows)", "unless max by (account) (partner_license_usage_rows)"),
-    ("selector", "absent(partner_license_exporter_build_info)", "absent(partner_license_exporter_build_info{job=\"licences\"})"),
-    ("counter", "increase(partner_license_api_throttled_total[6h])", "last_over_time(partner_license_api_throttled_total[6h])"),
+    (
+        "label",
+        "unless on (account) max by (account) (partner_license_usage_rows)",
+        "unless on (endpoint) max by (account) (partner_license_usage_rows)",
+    ),
+    (
+        "matching",
+        "unless on (account) max by (account) (partner_license_usage_rows)",
+        "unless max by (account) (partner_license_usage_rows)",
+    ),
+    (
+        "selector",
+        "absent(partner_license_exporter_build_info)",
+        "absent(partner_license_exporter_build_info{job=\"licences\"})",
+    ),
+    (
+        "counter",
+        "increase(partner_license_api_throttled_total[6h])",
+        "last_over_time(partner_license_api_throttled_total[6h])",
+    ),
     ("counter", "max_over_time(partner_license_up[1d])", "increase(partner_license_up[1d])"),
     ("retention", "[1d] offset 1w)", "[1d] offset 15d)"),
     ("interval", "interval: 2m", "interval: 10m"),
@@ -358,15 +424,40 @@ pub(crate) const SEEDS: &[(&str, &str, &str)] = &[
     ("labels", "severity: critical", "severity: page"),
     ("labels", "severity: critical", "severity: critical\n          value: '{{ $value }}'"),
     ("annotations", "          runbook_url: docs/runbooks/PartnerLicenseUsageLow.md\n", ""),
-    ("comparison", "min by (account) (last_over_time(partner_license_mfa_compliant[15m])) == 0", "min by (account) (last_over_time(partner_license_mfa_compliant[15m]))"),
-    ("absent", "        for: 15m\n        labels:\n          severity: critical\n        annotations:\n          summary: The licence usage exporter is down.", "        for: 1m\n        labels:\n          severity: critical\n        annotations:\n          summary: The licence usage exporter is down."),
-    ("for", "        keep_firing_for: 2d\n        labels:\n          severity: warning\n        annotations:\n          summary: Licences are used much less", "        for: 6h\n        labels:\n          severity: warning\n        annotations:\n          summary: Licences are used much less"),
+    (
+        "comparison",
+        "min by (account) (last_over_time(partner_license_mfa_compliant[15m])) == 0",
+        "min by (account) (last_over_time(partner_license_mfa_compliant[15m]))",
+    ),
+    (
+        "absent",
+        "        for: 15m\n        labels:\n          severity: critical\n        annotations:\n          summary: The licence usage exporter is down.",
+        "        for: 1m\n        labels:\n          severity: critical\n        annotations:\n          summary: The licence usage exporter is down.",
+    ),
+    (
+        "for",
+        "        keep_firing_for: 2d\n        labels:\n          severity: warning\n        annotations:\n          summary: Licences are used much less",
+        "        for: 6h\n        labels:\n          severity: warning\n        annotations:\n          summary: Licences are used much less",
+    ),
+    ("hold", "keep_firing_for: 2d", "keep_firing_for: 20h"),
     ("summary", "summary: Polls of Partner Center fail.", "summary: Polls of {{ $labels.account }} fail."),
     ("sentence", "summary: Polls of Partner Center fail.", "summary: Polls of Partner Center fail"),
     ("template", "{{ $labels.endpoint }}", "{{ $labels.workload }}"),
-    ("template", "\"max(partner_license_poll_interval_seconds{account=%q})\"", "\"max(partner_license_poll_interval_seconds{account=%q}\""),
-    ("unit", "max(partner_license_poll_interval_seconds{account=%q})\" $labels.account | query -}}\n            ; there should", "max(partner_license_usage_rows{account=%q})\" $labels.account | query -}}\n            ; there should"),
-    ("runbook", "runbook_url: docs/runbooks/PartnerLicenseUsageDropped.md", "runbook_url: docs/runbooks/PartnerLicenseUsageLow.md"),
+    (
+        "template",
+        "\"max(partner_license_poll_interval_seconds{account=%q})\"",
+        "\"max(partner_license_poll_interval_seconds{account=%q}\"",
+    ),
+    (
+        "unit",
+        "max(partner_license_poll_interval_seconds{account=%q})\" $labels.account | query -}}\n            ; there should",
+        "max(partner_license_usage_rows{account=%q})\" $labels.account | query -}}\n            ; there should",
+    ),
+    (
+        "runbook",
+        "runbook_url: docs/runbooks/PartnerLicenseUsageDropped.md",
+        "runbook_url: docs/runbooks/PartnerLicenseUsageLow.md",
+    ),
     ("dashboard", "/d/partner-license-detail?var-service", "/d/partner-license-details?var-service"),
     ("dashboard", "var-workload={{ $labels.workload | urlquery }}", "var-workload={{ $labels.workload }}"),
     ("dashboard", "?var-account={{ . | urlquery }}", "?var-tenant={{ . | urlquery }}"),

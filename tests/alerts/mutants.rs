@@ -81,10 +81,12 @@ fn of_rule(rule: &Value) -> Vec<(String, Value)> {
         let text = text.as_str().unwrap();
         set(format!("{key}: left out"), &["annotations", key], None);
         for (start, query) in queries(text) {
-            for (change, mutated) in of_expr(&without_verbs(query)).into_iter().filter_map(|(change, mutated)| {
-                // Only what leaves the verbs where they are can be put back.
-                Some((change, with_verbs(query, &mutated)?))
-            }) {
+            for (change, mutated) in
+                of_expr(&without_verbs(query)).into_iter().filter_map(|(change, mutated)| {
+                    // Only what leaves the verbs where they are can be put back.
+                    Some((change, with_verbs(query, &mutated)?))
+                })
+            {
                 let whole = [&text[..start], &mutated, &text[start + query.len()..]].concat();
                 set(format!("{key} {change}"), &["annotations", key], Some(whole.into()));
             }
@@ -105,8 +107,15 @@ fn of_expr(text: &str) -> Vec<(String, String)> {
     let expr = promql::parse(text).unwrap();
     let mut mutants = Vec::new();
     let mut replace = |span: &Span, with: &str| {
-        let change = format!("{}: {} -> {}", span.start, shown(&text[span.clone()]), shown(with));
-        mutants.push((change, [&text[..span.start], with, &text[span.end..]].concat()));
+        let (old, at) = (&text[span.clone()], span.start);
+        // Half of an operation is best told by the other half.
+        let change = match (old.strip_prefix(with), old.strip_suffix(with)) {
+            (Some(rest), _) | (_, Some(rest)) if with.is_empty() || with.len() > 3 => {
+                format!("{at}: without {}", shown(rest))
+            }
+            _ => format!("{at}: {} -> {}", shown(old), shown(with)),
+        };
+        mutants.push((change, [&text[..at], with, &text[span.end..]].concat()));
     };
     for node in expr.nodes() {
         for (span, with) in of_node(text, node) {
@@ -121,7 +130,6 @@ fn shown(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", &text[..end]),
-        None if text.is_empty() => "nothing".to_owned(),
         None => text,
     }
 }
@@ -132,8 +140,7 @@ fn of_node(text: &str, node: &Expr) -> Vec<(Span, String)> {
         others.iter().map(|other| (span.clone(), (*other).to_owned())).collect()
     };
     match &node.kind {
-        Kind::Text => Vec::new(),
-        Kind::Parentheses(_) => Vec::new(),
+        Kind::Text | Kind::Parentheses(_) => Vec::new(),
         Kind::Number(number) => other_numbers(*number).map(|other| (node.span.clone(), other)).into(),
         Kind::Selector { metric, matchers } => (0..matchers.len())
             .filter(|left_out| !matchers[*left_out].value.is_empty())
@@ -149,8 +156,7 @@ fn of_node(text: &str, node: &Expr) -> Vec<(Span, String)> {
             other_durations(&text[length.clone()]).map(|other| (length.clone(), other)).into()
         }
         Kind::Offset { of: inner, by } => {
-            let mut all: Vec<_> =
-                other_durations(&text[by.clone()]).map(|other| (by.clone(), other)).into();
+            let mut all: Vec<_> = other_durations(&text[by.clone()]).map(|other| (by.clone(), other)).into();
             all.push((node.span.clone(), of(inner)));
             all
         }
@@ -204,7 +210,11 @@ fn without_comma(text: &str) -> impl Fn((Span, String)) -> (Span, String) + '_ {
 
 /// A tenth more and a tenth less; around what counts things, one.
 fn other_numbers(number: f64) -> [String; 2] {
-    if number == 0.0 { ["1".into(), "(-1)".into()] } else { [0.9, 1.1].map(|factor| (number * factor).to_string()) }
+    if number == 0.0 {
+        ["1".into(), "(-1)".into()]
+    } else {
+        [0.9, 1.1].map(|factor| (number * factor).to_string())
+    }
 }
 
 /// Two thirds, and half as long again.
@@ -252,8 +262,7 @@ fn other_operators(operator: &str) -> &'static [&'static str] {
         "*" => &["/"],
         "/" => &["*"],
         "and" => &["unless"],
-        "unless" => &["and"],
-        "or" => &["and"],
+        "unless" | "or" => &["and"],
         other => panic!("say what else {other} could be"),
     }
 }

@@ -43,7 +43,7 @@ enum Fate {
 
 /// Tries every mutant and writes the record; says what is wrong with the outcome.
 pub(crate) fn run() -> Vec<String> {
-    let mutants = all();
+    let (mutants, fingerprint) = (all(), fingerprint());
     let (next, fates) = (AtomicUsize::new(0), Mutex::new(vec![None; mutants.len()]));
     let benches = [Bench::new(), Bench::new()];
     thread::scope(|scope| {
@@ -52,14 +52,22 @@ pub(crate) fn run() -> Vec<String> {
                 while let Some(mutant) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let fate = bench.fate(mutant);
                     let n = mutants.iter().position(|other| std::ptr::eq(other, mutant)).unwrap();
-                    println!("{:>4} of {}: {fate:?}: {}: {}", n + 1, mutants.len(), mutant.rule, mutant.change);
+                    #[expect(
+                        clippy::print_stdout,
+                        reason = "whoever waits for minutes wants to see something"
+                    )]
+                    {
+                        let of = mutants.len();
+                        println!("{:>4} of {of}: {fate:?}: {}: {}", n + 1, mutant.rule, mutant.change);
+                    }
                     fates.lock().unwrap()[n] = Some(fate);
                 }
             });
         }
     });
     let fates: Vec<Fate> = fates.into_inner().unwrap().into_iter().flatten().collect();
-    let excused = |mutant: &Mutant| equivalents().iter().any(|it| it.rule == mutant.rule && it.change == mutant.change);
+    let excused =
+        |mutant: &Mutant| equivalents().iter().any(|it| it.rule == mutant.rule && it.change == mutant.change);
     let mut findings = Vec::new();
     let (mut equivalent, mut survived) = (0, 0);
     for (mutant, fate) in mutants.iter().zip(&fates) {
@@ -79,7 +87,7 @@ pub(crate) fn run() -> Vec<String> {
          # the tests as they are, `cargo test` fails.\n\n",
     );
     for (key, value) in [
-        ("fingerprint", fingerprint()),
+        ("fingerprint", fingerprint),
         ("promtool", PROMTOOLS.map(version).join(" and ")),
         ("mutants", mutants.len().to_string()),
         ("refused", format!("{} (by Prometheus)", count(Fate::Refused))),
@@ -104,7 +112,8 @@ pub(crate) fn check_record() -> Vec<String> {
     let mutants = all();
     let mut findings = Vec::new();
     if value("fingerprint") != fingerprint() {
-        findings.push(format!("{RECORD}: rules, tests or mutants have changed since; run scripts/mutate-rules"));
+        findings
+            .push(format!("{RECORD}: rules, tests or mutants have changed since; run scripts/mutate-rules"));
     }
     if number("survived") != 0 || value("survived").is_empty() {
         findings.push(format!("{RECORD}: mutants survived"));
@@ -153,13 +162,14 @@ fn fingerprint() -> String {
         writeln!(text, "{} {test}", file.file_name().unwrap().display()).unwrap();
     }
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.as_ref().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 fn version(promtool: &str) -> String {
     let output = Command::new(root().join(promtool)).arg("--version").output().unwrap();
     // Which stream it takes differs from version to version.
-    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    let text =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     text.split(' ').skip_while(|word| *word != "version").nth(1).unwrap_or_default().to_owned()
 }
 
@@ -187,6 +197,7 @@ impl Bench {
         // The quick ones first.
         bench.put(&serde_saphyr::from_str(&read(rules::FILE)).unwrap());
         bench.tests.sort_by_cached_key(|(file, _)| {
+            #[expect(clippy::disallowed_methods, reason = "a process takes real time")]
             let started = Instant::now();
             assert!(succeeds(PROMTOOLS[0], &["test", "rules"], file), "{} fails as it is", file.display());
             started.elapsed()

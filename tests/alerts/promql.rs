@@ -1,4 +1,4 @@
-//! PromQL as far as the shipped rules use it, parsed into a tree whose nodes know where in the text they are.
+//! `PromQL` as far as the shipped rules use it, parsed into a tree whose nodes know where in the text they are.
 //!
 //! Real parsers exist, and promtool applies one in tests/e2e.rs. Here the places are wanted: a lint names them and a
 //! mutant is the text with one of them changed. What this does not know, it refuses.
@@ -299,39 +299,46 @@ fn tokens(text: &str) -> Result<Vec<Span>, String> {
     let mut rest = text.char_indices().peekable();
     while let Some((start, c)) = rest.next() {
         let mut end = start + c.len_utf8();
+        // A number may have a point in it, a duration has letters behind its digits.
+        let number = c.is_ascii_digit();
+        let goes_on = |c: char| if number { c.is_ascii_alphanumeric() || c == '.' } else { is_name(c) };
         if c.is_whitespace() {
             continue;
-        } else if c == '"' {
-            let mut escaped = false;
-            loop {
-                let (at, c) = rest.next().ok_or_else(|| format!("a text does not end in {text:?}"))?;
-                end = at + c.len_utf8();
-                if c == '"' && !escaped {
-                    break;
-                }
-                escaped = c == '\\' && !escaped;
-            }
+        }
+        if c == '"' {
+            end = text_end(text, &mut rest)?;
         } else if is_name(c) && c != ':' {
-            // A number may have a point in it, a duration has letters behind its digits.
-            let number = c.is_ascii_digit();
-            while let Some((at, c)) = rest.next_if(|(_, c)| is_name(*c) && (!number || *c != ':') || number && *c == '.') {
+            while let Some((at, c)) = rest.next_if(|(_, c)| goes_on(*c)) {
                 end = at + c.len_utf8();
             }
-        } else if "=!<>".contains(c) {
-            if let Some((at, c)) = rest.next_if(|(_, c)| "=~".contains(*c)) {
-                end = at + c.len_utf8();
-            }
+        } else if "=!<>".contains(c)
+            && let Some((at, c)) = rest.next_if(|(_, c)| "=~".contains(*c))
+        {
+            end = at + c.len_utf8();
         }
         tokens.push(start..end);
     }
     Ok(tokens)
 }
 
+/// Where a text ends whose first quote has been read.
+fn text_end(text: &str, rest: &mut impl Iterator<Item = (usize, char)>) -> Result<usize, String> {
+    let mut escaped = false;
+    for (at, c) in rest {
+        if c == '"' && !escaped {
+            return Ok(at + 1);
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    Err(format!("a text does not end in {text:?}"))
+}
+
 // === durations ===
 
 /// Seconds of a duration such as `1h30m`.
 pub(crate) fn seconds(duration: &str) -> Option<u64> {
-    const UNITS: [(&str, u64); 6] = [("w", 604_800), ("d", 86_400), ("h", 3600), ("m", 60), ("s", 1), ("y", 31_536_000)];
+    const UNITS: [(&str, u64); 6] =
+        [("w", 604_800), ("d", 86_400), ("h", 3600), ("m", 60), ("s", 1), ("y", 31_536_000)];
     let (mut total, mut digits) = (0, String::new());
     for c in duration.chars() {
         if c.is_ascii_digit() {
@@ -379,7 +386,10 @@ mod tests {
         for (text, expected) in [
             ("a - b * 2 > 15 and c", "(((a - (b * 2)) > 15) and c)"),
             ("a unless b unless on (x, y) c or d", "(((a unless b) unless<x,y> c) or d)"),
-            ("max by (x) (last_over_time(a:b:c[15m] offset 1w)) == 0", "(max<x>(last_over_time((a:b:c[15m] offset 1w))) == 0)"),
+            (
+                "max by (x) (last_over_time(a:b:c[15m] offset 1w)) == 0",
+                "(max<x>(last_over_time((a:b:c[15m] offset 1w))) == 0)",
+            ),
             ("a * 0 + on (x) group_left () (b)", "((a * 0) +<x+> b)"),
             ("clamp_max(a{x=\"1\\\"\",y!~\"b\"}, 1.5)", "clamp_max(a{x=\"1\\\"\",y!~\"b\"}, 1.5)"),
             ("up == 0 and on () absent(a)", "((up == 0) and<> absent(a))"),
@@ -399,7 +409,10 @@ mod tests {
 
     #[test]
     fn durations_are_counted_in_seconds() {
-        assert_eq!(["15m", "1h30m", "1w", "3d"].map(seconds), [Some(900), Some(5400), Some(604_800), Some(259_200)]);
+        assert_eq!(
+            ["15m", "1h30m", "1w", "3d"].map(seconds),
+            [Some(900), Some(5400), Some(604_800), Some(259_200)]
+        );
         assert_eq!(["", "5", "m5", "5x"].map(seconds), [None; 4]);
     }
 }

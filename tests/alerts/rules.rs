@@ -94,7 +94,7 @@ pub(crate) fn root() -> &'static Path {
 
 // === what is said in annotations ===
 
-/// The texts in PromQL that an annotation hands to `query`, each with its place in the annotation.
+/// The texts in `PromQL` that an annotation hands to `query`, each with its place in the annotation.
 pub(crate) fn queries(annotation: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let mut from = 0;
@@ -113,7 +113,7 @@ pub(crate) fn queries(annotation: &str) -> Vec<(usize, &str)> {
     found
 }
 
-/// Such a text as PromQL: `%q` and `%s` stand for what is put in at run time.
+/// Such a text as `PromQL`: `%q` and `%s` stand for what is put in at run time.
 pub(crate) fn without_verbs(query: &str) -> String {
     // As long as what they replace, so that places stay the same.
     query.replace("%q", "\"\"").replace("{%s}", "    ")

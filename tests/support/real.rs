@@ -251,7 +251,8 @@ pub fn mail_server() -> (String, Inbox) {
                         drop(answer.write_all(b"354 go on\r\n"));
                         let message = lines.by_ref().map_while(Result::ok).take_while(|line| line != ".");
                         // A dot at the begin of a line is sent twice.
-                        let message = message.map(|line| line.strip_prefix('.').map_or(line.clone(), str::to_owned));
+                        let message =
+                            message.map(|line| line.strip_prefix('.').map_or(line.clone(), str::to_owned));
                         sink.put(unquoted(&message.collect::<Vec<_>>().join("\n")));
                         b"250 taken\r\n"
                     }
