@@ -1,5 +1,8 @@
-//! Tells the program what it was built from, for `--version` and the `build_info` metric.
+//! Tells the program what it was built from, for `--version` and the `build_info` metric, and gives it the files that
+//! `export` writes.
 
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
@@ -21,6 +24,54 @@ fn main() {
         println!("cargo::rerun-if-env-changed={name}");
     }
     println!("cargo::rustc-env=BUILD_TARGET={}", std::env::var("TARGET").expect("cargo sets TARGET"));
+    bundle();
+}
+
+/// A directory of the repository, which files of it, and where they go.
+type Source = (&'static str, &'static str, &'static str);
+
+/// What `export` writes.
+const BUNDLES: [(&str, &[Source]); 2] = [
+    ("DASHBOARDS", &[("dashboards", ".json", "")]),
+    (
+        "ALERTS",
+        &[
+            ("alerts", ".rules.yml", ""),
+            ("examples", "alertmanager.yml", ""),
+            ("examples", "alertmanager-teams.yml", ""),
+            ("examples/alertmanager", ".tmpl", "alertmanager/"),
+            ("docs/runbooks", ".md", "docs/runbooks/"),
+        ],
+    ),
+];
+
+fn bundle() {
+    let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
+    let mut code = String::new();
+    for (list, sources) in BUNDLES {
+        writeln!(code, "const {list}: &[Bundled] = &[").expect("a String takes everything");
+        for (directory, end, target) in sources {
+            println!("cargo::rerun-if-changed={directory}");
+            for file in files(&root.join(directory), end) {
+                let name = file.file_name().expect("a file has a name").to_string_lossy();
+                let (target, source) = (format!("{target}{name}"), file.to_string_lossy());
+                writeln!(code, "    ({target:?}, include_str!({source:?})),")
+                    .expect("a String takes everything");
+            }
+        }
+        code.push_str("];\n");
+    }
+    let output = PathBuf::from(std::env::var("OUT_DIR").expect("cargo sets OUT_DIR")).join("bundled.rs");
+    std::fs::write(output, code).expect("OUT_DIR can be written");
+}
+
+/// The files of a directory whose names have this end, in order.
+fn files(directory: &Path, end: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|path| path.is_file() && path.to_string_lossy().ends_with(end));
+    files.sort();
+    files
 }
 
 /// The first line a command prints, unless it fails.

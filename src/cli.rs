@@ -40,6 +40,8 @@ pub enum Command {
     Demo(DemoFlags),
     /// Run the simulated Partner Center and Entra ID alone.
     Simulate(SimulateFlags),
+    /// Write the bundled dashboards, or the alert rules with their runbooks and a configuration of Alertmanager.
+    Export(ExportFlags),
 }
 
 /// Flags of `serve`.
@@ -147,6 +149,38 @@ pub struct SimulateFlags {
     pub log: LogFlags,
 }
 
+/// Flags of `export`.
+#[derive(Args, Clone, Debug)]
+pub struct ExportFlags {
+    /// What to write.
+    #[arg(value_name = "WHAT")]
+    pub what: Exported,
+    /// Directory to write to; made if missing.
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Replace files that are there already and differ.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Address of Grafana, for links in alerts.
+    #[arg(long, value_name = "URL", value_parser = base_url)]
+    pub grafana_url: Option<String>,
+    /// Address of the directory where you publish the runbooks, for links in alerts.
+    #[arg(long, value_name = "URL", value_parser = base_url)]
+    pub runbook_url: Option<String>,
+    /// Rules whose days last a minute, and a Prometheus configuration, to watch alerts of `demo`.
+    #[arg(long)]
+    pub demo: bool,
+}
+
+/// What can be exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Exported {
+    /// Grafana dashboards.
+    Dashboards,
+    /// Rules for Prometheus, runbooks, and Alertmanager's configuration and templates.
+    Alerts,
+}
+
 /// Where the configuration is.
 #[derive(Args, Clone, Debug)]
 pub struct ConfigFlag {
@@ -234,6 +268,23 @@ fn telemetry_path(text: &str) -> Result<String, String> {
     }
 }
 
+/// An address to which paths are appended, without a slash at its end.
+fn base_url(text: &str) -> Result<String, String> {
+    let url = reqwest::Url::parse(text).map_err(|error| error.to_string())?;
+    if !["http", "https"].contains(&url.scheme()) {
+        return Err("must begin with http:// or https://".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must have neither ? nor #: paths are appended to it".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(
+            "must have no user and no password: everyone who reads an alert would see them".to_owned()
+        );
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -265,5 +316,21 @@ mod tests {
             assert!(telemetry_path(path).is_err(), "{path:?}");
         }
         assert!(telemetry_path("/stats/metrics").is_ok());
+    }
+
+    #[test]
+    fn an_address_for_links_has_a_scheme_and_no_slash_at_its_end_and_nothing_that_a_path_cannot_follow() {
+        for (text, expected) in [
+            ("https://grafana.example", "https://grafana.example"),
+            ("https://grafana.example/sub/", "https://grafana.example/sub"),
+            ("http://127.0.0.1:3000/{{ x }}", "http://127.0.0.1:3000/%7B%7B%20x%20%7D%7D"),
+        ] {
+            assert_eq!(base_url(text).unwrap(), expected);
+        }
+        for text in
+            ["", "grafana.example", "ftp://x", "https://x/?y", "https://x/#y", "https://u:p@x/", "/d/"]
+        {
+            assert!(base_url(text).is_err(), "{text:?}");
+        }
     }
 }

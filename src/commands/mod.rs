@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod doctor;
+mod export;
 mod login;
 mod serve;
 mod simulate;
@@ -33,6 +34,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Login(flags) => block_on(LogFlags::for_people(), login::run(flags)),
         Command::Demo(flags) => block_on(flags.log, demo::run(flags)),
         Command::Simulate(flags) => block_on(flags.log, simulate::run(flags)),
+        Command::Export(flags) => export::run(&flags),
     }
 }
 

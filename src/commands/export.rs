@@ -1,0 +1,187 @@
+//! `export`: writes the bundled files, which are those of the repository: dashboards, or rules with their runbooks and
+//! an Alertmanager configuration.
+//!
+//! The rules link to Grafana and to the runbooks without a host, for nobody here knows one; flags put it in.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::cli::{ExportFlags, Exported};
+use crate::lifecycle::EXIT_FAILED;
+
+/// A file: where it goes, below the directory that the user names, and what is in it.
+type Bundled = (&'static str, &'static str);
+
+// DASHBOARDS, ALERTS: put together by build.rs from the directories.
+include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
+
+const RULES: &str = "partner-license.rules.yml";
+
+/// A day of the demonstration lasts a minute.
+const DAY_OF_THE_DEMO: u32 = 24 * 60;
+
+/// For `demo`, whose default addresses these are.
+const PROMETHEUS_OF_THE_DEMO: &str = "\
+# Prometheus for `partner-license-exporter demo`, with the rules beside this file.
+
+global:
+  scrape_interval: 5s
+  evaluation_interval: 5s
+
+rule_files:
+  - partner-license.rules.yml
+
+scrape_configs:
+  - job_name: partner-license
+    honor_labels: true
+    static_configs:
+      - targets: [\"127.0.0.1:10365\"]
+";
+
+pub(super) fn run(flags: &ExportFlags) -> anyhow::Result<ExitCode> {
+    let files = match flags.what {
+        Exported::Dashboards => dashboards(flags)?,
+        Exported::Alerts => alerts(flags),
+    };
+    match write(flags, &files) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "what could not be written, to who asked for it")]
+            {
+                eprintln!("error: {error:#}");
+            }
+            Ok(ExitCode::from(EXIT_FAILED))
+        }
+    }
+}
+
+/// Writes files below a directory, and says which.
+fn write(flags: &ExportFlags, files: &[(&str, String)]) -> anyhow::Result<()> {
+    let files: Vec<(PathBuf, &String)> =
+        files.iter().map(|(path, text)| (flags.output.join(path), text)).collect();
+    if !flags.overwrite {
+        refuse_to_overwrite(&files)?;
+    }
+    for (path, text) in files {
+        let directory = path.parent().unwrap_or(Path::new(""));
+        fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        super::say(&path.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn dashboards(flags: &ExportFlags) -> anyhow::Result<Vec<(&'static str, String)>> {
+    for (flag, given) in [
+        ("--grafana-url", flags.grafana_url.is_some()),
+        ("--runbook-url", flags.runbook_url.is_some()),
+        ("--demo", flags.demo),
+    ] {
+        anyhow::ensure!(!given, "{flag} is about alerts; dashboards have nothing to put in");
+    }
+    Ok(DASHBOARDS.iter().map(|(path, text)| (*path, (*text).to_owned())).collect())
+}
+
+fn alerts(flags: &ExportFlags) -> Vec<(&'static str, String)> {
+    let change = |path, text: &'static str| {
+        if path != RULES {
+            return text.to_owned();
+        }
+        let linked = link(text, flags.grafana_url.as_deref(), flags.runbook_url.as_deref());
+        if flags.demo { hurry(&linked) } else { linked }
+    };
+    let mut files: Vec<_> = ALERTS.iter().map(|(path, text)| (*path, change(*path, text))).collect();
+    if flags.demo {
+        files.push(("prometheus.yml", PROMETHEUS_OF_THE_DEMO.to_owned()));
+    }
+    files
+}
+
+/// Nothing is written if a file would be lost that somebody may have changed.
+fn refuse_to_overwrite(files: &[(PathBuf, &String)]) -> anyhow::Result<()> {
+    for (path, text) in files {
+        match fs::read(path) {
+            Ok(there) if there == text.as_bytes() => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Ok(_) => anyhow::bail!(
+                "{} is there already and differs; nothing was written (--overwrite replaces what is there)",
+                path.display()
+            ),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Puts the addresses of Grafana and of the runbooks into rules.
+fn link(rules: &str, grafana: Option<&str>, runbooks: Option<&str>) -> String {
+    let mut rules = rules.to_owned();
+    for (from, to) in [
+        ("dashboard_url: /d/", grafana.map(|base| format!("dashboard_url: {base}/d/"))),
+        ("runbook_url: docs/runbooks/", runbooks.map(|base| format!("runbook_url: {base}/"))),
+    ] {
+        if let Some(to) = to {
+            rules = rules.replace(from, &to);
+        }
+    }
+    rules
+}
+
+/// Rules whose waiting times are those of a day that lasts a minute.
+fn hurry(rules: &str) -> String {
+    let mut text = String::from(
+        "# For `partner-license-exporter demo`: in `for` and `keep_firing_for` a day is a minute.\n\n",
+    );
+    for line in rules.lines() {
+        let (key, value) = line.split_once(": ").unwrap_or((line, ""));
+        let shorter = match (key.trim_start(), humantime::parse_duration(value)) {
+            ("for" | "keep_firing_for", Ok(time)) => {
+                Some((time / DAY_OF_THE_DEMO).max(Duration::from_secs(1)))
+            }
+            ("interval", Ok(_)) => Some(Duration::from_secs(5)),
+            _ => None,
+        };
+        let written = match shorter {
+            Some(time) => writeln!(text, "{key}: {}s", time.as_secs()),
+            None => writeln!(text, "{line}"),
+        };
+        written.expect("a String takes everything");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_get_their_hosts_and_nothing_else_changes() {
+        let rules =
+            "a: 1\n  dashboard_url: /d/x?a={{ b }}\n  runbook_url: docs/runbooks/X.md\n# /d/ docs/runbooks\n";
+        assert_eq!(link(rules, None, None), rules);
+        assert_eq!(
+            link(rules, Some("https://grafana.example/sub"), Some("https://wiki.example/runbooks")),
+            "a: 1\n  dashboard_url: https://grafana.example/sub/d/x?a={{ b }}\n  \
+             runbook_url: https://wiki.example/runbooks/X.md\n# /d/ docs/runbooks\n"
+        );
+    }
+
+    #[test]
+    fn a_day_of_the_demo_is_a_minute_and_no_wait_is_shorter_than_a_second() {
+        let rules = "interval: 2m\nfor: 1d\nkeep_firing_for: 2d\nfor: 15m\nfor: 1h\nexpr: x[1d]\n# for: 1d, as it is\n";
+        let (_, hurried) =
+            hurry(rules).split_once("\n\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        assert_eq!(
+            hurried,
+            "interval: 5s\nfor: 60s\nkeep_firing_for: 120s\nfor: 1s\nfor: 2s\nexpr: x[1d]\n# for: 1d, as it is\n"
+        );
+    }
+}

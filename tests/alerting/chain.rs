@@ -1,0 +1,209 @@
+//! Simulator, exporter, Prometheus, Alertmanager, and a mail server and a webhook at its end.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::routing::{example, open};
+use crate::support::real::{Alertmanager, Prometheus, impatient, mail_server, webhook};
+use crate::support::{Exporter, OTHER_TENANT, Process, Simulator, TENANT, eventually, program, run};
+
+const THIRD_TENANT: &str = "33333333-3333-3333-3333-333333333333";
+
+/// A moment before now, as Partner Center writes it.
+fn ago(days: i64) -> String {
+    (Timestamp::now() - SignedDuration::from_hours(24 * days)).strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
+}
+
+/// contoso has a row, fabrikam signs in without a second factor, and tailspin's tokens are not renewed.
+fn scenario(percent: f64, contoso: &str) -> String {
+    format!(
+        "rows: [{{ service: o365, workload: Exchange, channel: reseller, percent: {percent:?}, processed: {:?} }}]\n\
+         tenants:\n  {TENANT}: {{ {contoso} }}\n  {OTHER_TENANT}: {{ mfa: false, rows: [] }}\n  \
+         {THIRD_TENANT}: {{ rows: [], token: {{ answer: server_error }} }}\n",
+        ago(3)
+    )
+}
+
+pub(crate) fn alerts_arrive(suite: &'static str) {
+    // A sign-in's tokens inherit whether it had a second factor.
+    let simulator = Simulator::start(&format!("rows: []\ntenants: {{ {OTHER_TENANT}: {{ mfa: false }} }}"));
+    let accounts: String = [("contoso", TENANT), ("fabrikam", OTHER_TENANT), ("tailspin", THIRD_TENANT)]
+        .map(|(name, tenant)| simulator.account(Some(name), tenant))
+        .concat();
+    let config = format!("poll_interval: 1s\naccounts:\n{accounts}");
+    let directory = with_an_old_token(&config);
+    simulator.scenario(&scenario(80.0, ""));
+    let exporter = Exporter::start_in(directory, &config, &[]);
+    exporter.wait_for_polls(Some("contoso"), 1.0);
+
+    let ((mail, mails), (hook, calls)) = (mail_server(), webhook());
+    let alertmanager = Alertmanager::start(suite, &open(&example(&mail, &hook), "\"sunday:saturday\""));
+    let rules = tempfile::tempdir().unwrap();
+    let prometheus = start_prometheus(suite, &exporter, &alertmanager, &linked_rules(rules.path()));
+
+    // The token of tailspin is 75 days old and the sign-in of fabrikam has no second factor: both are for the platform.
+    let token = calls.wait_for(&["The refresh token of account tailspin ends in 14d 23h"]);
+    assert!(token.starts_with("/slack\n"), "{token}");
+    assert_eq!(
+        slack(&token)["title"],
+        "[1 firing] The refresh token is not renewed, and will end (account tailspin)"
+    );
+    assert_eq!(
+        slack(&token)["title_link"],
+        "https://grafana.example/d/partner-license-exporter?var-account=tailspin"
+    );
+    let mfa = calls.wait_for(&["the sign-in of account fabrikam not compliant"]);
+    let text = slack(&mfa)["text"].as_str().unwrap().to_owned();
+    assert!(
+        text.contains("<https://wiki.example/runbooks/PartnerLicenseMfaNotCompliant.md|What to do>"),
+        "{text}"
+    );
+
+    // Low usage is for the owners, with everything that they need to know.
+    assert_eq!(mails.messages(), [""; 0]);
+    simulator.scenario(&scenario(12.5, ""));
+    let low = mails.wait_for(&["12.50 %"]);
+    for part in [
+        "Subject: [1 firing] Licences are used less than their threshold asks for (service o365, account contoso)",
+        "To: licence-owners@localhost",
+        "Usage of Exchange (service o365, channel reseller, account contoso) is 12.50 %, below its threshold of 40.00 %. \
+         Microsoft's figure is 3.0 days old.",
+        "warning since ",
+        "Dashboard: https://grafana.example/d/partner-license-detail?var-service=o365&var-workload=Exchange\
+         &var-channel=reseller&var-account=contoso",
+        "What to do: https://wiki.example/runbooks/PartnerLicenseUsageLow.md",
+        "Microsoft&#39;s figure is 3.0 days old.<br>",
+    ] {
+        assert!(low.contains(part), "no {part:?} in:\n{low}");
+    }
+
+    // It recovers.
+    simulator.scenario(&scenario(80.0, ""));
+    mails.wait_for(&["Subject: [resolved] Licences are used less", "Resolved:", "12.50 %"]);
+
+    // It is low again, and then the API fails: the platform hears of it, and the owners' alert is silenced.
+    simulator.scenario(&scenario(11.5, ""));
+    mails.wait_for(&["11.50 %"]);
+    simulator.scenario(&scenario(11.5, "usage: { answer: server_error }"));
+    calls.wait_for(&["No poll of Partner Center for account contoso has succeeded", "server"]);
+    let low = [("alertname", "PartnerLicenseUsageLow"), ("account", "contoso")];
+    wait_until_silenced(&alertmanager, &low, "PartnerLicenseScrapeFailing");
+    simulator.scenario(&scenario(11.5, ""));
+    calls.wait_for(&["[resolved] Polls of Partner Center fail (account contoso)"]);
+
+    // The exporter dies, and what is still said of its accounts is silenced.
+    exporter.process.kill();
+    let down = calls.wait_for(&["No exporter answers for account fabrikam"]);
+    assert_eq!(slack(&down)["color"], "danger");
+    let mfa = [("alertname", "PartnerLicenseMfaNotCompliant"), ("account", "fabrikam")];
+    wait_until_silenced(&alertmanager, &mfa, "PartnerLicenseExporterDown");
+    drop(prometheus);
+}
+
+/// The first attachment of a message to Slack.
+fn slack(call: &str) -> Value {
+    let body: Value = serde_json::from_str(call.split_once('\n').unwrap().1).unwrap();
+    body["attachments"][0].clone()
+}
+
+/// A directory with a state in which tailspin's refresh token was issued 75 days ago.
+fn with_an_old_token(config: &str) -> Arc<tempfile::TempDir> {
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let mut exporter = Exporter::start_in(Arc::clone(&directory), config, &[]);
+    exporter.wait_for_polls(Some("tailspin"), 1.0);
+    exporter.process.signal(Signal::TERM);
+    exporter.process.wait();
+    let state: PathBuf = fs::read_dir(directory.path().join("state"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.starts_with(&format!("refresh-token-{THIRD_TENANT}")) && !name.contains(".lock")
+        })
+        .unwrap();
+    let mut token: Value = serde_json::from_str(&fs::read_to_string(&state).unwrap()).unwrap();
+    let issued = Timestamp::now() - SignedDuration::from_hours(24 * 75);
+    token["issued_at"] = issued.to_string().into();
+    fs::write(&state, token.to_string()).unwrap();
+    directory
+}
+
+/// The rules as the program exports them, with links and without patience.
+fn linked_rules(directory: &Path) -> PathBuf {
+    let output = directory.to_str().unwrap();
+    let links = ["--grafana-url=https://grafana.example/", "--runbook-url=https://wiki.example/runbooks"];
+    let (code, _, errors) = run(&[&["export", "alerts", "--output", output][..], &links].concat());
+    assert_eq!(code, 0, "{errors}");
+    let file = directory.join("partner-license.rules.yml");
+    let exported = fs::read_to_string(&file).unwrap();
+    fs::write(&file, impatient(&exported, &["for", "keep_firing_for", "interval"])).unwrap();
+    file
+}
+
+fn start_prometheus(
+    suite: &str,
+    exporter: &Exporter,
+    alertmanager: &Alertmanager,
+    rules: &Path,
+) -> Prometheus {
+    let config = format!(
+        "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [ {} ]\n\
+         scrape_configs: [{{ job_name: any, honor_labels: true, static_configs: [{{ targets: [{:?}] }}] }}]\n\
+         alerting: {{ alertmanagers: [{{ static_configs: [{{ targets: [{:?}] }}] }}] }}\n",
+        rules.display(),
+        exporter.url.trim_start_matches("http://"),
+        alertmanager.url.trim_start_matches("http://"),
+    );
+    Prometheus::start(suite, &config)
+}
+
+/// Waits until the alert with these labels is silenced, and holds by whom.
+fn wait_until_silenced(alertmanager: &Alertmanager, labels: &[(&str, &str)], by: &str) {
+    let is = |alert: &Value| labels.iter().all(|(key, value)| alert["labels"][key] == *value);
+    let source = eventually("the alert is silenced", || {
+        let alerts = alertmanager.alerts();
+        let alert = alerts.iter().find(|alert| is(alert))?;
+        let source = alert["status"]["inhibitedBy"].as_array()?.first()?.clone();
+        alerts.iter().find(|alert| alert["fingerprint"] == source).cloned()
+    });
+    assert_eq!(source["labels"]["alertname"], by);
+}
+
+// === the demonstration ===
+
+pub(crate) fn the_demo_alerts(suite: &'static str) {
+    let mut command = program(&["demo", "--portfolio", "--poll-interval=1s"]);
+    command.args(["--web.listen-address=127.0.0.1:0", "--simulator.listen-address=127.0.0.1:0"]);
+    let demo = Process::start(&mut command);
+    let address = demo.stdout.wait_for("address of the metrics", |line| {
+        Some(line.split_once("http://")?.1.strip_suffix("/metrics")?.to_owned())
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let (code, _, errors) =
+        run(&["export", "alerts", "--demo", "--output", directory.path().to_str().unwrap()]);
+    assert_eq!(code, 0, "{errors}");
+    let rules = fs::read_to_string(directory.path().join("partner-license.rules.yml")).unwrap();
+    let config = fs::read_to_string(directory.path().join("prometheus.yml")).unwrap();
+    // Nobody watches here, so that a day need not last a minute; and the ports are others.
+    let rules = impatient(&rules, &["for", "keep_firing_for", "interval"]);
+    fs::write(directory.path().join("partner-license.rules.yml"), rules).unwrap();
+    assert!(config.contains("127.0.0.1:10365") && config.contains("5s"));
+    let config = config.replace("127.0.0.1:10365", &address).replace("5s", "1s");
+    let rules = format!("- {}", directory.path().join("partner-license.rules.yml").display());
+    let prometheus = Prometheus::start(suite, &config.replace("- partner-license.rules.yml", &rules));
+    for (account, alert) in
+        [("portfolio", "UsageLow"), ("documented", "UsageLow"), ("documented", "UsageDataStale")]
+    {
+        let query = format!(
+            "ALERTS{{alertname=\"PartnerLicense{alert}\", alertstate=\"firing\", account={account:?}}}"
+        );
+        eventually(&format!("{alert} of {account} fires"), || {
+            (!prometheus.query(&query).is_empty()).then_some(())
+        });
+    }
+}

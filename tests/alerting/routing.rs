@@ -1,0 +1,155 @@
+//! The shipped Alertmanager configuration at work: who silences whom, and when owners are called.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use crate::support::eventually;
+use crate::support::real::{Alertmanager, impatient, mail_server, root, webhook};
+
+/// The shipped example, without its patience, that sends mail and calls to these.
+pub(crate) fn example(mail: &str, hook: &str) -> String {
+    let shipped = fs::read_to_string(root().join("examples/alertmanager.yml")).unwrap();
+    let changed = |text: String, from: &str, to: &str| {
+        assert!(text.contains(from), "the example has no {from}");
+        text.replace(from, to)
+    };
+    let text = impatient(&shipped, &["group_wait", "group_interval"]);
+    let text = changed(text, "127.0.0.1:25", mail);
+    changed(text, "http://127.0.0.1:9095", hook)
+}
+
+/// The same with other business hours.
+pub(crate) fn open(config: &str, weekdays: &str) -> String {
+    let (days, start, end) = ("\"monday:friday\"", "\"08:00\"", "\"17:00\"");
+    for part in [days, start, end] {
+        assert!(config.contains(part), "the example has no {part}");
+    }
+    config.replace(days, weekdays).replace(start, "\"00:00\"").replace(end, "\"24:00\"")
+}
+
+/// An alert by its labels, written as `name severity key=value …`.
+fn alert(text: &str) -> Value {
+    let mut words = text.split(' ');
+    let mut labels = BTreeMap::from([("alertname", format!("PartnerLicense{}", words.next().unwrap()))]);
+    labels.insert("severity", words.next().unwrap().to_owned());
+    labels
+        .extend(words.map(|word| word.split_once('=').unwrap()).map(|(key, value)| (key, value.to_owned())));
+    json!({ "labels": labels, "annotations": { "summary": text, "description": text } })
+}
+
+/// Which of these alerts are silenced when all of them fire.
+fn silenced<'a>(suite: &str, config: &str, alerts: &[&'a str]) -> BTreeSet<&'a str> {
+    let alertmanager = Alertmanager::start(suite, config);
+    alertmanager.post(&alerts.iter().map(|text| alert(text)).collect());
+    let known = eventually("every alert is there and processed", || {
+        let known = alertmanager.alerts();
+        let processed = |alert: &Value| alert["status"]["state"] != "unprocessed";
+        (known.len() == alerts.len() && known.iter().all(processed)).then_some(known)
+    });
+    let is_silenced = |text: &&&str| {
+        let found = known.iter().find(|alert| alert["annotations"]["summary"] == **text).unwrap();
+        found["status"]["inhibitedBy"].as_array().is_some_and(|by| !by.is_empty())
+    };
+    alerts.iter().filter(is_silenced).copied().collect()
+}
+
+pub(crate) fn inhibitions_are_right(suite: &'static str) {
+    let config = example("127.0.0.1:1", "http://127.0.0.1:1");
+    let row = "account=contoso service=o365 workload=Exchange channel=reseller";
+    let other = "account=contoso service=o365 workload=Exchange channel=direct";
+    let texts = |list: &[String]| list.to_vec();
+    // The first alert of each silences those up to the bar, and none of those behind it.
+    for (source, silenced_by_it, heard) in [
+        (
+            format!("UsageLow critical {row}"),
+            texts(&[format!("UsageLow warning {row}")]),
+            texts(&[format!("UsageLow warning {other}"), format!("UsageDropped warning {row}")]),
+        ),
+        (
+            "RefreshTokenExpiring critical".to_owned(),
+            texts(&["RefreshTokenExpiring warning".to_owned()]),
+            texts(&[
+                "RefreshTokenExpiring warning account=fabrikam".to_owned(),
+                "ClientCertificateExpiring warning".to_owned(),
+            ]),
+        ),
+        (
+            format!("UsageDataStale warning {row}"),
+            texts(&[
+                format!("UsageLow warning {row}"),
+                format!("UsageLow critical {row}"),
+                format!("UsageDropped warning {row}"),
+            ]),
+            texts(&[
+                format!("UsageLow warning {other}"),
+                "ScrapeFailing warning account=tailspin".to_owned(),
+            ]),
+        ),
+        (
+            "ScrapeFailing warning account=contoso".to_owned(),
+            texts(&[
+                format!("UsageLow warning {row}"),
+                format!("UsageDataStale warning {row}"),
+                "UsageCollectionEmpty warning account=contoso".to_owned(),
+            ]),
+            texts(&[
+                "UsageLow warning account=fabrikam service=o365 workload=Exchange channel=reseller"
+                    .to_owned(),
+                "MfaNotCompliant warning account=contoso".to_owned(),
+            ]),
+        ),
+        (
+            "ScrapeOverdue critical".to_owned(),
+            texts(&["UsageLow warning service=o365 workload=Exchange channel=reseller".to_owned()]),
+            texts(&[format!("UsageLow warning {row}")]),
+        ),
+        (
+            "ExporterDown critical account=contoso".to_owned(),
+            texts(&[
+                format!("UsageLow critical {row}"),
+                "MfaNotCompliant warning account=contoso".to_owned(),
+                "ScrapeOverdue critical account=contoso".to_owned(),
+            ]),
+            texts(&[
+                "MfaNotCompliant warning account=fabrikam".to_owned(),
+                "ExporterDown warning job=licences instance=a:10365".to_owned(),
+            ]),
+        ),
+        (
+            "ExporterDown warning job=licences instance=a:10365".to_owned(),
+            Vec::new(),
+            texts(&[format!("UsageLow warning {row}"), "MfaNotCompliant warning".to_owned()]),
+        ),
+    ] {
+        let all: Vec<&str> =
+            std::iter::once(&source).chain(&silenced_by_it).chain(&heard).map(String::as_str).collect();
+        let expected: BTreeSet<&str> = silenced_by_it.iter().map(String::as_str).collect();
+        assert_eq!(silenced(suite, &config, &all), expected, "silenced by {source}");
+    }
+}
+
+pub(crate) fn owners_sleep_at_night(suite: &'static str) {
+    let ((mail, mails), (hook, calls)) = (mail_server(), webhook());
+    let low = "UsageLow warning service=o365 workload=Exchange channel=reseller";
+    let failing = "ScrapeFailing warning account=tailspin";
+    // A day that is neither today nor next.
+    let today = Timestamp::now().to_zoned(TimeZone::UTC);
+    let closed =
+        format!("\"{}\"", today.tomorrow().unwrap().tomorrow().unwrap().strftime("%A")).to_lowercase();
+    let config = example(&mail, &hook);
+    let alertmanager = Alertmanager::start(suite, &open(&config, &closed));
+    alertmanager.post(&json!([alert(low), alert(failing)]));
+    calls.wait_for(&["ScrapeFailing"]);
+    // The groups of both are flushed a second after they began, and again and again.
+    alertmanager.post(&json!([alert("MfaNotCompliant warning account=tailspin")]));
+    calls.wait_for(&["MfaNotCompliant"]);
+    assert_eq!(mails.messages(), [""; 0], "mail outside business hours");
+
+    let alertmanager = Alertmanager::start(suite, &open(&config, "\"sunday:saturday\""));
+    alertmanager.post(&json!([alert(low)]));
+    mails.wait_for(&["To: licence-owners@localhost", "UsageLow warning"]);
+}

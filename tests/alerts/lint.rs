@@ -1,0 +1,467 @@
+//! What linters for alert rules check, as far as promtool does not: against the metrics that the program exports, and
+//! against the rules of this house. An exclusion is a line of `alerts/tests/lint-exclusions.yml`, with its reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use partner_license_exporter::exposition::{Family, Kind as FamilyKind};
+use partner_license_exporter::metrics::FAMILIES;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::promql::{self, COMPARISONS, Expr, Kind, seconds};
+use super::rules::{Group, Rule, Rules, files, queries, read, without_verbs};
+
+const EXCLUSIONS: &str = "alerts/tests/lint-exclusions.yml";
+
+/// Prometheus keeps so much unless it is told otherwise.
+const RETENTION: u64 = 15 * 86_400;
+/// Grafana's dashboards that alerts link to, and the variables that links may set.
+const DASHBOARDS: [(&str, &[&str]); 3] = [
+    ("partner-license-overview", &["account"]),
+    ("partner-license-detail", &["account", "service", "workload", "channel"]),
+    ("partner-license-exporter", &["account"]),
+];
+const ANNOTATIONS: [&str; 4] = ["summary", "description", "dashboard_url", "runbook_url"];
+
+/// Something is wrong with a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Finding {
+    pub(crate) rule: String,
+    /// The check that found it, such as `series`.
+    pub(crate) check: &'static str,
+    pub(crate) text: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exclusion {
+    rule: String,
+    check: String,
+    reason: String,
+}
+
+/// What is wrong with the rules and not excluded, and what is excluded for nothing.
+pub(crate) fn unexcused(rules: &Rules) -> Vec<String> {
+    let exclusions: Vec<Exclusion> = serde_saphyr::from_str(&read(EXCLUSIONS)).unwrap();
+    let findings = findings(rules);
+    let hits = |exclusion: &Exclusion, finding: &Finding| {
+        exclusion.rule == finding.rule && exclusion.check == finding.check
+    };
+    let idle = exclusions.iter().filter(|exclusion| {
+        exclusion.reason.is_empty() || !findings.iter().any(|finding| hits(exclusion, finding))
+    });
+    let idle = idle
+        .map(|it| format!("{EXCLUSIONS}: {}, {}: excludes nothing, or gives no reason", it.rule, it.check));
+    let left = findings.iter().filter(|finding| !exclusions.iter().any(|exclusion| hits(exclusion, finding)));
+    left.map(|it| format!("{}: {}: {}", it.rule, it.check, it.text)).chain(idle).collect()
+}
+
+pub(crate) fn findings(rules: &Rules) -> Vec<Finding> {
+    let mut all = Findings::default();
+    all.dashboards();
+    let mut names = BTreeSet::new();
+    for group in &rules.groups {
+        let mut known = Series::exported();
+        for rule in &group.rules {
+            all.rule = rule.name();
+            all.unless(names.insert(rule.name()), "duplicate", "there is another rule of this name");
+            let Some(expr) = all.parsed("syntax", &rule.expr) else { continue };
+            all.expression(&expr, &rule.expr, &known);
+            let labels = known.labels(&expr);
+            match &rule.record {
+                Some(record) => {
+                    all.recording(record, rule, group, &known);
+                    known.recorded.insert(record.clone(), labels.unwrap_or_default());
+                }
+                None => all.alert(rule, &expr, &labels.unwrap_or_default(), group, &known),
+            }
+        }
+        all.rule.clone_from(&group.name);
+        let interval = seconds(&group.interval);
+        all.unless(
+            interval.is_some_and(|it| it <= 300),
+            "interval",
+            "more than five minutes: series would have gaps",
+        );
+    }
+    all.found
+}
+
+// === what series there are ===
+
+struct Series {
+    families: BTreeMap<String, &'static Family>,
+    /// Recordings of the same group, with their labels.
+    recorded: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Series {
+    fn exported() -> Self {
+        let families = FAMILIES.iter().flat_map(|family| {
+            let parts: &[&str] =
+                if family.kind == FamilyKind::Histogram { &["_bucket", "_sum", "_count"] } else { &[""] };
+            parts.iter().map(|part| (format!("{}{part}", family.name), *family))
+        });
+        Self { families: families.collect(), recorded: BTreeMap::new() }
+    }
+
+    fn has(&self, metric: &str) -> bool {
+        self.families.contains_key(metric) || self.recorded.contains_key(metric) || metric == "up"
+    }
+
+    fn is_counter(&self, metric: &str) -> bool {
+        self.families.get(metric).is_some_and(|family| family.kind != FamilyKind::Gauge)
+    }
+
+    /// The labels that a metric has, with those of its target.
+    fn of_metric(&self, metric: &str) -> BTreeSet<String> {
+        if let Some(labels) = self.recorded.get(metric) {
+            return labels.clone();
+        }
+        let target = ["job", "instance"].map(str::to_owned);
+        let Some(family) = self.families.get(metric) else { return target.into() };
+        let own = family.labels.iter().map(|label| (*label).to_owned());
+        let per_account = family.name.starts_with("partner_license_")
+            && !family.name.starts_with("partner_license_exporter_");
+        own.chain(per_account.then(|| "account".to_owned())).chain(target).collect()
+    }
+
+    /// The labels of a result; none for what is a number and no vector.
+    fn labels(&self, expr: &Expr) -> Option<BTreeSet<String>> {
+        match &expr.kind {
+            Kind::Number(_) | Kind::Text => None,
+            Kind::Selector { metric, .. } => Some(self.of_metric(metric)),
+            Kind::Window { of, .. } | Kind::Offset { of, .. } | Kind::Parentheses(of) => self.labels(of),
+            Kind::Call { function, arguments, .. } => match function.as_str() {
+                "time" => None,
+                "absent" => Some(BTreeSet::new()),
+                _ => arguments.iter().find_map(|argument| self.labels(argument)),
+            },
+            Kind::Aggregate { by, .. } => Some(by.iter().map(|label| label.name.clone()).collect()),
+            Kind::Binary { operator, left, right, .. } => match (self.labels(left), self.labels(right)) {
+                (Some(left), Some(right)) if operator == "or" => Some(left.union(&right).cloned().collect()),
+                (Some(left), _) => Some(left),
+                (None, right) => right,
+            },
+        }
+    }
+}
+
+// === checks ===
+
+#[derive(Default)]
+struct Findings {
+    rule: String,
+    found: Vec<Finding>,
+}
+
+impl Findings {
+    fn add(&mut self, check: &'static str, text: impl Into<String>) {
+        self.found.push(Finding { rule: self.rule.clone(), check, text: text.into() });
+    }
+
+    fn unless(&mut self, fine: bool, check: &'static str, text: impl Into<String>) {
+        if !fine {
+            self.add(check, text);
+        }
+    }
+
+    /// Whether the dashboards are those that rules link to.
+    fn dashboards(&mut self) {
+        let files = files("dashboards", ".json").into_iter();
+        let found: Vec<Value> =
+            files.map(|file| serde_json::from_slice(&fs::read(file).unwrap()).unwrap()).collect();
+        for (uid, variables) in DASHBOARDS {
+            uid.clone_into(&mut self.rule);
+            let names = |list: &Value| -> BTreeSet<String> {
+                let variables = list.as_array().into_iter().flatten();
+                variables.filter_map(|variable| Some(variable["name"].as_str()?.to_owned())).collect()
+            };
+            let dashboard = found.iter().find(|dashboard| dashboard["uid"] == uid);
+            let names =
+                dashboard.map(|dashboard| names(&dashboard["templating"]["list"])).unwrap_or_default();
+            let fine = variables.iter().all(|variable| names.contains(*variable));
+            self.unless(
+                fine,
+                "dashboard",
+                format!("there is none in dashboards/ with the variables {variables:?}"),
+            );
+        }
+    }
+
+    fn parsed(&mut self, check: &'static str, text: &str) -> Option<Expr> {
+        promql::parse(text).map_err(|error| self.add(check, error)).ok()
+    }
+
+    /// What holds for every expression, also within annotations.
+    fn expression(&mut self, expr: &Expr, text: &str, known: &Series) {
+        for (metric, matchers) in expr.selectors() {
+            self.unless(
+                known.has(metric),
+                "series",
+                format!("nobody exports {metric}, nor is it recorded above"),
+            );
+            let labels = known.of_metric(metric);
+            for matcher in matchers {
+                let label = &matcher.label;
+                self.unless(labels.contains(label), "label", format!("{metric} has no label {label}"));
+                let target = ["job", "instance"].contains(&label.as_str());
+                self.unless(!target, "selector", format!("{label} differs from site to site"));
+            }
+        }
+        let mut inside_rate = BTreeSet::new();
+        for node in expr.nodes() {
+            let shown = &text[node.span.clone()];
+            match &node.kind {
+                Kind::Call { function, arguments, .. }
+                    if ["increase", "rate"].contains(&function.as_str()) =>
+                {
+                    let metrics = arguments.iter().flat_map(Expr::selectors).map(|(metric, _)| metric);
+                    for metric in metrics {
+                        self.unless(
+                            known.is_counter(metric),
+                            "counter",
+                            format!("{function} of {metric}, a gauge"),
+                        );
+                        inside_rate.insert(metric);
+                    }
+                }
+                Kind::Selector { metric, .. } => {
+                    let fine = !known.is_counter(metric) || inside_rate.contains(metric.as_str());
+                    self.unless(
+                        fine,
+                        "counter",
+                        format!("{metric} is a counter and only good for its increase"),
+                    );
+                }
+                Kind::Aggregate { by, of, .. } => {
+                    let labels = known.labels(of).unwrap_or_default();
+                    for label in by.iter().filter(|label| !labels.contains(&label.name)) {
+                        self.add(
+                            "label",
+                            format!("{} is no label of what is aggregated in {shown}", label.name),
+                        );
+                    }
+                }
+                Kind::Binary { operator, matching, left, right, .. } => {
+                    let (Some(left), Some(right)) = (known.labels(left), known.labels(right)) else {
+                        continue;
+                    };
+                    match matching {
+                        Some(matching) => {
+                            for label in &matching.on {
+                                let fine = left.contains(&label.name) && right.contains(&label.name);
+                                self.unless(
+                                    fine,
+                                    "label",
+                                    format!("{} is not on both sides of {shown}", label.name),
+                                );
+                            }
+                        }
+                        None if operator == "or" => {}
+                        None => {
+                            self.unless(left == right, "matching", format!("no series can match in {shown}"));
+                        }
+                    }
+                }
+                _ => {}
+            }
+            let back = look_back(node, text);
+            self.unless(back <= RETENTION, "retention", format!("{shown} looks further back than is kept"));
+        }
+    }
+
+    fn recording(&mut self, record: &str, rule: &Rule, group: &Group, known: &Series) {
+        let parts: Vec<_> = record.split(':').collect();
+        let fine = parts.len() == 3 && known.families.contains_key(parts[1]);
+        self.unless(fine, "name", "a recording is called level:metric:operation");
+        let users = group.rules.iter().skip_while(|other| other.record != rule.record).skip(1);
+        let mut texts = users.flat_map(|other| [other.expr.as_str(), other.annotation("description")]);
+        self.unless(texts.any(|text| text.contains(record)), "dependency", "nobody reads it in its group");
+        self.unless(rule.labels.is_empty(), "labels", "a recording has the labels of its expression");
+    }
+
+    fn alert(&mut self, rule: &Rule, expr: &Expr, labels: &BTreeSet<String>, group: &Group, known: &Series) {
+        let name = rule.base_name();
+        self.unless(name.starts_with("PartnerLicense"), "name", "alerts begin with PartnerLicense");
+        let only = rule.labels.keys().collect::<Vec<_>>() == ["severity"];
+        let severity = ["critical", "warning"].contains(&rule.severity());
+        self.unless(only && severity, "labels", "the one label is severity: critical or warning");
+        let found: BTreeSet<_> = rule.annotations.keys().map(String::as_str).collect();
+        self.unless(found == ANNOTATIONS.into(), "annotations", format!("has {found:?}"));
+
+        let compares = |node: &&Expr| match &node.kind {
+            Kind::Binary { operator, .. } => COMPARISONS.contains(&operator.as_str()),
+            Kind::Call { function, .. } => function == "absent",
+            _ => false,
+        };
+        self.unless(
+            expr.nodes().iter().any(compares),
+            "comparison",
+            "compares nothing, and would always fire",
+        );
+        let calls = |function: &str| {
+            expr.nodes()
+                .iter()
+                .any(|node| matches!(&node.kind, Kind::Call { function: f, .. } if f == function))
+        };
+        let waits = rule.r#for.as_deref().and_then(seconds).unwrap_or(0);
+        let interval = seconds(&group.interval).unwrap_or(0);
+        self.unless(!calls("absent") || waits >= 2 * interval, "absent", "one missed scrape would fire");
+        self.unless(!calls("avg_over_time") || waits <= 3600, "for", "a mean waits already");
+        let held = rule.keep_firing_for.as_deref().map_or(Some(u64::MAX), seconds);
+        self.unless(held.is_some_and(|held| held > 86_400), "hold", "what moves once a day flaps once a day");
+
+        let summary = rule.annotation("summary");
+        self.unless(!summary.contains("{{"), "summary", "is the same for every alert");
+        for text in [summary, rule.annotation("description")] {
+            let words: String =
+                text.split("{{").map(|part| part.rsplit("}}").next().unwrap_or_default()).collect();
+            self.unless(words.trim_end().ends_with('.'), "sentence", text);
+        }
+        for annotation in ANNOTATIONS {
+            self.annotation(rule.annotation(annotation), labels, known);
+        }
+        self.seconds_only(rule, expr);
+        self.links(rule, name);
+    }
+
+    /// Queries and labels in an annotation.
+    fn annotation(&mut self, text: &str, labels: &BTreeSet<String>, known: &Series) {
+        for (_, query) in queries(text) {
+            let query = without_verbs(query);
+            if let Some(expr) = self.parsed("template", &query) {
+                self.expression(&expr, &query, known);
+            }
+        }
+        for rest in text.split("$labels.").skip(1) {
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+            let label = &rest[..end];
+            self.unless(labels.contains(label), "template", format!("the alert has no label {label}"));
+        }
+    }
+
+    /// `humanizeDuration` is for seconds.
+    fn seconds_only(&mut self, rule: &Rule, expr: &Expr) {
+        let text = rule.annotation("description");
+        let are_seconds =
+            |expr: &Expr| expr.selectors().iter().all(|(metric, _)| metric.contains("_seconds"));
+        for action in text.split("{{").skip(1).filter(|action| action.contains("humanizeDuration")) {
+            let fine = if action.contains("$value") {
+                are_seconds(expr)
+            } else {
+                let before = text.split(action).next().unwrap_or_default();
+                let query = queries(before).pop().map(|(_, query)| without_verbs(query));
+                query.and_then(|query| promql::parse(&query).ok()).is_some_and(|expr| are_seconds(&expr))
+            };
+            self.unless(fine, "unit", format!("{action} is not about seconds"));
+        }
+    }
+
+    fn links(&mut self, rule: &Rule, name: &str) {
+        let runbook = format!("docs/runbooks/{name}.md");
+        self.unless(rule.annotation("runbook_url") == runbook, "runbook", format!("its page is {runbook}"));
+        let url = rule.annotation("dashboard_url");
+        let uid = url.strip_prefix("/d/").unwrap_or_default();
+        let uid = uid.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap_or_default();
+        let dashboard = DASHBOARDS.iter().find(|(known, _)| *known == uid);
+        self.unless(dashboard.is_some(), "dashboard", format!("{url} leads to no dashboard"));
+        let variables = dashboard.map_or(&[][..], |(_, variables)| variables);
+        for rest in url.split("var-").skip(1) {
+            let (variable, value) = rest.split_once('=').unwrap_or_default();
+            let fine = variables.contains(&variable) && value.contains("| urlquery }}");
+            self.unless(fine, "dashboard", format!("{variable}: an unknown variable, or not escaped"));
+        }
+    }
+}
+
+/// How far back a window or an offset reaches, in seconds; both, where they are together.
+fn look_back(node: &Expr, text: &str) -> u64 {
+    let length = |span: &promql::Span| seconds(&text[span.clone()]).unwrap_or(u64::MAX);
+    match &node.kind {
+        Kind::Window { length: window, .. } => length(window),
+        Kind::Offset { of, by } => length(by).saturating_add(look_back(of, text)),
+        _ => 0,
+    }
+}
+
+/// Faults to plant into the shipped rules: the check that has to find it, what to replace, and by what.
+pub(crate) const SEEDS: &[(&str, &str, &str)] = &[
+    ("syntax", "max by (account) (last_over_time(partner_license_usage_rows[15m])) == 0", "max by (account"),
+    ("series", "partner_license_usage_rows[15m]", "partner_license_rows[15m]"),
+    ("series", "row:partner_license_usage_percent:max < row", "row:partner_license_usage_percent:min < row"),
+    (
+        "label",
+        "max by (account) (last_over_time(partner_license_usage_rows",
+        "max by (tenant) (last_over_time(partner_license_usage_rows",
+    ),
+    ("label", "{account=%q}[6h]", "{tenant=%q}[6h]"),
+    (
+        "label",
+        "unless on (account) max by (account) (partner_license_usage_rows)",
+        "unless on (endpoint) max by (account) (partner_license_usage_rows)",
+    ),
+    (
+        "matching",
+        "unless on (account) max by (account) (partner_license_usage_rows)",
+        "unless max by (account) (partner_license_usage_rows)",
+    ),
+    (
+        "selector",
+        "absent(partner_license_exporter_build_info)",
+        "absent(partner_license_exporter_build_info{job=\"licences\"})",
+    ),
+    (
+        "counter",
+        "increase(partner_license_api_throttled_total[6h])",
+        "last_over_time(partner_license_api_throttled_total[6h])",
+    ),
+    ("counter", "max_over_time(partner_license_up[1d])", "increase(partner_license_up[1d])"),
+    ("retention", "[1d] offset 1w)", "[1d] offset 15d)"),
+    ("interval", "interval: 2m", "interval: 10m"),
+    ("duplicate", "severity: critical", "severity: warning"),
+    ("labels", "severity: critical", "severity: page"),
+    ("labels", "severity: critical", "severity: critical\n          value: '{{ $value }}'"),
+    ("annotations", "          runbook_url: docs/runbooks/PartnerLicenseUsageLow.md\n", ""),
+    (
+        "comparison",
+        "min by (account) (last_over_time(partner_license_mfa_compliant[15m])) == 0",
+        "min by (account) (last_over_time(partner_license_mfa_compliant[15m]))",
+    ),
+    (
+        "absent",
+        "        for: 15m\n        labels:\n          severity: critical\n        annotations:\n          summary: The licence usage exporter is down.",
+        "        for: 1m\n        labels:\n          severity: critical\n        annotations:\n          summary: The licence usage exporter is down.",
+    ),
+    (
+        "for",
+        "        keep_firing_for: 2d\n        labels:\n          severity: warning\n        annotations:\n          summary: Licences are used much less",
+        "        for: 6h\n        labels:\n          severity: warning\n        annotations:\n          summary: Licences are used much less",
+    ),
+    ("hold", "keep_firing_for: 2d", "keep_firing_for: 20h"),
+    ("summary", "summary: Polls of Partner Center fail.", "summary: Polls of {{ $labels.account }} fail."),
+    ("sentence", "summary: Polls of Partner Center fail.", "summary: Polls of Partner Center fail"),
+    ("template", "{{ $labels.endpoint }}", "{{ $labels.workload }}"),
+    (
+        "template",
+        "\"max(partner_license_poll_interval_seconds{account=%q})\"",
+        "\"max(partner_license_poll_interval_seconds{account=%q}\"",
+    ),
+    (
+        "unit",
+        "max(partner_license_poll_interval_seconds{account=%q})\" $labels.account | query -}}\n            ; there should",
+        "max(partner_license_usage_rows{account=%q})\" $labels.account | query -}}\n            ; there should",
+    ),
+    (
+        "runbook",
+        "runbook_url: docs/runbooks/PartnerLicenseUsageDropped.md",
+        "runbook_url: docs/runbooks/PartnerLicenseUsageLow.md",
+    ),
+    ("dashboard", "/d/partner-license-detail?var-service", "/d/partner-license-details?var-service"),
+    ("dashboard", "var-workload={{ $labels.workload | urlquery }}", "var-workload={{ $labels.workload }}"),
+    ("dashboard", "?var-account={{ . | urlquery }}", "?var-tenant={{ . | urlquery }}"),
+    ("name", "alert: PartnerLicenseApiThrottled", "alert: ApiThrottled"),
+    ("name", "record: row:partner_license_usage_percent:headroom", "record: usage_headroom"),
+    ("dependency", " > row:partner_license_usage_processed_timestamp_seconds:age_limit", " > 1209600"),
+];

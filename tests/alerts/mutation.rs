@@ -1,0 +1,266 @@
+//! Runs the tests of the rules against every mutant, and keeps a record of how that went.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::mutants::{self, Mutant};
+use super::rules::{self, Rule, Rules, read, root};
+
+const RECORD: &str = "alerts/tests/mutants.txt";
+const EQUIVALENT: &str = "alerts/tests/equivalent-mutants.yml";
+/// The newest promtool first: what survives it has to survive the oldest as well.
+const PROMTOOLS: [&str; 2] = ["target/tools/testing/bin/promtool", "target/tools/bookworm/bin/promtool"];
+
+/// A mutant that no test can kill, because it does what the rule does.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Equivalent {
+    rule: String,
+    change: String,
+    reason: String,
+}
+
+/// What became of a mutant.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    /// Prometheus does not load it.
+    Refused,
+    /// A test fails.
+    Killed,
+    /// Every test passes.
+    Survived,
+}
+
+/// Tries every mutant and writes the record; says what is wrong with the outcome.
+pub(crate) fn run() -> Vec<String> {
+    let (mutants, fingerprint) = (all(), fingerprint());
+    let (next, fates) = (AtomicUsize::new(0), Mutex::new(vec![None; mutants.len()]));
+    let benches = [Bench::new(), Bench::new()];
+    thread::scope(|scope| {
+        for bench in &benches {
+            scope.spawn(|| {
+                while let Some(mutant) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let fate = bench.fate(mutant);
+                    let n = mutants.iter().position(|other| std::ptr::eq(other, mutant)).unwrap();
+                    #[expect(
+                        clippy::print_stdout,
+                        reason = "whoever waits for minutes wants to see something"
+                    )]
+                    {
+                        let of = mutants.len();
+                        println!("{:>4} of {of}: {fate:?}: {}: {}", n + 1, mutant.rule, mutant.change);
+                    }
+                    fates.lock().unwrap()[n] = Some(fate);
+                }
+            });
+        }
+    });
+    let fates: Vec<Fate> = fates.into_inner().unwrap().into_iter().flatten().collect();
+    let excused =
+        |mutant: &Mutant| equivalents().iter().any(|it| it.rule == mutant.rule && it.change == mutant.change);
+    let mut findings = Vec::new();
+    let (mut equivalent, mut survived) = (0, 0);
+    for (mutant, fate) in mutants.iter().zip(&fates) {
+        match (fate, excused(mutant)) {
+            (Fate::Survived, true) => equivalent += 1,
+            (Fate::Survived, false) => {
+                survived += 1;
+                findings.push(format!("survived: {}: {}", mutant.rule, mutant.change));
+            }
+            (_, true) => findings.push(format!("not equivalent: {}: {}", mutant.rule, mutant.change)),
+            (_, false) => {}
+        }
+    }
+    let count = |fate| fates.iter().filter(|other| **other == fate).count();
+    let mut record = String::from(
+        "# What became of the mutants of the alert rules. scripts/mutate-rules writes this; while it is not about the rules and\n\
+         # the tests as they are, `cargo test` fails.\n\n",
+    );
+    for (key, value) in [
+        ("fingerprint", fingerprint),
+        ("promtool", PROMTOOLS.map(version).join(" and ")),
+        ("mutants", mutants.len().to_string()),
+        ("refused", format!("{} (by Prometheus)", count(Fate::Refused))),
+        ("killed", format!("{} (by a test)", count(Fate::Killed))),
+        ("equivalent", format!("{equivalent} ({EQUIVALENT} says why)")),
+        ("survived", survived.to_string()),
+    ] {
+        writeln!(record, "{key}: {value}").unwrap();
+    }
+    fs::write(root().join(RECORD), record).unwrap();
+    findings
+}
+
+/// What is wrong with the record: whether it is about the rules and tests as they are.
+pub(crate) fn check_record() -> Vec<String> {
+    let record = read(RECORD);
+    let value = |key: &str| -> String {
+        let line = record.lines().find_map(|line| line.strip_prefix(&format!("{key}: ")));
+        line.unwrap_or_default().split(' ').next().unwrap_or_default().to_owned()
+    };
+    let number = |key: &str| value(key).parse::<usize>().unwrap_or_default();
+    let mutants = all();
+    let mut findings = Vec::new();
+    if value("fingerprint") != fingerprint() {
+        findings
+            .push(format!("{RECORD}: rules, tests or mutants have changed since; run scripts/mutate-rules"));
+    }
+    if number("survived") != 0 || value("survived").is_empty() {
+        findings.push(format!("{RECORD}: mutants survived"));
+    }
+    if number("mutants") != mutants.len()
+        || number("refused") + number("killed") + number("equivalent") != mutants.len()
+        || number("equivalent") != equivalents().len()
+    {
+        findings.push(format!("{RECORD}: the numbers do not add up to {} mutants", mutants.len()));
+    }
+    let names: BTreeSet<_> = mutants.iter().map(|mutant| (&*mutant.rule, &*mutant.change)).collect();
+    if names.len() != mutants.len() {
+        findings.push("two mutants have one name".to_owned());
+    }
+    for it in equivalents() {
+        if !names.contains(&(&*it.rule, &*it.change)) {
+            findings.push(format!("{EQUIVALENT}: there is no mutant {}: {}", it.rule, it.change));
+        }
+        if it.reason.split(' ').count() < 5 {
+            findings.push(format!("{EQUIVALENT}: {}: {}: give a reason", it.rule, it.change));
+        }
+    }
+    findings
+}
+
+fn all() -> Vec<Mutant> {
+    mutants::of(&serde_saphyr::from_str(&read(rules::FILE)).unwrap())
+}
+
+fn equivalents() -> Vec<Equivalent> {
+    serde_saphyr::from_str(&read(EQUIVALENT)).unwrap()
+}
+
+fn test_files() -> Vec<PathBuf> {
+    rules::files(rules::TESTS, ".test.yml")
+}
+
+/// Of the mutants and the tests, as they are read: comments do not count.
+fn fingerprint() -> String {
+    let mut text = String::new();
+    for mutant in all() {
+        writeln!(text, "{} {} {}", mutant.rule, mutant.change, mutant.rules).unwrap();
+    }
+    for file in test_files() {
+        let test: Value = serde_saphyr::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        writeln!(text, "{} {test}", file.file_name().unwrap().display()).unwrap();
+    }
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    digest.as_ref().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+fn version(promtool: &str) -> String {
+    let output = Command::new(root().join(promtool)).arg("--version").output().unwrap();
+    // Which stream it takes differs from version to version.
+    let text =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    text.split(' ').skip_while(|word| *word != "version").nth(1).unwrap_or_default().to_owned()
+}
+
+// === trying one ===
+
+/// A directory with a copy of the tests, beside which a mutant is put.
+struct Bench {
+    directory: tempfile::TempDir,
+    /// Each with the rules that it asks about.
+    tests: Vec<(PathBuf, BTreeSet<String>)>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("tests")).unwrap();
+        let rules = Rules::shipped();
+        let tests = test_files().into_iter().map(|file| {
+            let copy = directory.path().join("tests").join(file.file_name().unwrap());
+            let text = fs::read_to_string(file).unwrap();
+            fs::write(&copy, &text).unwrap();
+            (copy, needed(&rules, &text))
+        });
+        let mut bench = Self { tests: tests.collect(), directory };
+        // The quick ones first.
+        bench.put(&serde_saphyr::from_str(&read(rules::FILE)).unwrap());
+        bench.tests.sort_by_cached_key(|(file, _)| {
+            #[expect(clippy::disallowed_methods, reason = "a process takes real time")]
+            let started = Instant::now();
+            assert!(succeeds(PROMTOOLS[0], &["test", "rules"], file), "{} fails as it is", file.display());
+            started.elapsed()
+        });
+        bench
+    }
+
+    fn fate(&self, mutant: &Mutant) -> Fate {
+        if !succeeds(PROMTOOLS[0], &["check", "rules"], &self.put(&mutant.rules)) {
+            return Fate::Refused;
+        }
+        let name = mutant.rule.split('/').next().unwrap();
+        // Most die of the tests that are named after them.
+        let own = |file: &Path| file.file_name().unwrap().to_str().unwrap().starts_with(name);
+        let (first, then): (Vec<_>, Vec<_>) = self.tests.iter().partition(|(file, _)| own(file));
+        for promtool in PROMTOOLS {
+            for (file, needed) in first.iter().chain(&then).filter(|(_, needed)| needed.contains(name)) {
+                self.put(&only(&mutant.rules, needed));
+                if !succeeds(promtool, &["test", "rules"], file) {
+                    return Fate::Killed;
+                }
+            }
+        }
+        Fate::Survived
+    }
+
+    /// JSON is YAML.
+    fn put(&self, rules: &Value) -> PathBuf {
+        let file = self.directory.path().join("partner-license.rules.yml");
+        fs::write(&file, rules.to_string()).unwrap();
+        file
+    }
+}
+
+/// The alerts that a test speaks of, and the recordings they are made of, by name.
+fn needed(rules: &Rules, test: &str) -> BTreeSet<String> {
+    let mut needed = BTreeSet::new();
+    let mut texts = vec![test.to_owned()];
+    while let Some(text) = texts.pop() {
+        let found = |rule: &&Rule| text.contains(rule.base_name()) && !needed.contains(rule.base_name());
+        let found: Vec<_> = rules.all().filter(found).collect();
+        for rule in found {
+            needed.insert(rule.base_name().to_owned());
+            texts.push(rule.expr.clone());
+            texts.extend(rule.annotations.values().map(Value::to_string));
+        }
+    }
+    needed
+}
+
+fn only(rules: &Value, names: &BTreeSet<String>) -> Value {
+    let mut rules = rules.clone();
+    for group in rules["groups"].as_array_mut().unwrap() {
+        group["rules"].as_array_mut().unwrap().retain(|rule| {
+            let name = rule["alert"].as_str().or(rule["record"].as_str()).unwrap();
+            names.contains(name)
+        });
+    }
+    rules
+}
+
+fn succeeds(promtool: &str, arguments: &[&str], file: &Path) -> bool {
+    let mut command = Command::new("nice");
+    command.arg(root().join(promtool)).args(arguments).arg(file);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+}
