@@ -1,4 +1,5 @@
-//! How long it takes to write and to compress a page: `cargo bench`, or `cargo bench -- 100000` for other numbers of rows.
+//! How long it takes to write and to compress a page: `cargo bench --bench exposition`, with `-- 100000` behind it for
+//! another number of rows.
 //!
 //! What is printed is the quickest of many rounds: on a machine that others use as well, the others do not count.
 
