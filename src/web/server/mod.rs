@@ -71,12 +71,15 @@ impl Server {
     }
 
     fn with_limits(router: Router, access: Option<Arc<Access>>, limits: Limits) -> Self {
+        let crowd = Arc::new(Crowd::new(limits));
+        // Whoever is not let in needs no turn, and cannot take one from others.
+        let router = exchange::in_turn(router, &crowd);
         let router = access.as_ref().map_or(router.clone(), |access| access.guard(router));
         Self(Arc::new(Shared {
             router: TowerToHyperService::new(router),
             encrypts: access.filter(|access| access.encrypts()),
             readers: Semaphore::new(limits::READERS),
-            crowd: Arc::new(Crowd::new(limits)),
+            crowd,
             limits,
             http1: http1(),
             http2: http2(),
@@ -174,7 +177,6 @@ impl Shared {
     fn exchange(&self, member: &Member) -> Exchange {
         Exchange {
             router: self.router.clone(),
-            crowd: Arc::clone(&self.crowd),
             connection: Arc::clone(&member.connection),
             limits: self.limits,
         }
