@@ -1,8 +1,7 @@
 //! From listening sockets to requests: connections are accepted, encrypted where that is wanted, and served, within
 //! limits that keep any peer from harming the others. Knows nothing of what is served.
 //!
-//! HTTP/1.1, and HTTP/2 where a TLS peer asks for it. Nothing in here waits for a peer without a deadline, but for
-//! one that is waited for by nobody else.
+//! HTTP/1.1, and HTTP/2 where a TLS peer asks for it. Nothing in here waits for a peer without a deadline.
 
 mod connection;
 mod crowd;
