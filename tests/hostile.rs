@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use hostile::door::{Door, simulator};
 use hostile::scrapes::{Figures, Scrapes};
 use hostile::{campaigns, multiplexed};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 /// A name, and what is done.
 type Attack = (&'static str, fn(&Door, &Scrapes));
@@ -97,7 +97,7 @@ fn every_attack(name: &str, door: &Door, slow: &[&[Attack]], fast: &[&[Attack]])
     let begin = Instant::now();
     scrapes.more(40);
     let (files, memory) = (door.files(), door.memory("VmRSS"));
-    report.line("before", &scrapes.since(begin), door);
+    report.line("before", begin, &scrapes, door);
 
     let began = Instant::now();
     std::thread::scope(|scope| {
@@ -105,19 +105,19 @@ fn every_attack(name: &str, door: &Door, slow: &[&[Attack]], fast: &[&[Attack]])
             scope.spawn(|| attack(door, &scrapes));
         }
     });
-    report.line("the slow ones together", &scrapes.since(began), door);
+    report.line("the slow ones together", began, &scrapes, door);
     for (name, attack) in fast.iter().copied().flatten() {
         let began = Instant::now();
         attack(door, &scrapes);
-        report.line(name, &scrapes.since(began), door);
+        report.line(name, began, &scrapes, door);
     }
 
     let began = Instant::now();
     scrapes.more(40);
     door.is_well();
-    report.line("after", &scrapes.since(began), door);
+    report.line("after", began, &scrapes, door);
     let all = scrapes.since(begin);
-    report.line("altogether", &all, door);
+    report.line("altogether", begin, &scrapes, door);
     report.tell();
     assert!(
         all.failures.is_empty(),
@@ -156,19 +156,34 @@ fn an_exporter_with_few_files_answers_ordinary_scrapes_though_more_connect_than_
     }
 }
 
+#[test]
+fn whoever_is_still_connected_does_not_keep_it_from_stopping_within_5_seconds() {
+    let simulator = simulator();
+    for mut door in [Door::plain(&simulator, None), Door::guarded(&simulator)] {
+        door.wait_for_rows();
+        let connected = campaigns::of_all_kinds(&door);
+        door.exporter.process.signal(Signal::TERM);
+        let (status, took) = door.exporter.process.wait();
+        assert_eq!(status.code(), Some(0));
+        assert!(took < Duration::from_secs(5), "took {took:?}");
+        drop(connected);
+    }
+}
+
 /// A table of what scrapes and memory did.
 struct Report(String);
 
 impl Report {
     fn new(name: &str) -> Self {
         Self(format!(
-            "\n{name:<28} {:>7} {:>8} {:>8} {:>8} {:>8} {:>8}\n",
-            "scrapes", "p50", "p99", "longest", "RSS", "peak RSS"
+            "\n{name:<28} {:>7} {:>7} {:>9} {:>9} {:>9} {:>8} {:>8}\n",
+            "took", "scrapes", "p50", "p99", "longest", "RSS", "peak RSS"
         ))
     }
 
-    fn line(&mut self, name: &str, figures: &Figures, door: &Door) {
-        let Figures { count, p50, p99, most, .. } = figures;
+    fn line(&mut self, name: &str, since: Instant, scrapes: &Scrapes, door: &Door) {
+        let figures = scrapes.since(since);
+        let Figures { count, p50, p99, most, .. } = &figures;
         let ms = |time: &Duration| match count {
             // It was over too soon.
             0 => "-".to_owned(),
@@ -176,7 +191,8 @@ impl Report {
         };
         writeln!(
             self.0,
-            "{name:<28} {count:>7} {:>8} {:>8} {:>8} {:>6.1} M {:>6.1} M",
+            "{name:<28} {:>5.1} s {count:>7} {:>9} {:>9} {:>9} {:>6.1} M {:>6.1} M",
+            since.elapsed().as_secs_f64(),
             ms(p50),
             ms(p99),
             ms(most),

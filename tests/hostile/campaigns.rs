@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::net::sockopt::set_socket_linger;
 
 use super::door::{Door, Wire, is_over, shown, statuses};
+use super::multiplexed;
 use super::scrapes::Scrapes;
 use super::shapes::SHAPES;
 use crate::support::eventually;
@@ -198,22 +199,38 @@ pub(crate) fn readers_that_do_not_read(door: &Door, scrapes: &Scrapes) {
     drop(readers);
 }
 
-pub(crate) fn wrong_passwords(door: &Door, _: &Scrapes) {
-    if door.authorization.is_empty() {
-        return;
-    }
-    let wires: Vec<_> = (0..20)
+pub(crate) fn wrong_passwords(door: &Door, scrapes: &Scrapes) {
+    // More than there are places for answers, each with another password to check.
+    let mut wires: Vec<_> = (0..100)
         .map(|n| {
             let mut wire = door.http1();
             let wrong = format!("Authorization: Basic {}YWxpY2U6d3Jvbmc=", "YWFh".repeat(n));
-            let request = format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{wrong}\r\nConnection: close\r\n\r\n");
-            wire.send(request.as_bytes(), DRIP).unwrap();
+            wire.send(format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{wrong}\r\n\r\n").as_bytes(), DRIP)
+                .unwrap();
             wire
         })
         .collect();
-    for mut wire in wires {
-        assert_eq!(statuses(&wire.rest()), [401]);
+    scrapes.more(SCRAPES);
+    for wire in &mut wires[..5] {
+        assert_eq!(wire.answers(1), [401]);
     }
+}
+
+/// One that says nothing, one at rest, one in the middle of a request, and one in the middle of an answer; the same
+/// with HTTP/2, where there is TLS.
+pub(crate) fn of_all_kinds(door: &Door) -> Vec<Wire> {
+    let mut wires = vec![Wire::Plain(door.tcp()), door.http1(), door.http1()];
+    wires[1].send(door.get("/-/healthy").as_bytes(), DRIP).unwrap();
+    assert_eq!(wires[1].answers(1), [200]);
+    wires[2].send(b"GET / HTTP/1.1\r\n", DRIP).unwrap();
+    let mut reader = door.over(door.narrow_tcp(), "http/1.1").unwrap();
+    reader.send(door.get("/metrics").as_bytes(), DRIP).unwrap();
+    assert!(reader.read(&mut [0; 100]).unwrap() > 0);
+    wires.push(reader);
+    if door.certificate.is_some() {
+        wires.extend(multiplexed::of_all_kinds(door));
+    }
+    wires
 }
 
 // === slowly ===

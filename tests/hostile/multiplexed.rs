@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::door::Door;
+use super::door::{Door, Wire};
 use super::http2::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR,
     FRAME_SIZE_ERROR, HEADERS, PING, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE,
@@ -56,7 +56,7 @@ pub(crate) fn floods_of_small_frames(door: &Door, scrapes: &Scrapes) {
         let mut wire = door.over(door.narrow_tcp(), "h2").unwrap();
         wire.send(&[greeting(&[]), get(door, 1, "/-/healthy")].concat(), PATIENCE).unwrap();
         let many = one.repeat(10_000);
-        let refused = (0..200).any(|_| wire.send(&many, PATIENCE).is_err());
+        let refused = (0..200).any(|_| wire.send(&many, PATIENCE / 5).is_err());
         assert!(refused, "{name}");
         scrapes.more(5);
     }
@@ -123,4 +123,17 @@ pub(crate) fn no_request_at_all(door: &Door, _: &Scrapes) {
     for mut wire in wires {
         while read(&mut wire).is_some() {}
     }
+}
+
+/// One that has asked for nothing, one at rest, and one in the middle of an answer.
+pub(crate) fn of_all_kinds(door: &Door) -> Vec<Wire> {
+    let mut wires = vec![door.http2(), door.http2(), door.http2()];
+    wires[0].send(&greeting(&[]), PATIENCE).unwrap();
+    wires[1].send(&[greeting(&[]), get(door, 1, "/-/healthy")].concat(), PATIENCE).unwrap();
+    wires[2].send(&[greeting(&[(4, 0)]), get(door, 1, "/metrics")].concat(), PATIENCE).unwrap();
+    for wire in &mut wires[1..] {
+        let answer = std::iter::from_fn(|| read(wire)).find(|frame| frame.kind == HEADERS).unwrap();
+        assert!(answer.is_ok(), "{answer:?}");
+    }
+    wires
 }

@@ -148,7 +148,7 @@ impl Connection {
         state.spared &= !state.answers.is_empty();
         state.answers.insert(number, None);
         self.changed.notify_one();
-        Answer { connection: Arc::clone(self), number, place: None }
+        Answer { connection: Arc::clone(self), number, turn: None }
     }
 
     /// Others need the place.
@@ -221,15 +221,13 @@ impl Connection {
 pub(super) struct Answer {
     connection: Arc<Connection>,
     number: u64,
-    place: Option<OwnedSemaphorePermit>,
+    turn: Option<Turn>,
 }
 
-impl Answer {
-    /// Keeps the place among those that may be under way for as long as it takes.
-    pub(super) fn keep(&mut self, place: Option<OwnedSemaphorePermit>) {
-        self.place = place;
-    }
+/// The right to be under way. It ends when the last copy is gone.
+pub(super) type Turn = Arc<OwnedSemaphorePermit>;
 
+impl Answer {
     /// The peer, or the system on its behalf, has taken some of it.
     pub(super) fn took(&self) {
         let mut state = self.connection.state();
@@ -238,8 +236,9 @@ impl Answer {
         state.spared = false;
     }
 
-    /// The answer is ready: from now on it is up to the peer.
-    pub(super) fn is_ready(&self) {
+    /// The answer is ready: from now on it is up to the peer. It keeps its turn for as long as that takes.
+    pub(super) fn is_ready(&mut self, turn: Option<Turn>) {
+        self.turn = turn;
         let mut state = self.connection.state();
         state.answers.insert(self.number, Some(Instant::now()));
         state.given_up = 0;
@@ -314,12 +313,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_has_30_seconds_from_when_it_is_ready_and_others_give_it_no_more() {
         let (connection, start) = connection();
-        let first = connection.asked();
+        let mut first = connection.asked();
         pass(1000).await;
-        first.is_ready();
+        first.is_ready(None);
         pass(20).await;
-        let second = connection.asked();
-        second.is_ready();
+        let mut second = connection.asked();
+        second.is_ready(None);
         second.took();
         assert_eq!(end(&connection, start).await, (Reason::NotReading, 1030));
         drop(first);
@@ -329,10 +328,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_is_stuck_while_nothing_of_an_answer_is_taken() {
         let (connection, _) = connection();
-        let answer = connection.asked();
+        let mut answer = connection.asked();
         pass(1).await;
         assert_eq!(connection.stuck(Instant::now()), None, "there is no answer yet");
-        answer.is_ready();
+        answer.is_ready(None);
         let ready = Instant::now();
         assert_eq!(connection.stuck(ready), None);
         pass(1).await;
@@ -372,9 +371,9 @@ mod tests {
         let (connection, _) = connection();
         connection.spare();
         assert!(connection.is_spared());
-        let answer = connection.asked();
+        let mut answer = connection.asked();
         assert!(!connection.is_spared());
-        answer.is_ready();
+        answer.is_ready(None);
         connection.spare();
         drop(connection.asked());
         assert!(connection.is_spared());
@@ -385,7 +384,7 @@ mod tests {
         let (connection, start) = connection();
         for _ in 0..2 {
             (0..100).for_each(|_| drop(connection.asked()));
-            connection.asked().is_ready();
+            connection.asked().is_ready(None);
         }
         pass(1).await;
         (0..100).for_each(|_| drop(connection.asked()));

@@ -8,23 +8,37 @@ use std::task::{Context, Poll, ready};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::State;
 use axum::http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
-use super::connection::{Answer, Connection};
+use super::connection::{Answer, Connection, Turn};
 use super::crowd::Crowd;
 use super::limits::{self, Limits};
+
+/// Has the requests to `router` wait for their turn, which goes with the answer.
+pub(super) fn in_turn(router: Router, crowd: &Arc<Crowd>) -> Router {
+    let wait = async |State(crowd): State<Arc<Crowd>>, request: axum::extract::Request, next: Next| {
+        let turn: Option<Turn> = crowd.turn().await.map(Arc::new);
+        let mut response = next.run(request).await;
+        if let Some(turn) = turn {
+            response.extensions_mut().insert(turn);
+        }
+        response
+    };
+    router.layer(from_fn_with_state(Arc::clone(crowd), wait))
+}
 
 /// Answers the requests of one connection.
 #[derive(Clone)]
 pub(super) struct Exchange {
     pub(super) router: TowerToHyperService<Router>,
-    pub(super) crowd: Arc<Crowd>,
     pub(super) connection: Arc<Connection>,
     pub(super) limits: Limits,
 }
@@ -37,7 +51,6 @@ impl Exchange {
         let mut last = request.headers().contains_key(TRANSFER_ENCODING);
         let mut response = match self.read(request).await {
             Ok(request) => {
-                answer.keep(self.crowd.turn().await);
                 let Ok(response) = self.router.call(request).await;
                 response
             }
@@ -49,7 +62,7 @@ impl Exchange {
         if last && version <= Version::HTTP_11 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        answer.is_ready();
+        answer.is_ready(response.extensions_mut().remove());
         Ok(response.map(|body| Sent { body, left: Bytes::new(), answer: Arc::new(answer) }))
     }
 

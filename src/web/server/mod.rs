@@ -1,8 +1,7 @@
 //! From listening sockets to requests: connections are accepted, encrypted where that is wanted, and served, within
 //! limits that keep any peer from harming the others. Knows nothing of what is served.
 //!
-//! HTTP/1.1, and HTTP/2 where a TLS peer asks for it. Nothing in here waits for a peer without a deadline, but for
-//! one that is waited for by nobody else.
+//! HTTP/1.1, and HTTP/2 where a TLS peer asks for it. Nothing in here waits for a peer without a deadline.
 
 mod connection;
 mod crowd;
@@ -71,12 +70,15 @@ impl Server {
     }
 
     fn with_limits(router: Router, access: Option<Arc<Access>>, limits: Limits) -> Self {
+        let crowd = Arc::new(Crowd::new(limits));
+        // Whoever is not let in needs no turn, and cannot take one from others.
+        let router = exchange::in_turn(router, &crowd);
         let router = access.as_ref().map_or(router.clone(), |access| access.guard(router));
         Self(Arc::new(Shared {
             router: TowerToHyperService::new(router),
             encrypts: access.filter(|access| access.encrypts()),
             readers: Semaphore::new(limits::READERS),
-            crowd: Arc::new(Crowd::new(limits)),
+            crowd,
             limits,
             http1: http1(),
             http2: http2(),
@@ -174,7 +176,6 @@ impl Shared {
     fn exchange(&self, member: &Member) -> Exchange {
         Exchange {
             router: self.router.clone(),
-            crowd: Arc::clone(&self.crowd),
             connection: Arc::clone(&member.connection),
             limits: self.limits,
         }
