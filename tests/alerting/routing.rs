@@ -2,24 +2,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::process::Command;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use crate::support::eventually;
-use crate::support::real::{Alertmanager, impatient, mail_server, root, webhook};
+use crate::support::real::{Alertmanager, impatient, mail_server, root, tool, webhook};
 
 /// The shipped example, without its patience, that sends mail and calls to these.
 pub(crate) fn example(mail: &str, hook: &str) -> String {
-    let shipped = fs::read_to_string(root().join("examples/alertmanager.yml")).unwrap();
-    let changed = |text: String, from: &str, to: &str| {
-        assert!(text.contains(from), "the example has no {from}");
-        text.replace(from, to)
-    };
+    let text = for_hook("examples/alertmanager.yml", hook);
+    assert!(text.contains("127.0.0.1:25"), "the example has no mail server");
+    text.replace("127.0.0.1:25", mail)
+}
+
+/// A shipped example, without its patience, that calls this.
+fn for_hook(example: &str, hook: &str) -> String {
+    let shipped = fs::read_to_string(root().join(example)).unwrap();
     let text = impatient(&shipped, &["group_wait", "group_interval"]);
-    let text = changed(text, "127.0.0.1:25", mail);
-    changed(text, "http://127.0.0.1:9095", hook)
+    assert!(text.contains("http://127.0.0.1:9095"), "the example has no webhook");
+    text.replace("http://127.0.0.1:9095", hook)
 }
 
 /// The same with other business hours.
@@ -152,4 +156,42 @@ pub(crate) fn owners_sleep_at_night(suite: &'static str) {
     let alertmanager = Alertmanager::start(suite, &open(&config, "\"sunday:saturday\""));
     alertmanager.post(&json!([alert(low)]));
     mails.wait_for(&["To: licence-owners@localhost", "UsageLow warning"]);
+}
+
+pub(crate) fn teams_gets_cards(suite: &'static str) {
+    const TEAMS: &str = "examples/alertmanager-teams.yml";
+    if suite == "bookworm" {
+        // As its head says, it is for later versions.
+        let output =
+            Command::new(tool(suite, "amtool")).args(["check-config", TEAMS]).current_dir(root()).output();
+        let output = output.unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        assert!(String::from_utf8_lossy(&said).contains("msteamsv2_configs not found"));
+        return;
+    }
+    let (hook, calls) = webhook();
+    let alertmanager = Alertmanager::start(suite, &open(&for_hook(TEAMS, &hook), "\"sunday:saturday\""));
+    alertmanager.post(&json!([
+        alert("UsageLow critical account=contoso service=o365"),
+        alert("MfaNotCompliant warning account=contoso"),
+    ]));
+    for (path, title, text) in [
+        (
+            "/teams/licence-owners",
+            "[1 firing] Critical: UsageLow critical account=contoso service=o365 (service o365, account contoso)",
+            "_critical since ",
+        ),
+        (
+            "/teams/platform",
+            "[1 firing] MfaNotCompliant warning account=contoso (account contoso)",
+            "_warning since ",
+        ),
+    ] {
+        let call = calls.wait_for(&[path, title]);
+        let card: Value = serde_json::from_str(call.split_once('\n').unwrap().1).unwrap();
+        let blocks = card["attachments"][0]["content"]["body"].as_array().unwrap();
+        let texts: Vec<&str> = blocks.iter().filter_map(|block| block["text"].as_str()).collect();
+        assert_eq!(texts[0], title);
+        assert!(texts[1].contains(text), "{texts:?}");
+    }
 }
