@@ -84,9 +84,9 @@ impl Prometheus {
 
     fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
         let url = format!("{}/api/v1/{path}", self.url);
-        let request = parameters.iter().fold(support::agent().get(&url), |request, (name, value)| {
-            request.query(*name, *value)
-        });
+        let request = parameters
+            .iter()
+            .fold(support::agent().get(&url), |request, (name, value)| request.query(*name, *value));
         let mut answer = request.call().unwrap();
         let body = answer.body_mut().read_to_string().unwrap();
         let mut answer: Value = serde_json::from_str(&body).unwrap();

@@ -41,28 +41,25 @@ pub(crate) fn selectors(tree: &Value) -> Vec<Selector<'_>> {
 }
 
 fn collect<'a>(node: &'a Value, around: &mut Vec<&'a Value>, found: &mut Vec<Selector<'a>>) {
-    match text(&node["type"]) {
-        kind @ ("vectorSelector" | "matrixSelector") => {
-            let matcher = |matcher: &'a Value| {
-                (text(&matcher["name"]), text(&matcher["type"]), text(&matcher["value"]))
-            };
-            let aggregation = around.last().filter(|node| node["type"] == "aggregation");
-            found.push(Selector {
-                metric: text(&node["name"]),
-                matchers: list(&node["matchers"]).iter().map(matcher).collect(),
-                range: node["range"].as_u64().filter(|_| kind == "matrixSelector"),
-                within: around.iter().rev().map(|node| operator(node)).collect(),
-                by: aggregation.map(|node| list(&node["grouping"]).iter().map(text).collect()),
-            });
+    let kind = text(&node["type"]);
+    if !["vectorSelector", "matrixSelector"].contains(&kind) {
+        around.push(node);
+        for child in children(node) {
+            collect(child, around, found);
         }
-        _ => {
-            around.push(node);
-            for child in children(node) {
-                collect(child, around, found);
-            }
-            around.pop();
-        }
+        around.pop();
+        return;
     }
+    let matcher =
+        |matcher: &'a Value| (text(&matcher["name"]), text(&matcher["type"]), text(&matcher["value"]));
+    let aggregation = around.last().filter(|node| node["type"] == "aggregation");
+    found.push(Selector {
+        metric: text(&node["name"]),
+        matchers: list(&node["matchers"]).iter().map(matcher).collect(),
+        range: node["range"].as_u64().filter(|_| kind == "matrixSelector"),
+        within: around.iter().rev().map(|node| operator(node)).collect(),
+        by: aggregation.map(|node| list(&node["grouping"]).iter().map(text).collect()),
+    });
 }
 
 /// The name of a function or an aggregation; else what kind of node it is.

@@ -91,7 +91,9 @@ pub(crate) fn lacking(dashboard: &Dashboard, answers: &[Answer<'_>], findings: &
         if series.is_empty() {
             found(format!("no data for {query}"));
         }
-        if !series.is_empty() && series.iter().all(|series| series.samples.iter().all(|(_, value)| value.is_nan())) {
+        if !series.is_empty()
+            && series.iter().all(|series| series.samples.iter().all(|(_, value)| value.is_nan()))
+        {
             found(format!("nothing but NaN for {query}"));
         }
         let is_graph = target["instant"] != true;

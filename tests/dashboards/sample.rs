@@ -11,12 +11,18 @@ use std::path::Path;
 use std::process::Command;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use partner_license_exporter::clock::{Clock, unix_seconds};
 
 use crate::prometheus::{Prometheus, tool};
 use crate::support::exposition::Series;
 use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, account, eventually};
 
 pub(crate) const REPLICAS: [&str; 2] = ["exporter-1:10365", "exporter-2:10365"];
+
+/// Exporters that are only in the history: whether they could be scraped, and how many polls had ended, in vain. One is
+/// down, one has just been started with the rows of its predecessor, and one gets nowhere.
+const OTHERS: [(&str, f64, f64); 3] =
+    [("exporter-3:10365", 0.0, 7.0), ("exporter-4:10365", 1.0, 0.0), ("exporter-5:10365", 1.0, 3.0)];
 
 const HOUR: f64 = 3600.0;
 const DAY: f64 = 24.0 * HOUR;
@@ -82,7 +88,8 @@ pub(crate) struct Sample {
 
 impl Sample {
     pub(crate) fn start(suite: &str, accounts: &'static [&'static str]) -> Self {
-        let now = Timestamp::now();
+        let clock = Clock::system();
+        let now = clock.now();
         let directory = tempfile::tempdir().unwrap();
         let (simulator, config) = partner_center(accounts, now, directory.path());
         let exporter = Exporter::start(&config, &[]);
@@ -91,10 +98,12 @@ impl Sample {
             some => some.iter().map(|name| Some(*name)).collect(),
         };
         // The first poll is throttled, so that there is a failure to count.
-        names.iter().for_each(|name| exporter.wait_for_polls(*name, 2.0));
+        for name in names {
+            exporter.wait_for_polls(name, 2.0);
+        }
 
         let file = directory.path().join("history.om");
-        write_history(&file, &exporter, now.as_duration().as_secs_f64().floor());
+        write_history(&file, &exporter, unix_seconds(now).floor());
         let output = Command::new(tool(suite, "promtool"))
             .args(["tsdb", "create-blocks-from", "openmetrics", "--quiet", "--max-block-duration=1440h"])
             .args([&file, &directory.path().join("data")])
@@ -113,20 +122,13 @@ impl Sample {
             targets.concat()
         );
         let prometheus = Prometheus::start(suite, directory.path(), &config);
-        // Two scrapes, so that counters can be seen to grow; until then rates of live series are missing.
+        // Two scrapes by this Prometheus itself, so that counters can be seen to grow.
         let now = eventually("scrapes of both replicas", || {
-            let now = Timestamp::now().as_duration().as_secs_f64();
-            let scrapes = prometheus.query("count_over_time(up[1m])", now).unwrap();
+            let now = unix_seconds(clock.now());
+            let scrapes = prometheus.query("count_over_time(scrape_samples_scraped[1m])", now).unwrap();
             (scrapes.len() == 2 && scrapes.iter().all(|series| series.samples[0].1 >= 2.0)).then_some(now)
         });
-        Self {
-            prometheus,
-            accounts,
-            now,
-            _exporter: exporter,
-            _simulator: simulator,
-            _directory: directory,
-        }
+        Self { prometheus, accounts, now, _exporter: exporter, _simulator: simulator, _directory: directory }
     }
 
     /// How many rows there are that `wanted` says yes to.
@@ -167,7 +169,8 @@ fn partner_center(accounts: &[&str], now: Timestamp, directory: &Path) -> (Simul
         serde_json::Value::from(certificate),
         rows(&ROWS),
     ));
-    let (last, first) = accounts.split_last().map_or((None, None), |(last, rest)| (Some(*last), rest.first()));
+    let (last, first) =
+        accounts.split_last().map_or((None, None), |(last, rest)| (Some(*last), rest.first()));
     let secret = format!("client_secret: {}", partner_license_exporter::simulator::CLIENT_SECRET);
     let by_certificate = |account: String| {
         account.replace(&secret, &format!("client_certificate_file: \"{}\"", file.display()))
@@ -201,12 +204,28 @@ fn write_history(file: &Path, exporter: &Exporter, end: f64) {
         let days = if is_row { DAYS } else { OWN_DAYS };
         // One replica's own series are enough.
         for instance in &REPLICAS[..if is_row { 2 } else { 1 }] {
-            write(&mut out, series, Some(instance), end - days * DAY, end, &|t| Some(past(series, *live, t, end)));
+            write(&mut out, series, Some(instance), end - days * DAY, end, &|t| {
+                Some(past(series, *live, t, end))
+            });
         }
     }
-    for instance in REPLICAS {
-        let up = ("up".to_owned(), BTreeMap::new());
-        write(&mut out, &up, Some(instance), end - OWN_DAYS * DAY, end, &|_| Some(1.0));
+    for (instance, up) in
+        REPLICAS.map(|instance| (instance, 1.0)).into_iter().chain(OTHERS.map(|one| (one.0, one.1)))
+    {
+        let series = ("up".to_owned(), BTreeMap::new());
+        write(&mut out, &series, Some(instance), end - OWN_DAYS * DAY, end, &|_| Some(up));
+    }
+    for (instance, up, polls) in OTHERS {
+        for series in exposed.keys() {
+            let value = match series.0.as_str() {
+                "partner_license_exporter_build_info" => 1.0,
+                "partner_license_up" => 0.0,
+                "partner_license_scrapes_total" => polls,
+                _ => continue,
+            };
+            let until = if up == 0.0 { end - HOUR } else { end };
+            write(&mut out, series, Some(instance), end - DAY, until, &|_| Some(value));
+        }
     }
     for alert in alerts(&exposed.keys().cloned().collect::<Vec<_>>(), end) {
         alert.write(&mut out, end);
@@ -248,7 +267,8 @@ fn past((name, labels): &Series, live: f64, t: f64, end: f64) -> f64 {
     let last_poll = (t / POLL).floor() * POLL;
     let midnight = (t / DAY).floor() * DAY;
     let last_success = if in_outage(t, end) { outage(end).0 } else { last_poll };
-    let failed = if t > outage(end).0 { ((t.min(outage(end).1) - outage(end).0) / HOUR).floor() } else { 0.0 };
+    let failed =
+        if t > outage(end).0 { ((t.min(outage(end).1) - outage(end).0) / HOUR).floor() } else { 0.0 };
     match name.as_str() {
         "partner_license_usage_percent" => percent(row_of(labels).unwrap(), live, t, end),
         "partner_license_usage_processed_timestamp_seconds" => {
@@ -274,7 +294,9 @@ fn past((name, labels): &Series, live: f64, t: f64, end: f64) -> f64 {
         },
         "partner_license_api_throttled_total" if labels["endpoint"] == "usage" => (polls / 11.0).floor(),
         "partner_license_api_retries_total" => 2.0 * failed,
-        "partner_license_usage_rows_rejected_total" if labels["reason"] == "missing_value" => polls / 4.0,
+        "partner_license_usage_rows_rejected_total" if labels["reason"] == "missing_value" => {
+            (polls / 4.0).floor()
+        }
         "partner_license_api_requests_total" => match labels["code"].as_str() {
             "200" => polls,
             "429" => (polls / 11.0).floor(),
@@ -303,9 +325,11 @@ fn row_of(labels: &BTreeMap<String, String>) -> Option<&'static Row> {
     ROWS.iter().find(|row| [row.service, row.workload, row.channel] == names)
 }
 
-/// Half a day, three days ago, in which Partner Center could not be reached.
+/// Half a day, about three days ago, in which Partner Center could not be reached.
 fn outage(end: f64) -> (f64, f64) {
-    (end - 3.0 * DAY, end - 2.5 * DAY)
+    // Not at a step of any graph: between two windows of a rate something gets lost, if samples are this far apart.
+    let from = ((end - 3.0 * DAY) / DAY).floor() * DAY + 1500.0;
+    (from, from + 0.5 * DAY)
 }
 
 fn in_outage(t: f64, end: f64) -> bool {
@@ -316,7 +340,7 @@ fn in_outage(t: f64, end: f64) -> bool {
 /// A figure a day, on a line that ends at `live`, with some swing.
 fn percent(row: &Row, live: f64, t: f64, end: f64) -> f64 {
     let days = (end / DAY).floor() - (t / DAY).floor();
-    let swing = (days * 0.7).sin() * (1.0 + live / 40.0);
+    let swing = ((days + live) * 0.7).sin() * (1.0 + live / 40.0);
     (((live - row.gain * days + if days > 0.0 { swing } else { 0.0 }) * 100.0).round() / 100.0).max(0.0)
 }
 
@@ -354,7 +378,9 @@ fn alerts(exposed: &[Series], end: f64) -> Vec<Alert> {
     };
     let mut alerts = Vec::new();
     let mut add = |labels, active, fires, ends| alerts.push(Alert { labels, active, fires, ends });
-    let of = |metric: &'static str| exposed.iter().filter(move |(name, _)| name == metric).map(|(_, labels)| labels);
+    let of = |metric: &'static str| {
+        exposed.iter().filter(move |(name, _)| name == metric).map(|(_, labels)| labels)
+    };
     for (n, labels) in of("partner_license_usage_threshold_percent").enumerate() {
         let row = row_of(labels).unwrap();
         if row.threshold.is_some_and(|threshold| row.percent < threshold) {

@@ -74,7 +74,9 @@ pub(crate) const DOCUMENTS: &[Seed] = &[
     seed("a panel without a query", "panel-no-targets-rule", EXPORTER, |json| {
         panel(json, "Memory")["targets"] = json!([]);
     }),
-    seed("panels on each other", "layout-rule", OVERVIEW, |json| json["panels"][1]["gridPos"]["x"] = json!(0)),
+    seed("panels on each other", "layout-rule", OVERVIEW, |json| {
+        json["panels"][1]["gridPos"]["x"] = json!(0);
+    }),
     seed("one id twice", "layout-rule", OVERVIEW, |json| json["panels"][1]["id"] = json!(1)),
     seed("a link to nowhere", "there is no /d/partner-license-details", OVERVIEW, |json| {
         replace(json, "/d/partner-license-detail?", "/d/partner-license-details?");
@@ -90,7 +92,9 @@ pub(crate) const DOCUMENTS: &[Seed] = &[
     seed("no data source variable", "template-datasource-rule", DETAIL, |json| {
         json["templating"]["list"].as_array_mut().unwrap().remove(0);
     }),
-    seed("one job only", "job takes one value only", EXPORTER, |json| variable(json, "job")["multi"] = json!(false)),
+    seed("one job only", "job takes one value only", EXPORTER, |json| {
+        variable(json, "job")["multi"] = json!(false);
+    }),
     seed("an unlabelled instance", "instance is not labelled Instance", EXPORTER, |json| {
         variable(json, "instance")["label"] = json!("");
     }),
@@ -112,11 +116,12 @@ pub(crate) const DOCUMENTS: &[Seed] = &[
         replace(&mut panel(json, "Every row")["fieldConfig"], "Headroom", "Headrom");
     }),
     seed("a colour for a target that is not there", "there is no target \"E\"", OVERVIEW, |json| {
-        panel(json, "Usage now, by distance from the threshold")["fieldConfig"]["overrides"][0]["matcher"]["options"] =
-            json!("E");
+        panel(json, "Usage now, by distance from the threshold")["fieldConfig"]["overrides"][0]["matcher"]
+            ["options"] = json!("E");
     }),
     seed("interpolated usage", "between two polls nothing is known", DETAIL, |json| {
-        panel(json, "Usage and threshold")["fieldConfig"]["defaults"]["custom"]["lineInterpolation"] = json!("linear");
+        panel(json, "Usage and threshold")["fieldConfig"]["defaults"]["custom"]["lineInterpolation"] =
+            json!("linear");
     }),
     seed("bridged gaps", "gaps are bridged", OVERVIEW, |json| {
         panel(json, "Usage over time")["fieldConfig"]["defaults"]["custom"]["spanNulls"] = json!(true);
@@ -136,7 +141,9 @@ pub(crate) const QUERIES: &[Seed] = &[
         expression(json, "Headroom", 0, |query| query.trim_end_matches(')').to_owned());
     }),
     seed("a renamed metric", "nothing exposes \"partner_license_usage_percentage\"", DETAIL, |json| {
-        expression(json, "Usage and threshold", 0, |query| query.replace("usage_percent{", "usage_percentage{"));
+        expression(json, "Usage and threshold", 0, |query| {
+            query.replace("usage_percent{", "usage_percentage{")
+        });
     }),
     seed("a recording rule", "nothing exposes \"workload:partner_license_usage:max\"", OVERVIEW, |json| {
         expression(json, "Usage over time", 0, |_| "workload:partner_license_usage:max".to_owned());
@@ -159,7 +166,9 @@ pub(crate) const QUERIES: &[Seed] = &[
         });
     }),
     seed("a rate of a gauge", "is no counter", EXPORTER, |json| {
-        expression(json, "Memory", 0, |query| query.replace("max by (instance) (", "rate(").replace("})", "}[$__rate_interval])"));
+        expression(json, "Memory", 0, |query| {
+            query.replace("max by (instance) (", "rate(").replace("})", "}[$__rate_interval])")
+        });
     }),
     seed("a hard-coded job", "target-job-rule", EXPORTER, |json| {
         expression(json, "Memory", 0, |query| query.replace("job=~\"$job\"", "job=\"partner-license\""));
@@ -182,7 +191,8 @@ pub(crate) const QUERIES: &[Seed] = &[
         replace(variable(json, "channel"), ", channel)", ", chanel)");
     }),
     seed("a column of a label that is not there", "no label for the column servce", OVERVIEW, |json| {
-        let organize = panel(json, "Every row")["transformations"].as_array_mut().unwrap().last_mut().unwrap();
+        let organize =
+            panel(json, "Every row")["transformations"].as_array_mut().unwrap().last_mut().unwrap();
         organize["options"]["renameByName"] = json!({ "servce": "Service" });
     }),
 ];
@@ -190,7 +200,9 @@ pub(crate) const QUERIES: &[Seed] = &[
 /// Faults of queries that only data shows.
 pub(crate) const ANSWERS: &[Seed] = &[
     seed("a renamed metric", "no data for", DETAIL, |json| {
-        expression(json, "Usage and threshold", 0, |query| query.replace("usage_percent{", "usage_percentage{"));
+        expression(json, "Usage and threshold", 0, |query| {
+            query.replace("usage_percent{", "usage_percentage{")
+        });
     }),
     seed("a wrong legend label", "the legend's work_load", DETAIL, |json| {
         replace(panel(json, "Usage and threshold"), "{{workload}}", "{{work_load}}");

@@ -34,37 +34,36 @@ const CHAIN: [&str; 4] = ["account", "service", "workload", "channel"];
 const DATA_SOURCE: &str = "${datasource}";
 
 pub(crate) fn lint(dashboard: &Dashboard, all: &[Dashboard]) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let of = |rule: &'static str, panel: Option<Panel<'_>>, said: String| {
-        debug_assert!(RULES.contains(&rule), "{rule} is not listed");
-        findings.push(Finding {
-            rule,
-            dashboard: dashboard.title().to_owned(),
-            panel: panel.map(|panel| panel.title().to_owned()),
-            target: None,
-            said,
-        });
-    };
-    let mut lint = Lint { of: Box::new(of) };
+    let mut lint = Lint { title: dashboard.title(), panel: None, findings: Vec::new() };
     lint.classic_json(dashboard);
     lint.identity(dashboard, all);
     lint.layout(dashboard);
     lint.links(dashboard, all);
     lint.templates(dashboard);
     for panel in dashboard.panels() {
-        lint.panel(panel);
+        lint.panel = Some(panel.title());
+        lint.look_at(panel);
     }
-    drop(lint);
-    findings
+    lint.findings
 }
 
+/// What was found in the dashboard of this title, and the panel that is being looked at.
 struct Lint<'a> {
-    of: Box<dyn FnMut(&'static str, Option<Panel<'_>>, String) + 'a>,
+    title: &'a str,
+    panel: Option<&'a str>,
+    findings: Vec<Finding>,
 }
 
 impl Lint<'_> {
     fn found(&mut self, rule: &'static str, said: impl Into<String>) {
-        (self.of)(rule, None, said.into());
+        debug_assert!(RULES.contains(&rule), "{rule} is not listed");
+        self.findings.push(Finding {
+            rule,
+            dashboard: self.title.to_owned(),
+            panel: self.panel.map(str::to_owned),
+            target: None,
+            said: said.into(),
+        });
     }
 
     fn demand(&mut self, rule: &'static str, condition: bool, said: impl Into<String>) {
@@ -76,8 +75,17 @@ impl Lint<'_> {
     /// Importable by hand and by provisioning: no export of Grafana 13's own model, nothing that only the wizard fills in.
     fn classic_json(&mut self, dashboard: &Dashboard) {
         const RULE: &str = "classic-json-rule";
-        const FOREIGN: [&str; 9] =
-            ["elements", "layout", "apiVersion", "kind", "spec", "id", "__inputs", "__requires", "__elements"];
+        const FOREIGN: [&str; 9] = [
+            "elements",
+            "layout",
+            "apiVersion",
+            "kind",
+            "spec",
+            "id",
+            "__inputs",
+            "__requires",
+            "__elements",
+        ];
         for key in FOREIGN.into_iter().filter(|key| dashboard.json.get(key).is_some()) {
             self.found(RULE, format!("{key} does not belong into a classic dashboard"));
         }
@@ -97,7 +105,11 @@ impl Lint<'_> {
     fn identity(&mut self, dashboard: &Dashboard, all: &[Dashboard]) {
         const RULE: &str = "identity-rule";
         let uid = dashboard.uid();
-        self.demand(RULE, (8..=40).contains(&uid.len()), format!("a uid has 8 to 40 characters, not {uid:?}"));
+        self.demand(
+            RULE,
+            (8..=40).contains(&uid.len()),
+            format!("a uid has 8 to 40 characters, not {uid:?}"),
+        );
         self.demand(RULE, dashboard.file == format!("{uid}.json"), format!("{uid} is in {}", dashboard.file));
         for (what, of) in [("uid", Dashboard::uid as fn(&Dashboard) -> &str), ("title", Dashboard::title)] {
             let same = all.iter().filter(|other| of(other) == of(dashboard)).count();
@@ -143,8 +155,16 @@ impl Lint<'_> {
                 self.found(RULE, format!("there is no {path}"));
                 continue;
             };
-            self.demand(RULE, query.contains("${__url_time_range}"), format!("{path} forgets the time range"));
-            self.demand(RULE, query.contains("${datasource:queryparam}"), format!("{path} forgets the data source"));
+            self.demand(
+                RULE,
+                query.contains("${__url_time_range}"),
+                format!("{path} forgets the time range"),
+            );
+            self.demand(
+                RULE,
+                query.contains("${datasource:queryparam}"),
+                format!("{path} forgets the data source"),
+            );
             let variables = query.split('&').filter_map(|part| part.strip_prefix("var-")?.split_once('='));
             for (name, value) in variables {
                 self.demand(RULE, target.variable(name).is_some(), format!("{path} has no variable {name}"));
@@ -157,7 +177,8 @@ impl Lint<'_> {
     fn templates(&mut self, dashboard: &Dashboard) {
         self.demand("uneditable-dashboard", dashboard.json["editable"] == false, "editable is not false");
         let sources = dashboard.variables().iter().filter(|variable| variable["type"] == "datasource");
-        let sources: Vec<_> = sources.map(|source| [&source["name"], &source["label"], &source["query"]]).collect();
+        let sources: Vec<_> =
+            sources.map(|source| [&source["name"], &source["label"], &source["query"]]).collect();
         let right = sources == [["datasource", "Data source", "prometheus"]];
         self.demand("template-datasource-rule", right, format!("data sources are {sources:?}"));
         for (rule, name) in [("template-job-rule", "job"), ("template-instance-rule", "instance")] {
@@ -176,11 +197,19 @@ impl Lint<'_> {
             self.demand(rule, variable["includeAll"] == true, format!("{name} has no All"));
             let rule = "template-label-promql-rule";
             self.demand(rule, label_values(query).is_some(), format!("{name}: {query} is no label_values"));
-            self.demand(rule, variable["definition"] == query, format!("{name}: definition and query differ"));
+            self.demand(
+                rule,
+                variable["definition"] == query,
+                format!("{name}: definition and query differ"),
+            );
             let rule = "template-on-time-change-reload-rule";
             self.demand(rule, variable["refresh"] == 2, format!("{name} does not follow the time range"));
             let rule = "panel-datasource-rule";
-            self.demand(rule, is_templated(&variable["datasource"]), format!("{name} has a data source of its own"));
+            self.demand(
+                rule,
+                is_templated(&variable["datasource"]),
+                format!("{name} has a data source of its own"),
+            );
             self.demand("template-chain-rule", is_used(dashboard, name), format!("nothing uses {name}"));
         }
         self.chain(dashboard);
@@ -201,7 +230,11 @@ impl Lint<'_> {
         for (n, name) in chain.iter().enumerate() {
             let Some(variable) = dashboard.variable(name) else { continue };
             let all = &variable["allValue"];
-            self.demand(RULE, all == ".*", format!("all of {name} is {all}, which leaves out series without it"));
+            self.demand(
+                RULE,
+                all == ".*",
+                format!("all of {name} is {all}, which leaves out series without it"),
+            );
             let query = text(&variable["query"]["query"]);
             for before in &chain[..n] {
                 let matcher = format!("{before}=~\"${before}\"");
@@ -210,46 +243,42 @@ impl Lint<'_> {
         }
     }
 
-    fn panel(&mut self, panel: Panel<'_>) {
-        let mut demand = |rule, condition: bool, said: String| {
-            if !condition {
-                (self.of)(rule, Some(panel), said);
-            }
-        };
+    fn look_at(&mut self, panel: Panel<'_>) {
         let rule = "panel-datasource-rule";
-        demand(rule, is_templated(&panel.0["datasource"]), "the panel has a data source of its own".to_owned());
+        self.demand(rule, is_templated(&panel.0["datasource"]), "the panel has a data source of its own");
         for target in panel.targets() {
             let templated = is_templated(&target["datasource"]);
-            demand(rule, templated, format!("target {} has a data source of its own", target["refId"]));
+            self.demand(rule, templated, format!("target {} has a data source of its own", target["refId"]));
         }
         for part in ["title", "description"] {
             let there = !text(&panel.0[part]).trim().is_empty();
-            demand("panel-title-description-rule", there, format!("there is no {part}"));
+            self.demand("panel-title-description-rule", there, format!("there is no {part}"));
         }
         let no_targets = panel.targets().is_empty();
-        demand("panel-no-targets-rule", !no_targets, "there is no query".to_owned());
+        self.demand("panel-no-targets-rule", !no_targets, "there is no query");
 
         let defaults = &panel.0["fieldConfig"]["defaults"];
         let (unit, mapped) = (text(&defaults["unit"]), !list(&defaults["mappings"]).is_empty());
         let known = mapped || !(unit.is_empty() || unit.contains(':'));
-        demand("panel-units-rule", known, format!("{unit:?} is no unit"));
+        self.demand("panel-units-rule", known, format!("{unit:?} is no unit"));
 
         // What an override names has to exist.
         let columns = names_in(panel);
         let references: Vec<_> = panel.targets().iter().map(|target| &target["refId"]).collect();
         let by_name = list(&panel.0["options"]["sortBy"]).iter().map(|sort| &sort["displayName"]);
         let matchers = panel.overrides().iter().map(|of| &of["matcher"]);
-        let (by_reference, more): (Vec<_>, Vec<_>) = matchers.partition(|matcher| matcher["id"] == "byFrameRefID");
+        let (by_reference, more): (Vec<_>, Vec<_>) =
+            matchers.partition(|matcher| matcher["id"] == "byFrameRefID");
         let named = by_name.chain(more.iter().map(|matcher| &matcher["options"]));
         for name in named.filter(|name| !columns.contains(text(name))) {
-            demand("panel-names-rule", false, format!("there is no column {name}"));
+            self.demand("panel-names-rule", false, format!("there is no column {name}"));
         }
         for matcher in by_reference {
             let there = references.contains(&&matcher["options"]);
-            demand("panel-names-rule", there, format!("there is no target {}", matcher["options"]));
+            self.demand("panel-names-rule", there, format!("there is no target {}", matcher["options"]));
         }
         for said in untruths(panel) {
-            demand("panel-truth-rule", false, said);
+            self.demand("panel-truth-rule", false, said);
         }
     }
 }
@@ -282,14 +311,18 @@ fn untruths(panel: Panel<'_>) -> Vec<String> {
         // An age does grow on a straight line, second by second.
         let is_age = panel.targets().iter().any(|target| text(&target["expr"]).contains("time() -"));
         if interpolated && !is_age {
-            said.push(format!("lines are {}: between two polls nothing is known", custom["lineInterpolation"]));
+            said.push(format!(
+                "lines are {}: between two polls nothing is known",
+                custom["lineInterpolation"]
+            ));
         }
         if custom["spanNulls"] != false {
             said.push("gaps are bridged".to_owned());
         }
     }
     let overrides = panel.overrides().iter().flat_map(|of| list(&of["properties"]));
-    let of_overrides = overrides.filter(|property| property["id"] == "thresholds").map(|property| &property["value"]);
+    let of_overrides =
+        overrides.filter(|property| property["id"] == "thresholds").map(|property| &property["value"]);
     let unit = text(&defaults["unit"]);
     let steps = |thresholds: &Value| list(&thresholds["steps"]).len();
     if unit == "percent" && steps(&defaults["thresholds"]) > 1 {

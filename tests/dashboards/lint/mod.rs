@@ -1,6 +1,6 @@
 //! What Grafana's dashboard-linter checks, under the names of its rules, and what is said of these dashboards besides.
 //!
-//! Of its rules the two about LogQL have nothing to look at here: `panel-datasource-rule` demands Prometheus. The rules
+//! Of its rules the two about `LogQL` have nothing to look at here: `panel-datasource-rule` demands Prometheus. The rules
 //! here look at every type of panel, which is more than that program does. `dashboards/.lint` excludes findings, in that
 //! program's format, each with a reason; an exclusion that excludes nothing is a finding itself.
 
@@ -83,7 +83,8 @@ impl Exclusions {
         let mut left = Vec::new();
         for finding in findings {
             let entries = self.exclusions.get(finding.rule).map_or(&[][..], |excluded| &excluded.entries);
-            let matches = |entry: &Entry| entry.dashboard == finding.dashboard && entry.panel == finding.panel;
+            let matches =
+                |entry: &Entry| entry.dashboard == finding.dashboard && entry.panel == finding.panel;
             match entries.iter().position(matches) {
                 Some(n) => drop(used.insert((finding.rule, n))),
                 None => left.push(finding.to_string()),

@@ -72,16 +72,14 @@ pub(crate) fn metrics(dashboard: &Dashboard, parse: Parse<'_>) -> BTreeSet<Strin
     let panels = dashboard.panels();
     let targets = panels.iter().flat_map(|panel| panel.targets());
     let trees = targets.filter_map(|target| parse(&parseable(target)).ok());
-    trees.flat_map(|tree| selectors(&tree).iter().map(|one| one.metric.to_owned()).collect::<Vec<_>>()).collect()
+    trees
+        .flat_map(|tree| selectors(&tree).iter().map(|one| one.metric.to_owned()).collect::<Vec<_>>())
+        .collect()
 }
 
 /// A query that Prometheus can parse: the variables in it are text, the durations are not.
 fn parseable(target: &Value) -> String {
-    let durations = [
-        ("__rate_interval", RATE_INTERVAL.0),
-        ("__interval", "1m"),
-        ("__range", "1d"),
-    ];
+    let durations = [("__rate_interval", RATE_INTERVAL.0), ("__interval", "1m"), ("__range", "1d")];
     let values = durations.map(|(name, value)| (name.to_owned(), value.to_owned()));
     replace(text(&target["expr"]), &Values::from(values))
 }
@@ -128,11 +126,17 @@ fn selector_findings(dashboard: &Dashboard, selector: &Selector<'_>) -> Vec<(&'s
     let innermost = selector.within.first().copied().unwrap_or_default();
     let is_rate = ["rate", "irate", "increase"].contains(&innermost);
     if is_rate && selector.range != Some(RATE_INTERVAL.1) {
-        said.push(("target-rate-interval-rule", format!("{innermost} of {metric} is not over $__rate_interval")));
+        said.push((
+            "target-rate-interval-rule",
+            format!("{innermost} of {metric} is not over $__rate_interval"),
+        ));
     }
     let counts = family(metric).is_some_and(|family| family.kind != Kind::Gauge);
     if counts && !is_rate {
-        said.push(("target-counter-agg-rule", format!("{metric} only grows, and starts anew with the process")));
+        said.push((
+            "target-counter-agg-rule",
+            format!("{metric} only grows, and starts anew with the process"),
+        ));
     }
     if is_rate && !counts {
         said.push(("target-counter-agg-rule", format!("{metric} is no counter, so it has no {innermost}")));
@@ -145,20 +149,25 @@ fn selector_findings(dashboard: &Dashboard, selector: &Selector<'_>) -> Vec<(&'s
     // The chain of variables filters whatever has the labels, with an operator that understands "All".
     for label in ROW.iter().filter(|label| dashboard.variable(label).is_some()) {
         let of_rows = family(metric).is_some_and(|family| family.labels.contains(label));
-        let of_account = *label == "account" && metric.starts_with("partner_license_") && !metric.contains("_exporter_");
+        let of_account =
+            *label == "account" && metric.starts_with("partner_license_") && !metric.contains("_exporter_");
         let of_alerts = metric.starts_with("ALERTS");
         if (of_rows || of_account || of_alerts) && !selector.has_matcher(label, "=~", &format!("${label}")) {
             said.push(("target-rows-rule", format!("{metric} is not filtered by ${label}")));
         }
     }
-    let is_row = metric.starts_with(ROWS) && family(metric).is_some_and(|family| family.labels.contains(&"workload"));
+    let is_row =
+        metric.starts_with(ROWS) && family(metric).is_some_and(|family| family.labels.contains(&"workload"));
     if is_row && !(innermost == "max" && selector.by.as_deref() == Some(&ROW)) {
-        said.push(("target-rows-rule", format!("{metric} counts every replica: it wants max by ({})", ROW.join(", "))));
+        said.push((
+            "target-rows-rule",
+            format!("{metric} counts every replica: it wants max by ({})", ROW.join(", ")),
+        ));
     }
     said
 }
 
-fn renamed_labels<'a>(panel: Panel<'a>) -> impl Iterator<Item = &'a str> {
+fn renamed_labels(panel: Panel<'_>) -> impl Iterator<Item = &str> {
     let organize = panel.transformations().iter().find(|step| step["id"] == "organize");
     let names = organize.and_then(|step| step["options"]["renameByName"].as_object());
     names.into_iter().flat_map(|names| names.keys().map(String::as_str))
