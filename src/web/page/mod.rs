@@ -86,8 +86,8 @@ fn render(fleet: &Fleet, telemetry_path: &str, now: Timestamp) -> String {
         &mut out,
         "</main>\n<footer><p>partner-license-exporter {version}, revision {revision:.12}. \
          As of {at}.</p>\n\
-         <p>Alert rules and a Grafana dashboard for these metrics are in <code>alerts/</code> and <code>dashboards/</code> \
-         of the program's source.</p></footer>\n</body>\n</html>\n",
+         <p>Alert rules with runbooks, and Grafana dashboards: <code>partner-license-exporter export alerts</code> and \
+         <code>export dashboards</code>.</p></footer>\n</body>\n</html>\n",
         at = Moment(now),
     );
     out
