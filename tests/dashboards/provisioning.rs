@@ -79,6 +79,22 @@ pub(crate) fn config_map_is_made_of_the_very_files() {
     }
 }
 
+/// So that whoever runs the checks gets the same packages, from the registry that they use.
+pub(crate) fn npm_packages_are_exact() {
+    for directory in ["tests/grafana", "tests/grafana/render"] {
+        let package: Value = serde_json::from_str(&read(&format!("{directory}/package.json"))).unwrap();
+        for (name, version) in package["dependencies"].as_object().unwrap() {
+            let is_exact = text(version).chars().all(|c| c.is_ascii_digit() || c == '.');
+            assert!(is_exact, "{directory}: {name} may be {version}");
+        }
+        let lock = read(&format!("{directory}/package-lock.json"));
+        assert!(
+            lock.contains("\"integrity\"") && !lock.contains("\"resolved\""),
+            "{directory}: addresses are locked"
+        );
+    }
+}
+
 fn read(path: &str) -> String {
     std::fs::read_to_string(crate::root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
