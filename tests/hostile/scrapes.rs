@@ -22,6 +22,12 @@ struct Scrape {
     failure: Option<String>,
 }
 
+impl Scrape {
+    fn told(&self) -> Option<String> {
+        Some(format!("after {:?}: {}", self.took, self.failure.as_ref()?))
+    }
+}
+
 /// Two who scrape a door: one keeps its connection, the other makes a new one each time. With TLS the first speaks
 /// HTTP/2.
 pub(crate) struct Scrapes {
@@ -87,7 +93,7 @@ impl Scrapes {
             p50: at(50).unwrap_or_default(),
             p99: at(99).unwrap_or_default(),
             most: took.last().copied().unwrap_or_default(),
-            failures: since().filter_map(|scrape| scrape.failure.clone()).collect(),
+            failures: since().filter_map(Scrape::told).collect(),
         }
     }
 }

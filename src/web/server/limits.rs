@@ -25,8 +25,6 @@ pub(super) const STREAMS: u32 = 32;
 pub(super) const RESETS: usize = 20;
 /// More requests than this, one after the other, that the peer gives up before they are answered end a connection.
 pub(super) const GIVEN_UP: u32 = 100;
-/// Configurations for new TLS connections are read from the disk by as many threads at a time.
-pub(super) const READERS: usize = 4;
 
 /// The limits that tests have reason to change.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +63,7 @@ impl Limits {
             ask: Duration::from_secs(10),
             rest: Duration::from_mins(5),
             send: Duration::from_secs(30),
-            grace: Duration::from_millis(50),
+            grace: Duration::from_millis(200),
             asking_grace: Duration::from_millis(500),
             stuck: Duration::from_millis(500),
             turn: Duration::from_secs(8),

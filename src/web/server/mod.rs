@@ -26,7 +26,6 @@ use hyper_util::service::TowerToHyperService;
 use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,6 +34,7 @@ use connection::Reason;
 use crowd::{Crowd, Member};
 use exchange::Exchange;
 use limits::Limits;
+use tls::Encryption;
 use watched::Watched;
 
 use super::Access;
@@ -53,9 +53,8 @@ pub struct Server(Arc<Shared>);
 
 struct Shared {
     router: TowerToHyperService<Router>,
-    /// If connections are encrypted: by whose rules.
-    encrypts: Option<Arc<Access>>,
-    readers: Semaphore,
+    /// If connections are encrypted.
+    encryption: Option<Encryption>,
     crowd: Arc<Crowd>,
     limits: Limits,
     http1: http1::Builder,
@@ -76,8 +75,7 @@ impl Server {
         let router = access.as_ref().map_or(router.clone(), |access| access.guard(router));
         Self(Arc::new(Shared {
             router: TowerToHyperService::new(router),
-            encrypts: access.filter(|access| access.encrypts()),
-            readers: Semaphore::new(limits::READERS),
+            encryption: access.filter(|access| access.encrypts()).map(Encryption::new),
             crowd,
             limits,
             http1: http1(),
@@ -110,6 +108,8 @@ impl Server {
                 Ok((stream, peer)) => {
                     let member = self.0.crowd.admit().await;
                     tasks.spawn(Arc::clone(&self.0).connection(stream, peer, member, stop.clone()));
+                    // Those who are in come before those who are not yet. The system keeps these in line.
+                    tokio::task::yield_now().await;
                 }
                 // The peer went away again.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -142,14 +142,14 @@ impl Shared {
         sockopt::set_socket_recv_buffer_size(&stream, limits::RECEIVE_BUFFER).ok();
         sockopt::set_socket_send_buffer_size(&stream, limits::SEND_BUFFER).ok();
         let connection = Arc::clone(&member.connection);
-        let Some(access) = self.encrypts.clone() else {
+        let Some(encryption) = &self.encryption else {
             return self.http1(Watched::new(stream, connection), peer, &member, &stop).await;
         };
         let stream = tokio::select! {
             biased;
             reason = member.connection.ended() => return ended(peer, reason),
             () = stop.cancelled() => return,
-            stream = tls::handshake(access, &self.readers, stream, connection) => stream,
+            stream = tls::handshake(encryption, stream, connection) => stream,
         };
         match stream {
             Ok(stream) if tls::is_http2(&stream) => self.http2(stream, peer, &member, &stop).await,
