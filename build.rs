@@ -1,5 +1,5 @@
 //! Tells the program what it was built from, for `--version` and the `build_info` metric, and gives it the files that
-//! `export` writes.
+//! it carries.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ fn main() {
 /// A directory of the repository, which files of it, and where they go.
 type Source = (&'static str, &'static str, &'static str);
 
-/// What `export` writes.
+/// What the program carries, to write or to serve it.
 const BUNDLES: [(&str, &[Source]); 2] = [
     ("DASHBOARDS", &[("dashboards", ".json", "")]),
     (
@@ -49,7 +49,8 @@ fn bundle() {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
     let mut code = String::new();
     for (list, sources) in BUNDLES {
-        writeln!(code, "const {list}: &[Bundled] = &[").expect("a String takes everything");
+        writeln!(code, "/// See build.rs.\npub const {list}: &[Bundled] = &[")
+            .expect("a String takes everything");
         for (directory, end, target) in sources {
             println!("cargo::rerun-if-changed={directory}");
             for file in files(&root.join(directory), end) {

@@ -1,6 +1,6 @@
 //! The command line: flags and commands, as every Prometheus operator knows them. Types only.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
@@ -196,7 +196,7 @@ pub struct ListenFlags {
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":10365")]
     pub listen_addresses: Vec<String>,
     /// Use systemd socket activation listeners instead of port listeners (Linux only).
-    #[arg(long = "web.systemd-socket", conflicts_with = "listen_addresses")]
+    #[arg(long = "web.systemd-socket")]
     pub systemd_socket: bool,
 }
 
@@ -255,13 +255,15 @@ fn max_requests(text: &str) -> Result<usize, String> {
 }
 
 fn telemetry_path(text: &str) -> Result<String, String> {
-    const TAKEN: [&str; 4] = ["/", "/-/healthy", "/-/ready", "/-/reload"];
+    let is_odd = |segment: &str| matches!(segment, "" | "." | "..");
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
     if text.is_empty() {
         Err("metrics path must not be empty".to_owned())
     } else if !text.starts_with('/') || !text.chars().all(plain) {
         Err("metrics path must begin with / and be a plain path".to_owned())
-    } else if TAKEN.contains(&text) {
+    } else if text != "/" && text.split('/').skip(1).any(is_odd) {
+        Err("metrics path must have a name between any two slashes, and none at its end".to_owned())
+    } else if ["/-", "/dashboards", "/runbooks"].iter().any(|taken| Path::new(text).starts_with(taken)) {
         Err(format!("{text} is taken; choose another path"))
     } else {
         Ok(text.to_owned())
@@ -312,10 +314,30 @@ mod tests {
 
     #[test]
     fn a_telemetry_path_that_cannot_work_is_refused() {
-        for path in ["", "metrics", "/", "/-/ready", "/a b", "/{x}", "/:x", "/a/*b", "/a?b"] {
+        for path in [
+            "",
+            "metrics",
+            "/-/ready",
+            "/-/ready/",
+            "/-/x",
+            "/a b",
+            "/{x}",
+            "/:x",
+            "/a/*b",
+            "/a?b",
+            "//",
+            "/a//b",
+            "/a/",
+            "/../x",
+            "/./m",
+            "/runbooks/x",
+            "/dashboards",
+        ] {
             assert!(telemetry_path(path).is_err(), "{path:?}");
         }
-        assert!(telemetry_path("/stats/metrics").is_ok());
+        for path in ["/stats/metrics", "/", "/-metrics", "/runbooks-of-mine"] {
+            assert!(telemetry_path(path).is_ok(), "{path:?}");
+        }
     }
 
     #[test]

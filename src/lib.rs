@@ -4,6 +4,7 @@
 //! file (`tests/layering.rs` holds the order to the code). ARCHITECTURE.md tells the story around it.
 
 // What the program is about. Pure: no input, no output, no clock of their own.
+pub mod bundled;
 pub mod clock;
 pub mod reason;
 pub mod schedule;

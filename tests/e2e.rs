@@ -14,7 +14,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use serde_json::Value;
 
 use support::exposition::Series;
 use support::real::{Case, Prometheus, run_cases, run_tool, serve_text};
@@ -108,12 +107,7 @@ fn every_series_is_stored(suite: &'static str) {
     assert!(exposed.0.len() > 100, "only {} series were compared", exposed.0.len());
     // Only OpenMetrics tells the unit: this is how one knows which format was read.
     for (job, unit) in [("openmetrics", "percent"), ("classic", "")] {
-        let metric = "partner_license_usage_percent";
-        let url = format!("{}/api/v1/targets/metadata", prometheus.url);
-        let request = support::agent().get(&url).query("metric", metric);
-        let mut answer = request.query("match_target", format!("{{job=\"{job}\"}}")).call().unwrap();
-        let answer: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
-        assert_eq!(answer["data"][0]["unit"], unit, "{job}: {answer}");
+        assert_eq!(prometheus.unit_of("partner_license_usage_percent", job), unit, "{job}");
     }
 }
 
@@ -181,6 +175,9 @@ fn every_protocol_over_tls(suite: &'static str) {
         eventually(&format!("rows by {protocol}"), || (prometheus.query(&rows).len() == 5).then_some(()));
         let up = prometheus.query(&format!("up{{job=\"{protocol}\"}}"));
         assert_eq!(up.into_values().collect::<Vec<_>>(), [1.0], "{protocol}");
+        // The text formats of Prometheus cannot tell a unit, the others do.
+        let unit = if protocol.starts_with("PrometheusText") { "" } else { "percent" };
+        assert_eq!(prometheus.unit_of("partner_license_usage_percent", protocol), unit, "{protocol}");
     }
     eventually("the stranger is turned away", || {
         let up = prometheus.query("up{job=\"stranger\"}");

@@ -9,9 +9,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
+use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt::set_socket_recv_buffer_size};
+use tokio::time::Instant;
 
 use support::{Exporter, Lines, Process, Simulator, TENANT, eventually, get, program};
 
@@ -150,6 +152,10 @@ fn more_scrapes_than_max_requests_at_a_time_are_answered_with_503() {
     let mut slow = narrow(exporter.url.trim_start_matches("http://").parse().unwrap());
     slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     slow.read_exact(&mut [0; 15]).unwrap();
+    // Whether it is well can be asked meanwhile, and costs that one nothing.
+    let asked = Instant::now();
+    assert!(support::get(&format!("{}/-/healthy", exporter.url)).contains("Healthy"));
+    assert!(asked.elapsed() < Duration::from_secs(1), "it took {:?}", asked.elapsed());
     let url = format!("{}/metrics", exporter.url);
     let other = std::thread::spawn(move || {
         let mut answer = support::agent().get(&url).call().unwrap();

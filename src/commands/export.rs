@@ -12,14 +12,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use crate::bundled::{ALERTS, DASHBOARDS};
 use crate::cli::{ExportFlags, Exported};
 use crate::lifecycle::EXIT_FAILED;
-
-/// A file: where it goes, below the directory that the user names, and what is in it.
-type Bundled = (&'static str, &'static str);
-
-// DASHBOARDS, ALERTS: put together by build.rs from the directories.
-include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
 
 const RULES: &str = "partner-license.rules.yml";
 

@@ -135,13 +135,19 @@ fn choose(accept: &str, offers: &[Offer], default: Escaping) -> Answer {
     }
 }
 
-/// The offer that is most welcome, if any is. Of equally welcome ones the client's order decides, then ours.
+/// The offer that is most welcome, if any is. Of equally welcome ones the client's order decides, then ours. Where
+/// nothing but `*/*` speaks for it, ours alone does: a client that names a text and takes anything may well read nothing
+/// else.
 fn best<'o>(clauses: &[Clause<'_>], offers: &'o [Offer]) -> Option<&'o Offer> {
+    let welcome = |offer: &Offer| offer.welcome(clauses).filter(|welcome| welcome.quality > 0);
     let ranked = offers.iter().enumerate().filter_map(|(n, offer)| {
-        let (quality, position) = offer.welcome(clauses)?;
-        Some(((quality, position, Reverse(n)), offer))
+        let Welcome { quality, position, exactness } = welcome(offer)?;
+        Some(((quality, Reverse(position), Reverse(n)), exactness, offer))
     });
-    ranked.filter(|((quality, ..), _)| *quality > 0).max_by_key(|(rank, _)| *rank).map(|(_, offer)| offer)
+    match ranked.max_by_key(|(rank, ..)| *rank)? {
+        (_, 0, _) => offers.iter().find(|offer| welcome(offer).is_some()),
+        (_, _, offer) => Some(offer),
+    }
 }
 
 /// The last way of escaping that the clauses name, from the most welcome one to the one that leads to `offer`.
@@ -154,13 +160,24 @@ fn escaping(mut clauses: Vec<Clause<'_>>, offer: &Offer) -> Option<Escaping> {
     words.rev().find_map(|word| Escaping::ALL.into_iter().find(|known| known.as_str() == word))
 }
 
+/// What a clause says of an offer.
+struct Welcome {
+    /// In thousandths.
+    quality: u16,
+    /// Where in the list it stands.
+    position: usize,
+    /// How exactly it describes the offer; 0 = as anything.
+    exactness: u8,
+}
+
 impl Offer {
-    /// How welcome it is by the clause that describes it best, and where in the list that stands.
-    fn welcome(&self, clauses: &[Clause<'_>]) -> Option<(u16, Reverse<usize>)> {
+    /// How welcome it is by the clause that describes it best.
+    fn welcome(&self, clauses: &[Clause<'_>]) -> Option<Welcome> {
         let matching = clauses.iter().enumerate().filter_map(|(position, clause)| {
-            Some((self.matched_by(clause)?, clause.quality, Reverse(position)))
+            let exactness = self.matched_by(clause)?;
+            Some(Welcome { exactness, quality: clause.quality, position })
         });
-        matching.max().map(|(_, quality, position)| (quality, position))
+        matching.max_by_key(|welcome| (welcome.exactness, welcome.quality, Reverse(welcome.position)))
     }
 
     /// Whether a clause means it, and how exactly.

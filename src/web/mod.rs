@@ -4,6 +4,7 @@
 //! obeyed as it is now.
 
 mod access;
+mod files;
 mod listen;
 mod page;
 mod scrape;
@@ -56,9 +57,12 @@ pub fn router(web: Web) -> Router {
     let telemetry_path = web.telemetry_path.clone();
     let most = if web.max_requests == 0 { Semaphore::MAX_PERMITS } else { web.max_requests };
     let site = Site { web, scrapes: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))) };
-    Router::new()
-        .route("/", get(status_page))
-        .route(&telemetry_path, get(scrape::metrics))
+    let router = Router::new().route(&telemetry_path, get(scrape::metrics));
+    // Whoever wants metrics there has no page.
+    let router = if telemetry_path == "/" { router } else { router.route("/", get(status_page)) };
+    router
+        .route("/dashboards/{name}", get(files::dashboard))
+        .route("/runbooks/{alert}", get(files::runbook))
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload).fallback(reload_needs_post))

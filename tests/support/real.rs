@@ -115,6 +115,14 @@ impl Prometheus {
         Self { process, url, directory }
     }
 
+    /// The unit of a metric as a job's target told it, which shows the format that was scraped.
+    pub fn unit_of(&self, metric: &str, job: &str) -> String {
+        let request = agent().get(format!("{}/api/v1/targets/metadata", self.url)).query("metric", metric);
+        let mut answer = request.query("match_target", format!("{{job=\"{job}\"}}")).call().unwrap();
+        let answer: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+        answer["data"][0]["unit"].as_str().unwrap_or_else(|| panic!("no metadata: {answer}")).to_owned()
+    }
+
     /// The answer to a query: series and values.
     pub fn query(&self, query: &str) -> BTreeMap<Series, f64> {
         let url = format!("{}/api/v1/query", self.url);

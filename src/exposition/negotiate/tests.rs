@@ -121,6 +121,8 @@ fn real_scrapers_and_people_get_what_they_prefer() {
         ("text/plain;version=0.0.4;q=0.8,*/*;q=0.2", CLASSIC, "underscores"),
         (browser, CLASSIC, "underscores"),
         ("*/*", CLASSIC, "underscores"),
+        ("text/plain;q=0.5,*/*", CLASSIC, "underscores"),
+        ("text/plain;version=0.0.4;q=0.1,*/*;q=0.2", CLASSIC, "underscores"),
         ("", CLASSIC, "underscores"),
     ] {
         let answer = negotiate(accept).content_type();

@@ -98,6 +98,10 @@ impl Material {
                 let text = "client CA's have been configured without a Client Auth Policy";
                 return Err(vec![problem("client_auth_type", text.to_owned())]);
             }
+            if settings.client_names.is_some() {
+                let text = "requires client_auth_type to be one of RequireAnyClientCert or RequireAndVerifyClientCert";
+                return Err(vec![problem("client_allowed_sans", text.to_owned())]);
+            }
             WebPkiClientVerifier::no_client_auth()
         } else {
             let trusted = client::certificates(self.client_ca.as_deref().unwrap_or_default());

@@ -160,9 +160,6 @@ impl TlsSettings {
             add("client_auth_type", text.to_owned());
         }
         match &self.client_names {
-            Some(_) if auth == ClientAuth::No => {
-                add("client_allowed_sans", "has no effect without a client_auth_type".to_owned());
-            }
             Some(names) if names.is_empty() => {
                 add("client_allowed_sans", "is an empty list: no client is let in".to_owned());
             }

@@ -243,10 +243,6 @@ fn what_lets_nobody_in_or_does_nothing_is_warned_about() {
             ),
         ),
         (
-            "tls_server_config: { cert: c, key: k, client_allowed_sans: [a] }",
-            Some("tls_server_config.client_allowed_sans: has no effect without a client_auth_type"),
-        ),
-        (
             "tls_server_config: { cert: c, key: k, client_auth_type: RequireAnyClientCert, client_allowed_sans: [] }",
             Some("tls_server_config.client_allowed_sans: is an empty list: no client is let in"),
         ),

@@ -115,7 +115,8 @@ impl View {
         }
         add!(
             out,
-            "</p>\n<p><strong>What happened:</strong> {}</p>\n<p><strong>What to do:</strong> {}.</p>\n</div>\n",
+            "</p>\n<p><strong>What happened:</strong> {}</p>\n<p><strong>What to do:</strong> {}. \
+             <a href=\"/runbooks/PartnerLicenseScrapeFailing\">Runbook</a></p>\n</div>\n",
             Escaped(&failure.text),
             WithCommands(failure.remedy)
         );

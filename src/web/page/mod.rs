@@ -18,6 +18,7 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
+use crate::bundled::{DASHBOARDS, runbooks};
 use crate::metrics::{BUILD, Fleet};
 
 use account::{State, View};
@@ -84,13 +85,30 @@ fn render(fleet: &Fleet, telemetry_path: &str, now: Timestamp) -> String {
     let [(_, version), (_, revision), ..] = BUILD;
     add!(
         &mut out,
-        "</main>\n<footer><p>partner-license-exporter {version}, revision {revision:.12}. \
-         As of {at}.</p>\n\
-         <p>Alert rules with runbooks, and Grafana dashboards: <code>partner-license-exporter export alerts</code> and \
-         <code>export dashboards</code>.</p></footer>\n</body>\n</html>\n",
+        "</main>\n<footer><p>partner-license-exporter {version}, revision {revision:.12}. As of {at}.</p>\n",
         at = Moment(now),
     );
+    write_files(&mut out);
+    add!(&mut out, "</footer>\n</body>\n</html>\n");
     out
+}
+
+/// Links to what the program carries for Grafana and for whoever an alert calls.
+fn write_files(out: &mut String) {
+    add!(
+        out,
+        "<details><summary>Grafana dashboards, runbooks of the alerts</summary>\n<ul class=\"files\">\n"
+    );
+    for (path, _) in DASHBOARDS {
+        add!(out, "<li><a href=\"/dashboards/{path}\">{path}</a></li>\n");
+    }
+    for (alert, _) in runbooks() {
+        add!(out, "<li><a href=\"/runbooks/{alert}\">{alert}</a></li>\n");
+    }
+    add!(
+        out,
+        "</ul>\n<p><code>partner-license-exporter export</code> writes them, and the alert rules.</p></details>\n"
+    );
 }
 
 fn write_head(out: &mut String, views: &[View], telemetry_path: &str) {

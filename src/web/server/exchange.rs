@@ -22,10 +22,12 @@ use super::connection::{Answer, Connection, Turn};
 use super::crowd::Crowd;
 use super::limits::{self, Limits};
 
-/// Has the requests to `router` wait for their turn, which goes with the answer.
+/// Has the requests to `router` wait for their turn, which goes with the answer. Those below `/-/`, whose answers are
+/// some words, need none: whether the program is well must be told however many scrapes there are.
 pub(super) fn in_turn(router: Router, crowd: &Arc<Crowd>) -> Router {
     let wait = async |State(crowd): State<Arc<Crowd>>, request: axum::extract::Request, next: Next| {
-        let turn: Option<Turn> = crowd.turn().await.map(Arc::new);
+        let needs_none = request.uri().path().starts_with("/-/");
+        let turn: Option<Turn> = if needs_none { None } else { crowd.turn().await.map(Arc::new) };
         let mut response = next.run(request).await;
         if let Some(turn) = turn {
             response.extensions_mut().insert(turn);

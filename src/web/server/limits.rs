@@ -14,9 +14,9 @@ pub(super) const HEAD: u32 = 16 * 1024;
 /// More is not read of a request's body. Nothing here looks at one.
 pub(super) const BODY: u32 = 64 * 1024;
 /// The system keeps twice as much for a peer that does not read, and says so when a third of it is free again.
-pub(super) const SEND_BUFFER: usize = 128 * 1024;
+pub(super) const SEND_BUFFER: usize = 32 * 1024;
 /// Answers are handed to it in pieces of this size. Where one is taken, an answer is not stuck.
-pub(super) const PIECE: usize = 64 * 1024;
+pub(super) const PIECE: usize = 16 * 1024;
 /// It keeps twice as much of what is not read here.
 pub(super) const RECEIVE_BUFFER: usize = 64 * 1024;
 /// As many requests may be under way on one HTTP/2 connection.
