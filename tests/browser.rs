@@ -365,7 +365,7 @@ fn hostile(stage: &Stage) {
         }
         let strangers = "[...document.body.querySelectorAll('*')].filter(element => \
                          !/^(header|h1|nav|ul|li|a|main|section|h2|p|strong|time|dl|div|dt|dd|small|span|bdi|table|caption|\
-                         thead|tbody|tr|th|td|svg|rect|b|code|footer)$/.test(element.localName) || \
+                         thead|tbody|tr|th|td|svg|rect|b|code|footer|details|summary)$/.test(element.localName) || \
                          [...element.attributes].some(attribute => /^(on|style)/.test(attribute.name))).length";
         assert_eq!(tab.evaluate(strangers), 0);
         assert_eq!(tab.evaluate("document.title.includes('harmed')"), false);
