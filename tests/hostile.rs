@@ -109,6 +109,7 @@ fn every_attack(name: &str, door: &Door, slow: &[Attack], few: &[Attack], many: 
             let began = Instant::now();
             while scrapes.since(began).count < FEWEST {
                 attack(door, &scrapes);
+                door.is_well();
             }
             report.line(name, began, &scrapes, door);
         }

@@ -114,9 +114,9 @@ fn what_systemd_hands_over_has_to_be_a_tcp_listener_and_for_this_process() {
         (vec![OwnedFd::from(listener()), OwnedFd::from(connection)], "$$", other),
         (vec![OwnedFd::from(tempfile::tempfile().unwrap())], "$$", other),
     ] {
-        let mut process = Process::start(&mut activated(sockets, receiver, "/nowhere.yml"));
-        assert_eq!(process.wait().0.code(), Some(2));
-        let text = process.stderr.text();
+        let output = activated(sockets, receiver, "/nowhere.yml").output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let text = String::from_utf8(output.stderr).unwrap();
         assert!(text.starts_with(&format!("error: {said}")) && text.lines().count() == 1, "{said}: {text}");
     }
 }
