@@ -62,6 +62,7 @@ pub(super) async fn handshake(
 ) -> io::Result<TlsStream<Watched>> {
     let mut first = [0; hello::LENGTH];
     let length = stream.peek(&mut first).await?;
+    connection.arrived();
     if let Some(refusal) = hello::refusal(&first[..length]) {
         stream.write_all(refusal.answer).await?;
         stream.shutdown().await?;
