@@ -131,6 +131,8 @@ struct World {
     simulator: Simulator,
     directory: Arc<tempfile::TempDir>,
     accounts: Vec<String>,
+    /// Keeps the stored token of an account locked.
+    lock: Option<fs::File>,
 }
 
 impl World {
@@ -141,7 +143,7 @@ impl World {
         fs::write(path("secret"), SECRET).unwrap();
         fs::write(path("token"), FIRST_TOKEN).unwrap();
         let simulator = Simulator::start("");
-        let mut world = Self { simulator, directory: Arc::clone(&directory), accounts: Vec::new() };
+        let mut world = Self { simulator, directory: Arc::clone(&directory), accounts: Vec::new(), lock: None };
         let mut tenants = serde_json::Map::new();
         let url = world.simulator.url.clone();
         let secret = format!("client_secret_file: \"{}\"", path("secret").display());
@@ -155,6 +157,10 @@ impl World {
         }
         let tenant = world.add("declined", &url, &url, &secret);
         tenants.insert(tenant, json!({"device": {"answer": "decline", "polls": 0, "interval": "1s"}, "authorize": {"answer": "decline"}}));
+        let tenant = world.add("device-blocked", &url, &url, &secret);
+        tenants.insert(tenant, json!({"device": {"answer": "blocked", "polls": 0, "interval": "1s"}}));
+        let tenant = world.add("device-expired", &url, &url, &secret);
+        tenants.insert(tenant, json!({"device": {"answer": "pending", "interval": "1s", "expires_in": "3s"}}));
         let certificate = format!("client_certificate_file: \"{KEY}\"");
         let federated = format!("federated_token_file: \"{}\"", path("federated").display());
         let proof = [("secret", &secret), ("certificate", &certificate), ("federated", &federated)];
@@ -171,6 +177,9 @@ impl World {
         let echo = format!("http://{}", peer.address);
         world.add("no-http-sign-in", &echo, &url, &certificate);
         world.add("no-http-api", &url, &echo, &secret);
+        let without_tls = format!("https://{}", peer.address);
+        world.add("no-tls-sign-in", &without_tls, &url, &secret);
+        world.add("no-tls-api", &url, &without_tls, &secret);
         let proxy = format!("{secret}, proxy_url: \"http://user:{PROXY_PASSWORD}@{}\"", peer.address);
         world.add("proxy", "https://127.0.0.1:1", "https://127.0.0.1:1", &proxy);
         // The simulator refuses these two.
@@ -187,6 +196,13 @@ impl World {
         let record = json!({"version": 1, "owner": "other", "ancestor_sha256": "", "issued_at": "2026-01-01T00:00:00Z",
             "refresh_token": DAMAGED});
         state(&other_cloud, &record.to_string());
+        let unwritable = world.add("unwritable", &url, &url, &secret);
+        fs::create_dir_all(path(&format!("state/refresh-token-{unwritable}-{CLIENT_ID}.json/x"))).unwrap();
+        // No person signs in to this one: the wait for its lock would be long.
+        let locked = world.add("usage-locked", &url, &url, &secret);
+        let lock = fs::File::create(path(&format!("state/refresh-token-{locked}-{CLIENT_ID}.lock"))).unwrap();
+        lock.lock().unwrap();
+        world.lock = Some(lock);
         let scenario = json!({
             "client_secret": SECRET, "refresh_token": FIRST_TOKEN, "tenants": tenants,
             "device": {"interval": "1s", "polls": 0, "expires_in": "3s"},
