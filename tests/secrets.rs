@@ -143,7 +143,8 @@ impl World {
         fs::write(path("secret"), SECRET).unwrap();
         fs::write(path("token"), FIRST_TOKEN).unwrap();
         let simulator = Simulator::start("");
-        let mut world = Self { simulator, directory: Arc::clone(&directory), accounts: Vec::new(), lock: None };
+        let mut world =
+            Self { simulator, directory: Arc::clone(&directory), accounts: Vec::new(), lock: None };
         let mut tenants = serde_json::Map::new();
         let url = world.simulator.url.clone();
         let secret = format!("client_secret_file: \"{}\"", path("secret").display());
@@ -160,7 +161,8 @@ impl World {
         let tenant = world.add("device-blocked", &url, &url, &secret);
         tenants.insert(tenant, json!({"device": {"answer": "blocked", "polls": 0, "interval": "1s"}}));
         let tenant = world.add("device-expired", &url, &url, &secret);
-        tenants.insert(tenant, json!({"device": {"answer": "pending", "interval": "1s", "expires_in": "3s"}}));
+        tenants
+            .insert(tenant, json!({"device": {"answer": "pending", "interval": "1s", "expires_in": "3s"}}));
         let certificate = format!("client_certificate_file: \"{KEY}\"");
         let federated = format!("federated_token_file: \"{}\"", path("federated").display());
         let proof = [("secret", &secret), ("certificate", &certificate), ("federated", &federated)];
