@@ -1,6 +1,6 @@
 //! What lies between the exporter and the rules: the scrape job and its labels, and a Prometheus that restarts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use crate::support::real::{Prometheus, impatient, root};
@@ -27,7 +27,7 @@ pub(crate) fn rows_keep_their_service(suite: &'static str) {
             "- job_name: {name}\n  static_configs: [{{ targets: [{target:?}], labels: {{ {labels} }} }}]\n{more}"
         )
     };
-    let taken = "service: monitoring, account: operations";
+    let taken = "service: monitoring, account: operations, endpoint: http-metrics";
     let config = format!(
         "global: {{ scrape_interval: 1s }}\nscrape_configs:\n{}{}{}{}",
         job("honoured", taken, "  honor_labels: true\n"),
@@ -56,6 +56,21 @@ pub(crate) fn rows_keep_their_service(suite: &'static str) {
     assert_eq!(labels_of("honoured"), owned(&row));
     assert_eq!(labels_of("relabelled"), owned(&row));
     assert_eq!(labels_of("relabelled_without_need"), owned(&[&row[..], &[("site", "here")]].concat()));
+    // Counters have labels of their own, and of these `endpoint` is one that service discovery takes too.
+    let endpoints_of = |job: &str| {
+        eventually("the counters of both endpoints", || {
+            let found = prometheus.query(&format!(
+                "count by (account, endpoint) (partner_license_api_throttled_total{{job={job:?}}})"
+            ));
+            (!found.is_empty()).then(|| found.into_keys().map(|(_, labels)| labels).collect::<Vec<_>>())
+        })
+    };
+    let both: Vec<BTreeMap<String, String>> = ["token", "usage"]
+        .map(|endpoint| owned(&[("account", "contoso"), ("endpoint", endpoint)]).into_iter().collect())
+        .into();
+    for job in ["honoured", "relabelled", "relabelled_without_need"] {
+        assert_eq!(endpoints_of(job), both, "{job}");
+    }
     // Why one of them is needed.
     let lost = labels_of("neither");
     assert!(lost.contains(&("service".to_owned(), "monitoring".to_owned())), "{lost:?}");
