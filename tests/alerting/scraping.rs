@@ -53,8 +53,10 @@ pub(crate) fn rows_keep_their_service(suite: &'static str) {
     };
     let row =
         [("account", "contoso"), ("service", "o365"), ("workload", "Exchange"), ("channel", "reseller")];
-    assert_eq!(labels_of("honoured"), owned(&row));
-    assert_eq!(labels_of("relabelled"), owned(&row));
+    // What a row has no label of its own for stays as the target has it; rules aggregate over that.
+    let with_endpoint = owned(&[&row[..], &[("endpoint", "http-metrics")]].concat());
+    assert_eq!(labels_of("honoured"), with_endpoint);
+    assert_eq!(labels_of("relabelled"), with_endpoint);
     assert_eq!(labels_of("relabelled_without_need"), owned(&[&row[..], &[("site", "here")]].concat()));
     // Counters have labels of their own, and of these `endpoint` is one that service discovery takes too.
     let endpoints_of = |job: &str| {
