@@ -20,6 +20,33 @@ async fn an_unknown_path_is_not_found_and_metrics_cannot_be_posted() {
 }
 
 #[tokio::test]
+async fn every_file_that_the_status_page_links_to_is_there() {
+    let site = site(fleet(ledgers(&["contoso"])));
+    let (_, page) = get_text(&site.router, "/").await;
+    let links = page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let files: Vec<_> =
+        links.filter(|link| link.starts_with("/dashboards/") || link.starts_with("/runbooks/")).collect();
+    assert_eq!(files.len(), 3 + 13, "{files:?}");
+    for link in files {
+        let (status, text) = get_text(&site.router, link).await;
+        let beginning = if link.starts_with("/dashboards/") { "{" } else { "# PartnerLicense" };
+        assert!(status == 200 && text.starts_with(beginning), "{link}: {status}");
+    }
+    for path in ["/dashboards/x.json", "/runbooks/x", "/runbooks/..%2f..%2fREADME"] {
+        assert_eq!(get_text(&site.router, path).await.0, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_may_take_the_place_of_the_status_page() {
+    let (reload, first) = (supervisor(Source::Environment).1, fleet(ledgers(&["contoso"])));
+    let (web, _fleet, _page) = web(first, reload);
+    let router = router(Web { telemetry_path: "/".to_owned(), ..web });
+    let (status, text) = get_text(&router, "/").await;
+    assert!(status == 200 && text.starts_with("# HELP partner_license_"), "{status}: {text:.80}");
+}
+
+#[tokio::test]
 async fn it_is_healthy_as_soon_as_it_answers() {
     let site = site(fleet(ledgers(&["contoso"])));
     let expected = (200, "partner-license-exporter is Healthy.\n".to_owned());
