@@ -80,6 +80,9 @@ fn of_rule(rule: &Value) -> Vec<(String, Value)> {
     for (key, text) in rule["annotations"].as_object().unwrap() {
         let text = text.as_str().unwrap();
         set(format!("{key}: left out"), &["annotations", key], None);
+        for (change, mutated) in of_conditions(text) {
+            set(format!("{key} {change}"), &["annotations", key], Some(mutated.into()));
+        }
         for (start, query) in queries(text) {
             for (change, mutated) in
                 of_expr(&without_verbs(query)).into_iter().filter_map(|(change, mutated)| {
@@ -90,6 +93,23 @@ fn of_rule(rule: &Value) -> Vec<(String, Value)> {
                 let whole = [&text[..start], &mutated, &text[start + query.len()..]].concat();
                 set(format!("{key} {change}"), &["annotations", key], Some(whole.into()));
             }
+        }
+    }
+    mutants
+}
+
+/// What becomes of an annotation whose conditions on the value, such as `{{ if gt $value 0.0`, ask for another number.
+fn of_conditions(text: &str) -> Vec<(String, String)> {
+    const BEFORE: &str = "{{ if gt $value ";
+    let mut mutants = Vec::new();
+    for (at, _) in text.match_indices(BEFORE) {
+        let start = at + BEFORE.len();
+        let end = start + text[start..].find([' ', '}']).unwrap();
+        let number: f64 = text[start..end].parse().unwrap();
+        // A day as well, for it is what times are counted in.
+        for other in [-1.0, 1.0, 86_400.0].map(|more| format!("{:.1}", number + more)) {
+            let change = format!("{start}: {} -> {other}", &text[start..end]);
+            mutants.push((change, [&text[..start], &other, &text[end..]].concat()));
         }
     }
     mutants
@@ -174,8 +194,13 @@ fn of_node(text: &str, node: &Expr) -> Vec<(Span, String)> {
             all.extend(inner.map(|inner| (node.span.clone(), inner)));
             all
         }
-        Kind::Aggregate { operator, name, by, .. } => {
+        Kind::Aggregate { operator, name, by, of: inner } => {
             let mut all = instead(name, other_aggregations(operator));
+            // Each replica for itself: with all its labels, or with its instance alone.
+            all.push((node.span.clone(), format!("({})", of(inner))));
+            if let Some(last) = by.last().filter(|_| by.iter().all(|label| label.name != "instance")) {
+                all.push((last.span.clone(), format!("{}, instance", last.name)));
+            }
             all.extend(by.iter().map(|label| (label.span.clone(), String::new())).map(without_comma(text)));
             all
         }
@@ -233,7 +258,7 @@ fn other_functions(function: &str) -> &'static [&'static str] {
         "count_over_time" => &["sum_over_time"],
         "clamp_max" => &["clamp_min"],
         "increase" => &["delta", "rate"],
-        "absent" | "time" => &[],
+        "absent" | "time" | "timestamp" => &[],
         other => panic!("say what else {other} could be"),
     }
 }
