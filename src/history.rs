@@ -13,8 +13,7 @@ const HOUR: f64 = 3600.0;
 const DAY: f64 = 24.0 * HOUR;
 /// How far back the series go that are of no row.
 const OWN_DAYS: f64 = 7.25;
-/// As far as Prometheus looks back for a sample, and a part of every step that a graph of a week has. What is older has
-/// half as many samples, for graphs of a month.
+/// As far as Prometheus looks back for a sample, and a part of every step that a graph of a week or a month has.
 const STEP: f64 = 300.0;
 /// A row with older figures has stopped moving.
 const STILL: f64 = 14.0 * DAY;
@@ -106,11 +105,10 @@ impl History<'_> {
         value: impl Fn(f64) -> f64,
     ) -> io::Result<()> {
         let to = to.min(self.end);
-        let step = |at| if at < self.end - OWN_DAYS * DAY { 2.0 * STEP } else { STEP };
-        let mut at = (from / step(from)).ceil() * step(from);
+        let mut at = (from / STEP).ceil() * STEP;
         while at < to {
             writeln!(out, "{name}{{{labels}}} {} {at}", value(at))?;
-            at += step(at);
+            at += STEP;
         }
         if from <= to { writeln!(out, "{name}{{{labels}}} {} {to}", value(to)) } else { Ok(()) }
     }
@@ -321,4 +319,103 @@ fn target(instance: &str) -> String {
 /// Labels, and more of them if there are any.
 fn joined(labels: &str, more: &str) -> String {
     if more.is_empty() { labels.to_owned() } else { format!("{labels},{more}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+
+    /// A Sunday.
+    const END: f64 = 1_764_504_061.0;
+    const ROW: &str = r#"{account="a",service="o365",workload="x, \"y\"",channel="direct"}"#;
+
+    /// A row that is as high and was processed as many days ago as this.
+    fn scrape(percent: f64, days: f64) -> String {
+        let processed = midnight(END, days);
+        format!(
+            "# HELP partner_license_up A comment.\n\
+             partner_license_usage_percent{ROW} {percent}\n\
+             partner_license_usage_processed_timestamp_seconds{ROW} {processed}\n\
+             partner_license_usage_threshold_percent{ROW} 40\n\
+             partner_license_up{{account=\"a\"}} 1\n\
+             partner_license_poll_interval_seconds{{account=\"a\"}} 15\n\
+             process_max_fds 1024\n"
+        )
+    }
+
+    /// Each series with its times and values.
+    fn history(scrape: &str) -> BTreeMap<String, Vec<(f64, f64)>> {
+        let mut text = Vec::new();
+        History { scrape, instances: &["one:1", "two:2"], end: END, days: 31 }.write(&mut text).unwrap();
+        let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for line in String::from_utf8(text).unwrap().strip_suffix("# EOF\n").unwrap().lines() {
+            let (rest, at) = line.rsplit_once(' ').unwrap();
+            let (series, value) = rest.rsplit_once(' ').unwrap();
+            all.entry(series.to_owned()).or_default().push((at.parse().unwrap(), value.parse().unwrap()));
+        }
+        all
+    }
+
+    fn of<'a>(history: &'a BTreeMap<String, Vec<(f64, f64)>>, parts: &[&str]) -> &'a [(f64, f64)] {
+        let mut found = history.iter().filter(|(series, _)| parts.iter().all(|part| series.contains(part)));
+        found.next().map_or(&[], |(_, samples)| samples)
+    }
+
+    #[test]
+    fn every_series_of_the_scrape_is_carried_back_and_none_besides_but_alerts() {
+        let scrape = scrape(30.0, 2.0);
+        let mut expected = BTreeSet::new();
+        for line in scrape.lines().skip(1) {
+            let series = line.rsplit_once(' ').unwrap().0;
+            let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+            let labels = if labels == "}" { labels.to_owned() } else { format!(",{labels}") };
+            let targets = if line.contains("workload") { 2 } else { 1 };
+            for instance in ["one:1", "two:2"].iter().take(targets) {
+                expected.insert(format!("{name}{{instance=\"{instance}\",job=\"{JOB}\"{labels}"));
+            }
+        }
+        let history = history(&scrape);
+        let found: BTreeSet<_> = history.keys().filter(|key| !key.starts_with("ALERTS")).cloned().collect();
+        assert_eq!(found, expected);
+        for (series, samples) in &history {
+            assert!(samples.is_sorted_by(|one, next| one.0 < next.0), "{series} goes back in time");
+            assert!(samples.iter().all(|(at, _)| *at <= END), "{series} goes on");
+        }
+    }
+
+    #[test]
+    fn the_past_of_a_row_ends_with_what_it_is_now_and_has_a_sample_within_any_five_minutes() {
+        let history = history(&scrape(61.7, 2.0));
+        let percent = of(&history, &["usage_percent", "one:1"]);
+        assert_eq!(percent.last(), Some(&(END, 61.7)));
+        assert!(percent.windows(2).all(|pair| pair[1].0 - pair[0].0 <= STEP));
+        assert!(END - percent[0].0 > 30.9 * DAY);
+        let figures: BTreeSet<_> = percent.iter().map(|(_, value)| value.to_string()).collect();
+        assert!((20..40).contains(&figures.len()), "not a figure a day: {figures:?}");
+    }
+
+    #[test]
+    fn low_usage_fires_a_day_after_it_has_begun_and_a_row_that_is_high_has_no_alert() {
+        let low = history(&scrape(30.0, 2.0));
+        let (pending, firing) =
+            (of(&low, &["ALERTS{", "UsageLow", "pending"]), of(&low, &["ALERTS{", "UsageLow", "firing"]));
+        let percent = of(&low, &["usage_percent"]);
+        let begin = percent.iter().rfind(|(_, value)| *value >= 40.0).unwrap().0 + STEP;
+        assert_eq!((pending[0].0, firing[0].0, firing.last().unwrap().0), (begin, begin + DAY, END));
+        assert!(!of(&low, &["ALERTS{", "UsageDropped", "firing"]).is_empty());
+        let high = history(&scrape(91.5, 2.0));
+        assert!(of(&high, &["ALERTS", "workload"]).is_empty());
+    }
+
+    #[test]
+    fn figures_that_have_stopped_moving_have_always_stood_still() {
+        let history = history(&scrape(0.0, 3000.0));
+        assert!(of(&history, &["usage_percent"]).iter().all(|(_, value)| *value == 0.0));
+        let processed = of(&history, &["processed"]);
+        assert!(processed.iter().all(|(_, value)| (*value - midnight(END, 3000.0)).abs() < 1.0));
+        assert!(!of(&history, &["ALERTS{", "UsageDataStale", "firing"]).is_empty());
+        assert!(of(&history, &["ALERTS{", "UsageDropped"]).is_empty());
+    }
 }

@@ -33,8 +33,8 @@ const PORTFOLIO_TENANT_ID: &str = "00000000-0000-0000-0000-00000000f011";
 const PORTFOLIO_THRESHOLDS: &str =
     "thresholds:\n  overrides:\n    - { service: o365, workload: OneDrive, channel: direct, mute: true }\n";
 
-/// Dashboards look back a month, and some of them once more by as much as somebody takes to open them.
-const DAYS_OF_HISTORY: u32 = 32;
+/// Dashboards look back a month, and nobody takes more than a day to open them.
+const DAYS_OF_HISTORY: u32 = 31;
 
 pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::new()?;
