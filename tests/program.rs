@@ -97,7 +97,11 @@ fn a_past_that_cannot_be_written_ends_the_demo_with_one_line() {
         history.to_str().unwrap(),
     ]);
     let errors: Vec<&str> = errors.lines().filter(|line| !line.starts_with("time=")).collect();
-    let expected = format!("error: cannot write {}: Not a directory (os error 20)", history.display());
+    let expected = format!(
+        "error: cannot write {}: cannot make {}: File exists (os error 17)",
+        history.display(),
+        file.path().display()
+    );
     assert_eq!((code, &errors[..]), (2, &[expected.as_str()][..]));
     assert!(!said.contains("past"), "{said}");
 }

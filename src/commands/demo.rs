@@ -6,7 +6,6 @@
 use std::fs;
 use std::io::BufWriter;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -110,14 +109,19 @@ async fn write_history(
         let history = History { scrape: &scrape, instances: &[&instance], end, days: DAYS_OF_HISTORY };
 
         let directory = target.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(directory)?;
-        // Whoever reads the file before it is complete should find none.
-        let mut new = tempfile::Builder::new();
-        let new = new.permissions(fs::Permissions::from_mode(0o644)).tempfile_in(directory)?;
-        let mut out = BufWriter::new(new);
-        history.write(&mut out)?;
-        out.into_inner()?.persist(&target)?;
-        Ok(())
+        fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        // Whoever comes before the file is complete should find none.
+        let new = target.with_added_extension("new");
+        let written = fs::File::create(&new).and_then(|file| {
+            let mut out = BufWriter::new(file);
+            history.write(&mut out)?;
+            out.into_inner()?;
+            fs::rename(&new, &target)
+        });
+        if written.is_err() {
+            drop(fs::remove_file(&new));
+        }
+        Ok(written?)
     });
     written.await?.with_context(|| format!("cannot write {}", file.display()))?;
     super::say(&format!(
