@@ -16,7 +16,7 @@ const OWN_DAYS: f64 = 7.25;
 /// As far as Prometheus looks back for a sample, and a part of every step that a graph of a week or a month has.
 const STEP: f64 = 300.0;
 /// A row with older figures has stopped moving.
-const STILL: f64 = 14.0 * DAY;
+const STILL: f64 = 16.0 * DAY;
 
 /// What is carried back, and how far.
 #[derive(Clone, Copy, Debug)]
