@@ -6,6 +6,9 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::logging::{LogFormat, LogLevel};
 
+/// Where `demo` listens, and what the exported configuration of Prometheus scrapes.
+pub const DEMO_ADDRESS: &str = "127.0.0.1:10365";
+
 /// Prometheus exporter for Microsoft partners' licence usage, as Partner Center reports it.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -116,7 +119,7 @@ pub enum ReportFormat {
 #[derive(Args, Clone, Debug)]
 pub struct DemoFlags {
     /// Address on which to expose metrics and web interface; loopback only.
-    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10365")]
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = DEMO_ADDRESS)]
     pub listen_address: String,
     /// Address of the simulated Partner Center and Entra ID; loopback only.
     #[arg(long = "simulator.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10366")]
@@ -127,6 +130,9 @@ pub struct DemoFlags {
     /// Pause between two polls.
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration)]
     pub poll_interval: std::time::Duration,
+    /// Write a made-up past of everything that is exposed, as OpenMetrics for `promtool tsdb create-blocks-from openmetrics`. Replaces the file.
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
     /// How to serve.
     #[command(flatten)]
     pub web: WebFlags,
@@ -167,7 +173,7 @@ pub struct ExportFlags {
     /// Address of the directory where you publish the runbooks, for links in alerts.
     #[arg(long, value_name = "URL", value_parser = base_url)]
     pub runbook_url: Option<String>,
-    /// Rules whose days last a minute, and a Prometheus configuration, to watch alerts of `demo`.
+    /// Rules whose days last twenty seconds, and a Prometheus configuration, to watch alerts of `demo`.
     #[arg(long)]
     pub demo: bool,
 }

@@ -27,8 +27,9 @@ pub mod metrics;
 pub mod supervisor;
 pub mod web;
 
-// The counterpart, which knows nothing of the above.
+// The counterpart, which knows nothing of the above, and a past for its figures.
 pub mod simulator;
+pub mod history;
 
 // The shell around it.
 pub mod lifecycle;

@@ -37,7 +37,7 @@ const CASES: [Case; 11] = [
     ("rows_keep_their_service_whatever_the_labels_of_the_target", scraping::rows_keep_their_service),
     ("a_restart_of_prometheus_does_not_start_the_day_anew", scraping::the_day_goes_on),
     ("low_usage_recovery_outage_token_mfa_and_a_dead_exporter_reach_their_audience", chain::alerts_arrive),
-    ("the_rules_of_the_demo_fire_on_the_demo", chain::the_demo_alerts),
+    ("the_rules_of_the_demo_fire_and_resolve_on_the_demo", chain::the_demo_alerts),
 ];
 
 fn main() -> ExitCode {

@@ -73,13 +73,37 @@ fn the_demo_has_a_livelier_portfolio_in_an_account_of_its_own() {
     let loopback = ["--web.listen-address", "127.0.0.1:0", "--simulator.listen-address", "127.0.0.1:0"];
     let demo = Process::start(&mut program(&[&["demo", "--portfolio"], &loopback[..]].concat()));
     let url = format!("http://{}", listening_on(&demo.stderr));
-    let accounts = eventually("polls of both accounts", || {
+    let (documented, portfolio, muted) = eventually("polls of both accounts", || {
         let metrics = support::exposition::parse(&get(&format!("{url}/metrics")));
-        let of = |name| metrics.named(USAGE).filter(|(labels, _)| labels["account"] == name).count();
-        (of("documented") > 0 && of("portfolio") > 0).then(|| (of("documented"), of("portfolio")))
+        let count = |name, account| metrics.named(name).filter(|(of, _)| of["account"] == account).count();
+        let (documented, portfolio) = (count(USAGE, "documented"), count(USAGE, "portfolio"));
+        let muted = portfolio - count("partner_license_usage_threshold_percent", "portfolio");
+        (documented > 0 && portfolio > 0).then_some((documented, portfolio, muted))
     });
-    assert_eq!(accounts.0, 5);
-    assert!(accounts.1 > 5, "a portfolio of {} rows", accounts.1);
+    assert_eq!(documented, 5);
+    assert!(portfolio > 5, "a portfolio of {portfolio} rows");
+    assert_eq!(muted, 1, "one row is muted");
+}
+
+#[test]
+fn a_past_that_cannot_be_written_ends_the_demo_with_one_line() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let history = file.path().join("history.om");
+    let (code, said, errors) = run(&[
+        "demo",
+        "--web.listen-address=127.0.0.1:0",
+        "--simulator.listen-address=127.0.0.1:0",
+        "--history",
+        history.to_str().unwrap(),
+    ]);
+    let errors: Vec<&str> = errors.lines().filter(|line| !line.starts_with("time=")).collect();
+    let expected = format!(
+        "error: cannot write {}: cannot make {}: File exists (os error 17)",
+        history.display(),
+        file.path().display()
+    );
+    assert_eq!((code, &errors[..]), (2, &[expected.as_str()][..]));
+    assert!(!said.contains("past"), "{said}");
 }
 
 #[test]

@@ -3,14 +3,24 @@
 //! It goes the way of a real set-up: a configuration file, tokens on disk, HTTP in between. Everything it
 //! writes is in a temporary directory that vanishes with it.
 
+use std::fs;
+use std::io::BufWriter;
 use std::net::TcpListener;
+use std::path::Path;
+use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::sync::watch;
 
 use crate::cli::DemoFlags;
+use crate::clock::{Clock, unix_seconds};
 use crate::config::Source;
+use crate::exposition::{Exposition, Format, Selection};
+use crate::history::History;
 use crate::lifecycle::Lifecycle;
+use crate::metrics::{OwnMetrics, Page};
 use crate::simulator::Scenario;
 use crate::web::{self, ListenError};
 
@@ -18,6 +28,12 @@ use super::simulate::{TENANT_ID, account};
 
 /// The tenant of the livelier portfolio.
 const PORTFOLIO_TENANT_ID: &str = "00000000-0000-0000-0000-00000000f011";
+/// One row of it is muted, so that there is something to see of muted rows.
+const PORTFOLIO_THRESHOLDS: &str =
+    "thresholds:\n  overrides:\n    - { service: o365, workload: OneDrive, channel: direct, mute: true }\n";
+
+/// Dashboards look back a month, and nobody takes more than a day to open them.
+const DAYS_OF_HISTORY: u32 = 31;
 
 pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::new()?;
@@ -27,19 +43,20 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     let (address, simulator_address) = (listener.local_addr()?, simulator.local_addr()?.to_string());
 
     let directory = tempfile::tempdir().context("cannot create a temporary directory")?;
-    let accounts = if flags.portfolio {
-        account(Some("documented"), &simulator_address, TENANT_ID)
-            + &account(Some("portfolio"), &simulator_address, PORTFOLIO_TENANT_ID)
+    let (thresholds, accounts) = if flags.portfolio {
+        let documented = account(Some("documented"), &simulator_address, TENANT_ID);
+        let portfolio = account(Some("portfolio"), &simulator_address, PORTFOLIO_TENANT_ID);
+        (PORTFOLIO_THRESHOLDS, documented + &portfolio)
     } else {
-        account(None, &simulator_address, TENANT_ID)
+        ("", account(None, &simulator_address, TENANT_ID))
     };
     let config = directory.path().join("config.yml");
     let text = format!(
-        "poll_interval: {}\nstate_directory: {}\naccounts:\n{accounts}",
+        "poll_interval: {}\nstate_directory: {}\n{thresholds}accounts:\n{accounts}",
         humantime::format_duration(flags.poll_interval),
         serde_json::Value::from(directory.path().join("state").display().to_string()),
     );
-    std::fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
+    fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
 
     let scenario = format!("tenants:\n  {PORTFOLIO_TENANT_ID}:\n    rows: portfolio\n");
     super::simulate::start(simulator, Scenario::parse(&scenario)?, &lifecycle);
@@ -60,10 +77,58 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
          Stop with Ctrl+C.\n",
         flags.web.telemetry_path
     ))?;
-    super::serve::start(Source::File(config), vec![listener], access.as_ref(), flags.web, &lifecycle)?;
-    let code = lifecycle.run().await;
-    drop(directory);
-    Ok(code)
+    let scraped =
+        super::serve::start(Source::File(config), vec![listener], access.as_ref(), flags.web, &lifecycle)?;
+    let mut running = pin!(lifecycle.run());
+    if let Some(file) = &flags.history {
+        tokio::select! {
+            code = &mut running => return Ok(code),
+            written = write_history(file, address.to_string(), scraped) => written?,
+        }
+    }
+    Ok(running.await)
+}
+
+/// Waits for good polls, and writes a past of what a scrape of `instance` says then.
+async fn write_history(
+    file: &Path,
+    instance: String,
+    (mut page, own): (watch::Receiver<Arc<Page>>, Arc<OwnMetrics>),
+) -> anyhow::Result<()> {
+    let Ok(page) = page.wait_for(|page| page.is_complete()).await.map(|page| Arc::clone(&page)) else {
+        // The demo ends, which is for others to say.
+        return std::future::pending().await;
+    };
+    let (target, end) = (file.to_owned(), unix_seconds(Clock::system().now()).floor());
+    let written = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
+        let selection = Selection::everything();
+        let mut scrape = Exposition::new(Format::Classic, &selection);
+        page.write(&mut scrape);
+        own.write(&mut scrape);
+        let scrape = String::from_utf8(scrape.into_bytes())?;
+        let history = History { scrape: &scrape, instances: &[&instance], end, days: DAYS_OF_HISTORY };
+
+        let directory = target.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        // Whoever comes before the file is complete should find none.
+        let new = target.with_added_extension("new");
+        let written = fs::File::create(&new).and_then(|file| {
+            let mut out = BufWriter::new(file);
+            history.write(&mut out)?;
+            out.into_inner()?;
+            fs::rename(&new, &target)
+        });
+        if written.is_err() {
+            drop(fs::remove_file(&new));
+        }
+        Ok(written?)
+    });
+    written.await?.with_context(|| format!("cannot write {}", file.display()))?;
+    super::say(&format!(
+        "A made-up past is in {}, for promtool tsdb create-blocks-from openmetrics.",
+        file.display()
+    ))?;
+    Ok(())
 }
 
 /// Binds a loopback address; one that is taken can be changed with `flag`.

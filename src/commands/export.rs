@@ -13,16 +13,19 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::bundled::{ALERTS, DASHBOARDS};
-use crate::cli::{ExportFlags, Exported};
+use crate::cli::{DEMO_ADDRESS, ExportFlags, Exported};
+use crate::history::JOB;
 use crate::lifecycle::EXIT_FAILED;
 
 const RULES: &str = "partner-license.rules.yml";
 
-/// A day of the demonstration lasts a minute.
-const DAY_OF_THE_DEMO: u32 = 24 * 60;
+/// A day of the demonstration lasts twenty seconds.
+const DAY_OF_THE_DEMO: u32 = 24 * 60 * 3;
 
-/// For `demo`, whose default addresses these are.
-const PROMETHEUS_OF_THE_DEMO: &str = "\
+/// For `demo` at its default address.
+fn prometheus_of_the_demo() -> String {
+    format!(
+        "\
 # Prometheus for `partner-license-exporter demo`, with the rules beside this file.
 
 global:
@@ -33,11 +36,13 @@ rule_files:
   - partner-license.rules.yml
 
 scrape_configs:
-  - job_name: partner-license
+  - job_name: {JOB}
     honor_labels: true
     static_configs:
-      - targets: [\"127.0.0.1:10365\"]
-";
+      - targets: [\"{DEMO_ADDRESS}\"]
+"
+    )
+}
 
 pub(super) fn run(flags: &ExportFlags) -> anyhow::Result<ExitCode> {
     let files = match flags.what {
@@ -93,7 +98,7 @@ fn alerts(flags: &ExportFlags) -> Vec<(&'static str, String)> {
     };
     let mut files: Vec<_> = ALERTS.iter().map(|(path, text)| (*path, change(*path, text))).collect();
     if flags.demo {
-        files.push(("prometheus.yml", PROMETHEUS_OF_THE_DEMO.to_owned()));
+        files.push(("prometheus.yml", prometheus_of_the_demo()));
     }
     files
 }
@@ -130,10 +135,10 @@ fn link(rules: &str, grafana: Option<&str>, runbooks: Option<&str>) -> String {
     rules
 }
 
-/// Rules whose waiting times are those of a day that lasts a minute.
+/// Rules whose waiting times are those of a day that lasts twenty seconds.
 fn hurry(rules: &str) -> String {
     let mut text = String::from(
-        "# For `partner-license-exporter demo`: in `for` and `keep_firing_for` a day is a minute.\n\n",
+        "# For `partner-license-exporter demo`: in `for` and `keep_firing_for` a day is twenty seconds.\n\n",
     );
     for line in rules.lines() {
         let (key, value) = line.split_once(": ").unwrap_or((line, ""));
@@ -170,13 +175,13 @@ mod tests {
     }
 
     #[test]
-    fn a_day_of_the_demo_is_a_minute_and_no_wait_is_shorter_than_a_second() {
+    fn a_day_of_the_demo_is_twenty_seconds_and_no_wait_is_shorter_than_a_second() {
         let rules = "interval: 2m\nfor: 1d\nkeep_firing_for: 2d\nfor: 15m\nfor: 1h\nexpr: x[1d]\n# for: 1d, as it is\n";
         let (_, hurried) =
             hurry(rules).split_once("\n\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         assert_eq!(
             hurried,
-            "interval: 5s\nfor: 60s\nkeep_firing_for: 120s\nfor: 1s\nfor: 2s\nexpr: x[1d]\n# for: 1d, as it is\n"
+            "interval: 5s\nfor: 20s\nkeep_firing_for: 40s\nfor: 1s\nfor: 1s\nexpr: x[1d]\n# for: 1d, as it is\n"
         );
     }
 }

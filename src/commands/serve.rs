@@ -12,7 +12,7 @@ use crate::cli::{AccessFlag, ServeFlags, WebFlags};
 use crate::clock::Clock;
 use crate::config::{ConfigError, Source};
 use crate::lifecycle::Lifecycle;
-use crate::metrics::{BUILD, OwnMetrics};
+use crate::metrics::{BUILD, OwnMetrics, Page};
 use crate::poll::{self, Scene};
 use crate::supervisor::Supervisor;
 use crate::web::{self, Access, Web};
@@ -35,14 +35,14 @@ pub(super) fn access(flag: &AccessFlag) -> Result<Option<Arc<Access>>, ConfigErr
     path.map(|path| Access::open(Path::new(path)).map(Arc::new)).transpose()
 }
 
-/// Starts the exporter's tasks. `demo` uses it as well.
+/// Starts the exporter's tasks, and gives what its scrapes are made of. `demo` uses it as well.
 pub(super) fn start(
     source: Source,
     listeners: Vec<TcpListener>,
     access: Option<&Arc<Access>>,
     flags: WebFlags,
     lifecycle: &Lifecycle,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<(watch::Receiver<Arc<Page>>, Arc<OwnMetrics>)> {
     let [(_, version), (_, revision), (_, branch), (_, rustversion)] = BUILD;
     tracing::info!(version, "Starting partner-license-exporter");
     tracing::info!(revision, branch, rustversion, "Build context");
@@ -66,6 +66,7 @@ pub(super) fn start(
     ));
     lifecycle.spawn(supervisor.run(super::environment, lifecycle.stop()));
 
+    let scraped = (page.clone(), Arc::clone(&own));
     let (telemetry_path, max_requests) = (flags.telemetry_path, flags.max_requests);
     let web = Web { page, own, fleet, reloader: reloader.clone(), clock, telemetry_path, max_requests };
     if let Some(access) = access {
@@ -99,5 +100,5 @@ pub(super) fn start(
             drop(reloader.reload().await);
         }
     });
-    Ok(())
+    Ok(scraped)
 }

@@ -61,6 +61,11 @@ impl Scene for Fleet {
 // === impl Page ===
 
 impl Page {
+    /// Whether every account has been polled well, so that all that there ever is to see can be seen.
+    pub fn is_complete(&self) -> bool {
+        self.statuses.iter().all(|status| status.good.is_some())
+    }
+
     /// A body that was prepared already, without the exposition's end.
     pub fn ready(&self, format: Format, coding: Coding) -> Option<&Beginning> {
         self.bodies[format as usize][coding as usize].get()

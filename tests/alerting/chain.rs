@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use super::routing::{example, open};
 use crate::support::real::{Alertmanager, Prometheus, impatient, mail_server, webhook};
-use crate::support::{Exporter, OTHER_TENANT, Process, Simulator, TENANT, eventually, program, run};
+use crate::support::{
+    Exporter, OTHER_TENANT, Process, Simulator, TENANT, eventually, program, put_scenario, run,
+};
 
 const THIRD_TENANT: &str = "33333333-3333-3333-3333-333333333333";
 
@@ -179,6 +181,9 @@ fn wait_until_silenced(alertmanager: &Alertmanager, labels: &[(&str, &str)], by:
 
 // === the demonstration ===
 
+/// The tenant of the demo's livelier account.
+const PORTFOLIO_TENANT: &str = "00000000-0000-0000-0000-00000000f011";
+
 pub(crate) fn the_demo_alerts(suite: &'static str) {
     let mut command = program(&["demo", "--portfolio", "--poll-interval=1s"]);
     command.args(["--web.listen-address=127.0.0.1:0", "--simulator.listen-address=127.0.0.1:0"]);
@@ -186,27 +191,49 @@ pub(crate) fn the_demo_alerts(suite: &'static str) {
     let address = demo.stdout.wait_for("address of the metrics", |line| {
         Some(line.split_once("http://")?.1.strip_suffix("/metrics")?.to_owned())
     });
+    let simulator = demo.stdout.wait_for("address of the simulator", |line| {
+        Some(line.trim().strip_prefix("simulator")?.trim().trim_end_matches('/').to_owned())
+    });
     let directory = tempfile::tempdir().unwrap();
     let (code, _, errors) =
         run(&["export", "alerts", "--demo", "--output", directory.path().to_str().unwrap()]);
     assert_eq!(code, 0, "{errors}");
     let rules = fs::read_to_string(directory.path().join("partner-license.rules.yml")).unwrap();
     let config = fs::read_to_string(directory.path().join("prometheus.yml")).unwrap();
-    // Nobody watches here, so that a day need not last a minute; and the ports are others.
+    // Nobody watches here, so that a day need not last twenty seconds; and the ports are others.
     let rules = impatient(&rules, &["for", "keep_firing_for", "interval"]);
     fs::write(directory.path().join("partner-license.rules.yml"), rules).unwrap();
     assert!(config.contains("127.0.0.1:10365") && config.contains("5s"));
     let config = config.replace("127.0.0.1:10365", &address).replace("5s", "1s");
     let rules = format!("- {}", directory.path().join("partner-license.rules.yml").display());
     let prometheus = Prometheus::start(suite, &config.replace("- partner-license.rules.yml", &rules));
-    for (account, alert) in
-        [("portfolio", "UsageLow"), ("documented", "UsageLow"), ("documented", "UsageDataStale")]
-    {
+    let fires = |account: &str, alert: &str, workload: &str| {
         let query = format!(
-            "ALERTS{{alertname=\"PartnerLicense{alert}\", alertstate=\"firing\", account={account:?}}}"
+            "ALERTS{{alertname=\"PartnerLicense{alert}\", alertstate=\"firing\", account={account:?}, \
+             workload={workload:?}}}"
         );
-        eventually(&format!("{alert} of {account} fires"), || {
-            (!prometheus.query(&query).is_empty()).then_some(())
+        !prometheus.query(&query).is_empty()
+    };
+    for (account, alert, workload) in [
+        ("portfolio", "UsageLow", "Skype For Business"),
+        ("documented", "UsageLow", "Exchange"),
+        ("documented", "UsageDataStale", "Exchange"),
+    ] {
+        eventually(&format!("{alert} of {account} fires"), || fires(account, alert, workload).then_some(()));
+    }
+
+    // What the curve of Viva Insights does in five minutes, at once.
+    for (percent, is_low) in [(34.0, true), (62.0, false)] {
+        put_scenario(
+            &simulator,
+            &format!(
+                "tenants: {{ {PORTFOLIO_TENANT}: {{ rows: [{{ service: o365, workload: Viva Insights, channel: reseller, percent: {percent:?}, \
+                 processed: {:?} }}] }} }}",
+                ago(2)
+            ),
+        );
+        eventually(&format!("the alert on {percent} %"), || {
+            (fires("portfolio", "UsageLow", "Viva Insights") == is_low).then_some(())
         });
     }
 }

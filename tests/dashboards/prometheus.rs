@@ -35,12 +35,17 @@ impl Prometheus {
     pub(crate) fn start(suite: &str, directory: &Path, config: &str) -> Self {
         let file = directory.join("prometheus.yml");
         std::fs::write(&file, config).unwrap();
-        let process = Process::start(
+        Self::run(
             Command::new(tool(suite, "prometheus"))
                 .arg(format!("--config.file={}", file.display()))
                 .arg(format!("--storage.tsdb.path={}", directory.join("data").display()))
                 .args(["--storage.tsdb.retention.time=400d", "--web.listen-address=127.0.0.1:0"]),
-        );
+        )
+    }
+
+    /// Runs a command that is Prometheus.
+    pub(crate) fn run(command: &mut Command) -> Self {
+        let process = Process::start(command);
         let url = format!("http://{}", listening_on(&process.stderr));
         let ready = format!("{url}/-/ready");
         eventually("Prometheus is ready", || {
@@ -80,6 +85,13 @@ impl Prometheus {
         let path = format!("label/{label}/values");
         let data = self.ask(&path, &[("match[]", selector), ("start", &from), ("end", &to)])?;
         Ok(serde_json::from_value(data).unwrap())
+    }
+
+    /// Whether an alert fires by the rules that are loaded, whatever the history says.
+    pub(crate) fn fires(&self, name: &str) -> bool {
+        let data = self.ask("alerts", &[]).unwrap();
+        let fires = |alert: &Value| alert["labels"]["alertname"] == name && alert["state"] == "firing";
+        data["alerts"].as_array().unwrap().iter().any(fires)
     }
 
     fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {

@@ -24,6 +24,20 @@ impl Answer<'_> {
             other => panic!("{} series answer {}", other.len(), self.query),
         }
     }
+
+    /// What data is lacking, if any is.
+    fn lack(&self) -> Option<&'static str> {
+        let all = |is: fn(&Series) -> bool| self.series.iter().all(is);
+        if self.series.is_empty() {
+            Some("no data")
+        } else if all(|series| series.samples.iter().all(|(_, value)| value.is_nan())) {
+            Some("nothing but NaN")
+        } else if self.target["instant"] != true && all(|series| series.samples.len() < 2) {
+            Some("a single point")
+        } else {
+            None
+        }
+    }
 }
 
 /// The answer to a target of a panel.
@@ -83,28 +97,31 @@ pub(crate) fn ask<'a>(
 
 /// What is wrong with answers that should have data.
 pub(crate) fn lacking(dashboard: &Dashboard, answers: &[Answer<'_>], findings: &mut Vec<String>) {
-    for Answer { panel, target, query, series } in answers {
+    for answer in answers {
+        let Answer { panel, target, query, series } = answer;
         let mut found = |said: String| {
             let reference = text(&target["refId"]);
             findings.push(format!("{}, {}, {reference}: {said}", dashboard.file, panel.title()));
         };
-        if series.is_empty() {
-            found(format!("no data for {query}"));
-        }
-        if !series.is_empty()
-            && series.iter().all(|series| series.samples.iter().all(|(_, value)| value.is_nan()))
-        {
-            found(format!("nothing but NaN for {query}"));
-        }
-        let is_graph = target["instant"] != true;
-        if is_graph && !series.is_empty() && series.iter().all(|series| series.samples.len() < 2) {
-            found(format!("a single point for {query}"));
+        if let Some(lack) = answer.lack() {
+            found(format!("{lack} for {query}"));
         }
         // An account may have no name, and alerts differ in their labels.
         for label in legend_labels(target).into_iter().filter(|label| *label != "account") {
             if !series.is_empty() && series.iter().all(|series| series.label(label).is_none()) {
                 found(format!("the legend's {label} is not among {:?}", series[0].labels));
             }
+        }
+    }
+}
+
+/// Panels none of whose targets has something to show.
+pub(crate) fn empty(dashboard: &Dashboard, answers: &[Answer<'_>], findings: &mut Vec<String>) {
+    for panel in dashboard.panels() {
+        let of_panel = answers.iter().filter(|answer| std::ptr::eq(answer.panel.0, panel.0));
+        let lacks: Vec<_> = of_panel.map(|answer| (answer.lack(), &answer.query)).collect();
+        if lacks.iter().all(|(lack, _)| lack.is_some()) {
+            findings.push(format!("{}, {} is empty: {lacks:#?}", dashboard.file, panel.title()));
         }
     }
 }

@@ -193,10 +193,7 @@ impl Simulator {
 
     /// Replaces the scenario.
     pub fn scenario(&self, scenario: &str) {
-        let url = format!("{}/simulator/scenario", self.url);
-        let mut answer = agent().put(&url).send(scenario).unwrap();
-        let said = answer.body_mut().read_to_string().unwrap();
-        assert_eq!(answer.status(), 204, "the simulator refuses the scenario: {said}");
+        put_scenario(&self.url, scenario);
     }
 
     /// What was asked of it since the start.
@@ -217,6 +214,13 @@ impl Simulator {
     pub fn kill(self) {
         self.process.kill();
     }
+}
+
+/// Replaces the scenario of the simulator at this address.
+pub fn put_scenario(url: &str, scenario: &str) {
+    let mut answer = agent().put(&format!("{url}/simulator/scenario")).send(scenario).unwrap();
+    let said = answer.body_mut().read_to_string().unwrap();
+    assert_eq!(answer.status(), 204, "the simulator refuses the scenario: {said}");
 }
 
 /// An account that signs in at one address with what the simulator takes and asks another one for its usage, as
