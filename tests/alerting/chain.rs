@@ -98,7 +98,7 @@ pub(crate) fn alerts_arrive(suite: &'static str) {
     let polls = ["PartnerLicenseScrapeFailing", "PartnerLicenseScrapeOverdue"];
     wait_until_silenced(&alertmanager, &low, &polls);
     simulator.scenario(&scenario(11.5, ""));
-    calls.wait_for(&["[resolved] Polls of Partner Center fail (account contoso)"]);
+    calls.wait_for(&["Resolved: No poll of Partner Center for account contoso has succeeded"]);
 
     // The exporter dies, and what is still said of its accounts is silenced.
     exporter.process.kill();

@@ -127,6 +127,15 @@ pub(crate) fn inhibitions_are_right(suite: &'static str) {
             ]),
         ),
         (
+            "ExporterDown critical".to_owned(),
+            texts(&[
+                format!("UsageLow critical {row}"),
+                "MfaNotCompliant warning".to_owned(),
+                "ScrapeOverdue critical account=contoso".to_owned(),
+            ]),
+            texts(&["ExporterDown critical account=contoso".to_owned()]),
+        ),
+        (
             "ExporterDown warning job=licences instance=a:10365".to_owned(),
             Vec::new(),
             texts(&[format!("UsageLow warning {row}"), "MfaNotCompliant warning".to_owned()]),

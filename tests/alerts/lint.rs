@@ -388,24 +388,24 @@ fn look_back(node: &Expr, text: &str) -> u64 {
 
 /// Faults to plant into the shipped rules: the check that has to find it, what to replace, and by what.
 pub(crate) const SEEDS: &[(&str, &str, &str)] = &[
-    ("syntax", "max by (account) (last_over_time(partner_license_usage_rows[15m])) == 0", "max by (account"),
+    ("syntax", "expr: account:partner_license_usage_rows:max == 0", "expr: max by (account"),
     ("series", "partner_license_usage_rows[15m]", "partner_license_rows[15m]"),
     ("series", "row:partner_license_usage_percent:max < row", "row:partner_license_usage_percent:min < row"),
     (
         "label",
-        "max by (account) (last_over_time(partner_license_usage_rows",
-        "max by (tenant) (last_over_time(partner_license_usage_rows",
+        "max by (account) (\n            last_over_time(partner_license_usage_rows",
+        "max by (tenant) (\n            last_over_time(partner_license_usage_rows",
     ),
-    ("label", "{account=%q}[6h]", "{tenant=%q}[6h]"),
+    ("label", "{account=%q}[1d]", "{tenant=%q}[1d]"),
     (
         "label",
-        "unless on (account) max by (account) (partner_license_usage_rows)",
-        "unless on (endpoint) max by (account) (partner_license_usage_rows)",
+        "and on (account) account:partner_license_usage_rows:max",
+        "and on (endpoint) account:partner_license_usage_rows:max",
     ),
     (
         "matching",
-        "unless on (account) max by (account) (partner_license_usage_rows)",
-        "unless max by (account) (partner_license_usage_rows)",
+        "and on (account) account:partner_license_usage_rows:max",
+        "and account:partner_license_usage_rows:max",
     ),
     (
         "selector",

@@ -148,7 +148,7 @@ fn of_expr(text: &str) -> Vec<(String, String)> {
 /// On one line, and not too long.
 fn shown(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match text.char_indices().nth(60) {
+    match text.char_indices().nth(100) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
