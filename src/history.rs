@@ -138,10 +138,11 @@ impl History<'_> {
     /// What a series of no row was at `t`.
     fn past(&self, series: &Series<'_>, interval: f64, t: f64) -> f64 {
         let days = (t - (self.end - OWN_DAYS * DAY)) / DAY;
-        let polls = (days * DAY / interval).floor();
-        let (throttled, rejected) = ((days / 2.5).floor(), days.floor());
-        let outage = self.outage();
-        let failed = ((t.clamp(outage.from, outage.to) - outage.from) / HOUR).floor();
+        let (outage, rejected) = (self.outage(), days.floor());
+        let down = t.clamp(outage.from, outage.to) - outage.from;
+        // A failed poll is tried again after half an interval at the latest, or after an hour.
+        let failed = (down / HOUR.min(interval / 2.0)).floor();
+        let polls = ((days * DAY - down) / interval).floor();
         let last_poll = (t / interval).floor() * interval;
         let last_success = if outage.has(t) { outage.from } else { last_poll };
         let label = |name| series.label(name);
@@ -153,22 +154,20 @@ impl History<'_> {
             "partner_license_refresh_token_expiry_timestamp_seconds" => last_success + 90.0 * DAY,
             "partner_license_access_token_expiry_timestamp_seconds" => last_success + HOUR,
             "partner_license_next_scrape_timestamp_seconds" => last_poll + interval,
-            "partner_license_scrape_duration_seconds" => series.live * (1.5 + (t / HOUR).sin()),
+            "partner_license_scrape_duration_seconds" => 0.4 + 0.1 * (t / HOUR).sin(),
             "partner_license_scrapes_total" => polls + failed,
             "partner_license_scrape_failures_total" => match label("reason") {
                 Some("network") => failed,
-                Some("throttled") => throttled,
                 _ => 0.0,
             },
-            "partner_license_api_throttled_total" if label("endpoint") == Some("usage") => throttled,
             "partner_license_api_retries_total" => 2.0 * failed,
             "partner_license_usage_rows_rejected_total" if label("reason") == Some("missing_value") => {
                 rejected
             }
             "partner_license_api_requests_total" => match label("code") {
                 Some("200") => polls,
-                Some("429") => throttled,
-                _ => 3.0 * failed,
+                Some("error") => 3.0 * failed,
+                _ => 0.0,
             },
             name if name.starts_with("partner_license_api_request_duration_seconds") => {
                 let share = match label("le") {
@@ -185,6 +184,8 @@ impl History<'_> {
                 f64::from(u8::from(!self.failed_reload().has(t)))
             }
             "promhttp_metric_handler_requests_total" if label("code") == Some("200") => (t / 15.0).floor(),
+            // The one that asks is among them.
+            "promhttp_metric_handler_requests_in_flight" => 1.0,
             "process_cpu_seconds_total" => t / 500.0,
             "process_resident_memory_bytes" => (series.live * (1.0 + 0.1 * (t / DAY).sin())).floor(),
             "process_open_fds" => series.live + (t / HOUR).sin().round(),

@@ -86,24 +86,54 @@ fn the_demo_has_a_livelier_portfolio_in_an_account_of_its_own() {
 }
 
 #[test]
+fn what_the_demo_says_of_a_failure_makes_one_and_ends_it_with_the_rows_of_before() {
+    let loopback = ["--web.listen-address", "127.0.0.1:0", "--simulator.listen-address", "127.0.0.1:0"];
+    let flags = ["demo", "--portfolio", "--poll-interval=1s"];
+    let demo = Process::start(&mut program(&[&flags[..], &loopback[..]].concat()));
+    let url = format!("http://{}", listening_on(&demo.stderr));
+    let rows_if_up = |up: f64| {
+        let metrics = support::exposition::parse(&get(&format!("{url}/metrics")));
+        let accounts: Vec<f64> = metrics.named("partner_license_up").map(|(_, value)| value).collect();
+        let all = accounts.len() == 2 && accounts.iter().all(|value| *value == up);
+        all.then(|| metrics.named(USAGE).count())
+    };
+    let before = eventually("good polls", || rows_if_up(1.0));
+    // curl -X PUT -d '{…}' http://…/simulator/scenario
+    let said = demo.stdout.text();
+    let puts: Vec<_> = said.lines().filter_map(|line| line.trim().strip_prefix("curl -X PUT -d '")).collect();
+    let puts: Vec<_> = puts.iter().map(|put| put.split_once("' ").unwrap()).collect();
+    let [(failure, address), (end, _)] = puts[..] else { panic!("not two commands: {said}") };
+    let simulator = address.strip_suffix("/simulator/scenario").unwrap();
+    support::put_scenario(simulator, failure);
+    eventually("failures", || rows_if_up(0.0));
+    support::put_scenario(simulator, end);
+    assert_eq!(eventually("good polls again", || rows_if_up(1.0)), before);
+}
+
+#[test]
 fn a_past_that_cannot_be_written_ends_the_demo_with_one_line() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let history = file.path().join("history.om");
-    let (code, said, errors) = run(&[
-        "demo",
-        "--web.listen-address=127.0.0.1:0",
-        "--simulator.listen-address=127.0.0.1:0",
-        "--history",
-        history.to_str().unwrap(),
-    ]);
-    let errors: Vec<&str> = errors.lines().filter(|line| !line.starts_with("time=")).collect();
-    let expected = format!(
-        "error: cannot write {}: cannot make {}: File exists (os error 17)",
-        history.display(),
-        file.path().display()
-    );
-    assert_eq!((code, &errors[..]), (2, &[expected.as_str()][..]));
-    assert!(!said.contains("past"), "{said}");
+    let directory = tempfile::tempdir().unwrap();
+    let (file, link) = (directory.path().join("file"), directory.path().join("link"));
+    std::fs::write(&file, "not a directory").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let below = file.join("history.om");
+    for (history, why) in [
+        (&below, format!("cannot make {}: File exists (os error 17)", file.display())),
+        (&link, "it is there already, and is no regular file".to_owned()),
+    ] {
+        let (code, said, errors) = run(&[
+            "demo",
+            "--web.listen-address=127.0.0.1:0",
+            "--simulator.listen-address=127.0.0.1:0",
+            "--history",
+            history.to_str().unwrap(),
+        ]);
+        let errors: Vec<&str> = errors.lines().filter(|line| !line.starts_with("time=")).collect();
+        let expected = format!("error: cannot write {}: {why}", history.display());
+        assert_eq!((code, &errors[..]), (2, &[expected.as_str()][..]));
+        assert!(!said.contains("past"), "{said}");
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "not a directory");
 }
 
 #[test]

@@ -58,8 +58,16 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     );
     fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
 
-    let scenario = format!("tenants:\n  {PORTFOLIO_TENANT_ID}:\n    rows: portfolio\n");
+    let tenants = if flags.portfolio {
+        format!("tenants: {{{PORTFOLIO_TENANT_ID}: {{rows: portfolio}}}}")
+    } else {
+        String::new()
+    };
+    let scenario = format!("{{{tenants}}}");
     super::simulate::start(simulator, Scenario::parse(&scenario)?, &lifecycle);
+    // Who replaces the scenario has to say all of it.
+    let comma = if flags.portfolio { ", " } else { "" };
+    let failure = format!("{{usage: {{answer: forbidden}}{comma}{tenants}}}");
     let scheme = if access.as_ref().is_some_and(|access| access.encrypts()) { "https" } else { "http" };
     let rows = if flags.portfolio {
         ""
@@ -72,8 +80,9 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
          metrics       {scheme}://{address}{}\n  \
          simulator     http://{simulator_address}/\n\n\
          {rows}\
-         To see a failure:\n  \
-         curl -X PUT -d 'usage: {{answer: forbidden}}' http://{simulator_address}/simulator/scenario\n\n\
+         To see a failure, and then its end:\n  \
+         curl -X PUT -d '{failure}' http://{simulator_address}/simulator/scenario\n  \
+         curl -X PUT -d '{scenario}' http://{simulator_address}/simulator/scenario\n\n\
          Stop with Ctrl+C.\n",
         flags.web.telemetry_path
     ))?;
@@ -110,6 +119,9 @@ async fn write_history(
 
         let directory = target.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        if fs::symlink_metadata(&target).is_ok_and(|there| !there.is_file()) {
+            anyhow::bail!("it is there already, and is no regular file");
+        }
         // Whoever comes before the file is complete should find none.
         let new = target.with_added_extension("new");
         let written = fs::File::create(&new).and_then(|file| {
