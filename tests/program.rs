@@ -137,6 +137,21 @@ fn a_past_that_cannot_be_written_ends_the_demo_with_one_line() {
 }
 
 #[test]
+fn a_demo_that_is_stopped_while_it_writes_its_past_leaves_nothing_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = directory.path().join("history.om");
+    let mut command = program(&["demo", "--portfolio", "--web.listen-address=127.0.0.1:0"]);
+    command.args(["--simulator.listen-address=127.0.0.1:0", "--history"]).arg(&history);
+    let mut demo = Process::start(&mut command);
+    let files = || std::fs::read_dir(directory.path()).unwrap().count();
+    eventually("a part of the past", || (files() > 0).then_some(()));
+    demo.signal(Signal::INT);
+    assert_eq!(demo.wait().0.code(), Some(0));
+    // It may have been complete already, then it is there under its name.
+    assert_eq!(files(), usize::from(history.exists()));
+}
+
+#[test]
 fn a_thousand_scrapes_cause_not_one_api_call() {
     let simulator = Simulator::start("");
     let exporter = Exporter::start(&format!("accounts:\n{}", simulator.account(None, TENANT)), &[]);

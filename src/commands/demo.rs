@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::BufWriter;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -91,7 +91,11 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     let mut running = pin!(lifecycle.run());
     if let Some(file) = &flags.history {
         tokio::select! {
-            code = &mut running => return Ok(code),
+            code = &mut running => {
+                // Whoever writes it is not waited for.
+                drop(fs::remove_file(unfinished(file)));
+                return Ok(code);
+            }
             written = write_history(file, address.to_string(), scraped) => written?,
         }
     }
@@ -123,7 +127,7 @@ async fn write_history(
             anyhow::bail!("it is there already, and is no regular file");
         }
         // Whoever comes before the file is complete should find none.
-        let new = target.with_added_extension("new");
+        let new = unfinished(&target);
         let written = fs::File::create(&new).and_then(|file| {
             let mut out = BufWriter::new(file);
             history.write(&mut out)?;
@@ -141,6 +145,11 @@ async fn write_history(
         file.display()
     ))?;
     Ok(())
+}
+
+/// What the past is called until it is complete.
+fn unfinished(history: &Path) -> PathBuf {
+    history.with_added_extension("new")
 }
 
 /// Binds a loopback address; one that is taken can be changed with `flag`.

@@ -127,13 +127,19 @@ pub(crate) fn inhibitions_are_right(suite: &'static str) {
             ]),
         ),
         (
-            "ExporterDown critical".to_owned(),
+            "ExporterDown critical exporters=none".to_owned(),
             texts(&[
                 format!("UsageLow critical {row}"),
                 "MfaNotCompliant warning".to_owned(),
                 "ScrapeOverdue critical account=contoso".to_owned(),
             ]),
             texts(&["ExporterDown critical account=contoso".to_owned()]),
+        ),
+        (
+            // The account without a name.
+            "ExporterDown critical".to_owned(),
+            texts(&["MfaNotCompliant warning".to_owned()]),
+            texts(&["MfaNotCompliant warning account=contoso".to_owned()]),
         ),
         (
             "ExporterDown warning job=licences instance=a:10365".to_owned(),

@@ -414,8 +414,8 @@ pub(crate) const SEEDS: &[(&str, &str, &str)] = &[
     ),
     (
         "counter",
-        "increase(partner_license_api_throttled_total[6h])",
-        "last_over_time(partner_license_api_throttled_total[6h])",
+        "increase(partner_license_api_throttled_total[7h])",
+        "last_over_time(partner_license_api_throttled_total[7h])",
     ),
     ("counter", "max_over_time(partner_license_up[1d])", "increase(partner_license_up[1d])"),
     ("retention", "[1d] offset 1w)", "[1d] offset 15d)"),

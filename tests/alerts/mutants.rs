@@ -258,7 +258,7 @@ fn other_functions(function: &str) -> &'static [&'static str] {
         "count_over_time" => &["sum_over_time"],
         "clamp_max" => &["clamp_min"],
         "increase" => &["delta", "rate"],
-        "absent" | "time" | "timestamp" => &[],
+        "absent" | "label_replace" | "time" | "timestamp" => &[],
         other => panic!("say what else {other} could be"),
     }
 }
