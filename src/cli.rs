@@ -173,7 +173,7 @@ pub struct ExportFlags {
     /// Address of the directory where you publish the runbooks, for links in alerts.
     #[arg(long, value_name = "URL", value_parser = base_url)]
     pub runbook_url: Option<String>,
-    /// Rules whose days last twenty seconds, and a Prometheus configuration, to watch alerts of `demo`.
+    /// Rules that wait twenty seconds for each day, and a Prometheus configuration, to watch alerts of `demo`.
     #[arg(long)]
     pub demo: bool,
 }

@@ -19,7 +19,7 @@ use crate::lifecycle::EXIT_FAILED;
 
 const RULES: &str = "partner-license.rules.yml";
 
-/// A day of the demonstration lasts twenty seconds.
+/// For each day that rules wait, those of the demonstration wait twenty seconds.
 const DAY_OF_THE_DEMO: u32 = 24 * 60 * 3;
 
 /// For `demo` at its default address.

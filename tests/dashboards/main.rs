@@ -29,7 +29,7 @@ mod seeds;
 mod support;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
@@ -37,9 +37,10 @@ use partner_license_exporter::metrics::FAMILIES;
 
 use lint::Exclusions;
 use model::Dashboard;
-use prometheus::{Prometheus, Series, tool};
+use prometheus::{Prometheus, Series};
 use queries::{ask, find, lacking, run};
 use sample::{ROWS, Row, Sample};
+use support::real::{root, tool};
 
 const SUITES: [&str; 2] = ["bookworm", "testing"];
 /// The suite whose Prometheus gives away its syntax trees.
@@ -111,10 +112,6 @@ fn main() -> ExitCode {
         );
     }
     conclusion.exit_code()
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn missing(suites: &[&str]) -> Vec<PathBuf> {

@@ -1,16 +1,12 @@
 //! A real Prometheus on a directory of blocks, and what its API answers.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{self, Process, eventually, listening_on};
-
-/// Where scripts/fetch-tools puts a tool of a suite.
-pub(crate) fn tool(suite: &str, name: &str) -> PathBuf {
-    crate::root().join("target/tools").join(suite).join("bin").join(name)
-}
+use crate::support::real::{prometheus, run_prometheus};
+use crate::support::{self, Process};
 
 pub(crate) struct Prometheus {
     pub(crate) url: String,
@@ -33,24 +29,12 @@ impl Series {
 impl Prometheus {
     /// Starts it in a directory, on the blocks in `data` if there are any.
     pub(crate) fn start(suite: &str, directory: &Path, config: &str) -> Self {
-        let file = directory.join("prometheus.yml");
-        std::fs::write(&file, config).unwrap();
-        Self::run(
-            Command::new(tool(suite, "prometheus"))
-                .arg(format!("--config.file={}", file.display()))
-                .arg(format!("--storage.tsdb.path={}", directory.join("data").display()))
-                .args(["--storage.tsdb.retention.time=400d", "--web.listen-address=127.0.0.1:0"]),
-        )
+        Self::run(prometheus(suite, directory, config).arg("--storage.tsdb.retention.time=400d"))
     }
 
     /// Runs a command that is Prometheus.
     pub(crate) fn run(command: &mut Command) -> Self {
-        let process = Process::start(command);
-        let url = format!("http://{}", listening_on(&process.stderr));
-        let ready = format!("{url}/-/ready");
-        eventually("Prometheus is ready", || {
-            (support::agent().get(&ready).call().ok()?.status() == 200).then_some(())
-        });
+        let (process, url) = run_prometheus(command);
         Self { url, _process: process }
     }
 

@@ -8,8 +8,9 @@ use partner_license_exporter::clock::{Clock, unix_seconds};
 
 use crate::grafana::{Range, choose};
 use crate::model::Dashboard;
-use crate::prometheus::{Prometheus, tool};
+use crate::prometheus::Prometheus;
 use crate::queries::{ask, empty};
+use crate::support::real::tool;
 use crate::support::{Process, eventually, program};
 
 const HEADING: &str = "**To watch alerts and dashboards,**";

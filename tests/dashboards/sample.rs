@@ -11,7 +11,8 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use partner_license_exporter::clock::{Clock, unix_seconds};
 use partner_license_exporter::history::{History, JOB};
 
-use crate::prometheus::{Prometheus, tool};
+use crate::prometheus::Prometheus;
+use crate::support::real::tool;
 use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, account, eventually, get};
 
 pub(crate) const REPLICAS: [&str; 2] = ["exporter-1:10365", "exporter-2:10365"];

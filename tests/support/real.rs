@@ -99,19 +99,7 @@ impl Prometheus {
     }
 
     fn start_in(suite: &str, directory: Arc<tempfile::TempDir>, config: &str) -> Self {
-        let file = directory.path().join("prometheus.yml");
-        fs::write(&file, config).unwrap();
-        let process = Process::start(
-            Command::new(tool(suite, "prometheus"))
-                .arg(format!("--config.file={}", file.display()))
-                .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
-                .arg("--web.listen-address=127.0.0.1:0"),
-        );
-        let url = format!("http://{}", listening_on(&process.stderr));
-        let ready = format!("{url}/-/ready");
-        eventually("Prometheus is ready", || {
-            (agent().get(&ready).call().ok()?.status() == 200).then_some(())
-        });
+        let (process, url) = run_prometheus(&mut prometheus(suite, directory.path(), config));
         Self { process, url, directory }
     }
 
@@ -140,6 +128,27 @@ impl Prometheus {
             })
             .collect()
     }
+}
+
+/// The command that starts one in a directory, on the blocks in `data` if there are any.
+pub fn prometheus(suite: &str, directory: &Path, config: &str) -> Command {
+    let file = directory.join("prometheus.yml");
+    fs::write(&file, config).unwrap();
+    let mut command = Command::new(tool(suite, "prometheus"));
+    command
+        .arg(format!("--config.file={}", file.display()))
+        .arg(format!("--storage.tsdb.path={}", directory.join("data").display()))
+        .arg("--web.listen-address=127.0.0.1:0");
+    command
+}
+
+/// Starts a command that is Prometheus, and gives its address once it is ready.
+pub fn run_prometheus(command: &mut Command) -> (Process, String) {
+    let process = Process::start(command);
+    let url = format!("http://{}", listening_on(&process.stderr));
+    let ready = format!("{url}/-/ready");
+    eventually("Prometheus is ready", || (agent().get(&ready).call().ok()?.status() == 200).then_some(()));
+    (process, url)
 }
 
 /// Every waiting time of these keys, cut to a second.
