@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use partner_license_exporter::config::Config;
+use partner_license_exporter::domain::status::Ledger;
+use partner_license_exporter::domain::usage::{LicenseUsage, Percent, UsageReport};
 use partner_license_exporter::exposition::{Coding, Format};
 use partner_license_exporter::metrics::Fleet;
-use partner_license_exporter::poll::Scene;
-use partner_license_exporter::status::Ledger;
-use partner_license_exporter::usage::{LicenseUsage, Percent, UsageReport};
+use partner_license_exporter::polling::Scene;
 use tokio::time::Instant;
 
 fn main() {

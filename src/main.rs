@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use partner_license_exporter::cli::Cli;
 use partner_license_exporter::commands;
-use partner_license_exporter::lifecycle::EXIT_CANNOT_START;
+use partner_license_exporter::commands::cli::Cli;
+use partner_license_exporter::commands::lifecycle::EXIT_CANNOT_START;
 
 fn main() -> ExitCode {
     match commands::run(Cli::parse()) {

@@ -13,14 +13,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
 use crate::config::{Account, Config, ConfigError, Source, exposure};
+use crate::domain::clock::Clock;
+use crate::domain::schedule::Schedule;
+use crate::domain::status::Ledger;
 use crate::metrics::{Fleet, OwnMetrics};
 use crate::partner::{ClientError, PartnerCenter, StoreError, TokenStore};
-use crate::poll::{self, Plan};
-use crate::schedule::Schedule;
-use crate::snapshot::SnapshotStore;
-use crate::status::Ledger;
+use crate::polling::{self, Plan};
+use crate::state::snapshot::SnapshotStore;
 
 /// Why a configuration cannot be put to work.
 #[derive(Debug, thiserror::Error)]
@@ -311,11 +311,11 @@ fn launch(tasks: &mut JoinSet<()>, ready: Ready) -> Running {
             }
             let (name, polled) = (plan.account.clone(), CancellationToken::new());
             let polling = async {
-                poll::run(center, plan, ledger.clone(), stop).await;
+                polling::run(center, plan, ledger.clone(), stop).await;
                 polled.cancel();
             };
             // The keeper first: it has to know what is in the ledger before the polling changes it.
-            tokio::join!(poll::keep(snapshots, &name, &ledger, polled.clone()), polling);
+            tokio::join!(polling::keep(snapshots, &name, &ledger, polled.clone()), polling);
             drop(guard);
         }
     });

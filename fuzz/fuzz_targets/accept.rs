@@ -3,6 +3,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use partner_license_exporter::exposition::invariants;
+use exporter_toolkit::negotiation::invariants;
 
 fuzz_target!(|headers: &[u8]| invariants::accept(headers));

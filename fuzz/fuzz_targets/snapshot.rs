@@ -3,6 +3,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use partner_license_exporter::snapshot::invariants;
+use partner_license_exporter::state::snapshot::invariants;
 
 fuzz_target!(|content: &[u8]| invariants::file(content));

@@ -3,10 +3,10 @@
 
 use std::process::ExitCode;
 
-use crate::cli::{AccessFlag, ConfigFlag};
-use crate::clock::Clock;
+use crate::commands::cli::{AccessFlag, ConfigFlag};
+use crate::commands::lifecycle::EXIT_FAILED;
 use crate::config::{ConfigError, Source};
-use crate::lifecycle::EXIT_FAILED;
+use crate::domain::clock::Clock;
 
 #[expect(clippy::print_stderr, reason = "the findings are what the user asked for")]
 pub(super) fn run(flag: &ConfigFlag, access: &AccessFlag) -> anyhow::Result<ExitCode> {

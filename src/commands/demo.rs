@@ -14,15 +14,15 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::sync::watch;
 
-use crate::cli::DemoFlags;
-use crate::clock::{Clock, unix_seconds};
+use crate::commands::cli::DemoFlags;
+use crate::commands::history::History;
+use crate::commands::lifecycle::Lifecycle;
 use crate::config::Source;
+use crate::domain::clock::{Clock, unix_seconds};
 use crate::exposition::{Exposition, Format, Selection};
-use crate::history::History;
-use crate::lifecycle::Lifecycle;
 use crate::metrics::{OwnMetrics, Page};
-use crate::simulator::Scenario;
-use crate::web::{self, ListenError};
+use exporter_toolkit::listen::{self, ListenError};
+use partner_center_simulator::Scenario;
 
 use super::simulate::{TENANT_ID, account};
 
@@ -154,7 +154,7 @@ fn unfinished(history: &Path) -> PathBuf {
 
 /// Binds a loopback address; one that is taken can be changed with `flag`.
 fn bind(address: &str, flag: &str) -> anyhow::Result<TcpListener> {
-    web::bind_loopback(address).map_err(|error| match error {
+    listen::bind_loopback(address).map_err(|error| match error {
         ListenError::Bind { .. } => anyhow::anyhow!("{error}; choose another one with {flag}"),
         other => other.into(),
     })

@@ -13,12 +13,12 @@ use reqwest::Url;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use crate::cli::{DoctorFlags, ReportFormat};
-use crate::clock::Clock;
+use crate::commands::cli::{DoctorFlags, ReportFormat};
+use crate::commands::lifecycle::EXIT_FAILED;
 use crate::config::{Account, Config};
-use crate::lifecycle::EXIT_FAILED;
+use crate::domain::clock::Clock;
+use crate::domain::status::{Endpoint, Ledger};
 use crate::partner::{Claims, FetchError, PartnerCenter, Reached, Source as _, TokenStore};
-use crate::status::{Endpoint, Ledger};
 
 /// What became of one step.
 #[derive(Serialize)]

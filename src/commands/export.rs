@@ -13,9 +13,9 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::bundled::{ALERTS, DASHBOARDS};
-use crate::cli::{DEMO_ADDRESS, ExportFlags, Exported};
-use crate::history::JOB;
-use crate::lifecycle::EXIT_FAILED;
+use crate::commands::cli::{DEMO_ADDRESS, ExportFlags, Exported};
+use crate::commands::history::JOB;
+use crate::commands::lifecycle::EXIT_FAILED;
 
 const RULES: &str = "partner-license.rules.yml";
 

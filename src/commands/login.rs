@@ -21,14 +21,14 @@ use tokio::time::{Instant, interval, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::cli::LoginFlags;
-use crate::clock::Clock;
+use crate::commands::cli::LoginFlags;
+use crate::commands::lifecycle::EXIT_FAILED;
 use crate::config::{Account, Config};
-use crate::lifecycle::EXIT_FAILED;
+use crate::domain::clock::Clock;
+use crate::domain::status::Ledger;
 use crate::partner::{
     self, BrowserSignIn, Claims, FetchError, PartnerCenter, Progress, SignIn, SignedIn, TokenStore,
 };
-use crate::status::Ledger;
 
 use super::say;
 

@@ -1,5 +1,10 @@
 //! What each command does: the composition root, where everything is put together.
 
+pub mod lifecycle;
+pub mod logging;
+pub mod cli;
+pub mod history;
+
 mod check;
 mod demo;
 mod doctor;
@@ -12,11 +17,11 @@ mod version;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command, LogFlags};
-use crate::clock::Clock;
+use self::cli::{Cli, Command, LogFlags};
+use self::lifecycle::EXIT_CANNOT_START;
+use self::logging::LogFormat;
 use crate::config::{Account, Config};
-use crate::lifecycle::EXIT_CANNOT_START;
-use crate::logging::{self, LogFormat};
+use crate::domain::clock::Clock;
 
 /// Runs the command that the command line asks for.
 ///

@@ -8,22 +8,25 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::cli::{AccessFlag, ServeFlags, WebFlags};
-use crate::clock::Clock;
+use crate::commands::cli::{AccessFlag, ServeFlags, WebFlags};
+use crate::commands::lifecycle::Lifecycle;
 use crate::config::{ConfigError, Source};
-use crate::lifecycle::Lifecycle;
+use crate::domain::clock::Clock;
 use crate::metrics::{BUILD, OwnMetrics, Page};
-use crate::poll::{self, Scene};
+use crate::polling::{self, Scene};
 use crate::supervisor::Supervisor;
-use crate::web::{self, Access, Web};
+use crate::web::{self, Web};
+use exporter_toolkit::listen;
+use exporter_toolkit::server::Server;
+use exporter_toolkit::web_config::Access;
 
 pub(super) async fn run(flags: ServeFlags) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::new()?;
     let access = access(&flags.web.access)?;
     let listeners = if flags.listen.systemd_socket {
-        web::from_systemd()?
+        listen::from_systemd()?
     } else {
-        flags.listen.listen_addresses.iter().map(|text| web::bind(text)).collect::<Result<_, _>>()?
+        flags.listen.listen_addresses.iter().map(|text| listen::bind(text)).collect::<Result<_, _>>()?
     };
     start(super::check::source(&flags.config), listeners, access.as_ref(), flags.web, &lifecycle)?;
     Ok(lifecycle.run().await)
@@ -32,7 +35,7 @@ pub(super) async fn run(flags: ServeFlags) -> anyhow::Result<ExitCode> {
 /// The rules of the web configuration file, if one is named.
 pub(super) fn access(flag: &AccessFlag) -> Result<Option<Arc<Access>>, ConfigError> {
     let path = Some(&flag.web_config_file).filter(|path| !path.is_empty());
-    path.map(|path| Access::open(Path::new(path)).map(Arc::new)).transpose()
+    path.map(|path| Access::open(Path::new(path), web::WEB_CONFIG_EXTENSION).map(Arc::new)).transpose()
 }
 
 /// Starts the exporter's tasks, and gives what its scrapes are made of. `demo` uses it as well.
@@ -57,7 +60,7 @@ pub(super) fn start(
     let fleet = supervisor.fleet();
     let first = fleet.borrow().draw(clock.now());
     let (page_sender, page) = watch::channel(Arc::new(first));
-    lifecycle.spawn(poll::publish(
+    lifecycle.spawn(polling::publish(
         fleet.clone(),
         supervisor.bell(),
         page_sender,
@@ -72,7 +75,7 @@ pub(super) fn start(
     if let Some(access) = access {
         access.announce();
     }
-    let server = web::Server::new(web::router(web), access.cloned(), max_requests);
+    let server = Server::new(web::router(web), access.cloned(), max_requests);
     for listener in listeners {
         let address = listener.local_addr()?;
         tracing::info!(%address, "Listening on");

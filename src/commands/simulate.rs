@@ -9,11 +9,11 @@ use anyhow::Context;
 use axum::Router;
 use axum::serve::ListenerExt;
 
-use crate::cli::SimulateFlags;
-use crate::clock::Clock;
-use crate::lifecycle::Lifecycle;
-use crate::simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
-use crate::web;
+use crate::commands::cli::SimulateFlags;
+use crate::commands::lifecycle::Lifecycle;
+use crate::domain::clock::Clock;
+use exporter_toolkit::listen;
+use partner_center_simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
 
 /// A tenant that the simulator knows as little as any other: it takes all.
 pub(super) const TENANT_ID: &str = "00000000-0000-0000-0000-00000000dec0";
@@ -28,7 +28,7 @@ pub(super) async fn run(flags: SimulateFlags) -> anyhow::Result<ExitCode> {
         }
         None => Scenario::default(),
     };
-    let listener = web::bind_loopback(&flags.simulator_address)?;
+    let listener = listen::bind_loopback(&flags.simulator_address)?;
     let address = listener.local_addr()?;
     start(listener, scenario, &lifecycle);
     super::say(&format!(

@@ -1,7 +1,7 @@
 //! One account: which tenant, as which application, with which secrets, in which cloud.
 
 use std::collections::BTreeSet;
-use std::fmt;
+
 use std::path::{Path, PathBuf};
 
 use reqwest::{Certificate, Url};
@@ -9,7 +9,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::yaml::{Problems, Section};
+use exporter_toolkit::yaml::{Problems, Section};
+
+use crate::domain::account::AccountName;
 
 use super::{ClientCredential, Environment, Secret};
 
@@ -43,25 +45,6 @@ pub struct Cloud {
     pub api_base_url: String,
     /// Entra ID.
     pub login_base_url: String,
-}
-
-/// An account's name: 1–64 characters, none of them a control character.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AccountName(String);
-
-impl AccountName {
-    const MAX_CHARS: usize = 64;
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for AccountName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 impl Account {
@@ -237,12 +220,12 @@ fn required(section: &mut Section, key: &'static str, problems: &mut Problems) -
 }
 
 fn read_name(section: &mut Section, problems: &mut Problems) -> Option<AccountName> {
-    let name = section.text("name", problems)?;
-    if name.chars().count() > AccountName::MAX_CHARS || name.chars().any(char::is_control) {
+    let name = AccountName::new(section.text("name", problems)?);
+    if !name.is_valid() {
         problems
             .add(section.path("name"), "must have at most 64 characters, none of them a control character");
     }
-    Some(AccountName(name))
+    Some(name)
 }
 
 fn is_guid(text: &str) -> bool {

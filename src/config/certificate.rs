@@ -23,7 +23,7 @@ use secrecy::ExposeSecret;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-use super::secret::{SecretError, read_bounded};
+use exporter_toolkit::secret::{SecretError, read_bounded};
 
 /// A certificate with its private key.
 pub struct ClientCertificate {

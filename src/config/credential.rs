@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::yaml::{Problems, Section};
+use exporter_toolkit::yaml::{Problems, Section};
 
 use super::certificate::{CertificateError, ClientCertificate};
 use super::{Environment, Secret, SecretError};

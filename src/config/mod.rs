@@ -7,25 +7,24 @@ mod account;
 mod certificate;
 mod credential;
 pub mod exposure;
-mod secret;
 mod thresholds;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{fmt, io};
 
 use jiff::Timestamp;
 
-use crate::yaml::{self, Problems, Section};
+use exporter_toolkit::yaml::{self, Problems, Section};
 
-pub use account::{Account, AccountName, Cloud, trust_anchors};
+pub use account::{Account, Cloud, trust_anchors};
 pub use certificate::{CertificateError, ClientCertificate};
 pub use credential::{ClientCredential, ClientProof, CredentialError};
-pub use secret::{Secret, SecretError};
 pub use thresholds::Thresholds;
 
-pub use crate::yaml::Problem;
+pub use exporter_toolkit::secret::{Secret, SecretError};
+pub use exporter_toolkit::yaml::{ConfigError, Problem};
 
 /// Where a configuration comes from. Loading it again is a reload.
 #[derive(Clone, Debug)]
@@ -57,28 +56,6 @@ pub struct Config {
 
 /// The environment as a parameter: the value of a variable, if it is set and not empty.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-/// Everything that is wrong with a configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read {}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// It can be read and is not valid.
-    #[error("{}", Listing { origin, problems })]
-    Invalid {
-        /// The file's name, or `environment`.
-        origin: String,
-        /// At least one.
-        problems: Vec<Problem>,
-    },
-}
 
 /// The default of `state_directory` where systemd does not name one.
 pub const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/partner-license-exporter";
@@ -222,23 +199,6 @@ fn default_state_directory(environment: Environment<'_>) -> PathBuf {
 }
 
 // === impl ConfigError ===
-
-/// `config.yml: 2 problems` and one line for each.
-struct Listing<'a> {
-    origin: &'a str,
-    problems: &'a [Problem],
-}
-
-impl fmt::Display for Listing<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.problems.len() == 1 { "" } else { "s" };
-        write!(f, "{}: {} problem{plural}", self.origin, self.problems.len())?;
-        for problem in self.problems {
-            write!(f, "\n  {problem}")?;
-        }
-        Ok(())
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! From which percentage on a row counts as low: a default, and overrides of which the first match wins.
 
-use crate::usage::LicenseUsage;
-use crate::yaml::{Problems, Section};
+use crate::domain::usage::LicenseUsage;
+use exporter_toolkit::yaml::{Problems, Section};
 
 /// The thresholds, published per row as `partner_license_usage_threshold_percent`.
 #[derive(Clone, Debug, PartialEq)]

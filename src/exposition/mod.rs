@@ -4,41 +4,14 @@
 //! `text` writes both texts, `protobuf` the three forms of protobuf. `negotiate` reads what a client accepts,
 //! `coding` compresses. Knows nothing of accounts or HTTP servers.
 
-mod accept;
-mod coding;
 mod family;
-#[cfg(any(test, fuzzing))]
-pub mod invariants;
-mod negotiate;
 mod protobuf;
 mod text;
 
 use std::collections::BTreeSet;
 
-pub use coding::{Beginning, Coding};
+pub use exporter_toolkit::negotiation::{Beginning, Coding, Format};
 pub use family::{Buckets, Family, Kind, Labels, Point, Value};
-pub use negotiate::{Answer, Escaping, negotiate};
-
-/// A way to write metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Prometheus text, version 0.0.4.
-    Classic,
-    /// OpenMetrics text. Versions 0.0.1 and 1.0.0 are the same to us.
-    OpenMetrics,
-    /// Messages of protobuf, each after its length.
-    Protobuf,
-    /// The same messages as text for people.
-    ProtobufText,
-    /// The same messages as text, one per line.
-    ProtobufCompact,
-}
-
-impl Format {
-    /// Every format, in the order of the bodies of a page.
-    pub const ALL: [Self; 5] =
-        [Self::Classic, Self::OpenMetrics, Self::Protobuf, Self::ProtobufText, Self::ProtobufCompact];
-}
 
 /// Which families are wanted.
 #[derive(Clone, Debug, Default)]

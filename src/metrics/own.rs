@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
-use crate::clock::{Clock, unix_seconds};
+use crate::domain::clock::{Clock, unix_seconds};
 use crate::exposition::{Exposition, Labels, Value};
 
 use super::process::Process;

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::clock::unix_seconds;
 use crate::config::Thresholds;
+use crate::domain::clock::unix_seconds;
+use crate::domain::reason::Reason;
+use crate::domain::status::{AccountStatus, Code, Credentials, Endpoint, Latency, Ledger};
+use crate::domain::usage::{LicenseUsage, RowError};
 use crate::exposition::{Beginning, Buckets, Coding, Exposition, Format, Labels, Point, Selection, Value};
-use crate::poll::Scene;
-use crate::reason::Reason;
-use crate::status::{AccountStatus, Code, Credentials, Endpoint, Latency, Ledger};
-use crate::usage::{LicenseUsage, RowError};
+use crate::polling::Scene;
 
 use super::{
     ACCESS_EXPIRY, CERTIFICATE_EXPIRY, DURATION, FAILURES, INTERVAL, LAST_SCRAPE, LAST_SUCCESS, MFA,

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::clock::Clock;
 use crate::config::Config;
+use crate::domain::clock::Clock;
+use crate::domain::reason::Reason;
+use crate::domain::status::{AccountStatus, Code, Endpoint, Failure, Ledger};
+use crate::domain::usage::{LicenseUsage, Percent, RowError, UsageReport};
 use crate::exposition::{Coding, Exposition, Format, Selection};
-use crate::poll::Scene;
-use crate::reason::Reason;
-use crate::status::{AccountStatus, Code, Endpoint, Failure, Ledger};
-use crate::usage::{LicenseUsage, Percent, RowError, UsageReport};
+use crate::polling::Scene;
 
 use super::*;
 

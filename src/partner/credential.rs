@@ -14,7 +14,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::config::{ClientCertificate, ClientCredential, ClientProof};
-use crate::reason::Reason;
+use crate::domain::reason::Reason;
 
 use super::error::FetchError;
 

@@ -10,9 +10,9 @@ use reqwest::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use crate::reason::Reason;
-use crate::status::Failure;
-use crate::usage::RowError;
+use crate::domain::reason::Reason;
+use crate::domain::status::Failure;
+use crate::domain::usage::RowError;
 
 use super::hints;
 use super::http::Reply;

@@ -18,11 +18,11 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
 use crate::config::{Account, ClientCredential, Secret, SecretError};
-use crate::reason::Reason;
-use crate::statefile::Stamp;
-use crate::status::{Endpoint, Ledger};
+use crate::domain::clock::Clock;
+use crate::domain::reason::Reason;
+use crate::domain::status::{Endpoint, Ledger};
+use crate::state::file::Stamp;
 
 use super::credential::Proof;
 use super::error::{FetchError, Secrets};

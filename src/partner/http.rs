@@ -19,11 +19,11 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::name::Name;
 
-use crate::clock::Clock;
 use crate::config::{Account, SecretError, trust_anchors};
-use crate::reason::Reason;
-use crate::schedule::Schedule;
-use crate::status::{Code, Endpoint, Ledger};
+use crate::domain::clock::Clock;
+use crate::domain::reason::Reason;
+use crate::domain::schedule::Schedule;
+use crate::domain::status::{Code, Endpoint, Ledger};
 
 use super::error::{FetchError, Secrets};
 use super::retry_after::retry_after;

@@ -9,9 +9,9 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::reason::Reason;
-use crate::schedule::{LastPoll, Schedule};
-use crate::usage::{LicenseUsage, MAX_LABEL_BYTES};
+use crate::domain::reason::Reason;
+use crate::domain::schedule::{LastPoll, Schedule};
+use crate::domain::usage::{LicenseUsage, MAX_LABEL_BYTES};
 
 use super::error::{FetchError, Secrets};
 use super::http::Reply;

@@ -27,10 +27,10 @@ use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::clock::Clock;
 use crate::config::Account;
-use crate::status::{Endpoint, Ledger};
-use crate::usage::UsageReport;
+use crate::domain::clock::Clock;
+use crate::domain::status::{Endpoint, Ledger};
+use crate::domain::usage::UsageReport;
 
 pub use claims::Claims;
 pub use error::FetchError;

@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::reason::Reason;
-use crate::status::Endpoint;
+use crate::domain::reason::Reason;
+use crate::domain::status::Endpoint;
 
 use super::claims::Claims;
 use super::error::{FetchError, Secrets};

@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Account;
-use crate::statefile::{self, StateFile};
+use crate::state::file::{self, StateFile};
 
 /// Where one account's newest refresh token is kept.
 #[derive(Clone, Debug)]
@@ -125,7 +125,7 @@ impl TokenStore {
     /// # Errors
     /// [`StoreError::Directory`] or [`StoreError::Lock`] if it does not.
     pub fn open(directory: &Path, account: &Account) -> Result<Self, StoreError> {
-        statefile::prepare(directory)
+        file::prepare(directory)
             .map_err(|cause| StoreError::Directory { path: directory.to_owned(), cause })?;
         let store = Self::new(directory, account);
         store.check_lock()?;
@@ -295,5 +295,5 @@ impl TokenStore {
 
 /// SHA-256 of a token, which tells two tokens apart without being one.
 pub(super) fn fingerprint(token: &SecretString) -> String {
-    statefile::sha256(token.expose_secret().as_bytes())
+    file::sha256(token.expose_secret().as_bytes())
 }

@@ -16,9 +16,9 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::config::Config;
-use crate::reason::Reason;
-use crate::simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
-use crate::status::Code;
+use crate::domain::reason::Reason;
+use crate::domain::status::Code;
+use partner_center_simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
 
 mod answers;
 mod credentials;

@@ -14,7 +14,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::usage::{LicenseUsage, MAX_LABEL_BYTES, Percent, RowError, UsageReport, listing};
+use crate::domain::usage::{LicenseUsage, MAX_LABEL_BYTES, Percent, RowError, UsageReport, listing};
 
 /// Why a body is no page of a usage collection, or the pages make no collection.
 #[derive(Debug, thiserror::Error)]

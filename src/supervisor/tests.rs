@@ -11,9 +11,9 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::*;
+use crate::domain::status::AccountStatus;
 use crate::exposition::Format;
-use crate::simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
-use crate::status::AccountStatus;
+use partner_center_simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
 
 mod year;
 

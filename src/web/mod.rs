@@ -3,12 +3,9 @@
 //! A scrape never waits for the API, a token or a reload; for the disk only where `--web.config.file` is to be
 //! obeyed as it is now.
 
-mod access;
 mod files;
-mod listen;
 mod page;
 mod scrape;
-mod server;
 
 use std::sync::Arc;
 
@@ -19,14 +16,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::sync::{Semaphore, watch};
 
-use crate::clock::Clock;
+use exporter_toolkit::web_config::Extension;
+
+use crate::domain::clock::Clock;
+use crate::domain::status::Ledger;
 use crate::metrics::{Fleet, OwnMetrics, Page};
-use crate::status::Ledger;
 use crate::supervisor::Reloader;
 
-pub use access::Access;
-pub use listen::{ListenError, bind, bind_loopback, from_systemd};
-pub use server::Server;
+/// What this program adds to the web configuration file.
+pub const WEB_CONFIG_EXTENSION: Extension =
+    Extension { section: "partner_license_exporter", health: &["/-/healthy", "/-/ready"] };
 
 /// What the web surface shows and can ask for.
 #[derive(Debug)]

@@ -16,8 +16,9 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
-use crate::exposition::{Beginning, Coding, Exposition, Format, Selection, negotiate};
+use crate::exposition::{Exposition, Selection};
 use crate::metrics::{InFlight, OwnMetrics, Page};
+use exporter_toolkit::negotiation::{Beginning, Coding, Format, negotiate};
 
 use super::Site;
 

@@ -6,14 +6,13 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::config::{Config, Source, Thresholds};
+use crate::domain::status::Ledger;
+use crate::domain::usage::UsageReport;
 use crate::exposition::Format;
-use crate::poll::Scene;
-use crate::status::Ledger;
+use crate::polling::Scene;
 use crate::supervisor::Supervisor;
-use crate::usage::UsageReport;
 
 mod endpoints;
-mod listening;
 mod pages;
 mod scrapes;
 

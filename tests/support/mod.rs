@@ -18,8 +18,11 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub mod browser;
 pub mod exposition;
+pub mod peers;
 pub mod real;
+pub mod terminal;
 
 /// How long a condition may take to come true before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -230,9 +233,9 @@ pub fn account(name: Option<&str>, tenant: &str, login: &str, api: &str, more: &
     format!(
         "  - {{ {name}tenant_id: {tenant}, client_id: {client}, client_secret: {secret}, \
          refresh_token: {token}, cloud: custom, api_base_url: \"{api}\", login_base_url: \"{login}\"{more} }}\n",
-        client = partner_license_exporter::simulator::CLIENT_ID,
-        secret = partner_license_exporter::simulator::CLIENT_SECRET,
-        token = partner_license_exporter::simulator::REFRESH_TOKEN,
+        client = partner_center_simulator::CLIENT_ID,
+        secret = partner_center_simulator::CLIENT_SECRET,
+        token = partner_center_simulator::REFRESH_TOKEN,
     )
 }
 

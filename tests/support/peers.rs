@@ -15,7 +15,7 @@ use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::http::request::Parts;
 use axum::middleware::{self, Next};
-use partner_license_exporter::simulator::{self, Scenario};
+use partner_center_simulator::Scenario;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -288,7 +288,7 @@ impl Front {
             log.lock().unwrap().push(parts.clone());
             next.run(Request::from_parts(parts, body))
         });
-        let simulator = simulator::Simulator::new(Scenario::default(), jiff::Timestamp::now);
+        let simulator = partner_center_simulator::Simulator::new(Scenario::default(), jiff::Timestamp::now);
         let router = simulator.router().layer(noting);
         let listen = || runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let (listener, plain) = (listen(), listen());

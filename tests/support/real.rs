@@ -8,11 +8,11 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Conclusion, Trial};
 use serde_json::Value;
 
 use super::exposition::Series;
@@ -26,10 +26,9 @@ pub type Case = (&'static str, fn(&'static str));
 
 /// Runs each case with each suite. Where the parts are missing the tests are reported as ignored, with the reason; with
 /// `REQUIRE_TOOLS=1`, as scripts/test sets it, they fail instead.
-pub fn run_cases(cases: &'static [Case]) -> ExitCode {
-    let mut arguments = Arguments::from_args();
+pub fn run_cases(arguments: &Arguments, cases: &'static [Case]) -> Conclusion {
     // Each trial starts half a dozen processes; two at a time are enough.
-    arguments.test_threads = arguments.test_threads.or(Some(2));
+    let arguments = Arguments { test_threads: arguments.test_threads.or(Some(2)), ..arguments.clone() };
     let trials = SUITES.into_iter().flat_map(|suite| {
         let missing: Vec<PathBuf> =
             PARTS.iter().map(|part| tool(suite, part)).filter(|path| !path.exists()).collect();
@@ -49,7 +48,7 @@ pub fn run_cases(cases: &'static [Case]) -> ExitCode {
     if conclusion.num_ignored > 0 {
         eprintln!("{} tests were NOT run: real parts are missing, see above\n", conclusion.num_ignored);
     }
-    conclusion.exit_code()
+    conclusion
 }
 
 pub fn root() -> &'static Path {

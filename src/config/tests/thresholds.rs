@@ -1,4 +1,4 @@
-use crate::usage::{LicenseUsage, Percent};
+use crate::domain::usage::{LicenseUsage, Percent};
 
 use super::*;
 

@@ -53,7 +53,7 @@ accounts:
     assert_eq!(config.state_directory, Path::new("/srv/state"));
 
     let [contoso, fabrikam] = &config.accounts[..] else { panic!("{:?}", config.accounts) };
-    assert_eq!(contoso.name.as_ref().map(AccountName::as_str), Some("contoso"));
+    assert_eq!(contoso.name.as_ref().map(crate::domain::account::AccountName::as_str), Some("contoso"));
     assert_eq!((contoso.tenant_id.as_str(), contoso.client_id.as_str()), (TENANT, CLIENT));
     assert_eq!(exposed_secret(contoso), "the secret");
     assert_eq!(exposed_token(contoso), "the token");

@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 
-use crate::status::Failure;
-use crate::usage::RowError;
+use crate::domain::status::Failure;
+use crate::domain::usage::RowError;
 
 use super::*;
 

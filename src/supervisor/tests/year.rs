@@ -12,11 +12,11 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 use super::*;
+use crate::domain::reason::Reason;
+use crate::domain::status::{Code, Endpoint};
 use crate::partner::Progress;
-use crate::poll::Scene as _;
-use crate::reason::Reason;
-use crate::simulator::{Behaviour, Certificate, Rotation, TokenAnswer, UsageAnswer};
-use crate::status::{Code, Endpoint};
+use crate::polling::Scene as _;
+use partner_center_simulator::{Behaviour, Certificate, Rotation, TokenAnswer, UsageAnswer};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -241,7 +241,7 @@ impl World {
     fn days_left(&self) -> f64 {
         let expiry: f64 =
             self.metric("partner_license_refresh_token_expiry_timestamp_seconds").parse().unwrap();
-        (expiry - crate::clock::unix_seconds(self.clock.now())) / 86400.0
+        (expiry - crate::domain::clock::unix_seconds(self.clock.now())) / 86400.0
     }
 }
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::domain::schedule::LastPoll;
+use crate::domain::status::{AccountStatus, Credentials, Failure, Good};
+use crate::domain::usage::{LicenseUsage, listing};
 use crate::metrics::Fleet;
-use crate::schedule::LastPoll;
-use crate::status::{AccountStatus, Credentials, Failure, Good};
-use crate::usage::{LicenseUsage, listing};
 
 use super::table::{self, Tally};
 use super::text::{Count, Day, Escaped, Length, Moment, WithCommands, add};

@@ -1,7 +1,7 @@
 //! The rows of one account, lowest first, each with a bar against its threshold.
 
 use crate::config::Thresholds;
-use crate::usage::LicenseUsage;
+use crate::domain::usage::LicenseUsage;
 
 use super::text::{Count, Day, Escaped, Share, add};
 

@@ -63,7 +63,7 @@ async fn it_is_ready_once_every_account_was_tried_and_stays_so() {
     succeed(&accounts[0]);
     assert_eq!(get_text(&site.router, "/-/ready").await, waiting(1));
     accounts[1].write(|status| {
-        let error = crate::partner::FetchError::scripted(crate::reason::Reason::Network, None);
+        let error = crate::partner::FetchError::scripted(crate::domain::reason::Reason::Network, None);
         status.poll_ended(Err(error.into()), NOW, std::time::Duration::ZERO);
     });
     assert_eq!(get_text(&site.router, "/-/ready").await, ready, "a failed poll is a poll");
@@ -78,7 +78,7 @@ async fn it_is_ready_once_every_account_was_tried_and_stays_so() {
 async fn it_is_ready_at_once_if_every_account_was_restored() {
     let accounts = ledgers(&["a", "bb"]);
     let site = site(fleet(accounts.clone()));
-    let good = crate::status::Good { report: Arc::default(), at: NOW, failed_since: false };
+    let good = crate::domain::status::Good { report: Arc::default(), at: NOW, failed_since: false };
     accounts[0].write(|status| status.good = Some(good.clone()));
     assert_eq!(get_text(&site.router, "/-/ready").await.0, 503);
     accounts[1].write(|status| status.good = Some(good));

@@ -3,9 +3,9 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::*;
-use crate::reason::Reason;
-use crate::status::Credentials;
-use crate::usage::{LicenseUsage, Percent, RowError};
+use crate::domain::reason::Reason;
+use crate::domain::status::Credentials;
+use crate::domain::usage::{LicenseUsage, Percent, RowError};
 
 fn row(workload: &str, percent: f64) -> LicenseUsage {
     LicenseUsage {
@@ -93,7 +93,8 @@ async fn a_policy_of_the_web_configuration_file_takes_the_place_of_the_pages_own
     let file = tempfile::NamedTempFile::new().unwrap();
     let text = "http_server_config: { headers: { Content-Security-Policy: \"default-src 'self'\" } }\n";
     std::fs::write(file.path(), text).unwrap();
-    let access = Arc::new(Access::open(file.path()).unwrap());
+    let access =
+        Arc::new(exporter_toolkit::web_config::Access::open(file.path(), WEB_CONFIG_EXTENSION).unwrap());
     let router = access.guard(site(fleet(ledgers(&["contoso"]))).router);
     let answer = send(&router, "GET", "/", &[]).await;
     let policies: Vec<_> = answer.headers.get_all("content-security-policy").iter().collect();
@@ -198,7 +199,7 @@ async fn an_account_without_rows_says_why() {
 #[tokio::test]
 async fn rows_of_before_the_start_and_rows_that_were_dropped_are_told() {
     let accounts = ledgers(&["contoso"]);
-    let good = crate::status::Good { report: Arc::default(), at: NOW, failed_since: false };
+    let good = crate::domain::status::Good { report: Arc::default(), at: NOW, failed_since: false };
     accounts[0].write(|status| status.good = Some(good));
     let restored = page(fleet(accounts)).await;
     assert_says(

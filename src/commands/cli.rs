@@ -1,0 +1,364 @@
+//! The command line: flags and commands, as every Prometheus operator knows them. Types only.
+
+use std::path::{Path, PathBuf};
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::commands::logging::{LogFormat, LogLevel};
+
+/// Where `demo` listens, and what the exported configuration of Prometheus scrapes.
+pub const DEMO_ADDRESS: &str = "127.0.0.1:10365";
+
+/// Prometheus exporter for Microsoft partners' licence usage, as Partner Center reports it.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "partner-license-exporter",
+    disable_version_flag = true,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    /// What to do; `serve` if absent.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Flags of `serve`, which need no command.
+    #[command(flatten)]
+    pub serve: ServeFlags,
+    /// Print version, revision and build, and exit.
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub version: bool,
+}
+
+/// What the program can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Poll every account in the background and serve /metrics. The default.
+    Serve(ServeFlags),
+    /// Check the configuration and list every problem. No network.
+    Check(CheckFlags),
+    /// Sign in as a person and store the refresh token. A running exporter finds it.
+    Login(LoginFlags),
+    /// Try each step of a poll for real, and say of each whether it works, why not, and what to do.
+    Doctor(DoctorFlags),
+    /// Run the exporter on top of a simulated Partner Center: nothing to configure, no network.
+    Demo(DemoFlags),
+    /// Run the simulated Partner Center and Entra ID alone.
+    Simulate(SimulateFlags),
+    /// Write the bundled dashboards, or the alert rules with their runbooks and a configuration of Alertmanager.
+    Export(ExportFlags),
+}
+
+/// Flags of `serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeFlags {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFlag,
+    /// Check the configuration, report every problem and exit.
+    #[arg(long = "config.check")]
+    pub config_check: bool,
+    /// What to listen on.
+    #[command(flatten)]
+    pub listen: ListenFlags,
+    /// How to serve.
+    #[command(flatten)]
+    pub web: WebFlags,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogFlags,
+}
+
+/// Flags of `check`.
+#[derive(Args, Clone, Debug)]
+pub struct CheckFlags {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFlag,
+    /// Who may read what is served.
+    #[command(flatten)]
+    pub access: AccessFlag,
+}
+
+/// Flags of `login`.
+#[derive(Args, Clone, Debug)]
+pub struct LoginFlags {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFlag,
+    /// Account to sign in to; needed if there are several.
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
+    /// Sign in with a browser on this machine, where the device-code flow is blocked.
+    #[arg(long)]
+    pub browser: bool,
+}
+
+/// Flags of `doctor`.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorFlags {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFlag,
+    /// Account to examine; all of them if absent.
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
+    /// How to write the findings.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: ReportFormat,
+}
+
+/// How findings are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ReportFormat {
+    /// A line for each, for people.
+    Text,
+    /// One JSON document at the end, for machines.
+    Json,
+}
+
+/// Flags of `demo`.
+#[derive(Args, Clone, Debug)]
+pub struct DemoFlags {
+    /// Address on which to expose metrics and web interface; loopback only.
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = DEMO_ADDRESS)]
+    pub listen_address: String,
+    /// Address of the simulated Partner Center and Entra ID; loopback only.
+    #[arg(long = "simulator.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10366")]
+    pub simulator_address: String,
+    /// Add a second account with a livelier portfolio, whose values drift by the minute; both accounts then have an `account` label.
+    #[arg(long)]
+    pub portfolio: bool,
+    /// Pause between two polls.
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration)]
+    pub poll_interval: std::time::Duration,
+    /// Write a made-up past of everything that is exposed, as OpenMetrics for `promtool tsdb create-blocks-from openmetrics`. Replaces the file.
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+    /// How to serve.
+    #[command(flatten)]
+    pub web: WebFlags,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogFlags,
+}
+
+/// Flags of `simulate`.
+#[derive(Args, Clone, Debug)]
+pub struct SimulateFlags {
+    /// Address of the simulated Partner Center and Entra ID; loopback only.
+    #[arg(long = "simulator.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10366")]
+    pub simulator_address: String,
+    /// File (YAML or JSON) that says how the simulator answers at first.
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogFlags,
+}
+
+/// Flags of `export`.
+#[derive(Args, Clone, Debug)]
+pub struct ExportFlags {
+    /// What to write.
+    #[arg(value_name = "WHAT")]
+    pub what: Exported,
+    /// Directory to write to; made if missing.
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Replace files that are there already and differ.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Address of Grafana, for links in alerts.
+    #[arg(long, value_name = "URL", value_parser = base_url)]
+    pub grafana_url: Option<String>,
+    /// Address of the directory where you publish the runbooks, for links in alerts.
+    #[arg(long, value_name = "URL", value_parser = base_url)]
+    pub runbook_url: Option<String>,
+    /// Rules that wait twenty seconds for each day, and a Prometheus configuration, to watch alerts of `demo`.
+    #[arg(long)]
+    pub demo: bool,
+}
+
+/// What can be exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Exported {
+    /// Grafana dashboards.
+    Dashboards,
+    /// Rules for Prometheus, runbooks, and Alertmanager's configuration and templates.
+    Alerts,
+}
+
+/// Where the configuration is.
+#[derive(Args, Clone, Debug)]
+pub struct ConfigFlag {
+    /// Configuration file. Without it, one account is read from `AZURE_*` and `PARTNER_CENTER_*` variables.
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+}
+
+/// What to listen on.
+#[derive(Args, Clone, Debug)]
+pub struct ListenFlags {
+    /// Addresses on which to expose metrics and web interface. Repeatable for multiple addresses. Examples: `:10365` or `[::1]:10365`.
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":10365")]
+    pub listen_addresses: Vec<String>,
+    /// Use systemd socket activation listeners instead of port listeners (Linux only).
+    #[arg(long = "web.systemd-socket")]
+    pub systemd_socket: bool,
+}
+
+/// Who may read what is served, and over what.
+#[derive(Args, Clone, Debug)]
+pub struct AccessFlag {
+    /// The web configuration file; empty = none.
+    #[arg(
+        long = "web.config.file",
+        value_name = "FILE",
+        default_value = "",
+        hide_default_value = true,
+        help = "Path to configuration file that can enable TLS or authentication. \
+                See: https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md"
+    )]
+    pub web_config_file: String,
+}
+
+/// How to serve.
+#[derive(Args, Clone, Debug)]
+pub struct WebFlags {
+    /// Who may read what is served.
+    #[command(flatten)]
+    pub access: AccessFlag,
+    /// Path under which to expose metrics.
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
+    pub telemetry_path: String,
+    /// Exclude metrics about the exporter itself (promhttp_*, process_*).
+    #[arg(long = "web.disable-exporter-metrics")]
+    pub disable_exporter_metrics: bool,
+    /// Maximum number of parallel scrape requests. Use 0 to disable.
+    #[arg(long = "web.max-requests", value_name = "COUNT", default_value = "40", value_parser = max_requests)]
+    pub max_requests: usize,
+}
+
+/// How to log.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct LogFlags {
+    /// Only log messages with the given severity or above.
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
+    pub level: LogLevel,
+    /// Output format of log messages, which go to stderr.
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
+    pub format: LogFormat,
+}
+
+impl LogFlags {
+    /// For commands whose output is for a person: problems only.
+    pub fn for_people() -> Self {
+        Self { level: LogLevel::Warn, format: LogFormat::Logfmt }
+    }
+}
+
+fn max_requests(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "web max requests must be greater than or equal to zero".to_owned())
+}
+
+fn telemetry_path(text: &str) -> Result<String, String> {
+    let is_odd = |segment: &str| matches!(segment, "" | "." | "..");
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+    if text.is_empty() {
+        Err("metrics path must not be empty".to_owned())
+    } else if !text.starts_with('/') || !text.chars().all(plain) {
+        Err("metrics path must begin with / and be a plain path".to_owned())
+    } else if text != "/" && text.split('/').skip(1).any(is_odd) {
+        Err("metrics path must have a name between any two slashes, and none at its end".to_owned())
+    } else if ["/-", "/dashboards", "/runbooks"].iter().any(|taken| Path::new(text).starts_with(taken)) {
+        Err(format!("{text} is taken; choose another path"))
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// An address to which paths are appended, without a slash at its end.
+fn base_url(text: &str) -> Result<String, String> {
+    let url = reqwest::Url::parse(text).map_err(|error| error.to_string())?;
+    if !["http", "https"].contains(&url.scheme()) {
+        return Err("must begin with http:// or https://".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must have neither ? nor #: paths are appended to it".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(
+            "must have no user and no password: everyone who reads an alert would see them".to_owned()
+        );
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_without_a_command_are_those_of_serve() {
+        let cli = Cli::try_parse_from([
+            "x",
+            "--config.file",
+            "c.yml",
+            "--web.listen-address=:1",
+            "--web.listen-address=[::1]:2",
+        ]);
+        let serve = cli.unwrap().serve;
+        assert_eq!(serve.listen.listen_addresses, [":1", "[::1]:2"]);
+        assert_eq!(serve.web.max_requests, 40);
+    }
+
+    #[test]
+    fn a_telemetry_path_that_cannot_work_is_refused() {
+        for path in [
+            "",
+            "metrics",
+            "/-/ready",
+            "/-/ready/",
+            "/-/x",
+            "/a b",
+            "/{x}",
+            "/:x",
+            "/a/*b",
+            "/a?b",
+            "//",
+            "/a//b",
+            "/a/",
+            "/../x",
+            "/./m",
+            "/runbooks/x",
+            "/dashboards",
+        ] {
+            assert!(telemetry_path(path).is_err(), "{path:?}");
+        }
+        for path in ["/stats/metrics", "/", "/-metrics", "/runbooks-of-mine"] {
+            assert!(telemetry_path(path).is_ok(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_for_links_has_a_scheme_and_no_slash_at_its_end_and_nothing_that_a_path_cannot_follow() {
+        for (text, expected) in [
+            ("https://grafana.example", "https://grafana.example"),
+            ("https://grafana.example/sub/", "https://grafana.example/sub"),
+            ("http://127.0.0.1:3000/{{ x }}", "http://127.0.0.1:3000/%7B%7B%20x%20%7D%7D"),
+        ] {
+            assert_eq!(base_url(text).unwrap(), expected);
+        }
+        for text in
+            ["", "grafana.example", "ftp://x", "https://x/?y", "https://x/#y", "https://u:p@x/", "/d/"]
+        {
+            assert!(base_url(text).is_err(), "{text:?}");
+        }
+    }
+}

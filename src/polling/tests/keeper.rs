@@ -1,0 +1,48 @@
+//! The keeper and a real directory.
+
+use super::*;
+use crate::config::Config;
+use crate::state::snapshot::SnapshotStore;
+
+fn store(directory: &tempfile::TempDir) -> SnapshotStore {
+    let config = "accounts: [{tenant_id: contoso.example, client_secret: s, refresh_token: r, \
+                  client_id: 00000000-0000-0000-0000-00000000c11e}]";
+    let account = Config::parse(config, &|_| None).unwrap().accounts.remove(0);
+    SnapshotStore::new(directory.path(), &account)
+}
+
+fn good_poll(ledger: &Ledger, at: Timestamp) {
+    ledger.write(|status| status.poll_ended(Ok(UsageReport::default()), at, Duration::ZERO));
+}
+
+fn kept(store: &SnapshotStore) -> Option<Timestamp> {
+    store.restore(Timestamp::MAX, None).unwrap().map(|good| good.at)
+}
+
+#[tokio::test]
+async fn the_last_good_poll_is_kept_even_if_the_end_comes_right_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, ledger, ended) = (store(&directory), ledger(), CancellationToken::new());
+    let polling = async {
+        good_poll(&ledger, START);
+        good_poll(&ledger, START + HOUR);
+        ended.cancel();
+    };
+    tokio::join!(keep(store.clone(), "contoso", &ledger, ended.clone()), polling);
+    assert_eq!(kept(&store), Some(START + HOUR));
+}
+
+#[tokio::test]
+async fn a_failed_poll_leaves_the_rows_and_the_mark_that_it_failed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, ledger, ended) = (store(&directory), ledger(), CancellationToken::new());
+    good_poll(&ledger, START);
+    let polling = async {
+        let error = FetchError::scripted(Reason::Server, None);
+        ledger.write(|status| status.poll_ended(Err(error.into()), START + HOUR, Duration::ZERO));
+        ended.cancel();
+    };
+    tokio::join!(keep(store.clone(), "contoso", &ledger, ended.clone()), polling);
+    assert_eq!(kept(&store), Some(START));
+    assert!(store.restore(Timestamp::MAX, None).unwrap().unwrap().failed_since);
+}

@@ -1,0 +1,163 @@
+//! The last good rows on disk, one file per account, so that a restart does not blank the graphs.
+//!
+//! A file is believed only if it is whole: of this version and this owner, and with the checksum of what it
+//! says. Knows nothing of polls; when to write and what to do with rows restored is decided elsewhere.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Account;
+use crate::domain::status::Good;
+use crate::domain::usage::{LicenseUsage, Percent, UsageReport};
+use crate::state::file::{StateFile, sha256};
+
+/// Where one account's last good rows are kept.
+#[derive(Clone, Debug)]
+pub struct SnapshotStore {
+    file: StateFile,
+}
+
+/// Why there is nothing to restore although there is a file.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// It cannot be read, or not be set aside.
+    #[error("{}: {cause}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not; part of the message, since that is the whole of it.
+        cause: io::Error,
+    },
+    /// It was moved to this path.
+    #[error("the file is damaged, of another cloud or of a later version; moved to {}", .0.display())]
+    SetAside(PathBuf),
+    /// Its poll is still to come, if the clock is right. One of the two is wrong, and nobody knows which.
+    #[error("{}: its poll ended at {at}, which is in the future", path.display())]
+    Future {
+        /// The file.
+        path: PathBuf,
+        /// When its poll ended.
+        at: Timestamp,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    version: u32,
+    owner: String,
+    polled_at: Timestamp,
+    /// Whether a poll after it failed.
+    failed_since: bool,
+    rows: Vec<Row>,
+    /// Of this record with an empty text here, see [`Record::checksum`].
+    sha256: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    service: String,
+    workload: String,
+    channel: String,
+    /// As text: a number would lose its last bit on the way through JSON.
+    percent: String,
+    processed_at: Timestamp,
+}
+
+const VERSION: u32 = 1;
+
+impl SnapshotStore {
+    /// The store of `account` in `directory`. Nothing is read or written yet.
+    pub fn new(directory: &Path, account: &Account) -> Self {
+        Self { file: StateFile::new(directory, "usage", account) }
+    }
+
+    /// The rows kept last, if they may still be shown at `now`.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] if there is a file that cannot be used.
+    pub fn restore(
+        &self,
+        now: Timestamp,
+        stale_after: Option<Duration>,
+    ) -> Result<Option<Good>, SnapshotError> {
+        let wrong = |cause| SnapshotError::File { path: self.file.path().to_owned(), cause };
+        let Some(content) = self.file.read().map_err(wrong)? else { return Ok(None) };
+        let Some(good) = decode(&content, self.file.owner()) else {
+            return Err(self.file.set_aside().map_or_else(wrong, SnapshotError::SetAside));
+        };
+        if good.at > now {
+            return Err(SnapshotError::Future { path: self.file.path().to_owned(), at: good.at });
+        }
+        Ok(Some(good).filter(|good| good.is_fresh(now, stale_after)))
+    }
+
+    /// Keeps these rows. On return they are on the disk.
+    ///
+    /// # Errors
+    /// If they cannot be written; what was kept before is still there.
+    pub fn save(&self, good: &Good) -> io::Result<()> {
+        self.file.replace(&encode(good, self.file.owner()))
+    }
+}
+
+fn encode(good: &Good, owner: &str) -> Vec<u8> {
+    let row = |row: &LicenseUsage| Row {
+        service: row.service.clone(),
+        workload: row.workload.clone(),
+        channel: row.channel.clone(),
+        percent: row.percent.get().to_string(),
+        processed_at: row.processed_at,
+    };
+    let mut record = Record {
+        version: VERSION,
+        owner: owner.to_owned(),
+        polled_at: good.at,
+        failed_since: good.failed_since,
+        rows: good.report.rows().iter().map(row).collect(),
+        sha256: String::new(),
+    };
+    record.sha256 = record.checksum();
+    serde_json::to_vec_pretty(&record).expect(ALWAYS_JSON)
+}
+
+/// What is in a file, if it is whole and of this owner.
+fn decode(content: &[u8], owner: &str) -> Option<Good> {
+    let mut record: Record = serde_json::from_slice(content).ok()?;
+    let claimed = std::mem::take(&mut record.sha256);
+    if record.version != VERSION || record.owner != owner || record.checksum() != claimed {
+        return None;
+    }
+    let row = |row: Row| {
+        Some(LicenseUsage {
+            service: row.service,
+            workload: row.workload,
+            channel: row.channel,
+            percent: Percent::new(row.percent.parse().ok()?).ok()?,
+            processed_at: row.processed_at,
+        })
+    };
+    let rows = record.rows.into_iter().map(row).collect::<Option<Vec<_>>>()?;
+    let report = Arc::new(UsageReport::collect(rows.into_iter().map(Ok)));
+    Some(Good { report, at: record.polled_at, failed_since: record.failed_since })
+}
+
+const ALWAYS_JSON: &str = "a record of strings and times is always JSON";
+
+impl Record {
+    /// Of everything it says, whatever the white space of its file. `sha256` must be empty.
+    fn checksum(&self) -> String {
+        sha256(&serde_json::to_vec(self).expect(ALWAYS_JSON))
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+pub mod invariants;
+#[cfg(test)]
+mod tests;

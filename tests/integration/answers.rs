@@ -1,0 +1,194 @@
+//! Whatever Entra ID and Partner Center may answer, and what the program makes of it: tables, in `answers/`.
+//!
+//! All rows of a table are put to one process, each as an account with a tenant of its own, through the real
+//! client, over real sockets. What is known of an account after its first poll is compared with what its row
+//! says, as a whole: a series, a request or a line in the log that the row does not mention fails it.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod api_errors;
+mod decoding;
+mod found;
+mod paging;
+mod row;
+mod sign_in;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::support;
+use crate::support::exposition::{self, Exposition};
+use crate::support::{Exporter, Simulator, get};
+use found::{Seen, breaks_a_line};
+use row::{Facts, POLL_INTERVAL, Row};
+use rustix::process::Signal;
+use serde_json::Value;
+
+#[test]
+fn every_success_of_the_api_brings_its_rows_or_is_refused_for_its_reason() {
+    every_row_holds(|_| decoding::rows());
+}
+
+#[test]
+fn a_collection_in_pages_comes_as_a_whole_or_not_at_all() {
+    every_row_holds(paging::rows);
+}
+
+#[test]
+fn every_failure_of_the_api_has_its_reason() {
+    every_row_holds(|_| api_errors::rows());
+}
+
+#[test]
+fn every_answer_of_the_sign_in_service_signs_in_or_has_its_reason() {
+    every_row_holds(|_| sign_in::rows());
+}
+
+/// What must be on no page and in no log: how the simulator's secrets begin, and those that are made up.
+const SECRETS: [&str; 4] = [
+    partner_center_simulator::CLIENT_SECRET,
+    partner_center_simulator::REFRESH_TOKEN,
+    "simulated-access-token",
+    "another-token",
+];
+
+/// Accounts begin 100 ms apart, and one that failed is polled again after 15 s at the earliest. So many of them
+/// are looked at together, long before that.
+const LOOKED_AT_TOGETHER: usize = 25;
+
+/// Puts a table, which may depend on the simulator's address, to one process.
+fn every_row_holds(table: impl FnOnce(&str) -> Vec<Row>) {
+    let simulator = Simulator::start("");
+    let table = table(&simulator.url);
+    let mut names = BTreeSet::new();
+    for row in &table {
+        assert!(names.insert(row.name), "two rows have the name {:?}", row.name);
+    }
+    simulator.scenario(&scenario(&table));
+    let flags = ["--log.level", "debug", "--log.format", "json"];
+    let mut exporter = Exporter::start(&config(&simulator, &table), &flags);
+
+    let mut differences = Vec::new();
+    for (number, rows) in table.chunks(LOOKED_AT_TOGETHER).enumerate() {
+        let tenants = (number * LOOKED_AT_TOGETHER..).map(tenant);
+        for (row, seen) in rows.iter().zip(look_at(&exporter, &simulator, rows, tenants)) {
+            differences.extend(compare(row, &row.facts(), &seen.facts(row)));
+        }
+    }
+    let (count, all) = (differences.len(), table.len());
+    assert!(differences.is_empty(), "{count} of {all} rows do not hold:\n{}", differences.join("\n"));
+
+    let log = exporter.process.stderr.text();
+    for line in log.lines() {
+        assert!(serde_json::from_str::<Value>(line).is_ok(), "no line of the log: {line}");
+        assert!(!line.contains(breaks_a_line), "a control character in {line:?}");
+    }
+    let page = get(&exporter.url);
+    assert!(!page.contains("<script"), "a label became markup");
+    let shown = [log, page, both_formats(&exporter)];
+    for secret in SECRETS {
+        let leak = shown.iter().flat_map(|text| text.lines()).find(|line| line.contains(secret));
+        assert_eq!(leak, None, "{secret} is shown");
+    }
+    exporter.process.wait_for_rest();
+    exporter.process.signal(Signal::TERM);
+    assert_eq!(exporter.process.wait().0.code(), Some(0), "a task had ended by itself");
+}
+
+fn tenant(number: usize) -> String {
+    format!("00000000-0000-0000-0000-{number:012}")
+}
+
+fn scenario(table: &[Row]) -> String {
+    let of = |(number, row): (usize, &Row)| format!("  {}: {{ {} }}\n", tenant(number), row.scenario);
+    format!("tenants:\n{}", table.iter().enumerate().map(of).collect::<String>())
+}
+
+fn config(simulator: &Simulator, table: &[Row]) -> String {
+    let of = |(number, row): (usize, &Row)| simulator.account(Some(row.name), &tenant(number));
+    let accounts: String = table.iter().enumerate().map(of).collect();
+    format!("poll_interval: {POLL_INTERVAL}s\npoll_timeout: 20s\naccounts:\n{accounts}")
+}
+
+/// What there is to see of accounts soon after the first poll of each.
+fn look_at(
+    exporter: &Exporter,
+    simulator: &Simulator,
+    rows: &[Row],
+    tenants: impl Iterator<Item = String>,
+) -> Vec<Seen> {
+    let log = &exporter.process.stderr;
+    for row in rows {
+        log.wait_for("end of a poll", |line| {
+            told(line, row.name, &["First poll succeeded", "Polling failed"]).map(drop)
+        });
+    }
+    let metrics = exporter.wait_for("metrics about the polls", |metrics| {
+        let polls = |row: &Row| metrics.value("partner_license_scrapes_total", &[("account", row.name)]);
+        rows.iter().all(|row| polls(row) >= Some(1.0)).then(|| metrics.0.clone())
+    });
+    let asked = simulator.requests();
+    let seen = rows.iter().zip(tenants).map(|(row, tenant)| {
+        let series =
+            metrics.iter().filter(|((_, labels), _)| labels.get("account").is_some_and(|it| it == row.name));
+        let requests = asked["requests"].as_array().unwrap().iter().filter(|it| it["tenant"] == *tenant);
+        let mut seen = Seen {
+            series: series.map(|(series, value)| (series.clone(), *value)).collect(),
+            requests: requests.cloned().collect(),
+            lines: Vec::new(),
+        };
+        if seen.rows_were_dropped() {
+            log.wait_for("warning", |line| {
+                told(line, row.name, &["Rows of the collection were dropped"]).map(drop)
+            });
+        }
+        seen.lines.extend(log.text().lines().filter_map(|line| told(line, row.name, &[])));
+        seen
+    });
+    seen.collect()
+}
+
+/// A line about an account with one of the messages, or, if there are none, any warning or error.
+fn told(line: &str, account: &str, messages: &[&str]) -> Option<Value> {
+    // Cheaper than to read every line.
+    line.contains(&Value::from(account).to_string()).then_some(())?;
+    let line: Value = serde_json::from_str(line).ok()?;
+    let is_meant = match (messages, line["level"].as_str()?) {
+        ([], level) => matches!(level, "WARN" | "ERROR"),
+        (messages, _) => messages.contains(&line["msg"].as_str()?),
+    };
+    (line["account"] == account && is_meant).then_some(line)
+}
+
+/// What is known and should not be, or the other way round.
+fn compare(row: &Row, expected: &Facts, found: &Facts) -> Option<String> {
+    let names: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
+    let mut differences = String::new();
+    for name in names {
+        let [expected, found] = [expected, found].map(|facts| facts.get(name));
+        if expected != found {
+            let [expected, found] = [expected, found].map(|value| value.map_or("nothing", String::as_str));
+            differences += &format!("\n  {name}\n    expected {expected}\n    found    {found}");
+        }
+    }
+    let scenario: String = row.scenario.chars().take(200).collect();
+    (!differences.is_empty()).then(|| format!("\n{}\n  {scenario}{differences}", row.name))
+}
+
+/// The metrics as text and as OpenMetrics, which have to be readable and to have the same rows.
+fn both_formats(exporter: &Exporter) -> String {
+    let url = format!("{}/metrics", exporter.url);
+    let open = || {
+        let accept = "application/openmetrics-text;version=1.0.0";
+        let mut answer = support::agent().get(&url).header("Accept", accept).call().unwrap();
+        let format = answer.headers()["content-type"].to_str().unwrap();
+        assert!(format.starts_with("application/openmetrics-text"), "{format}");
+        answer.body_mut().read_to_string().unwrap()
+    };
+    let rows = |text: &str| -> BTreeMap<_, _> {
+        let Exposition(series) = exposition::parse(text);
+        series.into_iter().filter(|((name, _), _)| name == "partner_license_usage_percent").collect()
+    };
+    let (text, open) = (get(&url), open());
+    assert_eq!(rows(&text), rows(&open), "the formats disagree about rows");
+    text + &open
+}

@@ -1,0 +1,298 @@
+//! Answers of the sign-in service: tokens, what is none, and refusals.
+
+use super::row::{Row, failed, good, quoted};
+
+pub(crate) fn rows() -> Vec<Row> {
+    let tables = [tokens(), no_tokens(), recorded(), documented(), odd(), statuses()];
+    tables.into_iter().flatten().collect()
+}
+
+fn body(json: &str) -> String {
+    format!("body: {}", quoted(json))
+}
+
+/// A refusal that is not repeated. `token` is what the simulator is told besides the status.
+fn refused(name: &'static str, status: u16, token: &str, reason: &'static str, text: &str) -> Row {
+    let text = format!("the sign-in service answered {text}");
+    failed(name, format!("token: {{ status: {status}, {token} }}"), reason, text)
+        .wire(&format!("token {status}: 1"))
+}
+
+fn tokens() -> Vec<Row> {
+    /// A sign-in whose answer is different in some members.
+    fn with(name: &'static str, merge: &str) -> Row {
+        good(name, format!("rows: [], token: {{ merge: {merge} }}"), &[])
+    }
+    let v1 = r#"{ expires_in: "3599", ext_expires_in: "3599", expires_on: "1547581389", not_before: "1547577489", refresh_token: null }"#;
+    let no_token = "The new refresh token is no token; the old one works until 90 days after its issue";
+    vec![
+        with("an answer of v1, with numbers as text", v1).lifetime(3599).stored(false),
+        with("no refresh token", "{ refresh_token: null }").stored(false),
+        with("an empty refresh token", r#"{ refresh_token: "" }"#).stored(false).warning(no_token),
+        with("a refresh token of two lines", r#"{ refresh_token: "another-token\r\nX: y" }"#)
+            .stored(false)
+            .warning(no_token),
+        with("a token for ten minutes", "{ expires_in: 600 }").lifetime(600),
+        with("a token for no time", "{ expires_in: 0 }").lifetime(0),
+        with("a token for a century", "{ expires_in: 3153600000 }").lifetime(86_400),
+        with("a token for longer than can be counted", r#"{ expires_in: "99999999999999999999" }"#),
+        with("a token for a negative time", "{ expires_in: -1 }"),
+        with("a token for half a second", "{ expires_in: 0.5 }"),
+        with("a token for a word", "{ expires_in: soon }"),
+        with("a token for true", "{ expires_in: true }"),
+        with("a token for nobody knows how long", "{ expires_in: null }"),
+        with("a token of an unknown type", "{ token_type: PoP, scope: 7, id_token: [] }"),
+        good("a token as text/plain", "rows: [], token: { headers: { content-type: text/plain } }", &[]),
+        good("a token in gzip", "rows: [], token: { gzip: true }", &[]),
+        good("a token at the third attempt", "rows: [], token: { answer: server_error, times: 2 }", &[])
+            .wire("token 200: 1, token 503: 2, token retries: 2, usage 200: 1"),
+    ]
+}
+
+fn no_tokens() -> Vec<Row> {
+    let no_token = |name, token: &str, what: &str| {
+        let text = format!("the sign-in service answered with no {what}");
+        failed(name, format!("token: {{ {token} }}"), "payload", text).wire("token 200: 1")
+    };
+    let document = |name, token: &str| no_token(name, token, "token document");
+    // The refresh token that comes along is not lost.
+    let access = |name, access_token: &str| {
+        no_token(name, &format!("merge: {{ access_token: {access_token} }}"), "usable access token")
+            .stored(true)
+    };
+    let page = r#"body: "<!DOCTYPE html><html>another-token</html>", headers: { content-type: text/html }"#;
+    vec![
+        access("no access token", "null"),
+        access("an empty access token", r#""""#),
+        access("an access token of two lines", r#""another-token\r\nX: y""#),
+        access("an access token with a space", r#""another-token x""#),
+        access("an access token beyond ASCII", r#""another-tokén""#),
+        no_token("an empty object for tokens", &body("{}"), "usable access token"),
+        no_token("an error with 200", &body(r#"{"error":"invalid_grant"}"#), "usable access token"),
+        document("tokens that break off", "answer: malformed"),
+        document("tokens and something more", &body(r#"{"access_token":"another-token"} x"#)),
+        document("a list for tokens", &body("[]")),
+        document("text for tokens", &body(r#""another-token""#)),
+        document("null for tokens", &body("null")),
+        document("nothing for tokens", r#"body: """#),
+        document("bytes of zero for tokens", "body_base64: AAAA"),
+        document("the page of a proxy for tokens", page),
+        document("204 for tokens", r#"status: 204, body: """#).wire("token 204: 1"),
+        failed(
+            "tokens in gzip that is none",
+            "token: { headers: { content-encoding: gzip } }",
+            "payload",
+            "the answer of the sign-in service cannot be decompressed:",
+        )
+        .wire("token error: 1"),
+    ]
+}
+
+fn recorded() -> Vec<Row> {
+    macro_rules! recorded {
+        ($name:literal) => {
+            &body(include_str!(concat!("../../fixtures/token/", $name, ".json")))
+        };
+    }
+    vec![
+        refused(
+            "700082 as recorded",
+            400,
+            recorded!("error-400-invalid_grant-700082-refresh-token-expired"),
+            "credentials",
+            "400 Bad Request, invalid_grant: AADSTS700082: The refresh token has expired due to inactivity. The token was issued on 2020-02-26T21:52:54.2810613Z and was inactive for 90.00:00:00.",
+        ),
+        refused(
+            "50076 as recorded",
+            400,
+            recorded!("error-400-invalid_grant-50076-mfa-required-v2-with-claims"),
+            "mfa",
+            "400 Bad Request, invalid_grant: AADSTS50076: Due to a configuration change made by your administrator, or because you moved to a new location, you must use multi-factor authentication to access 'GUID'.",
+        ),
+        refused(
+            "65001 as recorded",
+            400,
+            recorded!("error-400-invalid_grant-65001-consent"),
+            "consent",
+            "400 Bad Request, invalid_grant: AADSTS65001: The user or administrator has not consented to use the application with ID 'http://TestSpWithCert'. Send an interactive authorization request for this user and resource.",
+        ),
+        refused(
+            "7000215 as recorded",
+            401,
+            recorded!("error-401-invalid_client-7000215-bad-secret"),
+            "credentials",
+            "401 Unauthorized, invalid_client: AADSTS7000215: Invalid client secret is provided.",
+        ),
+        refused(
+            "70011 as recorded",
+            400,
+            recorded!("error-invalid_scope-70011-entra-doc-v2"),
+            "server",
+            "400 Bad Request, invalid_scope: AADSTS70011: The provided value for the input parameter 'scope' isn't valid. The scope https://example.contoso.com/activity.read isn't valid.",
+        )
+        .for_a_person(true),
+        refused(
+            "70002 and 50126 as recorded",
+            400,
+            recorded!("error-v1-invalid_grant-70002-50126"),
+            "credentials",
+            "400 Bad Request, invalid_grant: AADSTS70002: Error validating credentials. AADSTS50126: Invalid username or password",
+        ),
+    ]
+}
+
+/// Refusals as they are documented: their status, error, number and sub-error.
+fn documented() -> Vec<Row> {
+    let table = [
+        ("refresh token expired", 400, "invalid_grant", 70_008, "", "credentials"),
+        ("refresh token of a single-page application", 400, "invalid_grant", 700_084, "", "credentials"),
+        ("sign-in frequency", 400, "invalid_grant", 70_043, "", "credentials"),
+        ("password changed", 400, "invalid_grant", 50_173, "", "credentials"),
+        ("second factor too old", 400, "invalid_grant", 50_078, "", "credentials"),
+        ("session revoked", 400, "invalid_grant", 50_132, "", "credentials"),
+        ("session expired", 400, "invalid_grant", 50_133, "", "credentials"),
+        ("refresh token malformed", 400, "invalid_grant", 70_000, "bad_token", "credentials"),
+        ("refresh token of another client", 400, "invalid_grant", 700_007, "", "credentials"),
+        ("request malformed, as a grant", 400, "invalid_grant", 9_002_313, "", "credentials"),
+        ("enrolment needed", 400, "invalid_grant", 50_072, "", "mfa"),
+        ("second factor needed", 400, "invalid_grant", 50_074, "", "mfa"),
+        ("second factor needed, of v1", 400, "interaction_required", 50_076, "", "mfa"),
+        ("second factor needed, by the sub-error alone", 400, "invalid_grant", 1, "basic_action", "mfa"),
+        ("enrolment needed, by policy", 400, "invalid_grant", 50_079, "", "mfa"),
+        ("blocked by conditional access", 400, "invalid_grant", 53_003, "", "mfa"),
+        ("blocked by policy", 400, "invalid_grant", 530_032, "", "mfa"),
+        ("no consent, by the sub-error alone", 400, "invalid_grant", 1, "consent_required", "consent"),
+        ("no consent, by the error", 400, "consent_required", 65_001, "", "consent"),
+        ("no service principal", 400, "invalid_grant", 650_052, "", "consent"),
+        ("resource not asked for", 400, "invalid_grant", 650_057, "", "consent"),
+        ("application not in the tenant", 400, "unauthorized_client", 700_016, "", "consent"),
+        ("client secret expired", 401, "invalid_client", 7_000_222, "", "credentials"),
+        ("client secret missing", 401, "invalid_client", 7_000_218, "", "credentials"),
+        ("client is public", 401, "invalid_client", 700_025, "", "credentials"),
+        ("assertion refused", 401, "invalid_client", 700_027, "", "credentials"),
+        ("request malformed", 400, "invalid_request", 9_002_313, "", "server"),
+        ("no such tenant", 400, "invalid_request", 90_002, "", "server"),
+        ("input invalid", 400, "invalid_request", 90_013, "", "server"),
+        ("unavailable, with 400", 400, "temporarily_unavailable", 90_024, "", "server"),
+        ("server error, with 400", 400, "server_error", 50_033, "", "server"),
+    ];
+    let row = |(name, status, error, code, suberror, reason)| {
+        let json = serde_json::json!({
+            "error": error,
+            "error_description": format!("AADSTS{code}: As documented.\r\nTrace ID: 1\r\nCorrelation ID: 2"),
+            "error_codes": [code],
+            "timestamp": "2026-11-20 00:00:00Z",
+            "trace_id": "6e94ade5-10de-4d67-909a-14d845813500",
+            "correlation_id": "0e87b495-1e24-4882-be85-d012c216f4f6",
+            "suberror": suberror,
+        });
+        let status_text = if status == 401 { "401 Unauthorized" } else { "400 Bad Request" };
+        let text = format!("{status_text}, {error}: AADSTS{code}: As documented.");
+        let row = refused(name, status, &body(&json.to_string()), reason, &text);
+        match (error, code) {
+            // It would be the same a minute later.
+            ("invalid_request", _) => row.for_a_person(true),
+            // A certificate takes some minutes to be known.
+            (_, 700_027) => row.for_a_person(false),
+            _ => row,
+        }
+    };
+    table.into_iter().map(row).collect()
+}
+
+fn odd() -> Vec<Row> {
+    let bad = |name, json: &str, reason, text: &str| {
+        refused(name, 400, &body(json), reason, &format!("400 Bad Request{text}"))
+    };
+    let grant = |name, more: &str, text: &str| {
+        let text = format!(", invalid_grant{text}");
+        bad(name, &format!(r#"{{"error":"invalid_grant"{more}}}"#), "credentials", &text)
+    };
+    let long = format!(r#","error_description":"{}""#, "x".repeat(4096));
+    let sent = format!(
+        r#"{{"error":"invalid_request","error_description":"client_secret={}&refresh_token={}"}}"#,
+        partner_center_simulator::CLIENT_SECRET,
+        partner_center_simulator::REFRESH_TOKEN,
+    );
+    vec![
+        grant("a refusal without a description", "", ""),
+        grant("a refusal with codes as text", r#","error_codes":["65001"]"#, ""),
+        grant("a refusal with a code that is in no list", r#","error_codes":65001"#, ""),
+        grant("a refusal with a long description", &long, &format!(": {}…", "x".repeat(300))),
+        grant(
+            "a refusal that begins with an empty line",
+            r#","error_description":"\r\n \r\nAADSTS1: x\r\ny""#,
+            ": AADSTS1: x",
+        ),
+        bad("a refusal that is a number", r#"{"error":400,"error_description":"Bad."}"#, "server", ": Bad."),
+        bad(
+            "a refusal with control characters",
+            r#"{"error":"no\r\ngrant","error_description":"\u001b[31mred\u0000"}"#,
+            "server",
+            ", no  grant: [31mred",
+        ),
+        bad(
+            "a refusal that quotes what was sent",
+            &sent,
+            "server",
+            ", invalid_request: client_secret=(secret)&refresh_token=(secret)",
+        )
+        .for_a_person(true),
+        bad("a refusal in a list", r#"[{"error":"invalid_grant"}]"#, "server", ""),
+        bad("a refusal in the API's shape", r#"{"code":7,"description":"Bad."}"#, "server", ""),
+        bad("a refusal in HTML", "<html>", "server", ""),
+        bad("a refusal of nothing", "", "server", ""),
+        refused("401 of nothing", 401, r#"body: """#, "credentials", "401 Unauthorized"),
+        refused("403 with the page of a proxy", 403, r#"body: "<html>""#, "server", "403 Forbidden"),
+    ]
+}
+
+fn statuses() -> Vec<Row> {
+    let thrice = |name, status, token: &str, reason, text: &str| {
+        refused(name, status, token, reason, text).wire(&format!("token {status}: 3, token retries: 2"))
+    };
+    let asked = |name, status, token: &str, reason, text: &str| {
+        refused(name, status, &format!("{token}, retry_after: 90"), reason, text)
+            .wire(&format!("token {status}: 1, token throttled: 1"))
+            .asked(90)
+    };
+    let elsewhere = r#"body: "", headers: { location: "http://127.0.0.1:1/" }"#;
+    let unavailable = "503 Service Unavailable, temporarily_unavailable: AADSTS90033: A transient error has occurred. Please try again.";
+    vec![
+        refused("302 to elsewhere", 302, elsewhere, "server", "302 Found"),
+        refused("404", 404, r#"body: """#, "server", "404 Not Found"),
+        thrice("408", 408, r#"body: """#, "timeout", "408 Request Timeout"),
+        thrice("500", 500, r#"body: "<html>""#, "server", "500 Internal Server Error"),
+        thrice("503", 503, "answer: server_error", "server", unavailable),
+        thrice(
+            "504 that speaks of a grant",
+            504,
+            &body(r#"{"error":"invalid_grant"}"#),
+            "server",
+            "504 Gateway Timeout, invalid_grant",
+        ),
+        refused(
+            "429 without Retry-After",
+            429,
+            r#"body: "", headers: { retry-after: null }"#,
+            "throttled",
+            "429 Too Many Requests",
+        )
+        .wire("token 429: 1, token throttled: 1"),
+        asked(
+            "429",
+            429,
+            "answer: throttled",
+            "throttled",
+            "429 Too Many Requests, temporarily_unavailable: AADSTS90055:",
+        ),
+        asked(
+            "400 with Retry-After",
+            400,
+            "answer: consent_revoked",
+            "consent",
+            "400 Bad Request, invalid_grant: AADSTS65001:",
+        ),
+        asked("503 with Retry-After", 503, "answer: server_error", "server", unavailable),
+    ]
+}

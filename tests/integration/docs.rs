@@ -1,0 +1,495 @@
+//! Holds the documents to the program: tables in README.md to what the program knows, links to files, names of
+//! metrics in rules and dashboards to the metrics that exist. Every discrepancy is a line of the failure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use partner_center_simulator::Scenario;
+use partner_license_exporter::domain::reason::Reason;
+use partner_license_exporter::exposition::Kind;
+use partner_license_exporter::metrics::FAMILIES;
+use partner_license_exporter::partner::hints;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_partner-license-exporter");
+/// The command whose word may be left out: its flags are those of the program.
+const DEFAULT_COMMAND: &str = "serve";
+
+// === metrics ===
+
+#[test]
+fn the_metric_table_is_the_programs() {
+    let rows = FAMILIES.iter().map(|family| {
+        let kind = match family.kind {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+            Kind::Histogram => "histogram",
+        };
+        let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
+        [format!("`{}`", family.name), kind.into(), labels.join(", "), family.help.into()].to_vec()
+    });
+    same_rows("metrics", &rows.collect::<Vec<_>>());
+}
+
+#[test]
+fn metric_names_in_documents_rules_dashboards_and_examples_exist() {
+    const PREFIX: &str = "partner_license_";
+    let mut findings = Findings::default();
+    let names: BTreeSet<String> = FAMILIES
+        .iter()
+        .flat_map(|family| {
+            let parts: &[&str] =
+                if family.kind == Kind::Histogram { &["", "_bucket", "_sum", "_count"] } else { &[""] };
+            parts.iter().map(|part| format!("{}{part}", family.name))
+        })
+        .collect();
+    let mut files = vec![root().join("README.md")];
+    for directory in ["alerts", "dashboards", "examples", "docs"] {
+        let found = files_below(&root().join(directory));
+        if found.is_empty() && directory != "docs" {
+            findings.add(format!("{directory}/: no file; is the directory missing?"));
+        }
+        files.extend(found);
+    }
+    for file in files {
+        let text = read(&file);
+        let mut unknown = BTreeSet::new();
+        for (start, _) in text.match_indices(PREFIX) {
+            if text.as_bytes()[..start].last().is_some_and(|byte| is_word(*byte)) {
+                continue;
+            }
+            let rest = &text.as_bytes()[start..];
+            let end = rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len());
+            let name = String::from_utf8_lossy(&rest[..end]).into_owned();
+            // `partner_license_*` means all of them; the last is the crate's own name.
+            if !names.contains(&name) && name != PREFIX && name != "partner_license_exporter" {
+                unknown.insert(name);
+            }
+        }
+        for name in unknown {
+            findings.add(format!("{}: the program has no metric {name}", shown(&file)));
+        }
+    }
+    findings.none();
+}
+
+// === reasons ===
+
+#[test]
+fn the_table_of_reasons_is_the_programs() {
+    let mut findings = Findings::default();
+    let rows = table("reasons");
+    let documented: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+    let known = Reason::ALL.map(Reason::as_str);
+    if documented != known {
+        findings.add(format!("README.md, reasons: has {documented:?}, the program {known:?}"));
+    }
+    for reason in Reason::ALL {
+        let (word, remedy) = (reason.as_str(), reason.remedy());
+        let retried = if reason.needs_operator() { "rarely" } else { "soon" };
+        let Some(row) = rows.iter().find(|row| row[0].trim_matches('`') == word) else { continue };
+        if row[2] != retried {
+            findings.add(format!("README.md, reasons: {word} is retried {retried}, not {:?}", row[2]));
+        }
+        if row[3] != remedy {
+            findings.add(format!("README.md, reasons: the remedy of {word} is {remedy:?}, not {:?}", row[3]));
+        }
+    }
+    findings.none();
+}
+
+// === refusals ===
+
+#[test]
+fn the_table_of_refusals_is_the_programs() {
+    let of = |prefix: &'static str, hints: &'static [hints::Hint]| {
+        hints.iter().map(move |hint| {
+            [format!("`{prefix}{}`", hint.code), hint.meaning.into(), hint.remedy.into()].to_vec()
+        })
+    };
+    let rows = of("AADSTS", hints::SIGN_IN).chain(of("", hints::API));
+    same_rows("refusals", &rows.collect::<Vec<_>>());
+}
+
+// === commands and flags ===
+
+#[test]
+fn the_tables_of_commands_and_flags_are_what_help_prints() {
+    let mut findings = Findings::default();
+    let top = help(&[]);
+    let commands = commands(&top);
+    let documented: Vec<String> =
+        table("commands").iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
+    if documented != commands {
+        findings.add(format!("README.md, commands: has {documented:?}, --help {commands:?}"));
+    }
+
+    let mut printed = BTreeMap::new();
+    for command in commands.iter().filter(|command| *command != "help") {
+        for (flag, default) in flags(&help(&[command])) {
+            printed.insert((command.clone(), flag), default);
+        }
+    }
+    for (flag, default) in flags(&top) {
+        let of_default = (DEFAULT_COMMAND.to_owned(), flag.clone());
+        match printed.get(&of_default) {
+            Some(same) if *same == default => {}
+            Some(other) => findings.add(format!("{flag} has the default {default:?} and {other:?}")),
+            None => drop(printed.insert(("none".to_owned(), flag), default)),
+        }
+    }
+
+    let mut written = BTreeMap::new();
+    for row in table("flags") {
+        let flag = row[0].trim_matches('`').to_owned();
+        let of: Vec<&str> = match row[1].as_str() {
+            "all" => commands.iter().map(String::as_str).filter(|command| *command != "help").collect(),
+            list => list.split(", ").map(|command| command.trim_matches('`')).collect(),
+        };
+        for command in of {
+            written.insert((command.to_owned(), flag.clone()), row[2].trim_matches('`').to_owned());
+        }
+    }
+    for ((command, flag), default) in &printed {
+        match written.get(&(command.clone(), flag.clone())) {
+            None => findings.add(format!("README.md, flags: {flag} of {command} is missing")),
+            Some(other) if other != default => findings.add(format!(
+                "README.md, flags: {flag} of {command} has the default {default:?}, not {other:?}"
+            )),
+            Some(_) => {}
+        }
+    }
+    for (command, flag) in written.keys().filter(|key| !printed.contains_key(*key)) {
+        findings.add(format!("README.md, flags: {command} has no {flag}"));
+    }
+    findings.none();
+}
+
+/// The words below `Commands:`.
+fn commands(help: &str) -> Vec<String> {
+    let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    list.take_while(|line| !line.is_empty())
+        // What is further in goes on with the description above it.
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|word| !word.is_empty()))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Flags with their value's name, such as `--log.level LEVEL`, and their defaults, or nothing.
+fn flags(help: &str) -> Vec<(String, String)> {
+    let mut flags: Vec<(String, String)> = Vec::new();
+    for line in help.lines().skip_while(|line| *line != "Options:").skip(1) {
+        let line = line.trim_start();
+        if let Some((_, rest)) = line.starts_with('-').then(|| line.split_once("--")).flatten() {
+            // Two spaces or more begin the description.
+            let name = rest.split("  ").next().unwrap_or(rest);
+            flags.push((format!("--{}", name.replace(['<', '>'], "")), String::new()));
+        }
+        let default = line.split_once("[default: ").and_then(|(_, rest)| rest.split_once(']'));
+        if let (Some((default, _)), Some(flag)) = (default, flags.last_mut()) {
+            default.clone_into(&mut flag.1);
+        }
+    }
+    flags
+}
+
+fn help(command: &[&String]) -> String {
+    let output = Command::new(PROGRAM).args(command).arg("--help").output().expect("the program starts");
+    assert!(output.status.success(), "{command:?} --help: {}", output.status);
+    String::from_utf8(output.stdout).expect("help is UTF-8")
+}
+
+// === configuration ===
+
+#[test]
+fn every_configuration_key_is_in_the_reference() {
+    let mut findings = Findings::default();
+    let file = "nope: 1\nthresholds: { nope: 1, overrides: [ { nope: 1 } ] }\naccounts: [ { nope: 1 } ]\n";
+    let (_, errors) = check(file);
+    let mut known = BTreeSet::new();
+    for line in errors.lines() {
+        let Some((path, keys)) = line.split_once("nope: unknown key; known here: ") else { continue };
+        let path = path.trim_start().replace("[0]", "[]");
+        known.extend(keys.split(", ").map(|key| format!("{path}{key}")));
+    }
+    if known.is_empty() {
+        findings.add(format!("no list of known keys in the answer to unknown ones:\n{errors}"));
+    }
+    // A section is documented by its keys.
+    let is_section = |key: &String| {
+        known
+            .iter()
+            .any(|other| other.starts_with(&format!("{key}.")) || other.starts_with(&format!("{key}[]")))
+    };
+    let leaves: BTreeSet<String> = known.iter().filter(|key| !is_section(key)).cloned().collect();
+    let written: BTreeSet<String> =
+        table("keys").iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
+    for key in leaves.difference(&written) {
+        findings.add(format!("README.md, keys: {key} is missing"));
+    }
+    for key in written.difference(&leaves) {
+        findings.add(format!("README.md, keys: the program knows no {key}"));
+    }
+    findings.none();
+}
+
+#[test]
+fn configurations_in_the_documents_are_valid() {
+    let mut findings = Findings::default();
+    let documents = [root().join("README.md")].into_iter().chain(files_below(&root().join("docs")));
+    let mut configurations: Vec<(String, String)> = documents
+        .flat_map(|document| {
+            let found = blocks(&read(&document), "yaml").into_iter();
+            found
+                .filter(|(_, text)| text.lines().any(|line| line == "accounts:"))
+                .map(|(line, text)| (format!("{}:{line}", shown(&document)), text))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    if configurations.is_empty() {
+        findings.add("README.md: no configuration with accounts: in it".to_owned());
+    }
+    let example = root().join("examples/config.yml");
+    if example.is_file() {
+        configurations.push(("examples/config.yml".to_owned(), read(&example)));
+    } else {
+        findings.add("examples/config.yml: no such file".to_owned());
+    }
+    for (origin, text) in configurations {
+        let (valid, errors) = check(&text);
+        if !valid {
+            findings.add(format!("{origin}: {errors}"));
+        }
+    }
+    findings.none();
+}
+
+/// Checks a configuration whose files are replaced by ones that exist.
+fn check(text: &str) -> (bool, String) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "a-secret\n").expect("a file in it");
+    let file = directory.path().join("config.yml");
+    let certificate = root().join("tests/fixtures/client-certificates/rsa.pem");
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| match line.split_once("_file: ") {
+            Some((key, _)) if key.trim_start().starts_with("client_certificate") => {
+                format!("{key}_file: {}", certificate.display())
+            }
+            Some((key, _)) if !line.trim_start().starts_with('#') => {
+                format!("{key}_file: {}", secret.display())
+            }
+            _ => line.to_owned(),
+        })
+        .collect();
+    std::fs::write(&file, lines.join("\n")).expect("a file in it");
+    let output = Command::new(PROGRAM)
+        .args(["check", "--config.file"])
+        .arg(&file)
+        .output()
+        .expect("the program starts");
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+// === simulator ===
+
+#[test]
+fn the_reference_of_scenarios_is_the_simulators() {
+    let mut findings = Findings::default();
+    let words = |name: &str, row: usize, column: usize| -> Vec<String> {
+        let cell = table(name).get(row).map(|row| row[column].clone()).unwrap_or_default();
+        quoted(&cell)
+    };
+    let first_column =
+        |name: &str| -> Vec<String> { table(name).iter().flat_map(|row| quoted(&row[0])).collect() };
+    for (what, scenario, written) in [
+        ("scenario keys", "nope: 1", first_column("scenario")),
+        ("keys of token and usage", "usage: { nope: 1 }", first_column("behaviour")),
+        ("answers of token", "token: { answer: nope }", words("answers", 0, 1)),
+        ("answers of usage", "usage: { answer: nope }", words("answers", 1, 1)),
+        ("answers of device", "device: { answer: nope }", words("answers", 2, 1)),
+        ("answers of authorize", "authorize: { answer: nope }", words("answers", 3, 1)),
+    ] {
+        let error = Scenario::parse(scenario).expect_err("nope is neither a key nor a word").to_string();
+        let list = error.split_once("expected one of ").and_then(|(_, rest)| rest.split_once(" at line"));
+        let known: Vec<&str> = list.map(|(list, _)| list.split(", ").collect()).unwrap_or_default();
+        if written != known {
+            findings.add(format!("README.md, {what}: has {written:?}, the simulator {known:?}"));
+        }
+    }
+    findings.none();
+}
+
+#[test]
+fn scenarios_in_the_documents_are_valid() {
+    let mut findings = Findings::default();
+    let readme = read(&root().join("README.md"));
+    let scenarios: Vec<&str> =
+        readme.split("--data '").skip(1).filter_map(|rest| Some(rest.split_once('\'')?.0)).collect();
+    if scenarios.is_empty() {
+        findings.add("README.md: no scenario after --data".to_owned());
+    }
+    for scenario in scenarios {
+        if let Err(error) = Scenario::parse(scenario) {
+            findings.add(format!("README.md: {scenario}: {error}"));
+        }
+    }
+    findings.none();
+}
+
+// === links ===
+
+#[test]
+fn relative_links_lead_somewhere() {
+    let mut findings = Findings::default();
+    let documents: Vec<PathBuf> = files_in(&root())
+        .into_iter()
+        .chain(files_below(&root().join("docs")))
+        .filter(|file| file.extension().is_some_and(|extension| extension == "md"))
+        .collect();
+    for document in documents {
+        let text = prose(&read(&document));
+        for target in text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)) {
+            if target.contains("://") || target.starts_with("mailto:") {
+                continue;
+            }
+            let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = if path.is_empty() {
+                document.clone()
+            } else {
+                document.parent().expect("a file has a directory").join(path)
+            };
+            if !file.exists() {
+                findings.add(format!("{}: the link to {target} leads nowhere", shown(&document)));
+            } else if !anchor.is_empty() && !anchors(&read(&file)).contains(anchor) {
+                findings.add(format!("{}: {} has no heading #{anchor}", shown(&document), shown(&file)));
+            }
+        }
+    }
+    findings.none();
+}
+
+/// What headings are linked by.
+fn anchors(markdown: &str) -> BTreeSet<String> {
+    let headings = markdown.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| {
+            let text = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+            kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+        })
+        .collect()
+}
+
+// === reading documents ===
+
+/// Discrepancies, shown together.
+#[derive(Default)]
+struct Findings(Vec<String>);
+
+impl Findings {
+    fn add(&mut self, finding: String) {
+        self.0.push(finding);
+    }
+
+    fn none(self) {
+        assert!(self.0.is_empty(), "\n{}\n", self.0.join("\n"));
+    }
+}
+
+/// Compares a table of README.md with the rows it should have.
+fn same_rows(name: &str, wanted: &[Vec<String>]) {
+    let mut findings = Findings::default();
+    let found = table(name);
+    let line = |row: &Vec<String>| format!("| {} |", row.join(" | ")).replace("|  |", "| |");
+    for row in wanted.iter().filter(|row| !found.contains(row)) {
+        findings.add(format!("README.md, {name}: this row is missing: {}", line(row)));
+    }
+    for row in found.iter().filter(|row| !wanted.contains(row)) {
+        findings.add(format!("README.md, {name}: this row is not the program's: {}", line(row)));
+    }
+    if findings.0.is_empty() && found != wanted {
+        findings.add(format!("README.md, {name}: the rows are not in the program's order"));
+    }
+    findings.none();
+}
+
+/// The cells of a table in README.md, between its markers, without its two head lines.
+fn table(name: &str) -> Vec<Vec<String>> {
+    let readme = read(&root().join("README.md"));
+    let (begin, end) = (format!("<!-- {name}:begin -->"), format!("<!-- {name}:end -->"));
+    let inside = readme.split_once(&begin).and_then(|(_, rest)| rest.split_once(&end));
+    let (inside, _) = inside.unwrap_or_else(|| panic!("README.md: no table between {begin} and {end}"));
+    let rows: Vec<Vec<String>> = inside
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix('|')?.strip_suffix('|'))
+        .map(|line| line.split('|').map(|cell| cell.trim().to_owned()).collect())
+        .collect();
+    let columns = rows.first().map_or(0, Vec::len);
+    for row in &rows {
+        assert_eq!(row.len(), columns, "README.md, {name}: {row:?} has not as many cells as the head");
+    }
+    rows.into_iter().skip(2).collect()
+}
+
+/// The words in back quotes.
+fn quoted(text: &str) -> Vec<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The fenced blocks of a language, with the line they begin at.
+fn blocks(markdown: &str, language: &str) -> Vec<(usize, String)> {
+    let (mut found, mut open) = (Vec::new(), None::<(usize, Vec<&str>)>);
+    for (n, line) in markdown.lines().enumerate() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(info)) if info == language => open = Some((n + 1, Vec::new())),
+            (Some(_), Some(_)) => found.extend(open.take().map(|(n, lines)| (n, lines.join("\n")))),
+            (Some((_, lines)), None) => lines.push(line),
+            (None, _) => {}
+        }
+    }
+    found
+}
+
+/// A document without its fenced blocks.
+fn prose(markdown: &str) -> String {
+    let parts: Vec<&str> = markdown.split("\n```").step_by(2).collect();
+    parts.join("\n")
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(file: &Path) -> String {
+    let bytes = std::fs::read(file).unwrap_or_else(|error| panic!("cannot read {}: {error}", shown(file)));
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn shown(file: &Path) -> String {
+    file.strip_prefix(root()).unwrap_or(file).display().to_string()
+}
+
+/// The files of a directory; none if there is no such directory.
+fn files_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    let mut files: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect();
+    files.sort();
+    files
+}
+
+/// The files of a directory and of those in it.
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut files = files_in(directory);
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()) {
+        files.extend(files_below(&path));
+    }
+    files
+}

@@ -1,0 +1,141 @@
+//! `export` on the real program: what it writes is what the repository has.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::run;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files below a directory, by their paths in it.
+fn files(directory: &Path) -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![directory.to_owned()];
+    while let Some(next) = open.pop() {
+        for path in fs::read_dir(next).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let text = fs::read_to_string(&path).unwrap();
+                found.insert(path.strip_prefix(directory).unwrap().to_owned(), text);
+            }
+        }
+    }
+    found
+}
+
+/// Those of a directory of the repository whose names have this end, below another path.
+fn shipped(directory: &str, end: &str, below: &str) -> BTreeMap<PathBuf, String> {
+    let entries = fs::read_dir(root().join(directory)).unwrap().map(|entry| entry.unwrap().path());
+    let entries = entries.filter(|path| path.is_file() && path.to_str().unwrap().ends_with(end));
+    let name = |path: &Path| Path::new(below).join(path.file_name().unwrap());
+    entries.map(|path| (name(&path), fs::read_to_string(&path).unwrap())).collect()
+}
+
+fn export(what: &str, directory: &Path, flags: &[&str]) -> (i32, String, String) {
+    run(&[&["export", what, "--output", directory.to_str().unwrap()][..], flags].concat())
+}
+
+#[test]
+fn dashboards_are_those_of_the_repository_byte_for_byte() {
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().join("not/there/yet");
+    let (code, said, errors) = export("dashboards", &target, &[]);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    let written = files(&target);
+    assert_eq!(written, shipped("dashboards", ".json", ""));
+    assert_eq!(said.lines().count(), written.len());
+    for path in written.keys() {
+        assert!(said.contains(target.join(path).to_str().unwrap()), "{said}");
+    }
+}
+
+#[test]
+fn alerts_come_with_runbooks_and_alertmanagers_files_byte_for_byte() {
+    let directory = tempfile::tempdir().unwrap();
+    let (code, _, errors) = export("alerts", directory.path(), &[]);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    let mut expected = shipped("alerts", ".rules.yml", "");
+    expected.extend(shipped("examples", "alertmanager.yml", ""));
+    expected.extend(shipped("examples", "alertmanager-teams.yml", ""));
+    expected.extend(shipped("examples/alertmanager", ".tmpl", "alertmanager"));
+    expected.extend(shipped("docs/runbooks", ".md", "docs/runbooks"));
+    assert_eq!(files(directory.path()), expected);
+    // Where the rules say that a page is, it is.
+    let rules = &expected[Path::new("partner-license.rules.yml")];
+    for path in rules.lines().filter_map(|line| line.trim().strip_prefix("runbook_url: ")) {
+        assert!(directory.path().join(path).is_file() && root().join(path).is_file(), "{path}");
+    }
+}
+
+#[test]
+fn links_in_rules_get_the_hosts_that_are_given() {
+    let directory = tempfile::tempdir().unwrap();
+    let flags =
+        ["--grafana-url=https://grafana.example/g/", "--runbook-url", "https://wiki.example/runbooks"];
+    assert_eq!(export("alerts", directory.path(), &flags).0, 0);
+    let rules = fs::read_to_string(directory.path().join("partner-license.rules.yml")).unwrap();
+    let starts = |key: &str| -> Vec<String> {
+        let urls = rules.lines().filter_map(|line| line.trim().strip_prefix(key));
+        urls.map(|url| url.split("/d/partner").next().unwrap().split("/Partner").next().unwrap().to_owned())
+            .collect()
+    };
+    for (key, start) in
+        [("dashboard_url: ", "https://grafana.example/g"), ("runbook_url: ", "https://wiki.example/runbooks")]
+    {
+        let starts = starts(key);
+        assert!(starts.len() > 12 && starts.iter().all(|found| found == start), "{key}{starts:?}");
+    }
+}
+
+#[test]
+fn what_somebody_may_have_changed_is_not_overwritten_unasked() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(export("alerts", directory.path(), &[]).0, 0);
+    assert_eq!(export("alerts", directory.path(), &[]).0, 0, "nothing differs");
+    let template = directory.path().join("alertmanager/partner-license.tmpl");
+    fs::write(&template, "mine").unwrap();
+    let runbook = directory.path().join("docs/runbooks/PartnerLicenseUsageLow.md");
+    fs::remove_file(&runbook).unwrap();
+    let (code, said, errors) = export("alerts", directory.path(), &[]);
+    assert_eq!((code, said.as_str()), (1, ""));
+    let expected = format!(
+        "error: {} is there already and differs; nothing was written (--overwrite replaces what is there)\n",
+        template.display()
+    );
+    assert_eq!(errors, expected);
+    assert!(!runbook.exists());
+    assert_eq!(export("alerts", directory.path(), &["--overwrite"]).0, 0);
+    assert!(runbook.exists() && fs::read_to_string(&template).unwrap() != "mine");
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_one_clear_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let (code, said, errors) = export("dashboards", &file, &[]);
+    assert_eq!((code, said.as_str(), errors.lines().count()), (1, "", 1), "{errors}");
+    assert!(errors.contains(file.to_str().unwrap()), "{errors}");
+}
+
+#[test]
+fn flags_that_mean_nothing_here_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (code, _, errors) = export("dashboards", directory.path(), &["--demo"]);
+    assert_eq!(
+        (code, errors.as_str()),
+        (2, "error: --demo is about alerts; dashboards have nothing to put in\n")
+    );
+    let (code, _, errors) = export("alerts", directory.path(), &["--grafana-url", "grafana.example"]);
+    assert_eq!(code, 2);
+    assert!(errors.contains("--grafana-url"), "{errors}");
+    assert_eq!(export("everything", directory.path(), &[]).0, 2);
+    assert_eq!(run(&["export", "alerts"]).0, 2, "no directory");
+    assert!(files(directory.path()).is_empty());
+}

@@ -1,0 +1,176 @@
+//! What the program listens on: addresses, and sockets that systemd hands over. And how many it answers at a time.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+use std::time::Duration;
+
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt::set_socket_recv_buffer_size};
+use tokio::time::Instant;
+
+use crate::support;
+use crate::support::{Exporter, Lines, Process, Simulator, TENANT, eventually, get, program};
+
+/// An address of IPv6 to listen on; of IPv4 where the machine has no other, which is told past the test harness, and
+/// is a failure where `REQUIRE_TOOLS` is set, as in tests/e2e.rs.
+fn ipv6() -> &'static str {
+    if TcpListener::bind("[::1]:0").is_ok() {
+        return "[::1]:0";
+    }
+    let what = "listening on an address of IPv6, which this machine has not";
+    assert!(std::env::var_os("REQUIRE_TOOLS").is_none(), "{what}");
+    let mut terminal = std::io::stderr();
+    writeln!(terminal, "NOT run: {what}").unwrap();
+    "127.0.0.1:0"
+}
+
+/// The first `count` addresses that the log announces, with what is said of TLS.
+fn announced(log: &Lines, count: usize) -> Vec<String> {
+    eventually("the addresses", || {
+        let log = log.text();
+        let all = |said: &str| -> Vec<_> {
+            let lines = log.lines().filter(|line| line.contains(said));
+            lines.filter_map(|line| Some(line.split_once("address=")?.1.to_owned())).collect()
+        };
+        let (listening, tls) = (all("msg=\"Listening on\""), all("msg=\"TLS is disabled.\" http2=false"));
+        (listening.len() == count && tls == listening).then_some(listening)
+    })
+}
+
+#[test]
+fn it_listens_on_several_addresses_and_serves_metrics_where_it_is_told_to() {
+    let simulator = Simulator::start("");
+    let flags = [
+        "--web.listen-address",
+        ipv6(),
+        "--web.listen-address",
+        "localhost:0",
+        "--web.telemetry-path",
+        "/stats",
+        "--web.disable-exporter-metrics",
+    ];
+    let exporter = Exporter::start(&format!("accounts:\n{}", simulator.account(None, TENANT)), &flags);
+    for address in announced(&exporter.process.stderr, 3) {
+        let text = get(&format!("http://{address}/stats"));
+        assert!(text.contains("partner_license_exporter_build_info{"));
+        assert!(!text.contains("process_") && !text.contains("promhttp_"), "exporter metrics are disabled");
+        let missing = support::agent().get(&format!("http://{address}/metrics")).call().unwrap();
+        assert_eq!(missing.status(), 404);
+    }
+}
+
+// === sockets from systemd ===
+
+/// The program as systemd starts it: the sockets begin at descriptor 3, and variables name their number and their
+/// receiver.
+fn activated(sockets: Vec<OwnedFd>, receiver: &str, config: &str) -> Command {
+    let mut shell = Command::new("sh");
+    let script = format!(
+        r#"LISTEN_PID={receiver} LISTEN_FDS={} exec "$0" --web.systemd-socket --config.file "$1""#,
+        sockets.len()
+    );
+    let mappings = (3..).zip(sockets).map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd });
+    shell.args(["-c", &script]).arg(program(&[]).get_program()).arg(config);
+    shell.fd_mappings(mappings.collect()).unwrap();
+    shell
+}
+
+#[test]
+fn it_serves_on_all_sockets_that_systemd_hands_over() {
+    let simulator = Simulator::start("");
+    let directory = tempfile::tempdir().unwrap();
+    let config =
+        support::write_config(directory.path(), &format!("accounts:\n{}", simulator.account(None, TENANT)));
+    let sockets = ["127.0.0.1:0", ipv6()].map(|address| TcpListener::bind(address).unwrap());
+    let addresses: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap().to_string()).collect();
+    let sockets = sockets.into_iter().map(OwnedFd::from).collect();
+    let process = Process::start(&mut activated(sockets, "$$", config.to_str().unwrap()));
+    assert_eq!(announced(&process.stderr, 2), addresses);
+    for address in addresses {
+        assert!(get(&format!("http://{address}/-/healthy")).contains("Healthy"));
+    }
+}
+
+#[test]
+fn what_systemd_hands_over_has_to_be_a_tcp_listener_and_for_this_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = listener();
+    let connection = TcpStream::connect(peer.local_addr().unwrap()).unwrap();
+    let none = "no socket activation file descriptors found";
+    let other = "a socket passed by systemd is no TCP listener";
+    let path = directory.path().join("socket");
+    for (sockets, receiver, said) in [
+        (vec![], "$$", none),
+        (vec![OwnedFd::from(listener())], "1", none),
+        (vec![OwnedFd::from(UnixListener::bind(path).unwrap())], "$$", other),
+        (vec![OwnedFd::from(UdpSocket::bind("127.0.0.1:0").unwrap())], "$$", other),
+        (vec![OwnedFd::from(listener()), OwnedFd::from(connection)], "$$", other),
+        (vec![OwnedFd::from(tempfile::tempfile().unwrap())], "$$", other),
+    ] {
+        let output = activated(sockets, receiver, "/nowhere.yml").output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.starts_with(&format!("error: {said}")) && text.lines().count() == 1, "{said}: {text}");
+    }
+}
+
+// === scrapes at a time ===
+
+/// Connects with little room for what arrives, so that the page stays with the server.
+fn narrow(address: SocketAddr) -> TcpStream {
+    let client = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    set_socket_recv_buffer_size(&client, 32 * 1024).unwrap();
+    connect(&client, &address).unwrap();
+    TcpStream::from(client)
+}
+
+#[test]
+fn more_scrapes_than_max_requests_at_a_time_are_answered_with_503() {
+    let directory = tempfile::tempdir().unwrap();
+    let row = |n| {
+        serde_json::json!({
+            "service": "o365", "workload": format!("{n:04}"), "channel": "x".repeat(900), "percent": 50,
+            "processed": "2026-11-20T00:00:00+00:00",
+        })
+    };
+    let scenario = serde_json::json!({ "rows": (0..3000).map(row).collect::<Vec<_>>() });
+    let file = directory.path().join("scenario.json");
+    std::fs::write(&file, scenario.to_string()).unwrap();
+    let simulator = Simulator::with_file(&file);
+    let config = format!("accounts:\n{}", simulator.account(None, TENANT));
+    let exporter = Exporter::start(&config, &["--web.max-requests", "1"]);
+    exporter.wait_for_polls(None, 1.0);
+
+    // This one takes its answer, though slowly, and so keeps its place.
+    let mut slow = narrow(exporter.url.trim_start_matches("http://").parse().unwrap());
+    slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    slow.read_exact(&mut [0; 15]).unwrap();
+    // Whether it is well can be asked meanwhile, and costs that one nothing.
+    let asked = Instant::now();
+    assert!(support::get(&format!("{}/-/healthy", exporter.url)).contains("Healthy"));
+    assert!(asked.elapsed() < Duration::from_secs(1), "it took {:?}", asked.elapsed());
+    let url = format!("{}/metrics", exporter.url);
+    let other = std::thread::spawn(move || {
+        let mut answer = support::agent().get(&url).call().unwrap();
+        let mut text = answer.body_mut().read_to_string().unwrap();
+        text.truncate(100);
+        (answer.status().as_u16(), text)
+    });
+    eventually("an answer for the other", || {
+        slow.read_exact(&mut [0; 16 * 1024]).unwrap();
+        other.is_finished().then_some(())
+    });
+    let refusal = "Limit of concurrent requests reached (1), try again later.\n".to_owned();
+    assert_eq!(other.join().unwrap(), (503, refusal));
+    drop(slow);
+    exporter.wait_for("a scrape that is answered", |metrics| {
+        let counted = metrics.value("promhttp_metric_handler_requests_total", &[("code", "503")])?;
+        (counted >= 1.0).then_some(())
+    });
+}

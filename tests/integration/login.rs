@@ -1,0 +1,568 @@
+//! `login`: a person signs in at a real terminal, and a running exporter goes on with what comes of it.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use partner_center_simulator::{CLIENT_ID, CLIENT_SECRET};
+use partner_license_exporter::config::ClientCertificate;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::support;
+use crate::support::terminal::{Screen, Terminal};
+use crate::support::{
+    Exporter, OTHER_TENANT, Simulator, TENANT, agent, eventually, program, run, write_config,
+};
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/client-certificates");
+const WAITING: &str = "Waiting for the sign-in, ";
+
+/// A simulator, and a configuration for it in a directory of its own.
+struct Stage {
+    simulator: Simulator,
+    directory: Arc<tempfile::TempDir>,
+    config: String,
+}
+
+impl Stage {
+    /// With one account that has a client secret and no refresh token.
+    fn new(scenario: &str) -> Self {
+        Self::with(scenario, &format!("client_secret: {CLIENT_SECRET}"))
+    }
+
+    /// With one account that has this credential.
+    fn with(scenario: &str, credential: &str) -> Self {
+        let simulator = Simulator::start(scenario);
+        let config =
+            format!("poll_interval: 6h\naccounts:\n{}", item(None, TENANT, &simulator.url, credential));
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        write_config(directory.path(), &config);
+        Self { simulator, directory, config }
+    }
+
+    fn configure(&mut self, config: String) {
+        write_config(self.directory.path(), &config);
+        self.config = config;
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("config.yml")
+    }
+
+    fn command(&self, flags: &[&str]) -> Command {
+        let mut command = program(&["login", "--config.file", self.file().to_str().unwrap()]);
+        // No browser opens during tests.
+        command.args(flags).env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
+        command
+    }
+
+    fn login(&self, flags: &[&str]) -> Terminal {
+        Terminal::start(&self.command(flags))
+    }
+
+    fn exporter(&self) -> Exporter {
+        Exporter::start_in(Arc::clone(&self.directory), &self.config, &[])
+    }
+
+    /// The refresh token of a tenant in the state directory.
+    fn stored(&self, tenant: &str) -> Option<String> {
+        let content = fs::read(self.token_file(tenant)).ok()?;
+        let record: Value = serde_json::from_slice(&content).unwrap();
+        Some(record["refresh_token"].as_str().unwrap().to_owned())
+    }
+
+    fn token_file(&self, tenant: &str) -> PathBuf {
+        self.directory.path().join(format!("state/refresh-token-{tenant}-{CLIENT_ID}.json"))
+    }
+
+    /// How many requests of a grant the simulator answered with this status.
+    fn grants(&self, grant: &str, status: u16) -> usize {
+        let requests = self.simulator.requests();
+        let requests = requests["requests"].as_array().unwrap();
+        requests.iter().filter(|request| request["grant"] == grant && request["status"] == status).count()
+    }
+}
+
+/// An account without a refresh token, as an item of `accounts`.
+fn item(name: Option<&str>, tenant: &str, url: &str, credential: &str) -> String {
+    let name = name.map_or_else(String::new, |name| format!("name: \"{name}\", "));
+    let credential = if credential.is_empty() { String::new() } else { format!("{credential}, ") };
+    format!(
+        "  - {{ {name}tenant_id: {tenant}, client_id: {CLIENT_ID}, {credential}cloud: custom, \
+         api_base_url: \"{url}\", login_base_url: \"{url}\" }}\n"
+    )
+}
+
+/// What is indented in the instructions: an address, and perhaps a code.
+fn instructions(screen: &Screen) -> Option<Vec<String>> {
+    let (before, _) = screen.written().split_once("Waiting")?;
+    Some(before.lines().filter_map(|line| line.strip_prefix("    ").map(str::to_owned)).collect())
+}
+
+/// The lines that show the progress, as they are in the end.
+fn progress(screen: &Screen) -> Vec<String> {
+    screen.lines().into_iter().filter(|line| line.contains(WAITING)).collect()
+}
+
+fn assert_contains(screen: &Screen, texts: &[&str]) {
+    let shown = screen.lines().join("\n");
+    for text in texts {
+        assert!(shown.contains(text), "no {text:?} in:\n{shown}");
+    }
+    assert_eq!(screen.column(), 0, "the shell's prompt begins a line:\n{shown}");
+    assert!(progress(screen).len() <= 1, "the progress stays in one line:\n{shown}");
+}
+
+fn decide(url: &str, user_code: &str, decision: &str) -> u16 {
+    let form = [("user_code", user_code), ("decision", decision)];
+    agent().post(&format!("{url}/simulator/device")).send_form(form).unwrap().status().as_u16()
+}
+
+// === device code ===
+
+#[test]
+fn a_device_code_brings_a_refresh_token_and_the_waiting_counts_down_in_one_line() {
+    let stage = Stage::new("device: { interval: 1s, polls: 2 }");
+    let started = Instant::now();
+    let terminal = stage.login(&[]);
+    let shown = terminal.wait_for("code", instructions);
+    assert_eq!(shown[0], format!("{}/simulator/device", stage.simulator.url));
+    assert_eq!(shown[1].len(), 9, "{shown:?}");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0);
+    assert!(started.elapsed() >= Duration::from_secs(3), "it asks once a second");
+    let file = stage.token_file(TENANT);
+    let stored_in = format!("The refresh token is stored in {}.", file.display());
+    assert_contains(
+        &screen,
+        &[
+            "Signed in as agent@simulated.example, with multi-factor authentication, as Partner Center demands.",
+        ],
+    );
+    assert!(screen.written().contains(&stored_in), "{}", screen.written());
+    assert!(screen.written().contains("A running exporter finds it there within seconds."));
+    let steps: Vec<_> = screen.written().match_indices(&format!("\r{WAITING}14:")).collect();
+    assert!((3..=6).contains(&steps.len()), "{}", screen.written());
+    assert_eq!(progress(&screen).len(), 1);
+    assert!(stage.stored(TENANT).unwrap().starts_with("simulated-refresh-token-"));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!((stage.simulator.count("device_code"), stage.simulator.count("token")), (1, 3));
+}
+
+#[test]
+fn whoever_is_told_to_slow_down_waits_five_seconds_longer() {
+    let slow_down = r#"token: { skip: 1, times: 1, body: '{"error": "slow_down"}' }"#;
+    let stage = Stage::new(&format!("device: {{ interval: 1s, polls: 2 }}\n{slow_down}"));
+    let terminal = stage.login(&[]);
+    eventually("second question", || (stage.simulator.count("token") == 2).then_some(()));
+    let told = Instant::now();
+    let (code, _) = terminal.end();
+    assert_eq!((code, stage.simulator.count("token")), (0, 3));
+    assert!(told.elapsed() > Duration::from_millis(5800), "{:?}", told.elapsed());
+}
+
+#[test]
+fn a_sign_in_that_comes_to_nothing_says_why_and_what_to_do_and_stores_nothing() {
+    let again = "What to do: run the command again, and sign in.";
+    let table = [
+        ("decline", "15m", "Not signed in: the sign-in was declined", again),
+        ("pending", "2s", "Not signed in: nobody signed in before the code expired", again),
+        ("blocked", "15m", "AADSTS53003", "`login --browser`"),
+    ];
+    thread::scope(|scope| {
+        for (answer, expires_in, why, remedy) in table {
+            scope.spawn(move || {
+                let device = format!("answer: {answer}, interval: 1s, polls: 0, expires_in: {expires_in}");
+                let stage = Stage::new(&format!("device: {{ {device} }}"));
+                let (code, screen) = stage.login(&[]).end();
+                assert_eq!(code, 1, "{answer}");
+                assert_contains(&screen, &[why]);
+                assert!(screen.written().contains(remedy), "{}", screen.written());
+                assert_eq!(stage.stored(TENANT), None);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_person_decides_on_the_page_with_the_code_from_the_screen() {
+    for (decision, expected) in [("approve", 0), ("decline", 1)] {
+        let stage = Stage::new("device: { answer: pending, interval: 1s }");
+        let terminal = stage.login(&[]);
+        let shown = terminal.wait_for("code", instructions);
+        assert!(support::get(&shown[0]).contains("user_code"), "the address leads to the page");
+        eventually("question", || (stage.simulator.count("token") > 0).then_some(()));
+        assert_eq!(decide(&stage.simulator.url, &shown[1], decision), 200);
+        let (code, screen) = terminal.end();
+        assert_eq!(code, expected);
+        let text = if expected == 0 { "Signed in as" } else { "Not signed in: the sign-in was declined" };
+        assert_contains(&screen, &[text]);
+        assert_eq!(stage.stored(TENANT).is_some(), expected == 0);
+    }
+}
+
+#[test]
+fn a_sign_in_without_a_second_factor_is_stored_with_a_warning() {
+    let stage = Stage::new("{ mfa: false, device: { interval: 1s, polls: 0 } }");
+    let (code, screen) = stage.login(&[]).end();
+    assert_eq!(code, 0);
+    assert_contains(
+        &screen,
+        &["Signed in as agent@simulated.example.\nWARNING: the sign-in had no multi-factor authentication."],
+    );
+    assert!(stage.stored(TENANT).is_some());
+}
+
+#[test]
+fn a_token_for_another_api_is_not_stored() {
+    let claims = URL_SAFE_NO_PAD.encode(r#"{"aud": "https://graph.example/\u001b[2J", "scp": "x"}"#);
+    let body = format!(r#"{{"access_token": "e30.{claims}.x", "refresh_token": "r", "expires_in": 3600}}"#);
+    let stage = Stage::new(&format!("device: {{ interval: 1s, polls: 0 }}\ntoken: {{ body: '{body}' }}"));
+    let (code, screen) = stage.login(&[]).end();
+    assert_eq!(code, 1);
+    let text = format!("the token is for https://graph.example/ [2J, not for {}.", stage.simulator.url);
+    assert_contains(&screen, &[&text]);
+    assert!(screen.written().contains("Nothing is stored."));
+    assert_eq!(stage.stored(TENANT), None);
+}
+
+#[test]
+fn of_several_accounts_the_one_is_chosen_that_is_named() {
+    let mut stage = Stage::new("device: { interval: 1s, polls: 0 }");
+    let secret = format!("client_secret: {CLIENT_SECRET}");
+    let items = [("north", TENANT), ("south", OTHER_TENANT)]
+        .map(|(name, tenant)| item(Some(name), tenant, &stage.simulator.url, &secret));
+    stage.configure(format!("accounts:\n{}", items.concat()));
+    let (code, screen) = stage.login(&[]).end();
+    assert_eq!(code, 2);
+    assert_contains(&screen, &["error: there are several accounts; choose one with --account: north, south"]);
+    let (code, screen) = stage.login(&["--account", "west"]).end();
+    assert_eq!(code, 2);
+    assert_contains(&screen, &[r#"error: there is no account "west"; known: north, south"#]);
+    assert_eq!(stage.simulator.requests()["requests"], json!([]), "nobody was asked");
+    let (code, _) = stage.login(&["--account", "south"]).end();
+    assert_eq!(code, 0);
+    assert_eq!((stage.stored(TENANT), stage.stored(OTHER_TENANT).is_some()), (None, true));
+}
+
+#[test]
+fn an_outage_is_told_once_and_the_waiting_goes_on() {
+    let outage = "token: { answer: server_error, skip: 1, times: 6 }";
+    let stage = Stage::new(&format!("device: {{ interval: 1s, polls: 1 }}\n{outage}"));
+    let (code, screen) = stage.login(&[]).end();
+    assert_eq!(code, 0);
+    let text = "Still waiting, although the sign-in service answered 503";
+    assert_eq!(screen.written().matches(text).count(), 1, "{}", screen.written());
+    assert_eq!(screen.column(), 0);
+    assert!(stage.stored(TENANT).is_some());
+}
+
+#[test]
+fn ctrl_c_ends_the_waiting_and_leaves_nothing() {
+    let stage = Stage::new("device: { answer: pending, interval: 1s }");
+    for flags in [&[][..], &["--browser"]] {
+        let mut terminal = stage.login(flags);
+        terminal.wait_for_text(WAITING);
+        terminal.interrupt();
+        let (code, screen) = terminal.end();
+        assert_eq!(code, 1);
+        assert_contains(&screen, &["Stopped. Nothing is stored."]);
+        assert_eq!(stage.stored(TENANT), None);
+    }
+}
+
+/// A sign-in that is complete while another process keeps the stored token locked.
+fn signed_in_out_of_turn(stage: &Stage) -> (fs::File, Terminal) {
+    let lock = stage.token_file(TENANT).with_extension("lock");
+    fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    let file = fs::File::create(&lock).unwrap();
+    file.lock().unwrap();
+    let terminal = stage.login(&[]);
+    terminal.wait_for_text(&format!("Signed in. Another process keeps {}", lock.display()));
+    assert_eq!(stage.stored(TENANT), None);
+    (file, terminal)
+}
+
+#[test]
+fn a_token_is_stored_when_the_process_that_had_it_locked_is_done() {
+    let stage = Stage::new("device: { interval: 1s, polls: 0 }");
+    let (lock, terminal) = signed_in_out_of_turn(&stage);
+    lock.unlock().unwrap();
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0);
+    assert_contains(&screen, &["The refresh token is stored in"]);
+    assert!(stage.stored(TENANT).is_some());
+}
+
+#[test]
+fn ctrl_c_ends_the_wait_for_another_process_and_loses_no_token() {
+    let stage = Stage::new("device: { interval: 1s, polls: 0 }");
+    let (_lock, mut terminal) = signed_in_out_of_turn(&stage);
+    terminal.interrupt();
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0);
+    assert_contains(&screen, &["The refresh token is stored in"]);
+    assert!(stage.stored(TENANT).is_some());
+}
+
+#[test]
+fn an_outage_is_no_reason_to_ask_more_often_than_the_interval() {
+    let stage = Stage::new("device: { interval: 2s, polls: 0 }\ntoken: { answer: server_error, times: 2 }");
+    let started = Instant::now();
+    assert_eq!(stage.login(&[]).end().0, 0);
+    assert!(started.elapsed() >= Duration::from_secs(6), "three questions, one every two seconds");
+    assert_eq!(stage.simulator.count("token"), 3);
+}
+
+#[test]
+fn without_a_terminal_there_are_plain_lines_and_few_of_them() {
+    let stage = Stage::new("device: { interval: 1s, polls: 2 }");
+    let output = stage.command(&[]).output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!((text.matches(WAITING).count(), text.contains('\r')), (1, false), "{text}");
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn an_account_of_the_environment_signs_in_too_and_a_reader_may_leave() {
+    let stage = Stage::new("device: { interval: 1s, polls: 0 }");
+    let mut command = program(&["login"]);
+    command.envs([("AZURE_TENANT_ID", TENANT), ("AZURE_CLIENT_ID", CLIENT_ID), ("AZURE_CLIENT_SECRET", "x")]);
+    command.env("STATE_DIRECTORY", stage.directory.path().join("state"));
+    // It reaches for the real address, and must not get there.
+    command.env("HTTPS_PROXY", "http://127.0.0.1:1");
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.starts_with("Not signed in: the sign-in service could not be asked"), "{text}");
+
+    let mut child = stage.command(&[]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(stage.stored(TENANT).is_some(), "whoever reads no further is signed in all the same");
+}
+
+#[test]
+fn flags_and_configurations_that_cannot_be_used_end_it_with_2_before_anything_is_asked() {
+    let stage = Stage::new("");
+    let file = stage.file();
+    let file = file.to_str().unwrap();
+    fs::write(stage.directory.path().join("state"), "no directory").unwrap();
+    for arguments in
+        [&["login", "--config.file", "/nonexistent"][..], &["login", "--config.file", file], &["login"]]
+    {
+        let (code, stdout, stderr) = run(arguments);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}: {stderr}");
+        assert!(stderr.starts_with("error: "), "{stderr}");
+    }
+    assert_eq!(stage.simulator.requests()["requests"], json!([]), "nobody was asked");
+}
+
+#[test]
+fn a_token_that_cannot_be_stored_is_a_failure_that_says_so() {
+    let stage = Stage::new("device: { answer: pending, interval: 1s }");
+    let terminal = stage.login(&[]);
+    let shown = terminal.wait_for("code", instructions);
+    let state = stage.directory.path().join("state");
+    fs::remove_dir_all(&state).unwrap();
+    fs::write(&state, "no directory").unwrap();
+    decide(&stage.simulator.url, &shown[1], "approve");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 1);
+    assert_contains(&screen, &["Signed in, but the refresh token cannot be stored: "]);
+}
+
+// === browser ===
+
+/// The address on the screen, and where it leads back to.
+fn address(terminal: &Terminal) -> (String, String) {
+    let shown = terminal.wait_for("address", instructions);
+    let query = shown[0].split_once('?').unwrap().1;
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let back =
+        pairs.into_owned().find_map(|(name, value)| (name == "redirect_uri").then_some(value)).unwrap();
+    (shown[0].clone(), back)
+}
+
+#[test]
+fn a_browser_signs_in_by_a_redirect_to_this_machine() {
+    let stage = Stage::new("");
+    let terminal = stage.login(&["--browser"]);
+    let (url, _) = address(&terminal);
+    assert!(support::get(&url).contains("Thank you"));
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0);
+    assert_contains(&screen, &["Signed in as agent@simulated.example, with multi-factor authentication"]);
+    assert!(stage.stored(TENANT).is_some());
+    assert_eq!(stage.grants("authorization_code", 200), 1);
+}
+
+#[test]
+fn a_sign_in_that_is_declined_in_the_browser_says_so() {
+    let stage = Stage::new("authorize: { answer: decline }");
+    let terminal = stage.login(&["--browser"]);
+    let (url, _) = address(&terminal);
+    assert!(support::get(&url).contains("The terminal tells how it went"));
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 1);
+    let remedy = "What to do: run the command again and accept, or have an administrator";
+    assert_contains(
+        &screen,
+        &["Not signed in: the sign-in service refused, access_denied: AADSTS65004", remedy],
+    );
+    assert_eq!((stage.stored(TENANT), stage.simulator.count("token")), (None, 0));
+}
+
+#[test]
+fn a_redirect_that_answers_to_no_sign_in_of_ours_is_refused_and_the_waiting_goes_on() {
+    let stage = Stage::new("");
+    let terminal = stage.login(&["--browser"]);
+    let (url, back) = address(&terminal);
+    for query in ["", "?code=x", "?code=x&state=forged", "?error=x&state=", "?code=a&code=b&state=c"] {
+        let answer = agent().get(&format!("{back}/{query}")).call().unwrap();
+        assert_eq!(answer.status(), 400, "{query}");
+    }
+    assert_eq!(stage.simulator.count("token"), 0);
+    support::get(&url);
+    assert_eq!(terminal.end().0, 0);
+}
+
+// === credentials ===
+
+fn signs_in_and_polls(scenario: &str, credential: &str, sent: &str) {
+    let scenario = format!("device: {{ interval: 1s, polls: 0 }}\n{scenario}");
+    let stage = Stage::with(&scenario, credential);
+    let (code, screen) = stage.login(&[]).end();
+    assert_eq!(code, 0, "{}", screen.written());
+    let exporter = stage.exporter();
+    exporter.wait_for("rows", |metrics| (metrics.value("partner_license_up", &[])? > 0.0).then_some(()));
+    let requests = stage.simulator.requests();
+    let credentials: Vec<_> = requests["requests"].as_array().unwrap().iter().collect();
+    let tokens = credentials.iter().filter(|request| request["endpoint"] == "token");
+    assert_eq!(tokens.clone().count(), 2, "one of login, one of the exporter");
+    assert!(tokens.into_iter().all(|request| request["credential"] == sent), "{requests}");
+}
+
+/// The certificate of a fixture, without its key.
+fn public_part(name: &str) -> String {
+    let pem = fs::read_to_string(format!("{FIXTURES}/{name}.pem")).unwrap();
+    let public = pem.split_once("-----BEGIN CERTIFICATE-----").unwrap().1;
+    format!("-----BEGIN CERTIFICATE-----{public}")
+}
+
+fn certificate(name: &str) -> (String, String) {
+    let scenario = format!("client_secret: null\nclient_certificate: {}", json!(public_part(name)));
+    (scenario, format!("client_certificate_file: \"{FIXTURES}/{name}.pem\""))
+}
+
+#[test]
+fn an_application_with_a_client_secret_signs_in_and_polls() {
+    signs_in_and_polls("", &format!("client_secret: {CLIENT_SECRET}"), "secret");
+}
+
+#[test]
+fn an_application_with_an_rsa_certificate_signs_in_and_polls() {
+    let (scenario, credential) = certificate("rsa");
+    signs_in_and_polls(&scenario, &credential, "assertion");
+}
+
+#[test]
+fn an_application_with_an_ec_certificate_signs_in_and_polls() {
+    let (scenario, credential) = certificate("ec");
+    signs_in_and_polls(&scenario, &credential, "assertion");
+}
+
+#[test]
+fn an_application_with_a_federated_token_signs_in_and_polls() {
+    // Another issuer signs with this key.
+    let issuer = ClientCertificate::read(format!("{FIXTURES}/ec.pem").as_ref()).unwrap();
+    let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+    let (header, end) = (json!({"alg": issuer.algorithm(), "kid": "1"}), i64::from(u32::MAX));
+    let claims =
+        json!({"iss": "https://oidc.example", "sub": "exporter", "aud": "api://exchange", "exp": end});
+    let message = format!("{}.{}", part(&header), part(&claims));
+    let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(issuer.sign(message.as_bytes())));
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(token.as_bytes()).unwrap();
+    let trusted = json!({"certificate": public_part("ec"), "issuer": claims["iss"], "subject": claims["sub"],
+        "audience": claims["aud"]});
+    signs_in_and_polls(
+        &format!("client_secret: null\nfederated_credential: {trusted}"),
+        &format!("federated_token_file: \"{}\"", file.path().display()),
+        "assertion",
+    );
+}
+
+#[test]
+fn a_public_client_signs_in_and_polls() {
+    signs_in_and_polls("public_client: true", "", "none");
+}
+
+// === a running exporter ===
+
+/// Waits until the exporter polls well, without a reload, after one refusal.
+fn recovers(exporter: &Exporter) {
+    exporter.wait_for("recovery", |metrics| (metrics.value("partner_license_up", &[])? > 0.0).then_some(()));
+    let log = exporter.process.stderr.text();
+    for line in ["The credentials have changed, polling at once", "Polling works again"] {
+        assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
+    }
+    assert_eq!(exporter.metrics().value("partner_license_scrapes_total", &[]), Some(2.0));
+}
+
+#[test]
+fn a_running_exporter_whose_refresh_token_is_refused_goes_on_after_a_login() {
+    let mut stage = Stage::new("{ refresh_token: another, device: { interval: 1s, polls: 0 } }");
+    let account = stage.simulator.account(None, TENANT);
+    stage.configure(format!("poll_interval: 6h\naccounts:\n{account}"));
+    let exporter = stage.exporter();
+    exporter.wait_for_polls(None, 1.0);
+    assert_eq!(stage.grants("refresh_token", 400), 1);
+    assert_eq!(stage.login(&[]).end().0, 0);
+    recovers(&exporter);
+    assert_eq!((stage.grants("refresh_token", 400), stage.grants("refresh_token", 200)), (1, 1));
+    assert_eq!(stage.grants("device_code", 200), 1);
+}
+
+#[test]
+fn a_running_exporter_without_any_refresh_token_goes_on_after_a_login() {
+    let stage = Stage::new("device: { interval: 1s, polls: 0 }");
+    let exporter = stage.exporter();
+    exporter.wait_for_polls(None, 1.0);
+    assert_eq!(stage.login(&[]).end().0, 0);
+    recovers(&exporter);
+}
+
+#[test]
+fn a_running_exporter_whose_client_secret_is_refused_goes_on_with_a_new_file() {
+    let mut stage = Stage::new("");
+    let secret = stage.directory.path().join("secret");
+    fs::write(&secret, "an old one").unwrap();
+    let account = stage.simulator.account(None, TENANT);
+    let file = format!("client_secret_file: \"{}\"", secret.display());
+    let account = account.replace(&format!("client_secret: {CLIENT_SECRET}"), &file);
+    stage.configure(format!("poll_interval: 6h\naccounts:\n{account}"));
+    let exporter = stage.exporter();
+    exporter.wait_for_polls(None, 1.0);
+    replace(&secret, CLIENT_SECRET);
+    recovers(&exporter);
+    assert_eq!((stage.grants("refresh_token", 401), stage.grants("refresh_token", 200)), (1, 1));
+}
+
+/// As careful programs do.
+fn replace(path: &Path, content: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, content).unwrap();
+    fs::rename(new, path).unwrap();
+}

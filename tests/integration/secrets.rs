@@ -1,0 +1,510 @@
+//! No secret comes out: every path of failure is run with secrets that can be recognised, and all that the
+//! program says is searched for them, at every level of its logs and in every command.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+#[expect(dead_code, reason = "it is for tests of faults")]
+use std::fs;
+use std::io::{self, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use partner_center_simulator::CLIENT_ID;
+use serde_json::{Value, json};
+
+use crate::support;
+use crate::support::peers;
+use crate::support::peers::Peer;
+use crate::support::{Exporter, Process, Simulator, agent, eventually, get, program};
+
+const SECRET: &str = "canary-client-secret-7f3a/+~";
+const FIRST_TOKEN: &str = "canary.refresh.token.91bc";
+const PROXY_PASSWORD: &str = "canary-proxy-password-55d1";
+const FEDERATED: &str = "canary.federated.token-a0e7";
+const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/client-certificates/rsa.pem");
+const DAMAGED: &str = "canary-damaged-state-83e0";
+
+/// Of each secret a part that is in all its forms.
+fn secrets() -> Vec<String> {
+    let key = fs::read_to_string(KEY).unwrap();
+    let key = key.lines().nth(3).unwrap().to_owned();
+    let proxy = STANDARD.encode(format!("user:{PROXY_PASSWORD}"));
+    let mut secrets: Vec<_> = [
+        "canary",
+        // Everything that the simulator issues begins with these.
+        "simulated-access-token",
+        "simulated-refresh-token",
+        "simulated-device-code",
+        "simulated-authorization-code",
+        // The beginning of every token that it issues and of every assertion.
+        "eyJ0eXAi",
+        "eyJhbGci",
+    ]
+    .map(str::to_owned)
+    .into();
+    secrets.extend([key, proxy]);
+    secrets
+}
+
+/// The secrets in a text.
+fn found(text: &str) -> Vec<String> {
+    secrets().into_iter().filter(|secret| text.contains(secret)).collect()
+}
+
+fn assert_clean(where_from: &str, text: &str) {
+    assert_eq!(found(text), [""; 0], "{where_from}: {text}");
+}
+
+const TOKEN_ANSWERS: [&str; 17] = [
+    "ok",
+    "refresh_token_expired",
+    "consent_revoked",
+    "bad_client_secret",
+    "mfa_required",
+    "secret_expired",
+    "unknown_application",
+    "refresh_token_revoked",
+    "mfa_expired",
+    "conditional_access",
+    "consent_missing_principal",
+    "assertion_refused",
+    "wrong_tenant",
+    "invalid_scope",
+    "throttled",
+    "server_error",
+    "malformed",
+];
+const USAGE_ANSWERS: [&str; 15] = [
+    "no_bom",
+    "empty",
+    "throttled",
+    "server_error",
+    "unauthorized",
+    "mfa_required",
+    "wrong_audience",
+    "forbidden",
+    "app_only",
+    "conditional_access",
+    "not_found",
+    "malformed",
+    "html",
+    "truncated",
+    "no_content",
+];
+
+/// Answers with what it was sent, in the members in which Entra ID and Partner Center give reasons.
+fn tell_tale(status: &'static str) -> impl Fn(&mut TcpStream, &str) -> io::Result<()> {
+    move |stream, request| {
+        // Pieces, so that each is in the part of a text that is shown.
+        let body = request.rsplit("\r\n\r\n").next().unwrap_or_default();
+        let authorization = request.lines().find(|line| line.to_lowercase().starts_with("authorization"));
+        let quoted = authorization.unwrap_or(body);
+        let pieces: Vec<_> = quoted.split('&').rev().collect();
+        let quoted = pieces.join("&");
+        let decoded: Vec<_> = form_urlencoded::parse(quoted.as_bytes()).map(|(_, value)| value).collect();
+        let decoded = decoded.join(" ");
+        let answer = json!({
+            "error": quoted, "error_description": decoded, "trace_id": decoded, "correlation_id": quoted,
+            "suberror": decoded, "code": decoded, "description": quoted, "message": quoted,
+            "access_token": format!("{decoded} no token"), "items": [{"serviceName": quoted}],
+        });
+        let answer = answer.to_string();
+        let head = quoted.replace(['\r', '\n'], " ");
+        write!(
+            stream,
+            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nMS-RequestId: {head}\r\nMS-CV: {head}\r\n\
+             Location: http://127.0.0.1:1/?{head}\r\nContent-Length: {}\r\n\r\n{answer}",
+            answer.len()
+        )
+    }
+}
+
+/// Everything that can go wrong, one account each.
+struct World {
+    simulator: Simulator,
+    directory: Arc<tempfile::TempDir>,
+    accounts: Vec<String>,
+    /// Keeps the stored token of an account locked.
+    lock: Option<fs::File>,
+}
+
+impl World {
+    fn new() -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("federated"), FEDERATED).unwrap();
+        fs::write(path("secret"), SECRET).unwrap();
+        fs::write(path("token"), FIRST_TOKEN).unwrap();
+        let simulator = Simulator::start("");
+        let mut world =
+            Self { simulator, directory: Arc::clone(&directory), accounts: Vec::new(), lock: None };
+        let mut tenants = serde_json::Map::new();
+        let url = world.simulator.url.clone();
+        let secret = format!("client_secret_file: \"{}\"", path("secret").display());
+        for answer in TOKEN_ANSWERS {
+            let tenant = world.add(&format!("token-{answer}"), &url, &url, &secret);
+            tenants.insert(tenant, json!({"token": {"answer": answer}}));
+        }
+        for answer in USAGE_ANSWERS {
+            let tenant = world.add(&format!("usage-{answer}"), &url, &url, &secret);
+            tenants.insert(tenant, json!({"usage": {"answer": answer}}));
+        }
+        let tenant = world.add("declined", &url, &url, &secret);
+        tenants.insert(tenant, json!({"device": {"answer": "decline", "polls": 0, "interval": "1s"}, "authorize": {"answer": "decline"}}));
+        let tenant = world.add("device-blocked", &url, &url, &secret);
+        tenants.insert(tenant, json!({"device": {"answer": "blocked", "polls": 0, "interval": "1s"}}));
+        let tenant = world.add("device-expired", &url, &url, &secret);
+        tenants
+            .insert(tenant, json!({"device": {"answer": "pending", "interval": "1s", "expires_in": "3s"}}));
+        let certificate = format!("client_certificate_file: \"{KEY}\"");
+        let federated = format!("federated_token_file: \"{}\"", path("federated").display());
+        let proof = [("secret", &secret), ("certificate", &certificate), ("federated", &federated)];
+        for status in ["400 Bad Request", "401 Unauthorized", "302 Found", "429 Slow", "200 OK", "503 Busy"] {
+            let peer = Peer::answering(tell_tale(status));
+            let echo = format!("http://{}", peer.address);
+            let number = status.split(' ').next().unwrap();
+            for (kind, credential) in proof {
+                world.add(&format!("echo-sign-in-{number}-{kind}"), &echo, &url, credential);
+            }
+            world.add(&format!("echo-api-{number}"), &url, &echo, &secret);
+        }
+        let peer = Peer::answering(peers::echo);
+        let echo = format!("http://{}", peer.address);
+        world.add("no-http-sign-in", &echo, &url, &certificate);
+        world.add("no-http-api", &url, &echo, &secret);
+        let without_tls = format!("https://{}", peer.address);
+        world.add("no-tls-sign-in", &without_tls, &url, &secret);
+        world.add("no-tls-api", &url, &without_tls, &secret);
+        let proxy = format!("{secret}, proxy_url: \"http://user:{PROXY_PASSWORD}@{}\"", peer.address);
+        world.add("proxy", "https://127.0.0.1:1", "https://127.0.0.1:1", &proxy);
+        // The simulator refuses these two.
+        world.add("certificate-refused", &url, &url, &certificate);
+        world.add("federated-refused", &url, &url, &federated);
+        let damaged = world.add("damaged", &url, &url, &secret);
+        let other_cloud = world.add("other-cloud", &url, &url, &secret);
+        fs::create_dir(path("state")).unwrap();
+        let state = |tenant: &str, content: &str| {
+            fs::write(path(&format!("state/refresh-token-{tenant}-{CLIENT_ID}.json")), content).unwrap();
+            fs::write(path(&format!("state/usage-{tenant}-{CLIENT_ID}.json")), content).unwrap();
+        };
+        state(&damaged, &format!("{{\"refresh_token\": \"{DAMAGED}\""));
+        let record = json!({"version": 1, "owner": "other", "ancestor_sha256": "", "issued_at": "2026-01-01T00:00:00Z",
+            "refresh_token": DAMAGED});
+        state(&other_cloud, &record.to_string());
+        let unwritable = world.add("unwritable", &url, &url, &secret);
+        fs::create_dir_all(path(&format!("state/refresh-token-{unwritable}-{CLIENT_ID}.json/x"))).unwrap();
+        // No person signs in to this one: the wait for its lock would be long.
+        let locked = world.add("usage-locked", &url, &url, &secret);
+        let lock = fs::File::create(path(&format!("state/refresh-token-{locked}-{CLIENT_ID}.lock"))).unwrap();
+        lock.lock().unwrap();
+        world.lock = Some(lock);
+        let scenario = json!({
+            "client_secret": SECRET, "refresh_token": FIRST_TOKEN, "tenants": tenants,
+            "device": {"interval": "1s", "polls": 0, "expires_in": "3s"},
+        });
+        world.simulator.scenario(&scenario.to_string());
+        world.write_config();
+        world
+    }
+
+    fn add(&mut self, name: &str, login: &str, api: &str, keys: &str) -> String {
+        let tenant = format!("00000000-0000-0000-0000-{:012}", self.accounts.len() + 1);
+        let token = self.directory.path().join("token");
+        self.accounts.push(format!(
+            "  - {{ name: {name}, tenant_id: {tenant}, client_id: {CLIENT_ID}, cloud: custom, refresh_token_file: \
+             \"{}\", login_base_url: \"{login}\", api_base_url: \"{api}\", {keys} }}\n",
+            token.display()
+        ));
+        tenant
+    }
+
+    fn config(&self) -> String {
+        format!("poll_interval: 6h\npoll_timeout: 6s\naccounts:\n{}", self.accounts.concat())
+    }
+
+    fn write_config(&self) -> PathBuf {
+        support::write_config(self.directory.path(), &self.config())
+    }
+
+    /// So that every account is polled at once at the next start.
+    fn forget_rows(&self) {
+        for entry in fs::read_dir(self.directory.path().join("state")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_name().unwrap().to_str().unwrap().starts_with("usage-") {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let name = |account: &String| {
+            account.split(['{', ',']).nth(1).unwrap().replace("name:", "").trim().to_owned()
+        };
+        self.accounts.iter().map(name).collect()
+    }
+}
+
+/// Runs a command to its end, and searches all that it says.
+fn run_clean(what: &str, mut command: Command) -> (Option<i32>, String) {
+    command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY").stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8(text).unwrap();
+    assert_clean(what, &text);
+    assert!(!text.contains("panicked"), "{what}: {text}");
+    (output.status.code(), text)
+}
+
+fn command_line(id: u32) -> String {
+    let arguments = fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap();
+    assert!(!arguments.is_empty(), "the process is gone");
+    arguments
+}
+
+#[test]
+fn the_search_finds_what_it_looks_for() {
+    assert_eq!(found(&format!("secret={SECRET}")), ["canary"]);
+    assert_eq!(found("refused simulated-refresh-token-4-abc"), ["simulated-refresh-token"]);
+    assert_eq!(found(&fs::read_to_string(KEY).unwrap()).len(), 1);
+    assert_eq!(found("nothing"), [""; 0]);
+}
+
+/// The accounts whose polls failed, and at which level that was told, from a log in JSON.
+fn told(log: &str) -> Vec<(String, String)> {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let failures = lines.filter(|line| line["msg"] == "Polling failed");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    failures.map(|line| (text(&line["account"]), text(&line["level"]))).collect()
+}
+
+#[test]
+fn no_failure_of_a_running_exporter_shows_a_secret() {
+    let world = World::new();
+    let names = world.names();
+    let mut failures = Vec::new();
+    for (level, format) in [("debug", "json"), ("debug", "logfmt"), ("info", "logfmt")] {
+        let flags = ["--log.level", level, "--log.format", format];
+        world.forget_rows();
+        let exporter = Exporter::start_in(Arc::clone(&world.directory), &world.config(), &flags);
+        for name in &names {
+            exporter.wait_for_polls(Some(name), 1.0);
+        }
+        let metrics = get(&format!("{}/metrics", exporter.url));
+        assert_clean("metrics", &metrics);
+        assert_clean("page", &get(&exporter.url));
+        assert_clean("process arguments", &command_line(exporter.process.id()));
+        let log = exporter.process.stderr.text();
+        assert!(log.contains("Polling failed"));
+        if format == "json" {
+            failures = told(&log);
+        }
+        assert_eq!(exporter.reload(), 200);
+        exporter.wait_for_polls(Some("usage-forbidden"), 2.0);
+        let mut answer = agent().post(&format!("{}/-/reload?{SECRET}", exporter.url)).send_empty().unwrap();
+        assert_clean("answer", &answer.body_mut().read_to_string().unwrap());
+        assert_clean(level, &exporter.process.stderr.text());
+        assert_clean(level, &exporter.process.stdout.text());
+    }
+    // At these levels no line says when the exporter is there, but every failure is told.
+    for (level, levels) in [("warn", &["WARN", "ERROR"][..]), ("error", &["ERROR"])] {
+        let awaited = failures.iter().filter(|(_, level)| levels.contains(&level.as_str())).count();
+        assert!(awaited > 20, "{failures:?}");
+        world.forget_rows();
+        let file = world.write_config();
+        let flags = ["--log.level", level, "--log.format", "json", "--web.listen-address", "127.0.0.1:0"];
+        let process =
+            Process::start(&mut program(&[&flags[..], &["--config.file", file.to_str().unwrap()]].concat()));
+        eventually("every failure in the log", || {
+            (told(&process.stderr.text()).len() >= awaited).then_some(())
+        });
+        assert_clean(level, &process.stderr.text());
+    }
+    // What is secret in the state directory is in files that say so, and nothing else is.
+    for entry in fs::read_dir(world.directory.path().join("state")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if !name.starts_with("refresh-token-") && !name.contains(".set-aside") {
+            assert_clean(&name, &fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn neither_the_doctor_nor_check_shows_a_secret() {
+    let world = World::new();
+    let file = world.write_config();
+    let file = file.to_str().unwrap();
+    thread::scope(|scope| {
+        for format in ["text", "json"] {
+            scope.spawn(move || {
+                let (code, text) =
+                    run_clean(format, program(&["doctor", "--config.file", file, "--format", format]));
+                assert_eq!(code, Some(1), "{text}");
+                assert!(text.contains("usage-forbidden") && text.contains("(secret)"), "{text}");
+            });
+        }
+    });
+    assert_eq!(run_clean("check", program(&["check", "--config.file", file])).0, Some(0));
+}
+
+#[test]
+fn no_sign_in_of_a_person_shows_a_secret() {
+    let world = World::new();
+    let file = world.write_config();
+    let (file, names) = (file.to_str().unwrap(), world.names());
+    let names: Vec<_> = names.iter().filter(|name| !name.starts_with("usage-")).collect();
+    thread::scope(|scope| {
+        for share in names.chunks(names.len().div_ceil(8)) {
+            scope.spawn(move || {
+                for name in share {
+                    run_clean(name, program(&["login", "--config.file", file, "--account", name]));
+                }
+            });
+        }
+        for name in [
+            "token-ok",
+            "token-bad_client_secret",
+            "declined",
+            "echo-sign-in-400-certificate",
+            "echo-sign-in-400-secret",
+        ] {
+            scope.spawn(move || {
+                by_browser(file, name);
+            });
+        }
+    });
+}
+
+/// Follows the address; where that leads nowhere, the redirect brings a secret that somebody made up.
+fn by_browser(file: &str, name: &str) {
+    let mut command = program(&["login", "--browser", "--config.file", file, "--account", name]);
+    let mut process = Process::start(command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY"));
+    let url = process.stdout.wait_for("address", |line| Some(line.strip_prefix("    ")?.to_owned()));
+    assert_clean("process arguments", &command_line(process.id()));
+    let query = url.split_once('?').unwrap().1.to_owned();
+    let value = |wanted: &str| {
+        let mut pairs = form_urlencoded::parse(query.as_bytes()).into_owned();
+        pairs.find_map(|(name, value)| (name == wanted).then_some(value)).unwrap()
+    };
+    if name.starts_with("echo") {
+        let back = format!("{}/?state={}&code=canary-code-1b", value("redirect_uri"), value("state"));
+        get(&back);
+    } else {
+        get(&url);
+    }
+    process.wait();
+    assert_clean(name, &process.stdout.text());
+    assert_clean(name, &process.stderr.text());
+}
+
+#[test]
+fn no_configuration_however_wrong_is_quoted_with_its_secrets() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("empty"), "").unwrap();
+    fs::write(path("key"), format!("-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----\n"))
+        .unwrap();
+    fs::write(path("binary"), [b"canary".as_slice(), &[0xff, 0xfe]].concat()).unwrap();
+    fs::write(path("words"), "canary canary").unwrap();
+    let good = format!("tenant_id: contoso.example, client_id: {CLIENT_ID}");
+    let file =
+        |key: &str, name: &str| format!("accounts: [{{ {good}, {key}: \"{}\" }}]", path(name).display());
+    let mut texts = vec![
+        SECRET.to_owned(),
+        format!("accounts: {SECRET}"),
+        format!("accounts: [{SECRET}]"),
+        format!("accounts:\n  - client_secret:{SECRET}\n"),
+        format!("accounts:\n  - client_secret: \"{SECRET}\n"),
+        format!("accounts:\n  - tenant_id: x\n   client_secret: {SECRET}\n"),
+        format!("accounts:\n  - client_secret: [{SECRET}]\n    refresh_token: {{ a: {FIRST_TOKEN} }}\n"),
+        format!("accounts:\n  - client_secret: &{SECRET} *x\n"),
+        format!("accounts:\n  - client_secret: !{SECRET} x\n"),
+        format!("accounts: [{{ {good}, client_secret: {SECRET}, client_secret_file: {SECRET} }}]"),
+        format!(
+            "accounts: [{{ {good}, refresh_token: \"{FIRST_TOKEN} x\", client_secret: \"{SECRET}\\u0007\" }}]"
+        ),
+        format!("accounts: [{{ {good}, client_secret: {SECRET}, client_secret: {SECRET} }}]"),
+        file("client_certificate_file", "key"),
+        file("client_certificate_file", "words"),
+        file("refresh_token_file", "binary"),
+        file("client_secret_file", "binary"),
+        file("client_secret_file", "empty"),
+        file("refresh_token_file", "."),
+        file("federated_token_file", "words"),
+        file("ca_file", "key"),
+    ];
+    let keys = ["tenant_id", "client_id", "cloud", "locale", "api_base_url", "login_base_url", "proxy_url"];
+    for key in keys {
+        texts.push(format!("accounts: [{{ {key}: \"{SECRET}\", cloud: custom }}]"));
+        texts.push(format!("accounts: [{{ {key}: \"http://user:{SECRET}@host name/\", cloud: custom }}]"));
+        texts.push(format!(
+            "accounts: [{{ {good}, {key}: \"https://user:{PROXY_PASSWORD}@127.0.0.1:99999\" }}]"
+        ));
+    }
+    for key in ["poll_interval", "poll_timeout", "stale_after", "thresholds"] {
+        texts.push(format!("{key}: {SECRET}\naccounts: [{{ {good} }}]"));
+    }
+    for (number, text) in texts.iter().enumerate() {
+        let file = path(&format!("config-{number}.yml"));
+        let with_state = format!("state_directory: \"{}\"\n{text}", path("state").display());
+        for text in [text, &with_state] {
+            fs::write(&file, text).unwrap();
+            refuses(&file, text);
+        }
+    }
+}
+
+fn refuses(file: &Path, text: &str) {
+    let file = file.to_str().unwrap();
+    let commands: [&[&str]; 4] = [
+        &["check"],
+        &["doctor", "--format", "json"],
+        &["login"],
+        &["serve", "--web.listen-address", "127.0.0.1:0", "--log.format", "json"],
+    ];
+    let (code, said) = run_clean(text, program(&["check", "--config.file", file]));
+    for command in commands {
+        // What is valid after all would go on to ask somebody.
+        if code == Some(1) {
+            let (code, said) = run_clean(text, program(&[command, &["--config.file", file]].concat()));
+            assert!(matches!(code, Some(1 | 2)), "{text}: {said}");
+        }
+    }
+    assert!(!said.is_empty());
+}
+
+#[test]
+fn secrets_of_the_environment_stay_there() {
+    let (refusing, _bound) = peers::refusing();
+    let variables = [
+        ("AZURE_TENANT_ID", "contoso.example"),
+        ("AZURE_CLIENT_ID", CLIENT_ID),
+        ("AZURE_CLIENT_SECRET", SECRET),
+        ("PARTNER_CENTER_REFRESH_TOKEN", FIRST_TOKEN),
+        ("HTTPS_PROXY", &format!("http://user:{PROXY_PASSWORD}@{refusing}")),
+        ("RES_OPTIONS", "timeout:1 attempts:1"),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    for arguments in [&["check"][..], &["doctor"], &["doctor", "--format", "json"], &["login"]] {
+        for wrong in ["", "AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_AUTHORITY_HOST"] {
+            let mut command = program(arguments);
+            command.envs(variables).env("STATE_DIRECTORY", directory.path());
+            if !wrong.is_empty() {
+                command.env(wrong, SECRET);
+            }
+            run_clean(&format!("{arguments:?} {wrong}"), command);
+        }
+    }
+    let mut command = program(&["--web.listen-address", "127.0.0.1:0", "--log.level", "debug"]);
+    let mut exporter = Process::start(command.envs(variables).env("STATE_DIRECTORY", directory.path()));
+    exporter.stderr.wait_for("failure", |line| line.contains("Polling failed").then_some(()));
+    assert_clean("process arguments", &command_line(exporter.id()));
+    exporter.signal(rustix::process::Signal::TERM);
+    exporter.wait();
+    assert_clean("log", &exporter.stderr.text());
+}

@@ -1,0 +1,185 @@
+//! What Grafana puts into a query before Prometheus sees it: variables, intervals, and the step of a graph.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::dashboards::model::{Dashboard, Panel, text};
+use crate::dashboards::prometheus::Prometheus;
+
+/// What Grafana takes for the scrape interval where the data source does not say.
+const SCRAPE_INTERVAL: u64 = 15;
+/// How wide all of a dashboard is taken to be, in pixels.
+const WIDTH: u64 = 1600;
+
+/// The chosen value of each variable.
+pub(crate) type Values = BTreeMap<String, String>;
+
+/// The time that a dashboard shows.
+#[derive(Clone, Copy)]
+pub(crate) struct Range {
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+}
+
+impl Range {
+    /// The range that a dashboard opens with, if it ends at `to`.
+    pub(crate) fn of(dashboard: &Dashboard, to: f64) -> Self {
+        let span = text(&dashboard.json["time"]["from"]).strip_prefix("now-").map(seconds);
+        Self { from: to - span.unwrap_or_else(|| panic!("{}: no time range", dashboard.file)), to }
+    }
+
+    fn seconds(self) -> f64 {
+        self.to - self.from
+    }
+}
+
+/// A duration such as `30d`, in seconds.
+pub(crate) fn seconds(duration: &str) -> f64 {
+    let (number, unit) = duration.split_at(duration.len() - 1);
+    let unit = match unit {
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 86400.0,
+        _ => panic!("{duration:?} is no duration that is known here"),
+    };
+    number.parse::<f64>().unwrap() * unit
+}
+
+/// The query of a target as Grafana sends it, and its step.
+pub(crate) fn interpolate(panel: Panel<'_>, target: &Value, values: &Values, range: Range) -> (String, u64) {
+    let step = step(panel, target, range);
+    // The smallest step that is asked for stands for the scrape interval.
+    let scrape = target["interval"].as_str().map_or(SCRAPE_INTERVAL, |interval| whole(seconds(interval)));
+    let rate = (step + scrape).max(4 * scrape);
+    let span = whole(range.seconds());
+    let builtin = [
+        ("__rate_interval", format!("{rate}s")),
+        ("__interval_ms", (step * 1000).to_string()),
+        ("__interval", format!("{step}s")),
+        ("__range_s", span.to_string()),
+        ("__range", format!("{span}s")),
+    ];
+    let builtin = builtin.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    (replace(&replace(text(&target["expr"]), &builtin), values), step)
+}
+
+/// Each `$name` and `${name}` replaced by its value. What has none stays, for somebody to complain about.
+pub(crate) fn replace(query: &str, values: &Values) -> String {
+    let mut names: Vec<&String> = values.keys().collect();
+    names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+    names.iter().fold(query.to_owned(), |query, name| {
+        let value = &values[*name];
+        query.replace(&format!("${{{name}}}"), value).replace(&format!("${name}"), value)
+    })
+}
+
+fn step(panel: Panel<'_>, target: &Value, range: Range) -> u64 {
+    let width = panel.0["gridPos"]["w"].as_u64().unwrap_or(24);
+    let points = panel.0["maxDataPoints"].as_u64().unwrap_or(WIDTH * width / 24);
+    let least = target["interval"].as_str().or(panel.0["interval"].as_str());
+    let least = least.map_or(SCRAPE_INTERVAL, |interval| whole(seconds(interval)));
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred points")]
+    let wanted = range.seconds() / points as f64;
+    rounded(wanted).max(least)
+}
+
+/// Grafana's round intervals: each holds up to the limit before it.
+fn rounded(wanted: f64) -> u64 {
+    const UP_TO: [(f64, u64); 19] = [
+        (1.5, 1),
+        (3.5, 2),
+        (7.5, 5),
+        (12.5, 10),
+        (17.5, 15),
+        (25.0, 20),
+        (45.0, 30),
+        (90.0, 60),
+        (210.0, 120),
+        (450.0, 300),
+        (750.0, 600),
+        (1050.0, 900),
+        (1500.0, 1200),
+        (2700.0, 1800),
+        (5400.0, 3600),
+        (9000.0, 7200),
+        (16200.0, 10800),
+        (32400.0, 21600),
+        (86400.0, 43200),
+    ];
+    UP_TO.iter().find(|(limit, _)| wanted < *limit).map_or(86400, |(_, interval)| *interval)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "durations of days at most")]
+fn whole(seconds: f64) -> u64 {
+    seconds.round() as u64
+}
+
+/// Asks for the options of each variable in turn, as Grafana does, and chooses: the named ones, else all.
+/// `empty` are those that may have no option.
+pub(crate) fn choose(
+    dashboard: &Dashboard,
+    prometheus: &Prometheus,
+    range: Range,
+    chosen: &[(&str, &str)],
+    empty: &[&str],
+    findings: &mut Vec<String>,
+) -> Values {
+    let mut values = Values::from([("datasource".to_owned(), "the data source".to_owned())]);
+    for variable in dashboard.variables().iter().filter(|variable| variable["type"] == "query") {
+        let name = text(&variable["name"]);
+        let query = replace(text(&variable["query"]["query"]), &values);
+        let mut found = |said: String| findings.push(format!("{}, variable {name}: {said}", dashboard.file));
+        let options = match label_values(&query) {
+            None => Err(format!("{query} is no label_values(selector, label)")),
+            Some((selector, label)) => prometheus.label_values(label, selector, (range.from, range.to)),
+        };
+        let options = options.unwrap_or_else(|error| {
+            found(error);
+            Vec::new()
+        });
+        if options.is_empty() && !empty.contains(&name) {
+            found(format!("{query} has no values"));
+        }
+        let chosen = chosen.iter().find(|(of, _)| *of == name).map(|(_, value)| (*value).to_owned());
+        let value = match (chosen, variable["allValue"].as_str()) {
+            (Some(chosen), _) => {
+                if !options.contains(&chosen) {
+                    found(format!("{chosen} is not among {options:?}"));
+                }
+                escape(&chosen)
+            }
+            (None, Some(all)) => all.to_owned(),
+            (None, None) => match &options[..] {
+                [one] => escape(one),
+                many => format!("({})", many.iter().map(|one| escape(one)).collect::<Vec<_>>().join("|")),
+            },
+        };
+        values.insert(name.to_owned(), value);
+    }
+    values
+}
+
+/// Selector and label of a variable's query.
+pub(crate) fn label_values(query: &str) -> Option<(&str, &str)> {
+    let inside = query.strip_prefix("label_values(")?.strip_suffix(')')?;
+    let (selector, label) = inside.rsplit_once(',')?;
+    Some((selector.trim(), label.trim()))
+}
+
+/// A value within a regular expression within a quoted string.
+fn escape(value: &str) -> String {
+    let mut escaped = String::new();
+    for character in value.chars() {
+        match character {
+            '\\' => escaped += r"\\\\",
+            special if "$^*{}[]'+?.()|".contains(special) => {
+                escaped += r"\\";
+                escaped.push(special);
+            }
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}

@@ -1,0 +1,190 @@
+//! The rules that look at queries, by their syntax trees.
+
+use std::collections::BTreeSet;
+
+use partner_license_exporter::exposition::Kind;
+use serde_json::Value;
+
+use super::{Finding, Parse};
+use crate::dashboards::grafana::{Values, label_values, replace};
+use crate::dashboards::model::{Dashboard, Panel, legend_labels, text};
+use crate::dashboards::promql::{ROW, Selector, family, labels, selectors};
+
+pub(crate) const RULES: &[&str] = &[
+    "target-promql-rule",
+    "target-rate-interval-rule",
+    "target-job-rule",
+    "target-instance-rule",
+    "target-counter-agg-rule",
+    "target-labels-rule",
+    "target-rows-rule",
+    "target-zero-rule",
+];
+
+/// Stands for `$__rate_interval` in what is parsed, and cannot be met otherwise.
+const RATE_INTERVAL: (&str, u64) = ("1234567ms", 1_234_567);
+/// The rows of the usage report, each of them exported by every replica.
+const ROWS: &str = "partner_license_usage_";
+
+pub(crate) fn lint(dashboard: &Dashboard, parse: Parse<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for panel in dashboard.panels() {
+        for (n, target) in panel.targets().iter().enumerate() {
+            for (rule, said) in target_findings(dashboard, panel, target, parse) {
+                debug_assert!(RULES.contains(&rule), "{rule} is not listed");
+                findings.push(Finding {
+                    rule,
+                    dashboard: dashboard.title().to_owned(),
+                    panel: Some(panel.title().to_owned()),
+                    target: Some(n),
+                    said,
+                });
+            }
+        }
+    }
+    for variable in dashboard.variables() {
+        let said = match label_values(text(&variable["query"]["query"])) {
+            None => continue,
+            Some((selector, label)) => match parse(selector) {
+                Err(error) => vec![error],
+                Ok(tree) => {
+                    let mut said = Vec::new();
+                    if !labels(&tree, &mut said).contains(label) {
+                        said.push(format!("{selector} has no label {label}"));
+                    }
+                    said
+                }
+            },
+        };
+        findings.extend(said.into_iter().map(|said| Finding {
+            rule: "target-labels-rule",
+            dashboard: dashboard.title().to_owned(),
+            panel: None,
+            target: None,
+            said: format!("variable {}: {said}", text(&variable["name"])),
+        }));
+    }
+    findings
+}
+
+/// The metrics that the queries of a dashboard select.
+pub(crate) fn metrics(dashboard: &Dashboard, parse: Parse<'_>) -> BTreeSet<String> {
+    let panels = dashboard.panels();
+    let targets = panels.iter().flat_map(|panel| panel.targets());
+    let trees = targets.filter_map(|target| parse(&parseable(target)).ok());
+    trees
+        .flat_map(|tree| selectors(&tree).iter().map(|one| one.metric.to_owned()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// A query that Prometheus can parse: the variables in it are text, the durations are not.
+fn parseable(target: &Value) -> String {
+    let durations = [("__rate_interval", RATE_INTERVAL.0), ("__interval", "1m"), ("__range", "1d")];
+    let values = durations.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    replace(text(&target["expr"]), &Values::from(values))
+}
+
+fn target_findings(
+    dashboard: &Dashboard,
+    panel: Panel<'_>,
+    target: &Value,
+    parse: Parse<'_>,
+) -> Vec<(&'static str, String)> {
+    let tree = match parse(&parseable(target)) {
+        Ok(tree) => tree,
+        Err(error) => return vec![("target-promql-rule", error)],
+    };
+    let mut said = Vec::new();
+    let mut about_labels = Vec::new();
+    let result = labels(&tree, &mut about_labels);
+    for label in legend_labels(target).into_iter().filter(|label| !result.contains(*label)) {
+        about_labels.push(format!("the legend's {label} is not among {result:?}"));
+    }
+    // A table's columns are the labels; what it gives a name to has to be one of them.
+    for label in renamed_labels(panel).filter(|label| !result.contains(*label) && !is_value(label)) {
+        let other = panel.targets().iter().filter(|other| *other != target);
+        let elsewhere = other.filter_map(|other| parse(&parseable(other)).ok());
+        if !elsewhere.into_iter().any(|tree| labels(&tree, &mut Vec::new()).contains(label)) {
+            about_labels.push(format!("there is no label for the column {label}"));
+        }
+    }
+    said.extend(about_labels.into_iter().map(|text| ("target-labels-rule", text)));
+
+    let selectors = selectors(&tree);
+    for selector in &selectors {
+        said.extend(selector_findings(dashboard, selector));
+    }
+    if calls(&tree).contains(&"vector") || calls(&tree).contains(&"absent") {
+        said.push(("target-zero-rule", "makes a number where there is no data".to_owned()));
+    }
+    said
+}
+
+fn selector_findings(dashboard: &Dashboard, selector: &Selector<'_>) -> Vec<(&'static str, String)> {
+    let mut said = Vec::new();
+    let metric = selector.metric;
+    let innermost = selector.within.first().copied().unwrap_or_default();
+    let is_rate = ["rate", "irate", "increase"].contains(&innermost);
+    if is_rate && selector.range != Some(RATE_INTERVAL.1) {
+        said.push((
+            "target-rate-interval-rule",
+            format!("{innermost} of {metric} is not over $__rate_interval"),
+        ));
+    }
+    let counts = family(metric).is_some_and(|family| family.kind != Kind::Gauge);
+    if counts && !is_rate {
+        said.push((
+            "target-counter-agg-rule",
+            format!("{metric} only grows, and starts anew with the process"),
+        ));
+    }
+    if is_rate && !counts {
+        said.push(("target-counter-agg-rule", format!("{metric} is no counter, so it has no {innermost}")));
+    }
+    for (rule, label) in [("target-job-rule", "job"), ("target-instance-rule", "instance")] {
+        if !selector.has_matcher(label, "=~", &format!("${label}")) {
+            said.push((rule, format!("{metric} is not filtered by ${label}")));
+        }
+    }
+    // The chain of variables filters whatever has the labels, with an operator that understands "All".
+    for label in ROW.iter().filter(|label| dashboard.variable(label).is_some()) {
+        let of_rows = family(metric).is_some_and(|family| family.labels.contains(label));
+        let of_account =
+            *label == "account" && metric.starts_with("partner_license_") && !metric.contains("_exporter_");
+        let of_alerts = metric.starts_with("ALERTS");
+        if (of_rows || of_account || of_alerts) && !selector.has_matcher(label, "=~", &format!("${label}")) {
+            said.push(("target-rows-rule", format!("{metric} is not filtered by ${label}")));
+        }
+    }
+    let is_row =
+        metric.starts_with(ROWS) && family(metric).is_some_and(|family| family.labels.contains(&"workload"));
+    if is_row && !(innermost == "max" && selector.by.as_deref() == Some(&ROW)) {
+        said.push((
+            "target-rows-rule",
+            format!("{metric} counts every replica: it wants max by ({})", ROW.join(", ")),
+        ));
+    }
+    said
+}
+
+fn renamed_labels(panel: Panel<'_>) -> impl Iterator<Item = &str> {
+    let organize = panel.transformations().iter().find(|step| step["id"] == "organize");
+    let names = organize.and_then(|step| step["options"]["renameByName"].as_object());
+    names.into_iter().flat_map(|names| names.keys().map(String::as_str))
+}
+
+/// Whether a column is the number of a query.
+fn is_value(column: &str) -> bool {
+    column == "Value" || column.starts_with("Value #")
+}
+
+/// The functions in a query.
+fn calls(tree: &Value) -> Vec<&str> {
+    let below = match tree {
+        Value::Array(items) => items.iter().flat_map(calls).collect(),
+        Value::Object(members) => members.values().flat_map(calls).collect(),
+        _ => Vec::new(),
+    };
+    let own = (tree["type"] == "call").then(|| text(&tree["func"]["name"]));
+    own.into_iter().chain(below).collect()
+}

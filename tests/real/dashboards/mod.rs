@@ -1,0 +1,293 @@
+//! The dashboards, from lint to data: what linters check, each query and variable on a real Prometheus (the oldest
+//! supported and the newest that Debian has) with forty days of history and the real exporter, and that each of these
+//! checks finds the faults it is for. And that the demo, as README.md has it, fills every panel.
+//!
+//! The real Prometheus comes from scripts/fetch-tools. Where it is missing the tests that need it are reported as
+//! ignored, with the reason; with `REQUIRE_TOOLS=1`, as scripts/test sets it, they fail instead.
+//!
+//! With `SERVE_SAMPLE=1` the program tests nothing: it prints where that Prometheus is and what time the
+//! dashboards are to end at, and goes on until its standard input ends. scripts/screenshots-dashboards uses that.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "tests fail by panicking"
+)]
+
+mod grafana;
+mod lint;
+mod model;
+mod prometheus;
+mod promql;
+mod provisioning;
+mod queries;
+mod readme;
+mod sample;
+mod seeds;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use libtest_mimic::{Arguments, Conclusion, Trial};
+use partner_license_exporter::metrics::FAMILIES;
+
+use crate::support::real::{root, tool};
+use lint::Exclusions;
+use model::Dashboard;
+use prometheus::{Prometheus, Series};
+use queries::{ask, find, lacking};
+use sample::{ROWS, Row, Sample};
+
+const SUITES: [&str; 2] = ["bookworm", "testing"];
+/// The suite whose Prometheus gives away its syntax trees.
+const WITH_PARSER: &str = "testing";
+const ACCOUNTS: [&[&str]; 2] = [&[], &["contoso", "fabrikam"]];
+
+/// Tests that need nothing but the files.
+const OF_FILES: [(&str, fn()); 5] = [
+    ("the_linter_has_nothing_to_say_about_the_documents", documents_are_clean),
+    ("the_linter_finds_every_fault_of_a_document", faults_of_documents_are_found),
+    ("the_provider_and_the_data_source_are_as_documented", provisioning::provider_and_data_source_are_valid),
+    (
+        "the_kustomization_has_every_dashboard_and_the_label_of_the_sidecar",
+        provisioning::kustomization_has_every_dashboard,
+    ),
+    ("npm_packages_have_exact_versions_and_no_addresses", provisioning::npm_packages_are_exact),
+];
+
+/// Tests that need a Prometheus with a parser.
+const OF_TREES: [(&str, fn()); 3] = [
+    ("the_linter_has_nothing_to_say_about_the_queries", queries_are_clean),
+    ("the_linter_finds_every_fault_of_a_query", faults_of_queries_are_found),
+    ("every_metric_is_shown_or_alerted_on_or_left_out_for_a_reason", every_metric_is_used),
+];
+
+pub(crate) fn run(arguments: &Arguments) -> Conclusion {
+    let arguments = Arguments { test_threads: arguments.test_threads.or(Some(2)), ..arguments.clone() };
+    let trial = |name: String, suites: &[&str], test: Box<dyn FnOnce() + Send>| {
+        let missing = missing(suites);
+        let required = std::env::var_os("REQUIRE_TOOLS").is_some();
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+        .with_ignored_flag(!missing.is_empty() && !required)
+    };
+    for path in missing(&SUITES) {
+        eprintln!("not found: {} (scripts/fetch-tools brings it)", path.display());
+    }
+    let mut trials = Vec::new();
+    trials.extend(OF_FILES.map(|(name, test)| trial(name.to_owned(), &[], Box::new(test))));
+    trials.extend(OF_TREES.map(|(name, test)| trial(name.to_owned(), &[WITH_PARSER], Box::new(test))));
+    let has_kubectl = provisioning::has_kubectl();
+    if !has_kubectl {
+        eprintln!("not found: kubectl, which could make the ConfigMap");
+    }
+    let name = "kubectl_makes_a_config_map_of_the_very_files".to_owned();
+    let made = trial(name, &[], Box::new(provisioning::config_map_is_made_of_the_very_files));
+    trials.push(made.with_ignored_flag(!has_kubectl));
+    for suite in SUITES {
+        for accounts in ACCOUNTS {
+            let which = if accounts.is_empty() { "without_names" } else { "with_names" };
+            let name = format!("{suite}::{which}::every_query_has_data_and_every_fault_is_found");
+            trials.push(trial(name, &[suite], Box::new(move || answers_are_right(suite, accounts))));
+        }
+        let name = format!("{suite}::with_the_demo::every_panel_is_filled_by_what_the_readme_tells_to_do");
+        trials.push(trial(name, &[suite], Box::new(move || readme::every_panel_is_filled(suite))));
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if conclusion.num_ignored > 0 {
+        eprintln!(
+            "{} tests of dashboards were NOT run: real parts are missing, see above\n",
+            conclusion.num_ignored
+        );
+    }
+    conclusion
+}
+
+fn missing(suites: &[&str]) -> Vec<PathBuf> {
+    let paths = suites.iter().flat_map(|suite| ["prometheus", "promtool"].map(|part| tool(suite, part)));
+    paths.filter(|path| !path.exists()).collect()
+}
+
+pub(crate) fn serve() {
+    let sample = Sample::start(WITH_PARSER, ACCOUNTS[1]);
+    println!("{} {}", sample.prometheus.url, sample.now);
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
+}
+
+fn none(findings: &[String]) {
+    assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
+}
+
+// === lint ===
+
+fn documents_are_clean() {
+    let findings = lint::documents(&Dashboard::all());
+    none(&Exclusions::read().apply(findings, lint::DOCUMENT_RULES));
+}
+
+fn faults_of_documents_are_found() {
+    let (dashboards, exclusions) = (Dashboard::all(), Exclusions::read());
+    for seed in seeds::DOCUMENTS {
+        let findings = exclusions.apply(lint::documents(&seed.plant(&dashboards)), lint::DOCUMENT_RULES);
+        let found = findings.iter().any(|finding| finding.contains(seed.found));
+        assert!(found, "{}: {:?} is not among {findings:#?}", seed.name, seed.found);
+    }
+}
+
+fn with_parser<T>(test: impl FnOnce(lint::Parse<'_>) -> T) -> T {
+    let directory = tempfile::tempdir().unwrap();
+    let prometheus = Prometheus::start(WITH_PARSER, directory.path(), "");
+    test(&|query| prometheus.parse(query))
+}
+
+fn queries_are_clean() {
+    let findings = with_parser(|parse| lint::queries(&Dashboard::all(), parse));
+    none(&Exclusions::read().apply(findings, lint::QUERY_RULES));
+}
+
+fn faults_of_queries_are_found() {
+    let (dashboards, exclusions) = (Dashboard::all(), Exclusions::read());
+    with_parser(|parse| {
+        for seed in seeds::QUERIES {
+            let findings = exclusions.apply(lint::queries(&[seed.planted(&dashboards)], parse), &[]);
+            let found = findings.iter().any(|finding| finding.contains(seed.found));
+            assert!(found, "{}: {:?} is not among {findings:#?}", seed.name, seed.found);
+        }
+    });
+}
+
+fn every_metric_is_used() {
+    let dashboards = Dashboard::all();
+    let mut used: BTreeSet<String> = with_parser(|parse| {
+        dashboards.iter().flat_map(|dashboard| lint::metrics(dashboard, parse)).collect()
+    });
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    for file in std::fs::read_dir(root().join("alerts")).unwrap().map(|entry| entry.unwrap().path()) {
+        if file.is_file() {
+            let rules = std::fs::read_to_string(&file).unwrap();
+            used.extend(rules.split(|c| !is_word(c)).map(str::to_owned));
+        }
+    }
+    let unused = Exclusions::read().unused_metrics;
+    let mut findings = Vec::new();
+    for family in FAMILIES {
+        let is_used = used.iter().any(|name| promql::family(name).is_some_and(|of| of.name == family.name));
+        match (is_used, unused.get(family.name)) {
+            (false, None) => findings.push(format!("no dashboard and no rule uses {}", family.name)),
+            (true, Some(_)) => findings.push(format!("dashboards/.lint: {} is used", family.name)),
+            (false, Some(reason)) if reason.is_empty() => {
+                findings.push(format!("dashboards/.lint: {}: no reason", family.name));
+            }
+            _ => {}
+        }
+    }
+    let unknown = unused.keys().filter(|name| promql::family(name).is_none());
+    findings.extend(unknown.map(|name| format!("dashboards/.lint: there is no {name}")));
+    none(&findings);
+}
+
+// === data ===
+
+fn answers_are_right(suite: &str, accounts: &'static [&'static str]) {
+    let sample = Sample::start(suite, accounts);
+    let dashboards = Dashboard::all();
+    let mut findings = Vec::new();
+    for dashboard in &dashboards {
+        let answers = queries::run(dashboard, &sample, &[], &mut findings);
+        lacking(dashboard, &answers, &mut findings);
+        if dashboard.uid() == "partner-license-overview" {
+            rows_are_counted_once(&sample, &answers);
+        }
+        nothing_comes_of_nothing(dashboard, &sample, &mut findings);
+    }
+    one_row_is_found_by_its_names(&sample, &dashboards, &mut findings);
+    none(&findings);
+
+    for seed in seeds::ANSWERS {
+        let mut findings = Vec::new();
+        let dashboard = seed.planted(&dashboards);
+        let answers = queries::run(&dashboard, &sample, &[], &mut findings);
+        lacking(&dashboard, &answers, &mut findings);
+        let found = findings.iter().any(|finding| finding.contains(seed.found));
+        assert!(found, "{}: {:?} is not among {findings:#?}", seed.name, seed.found);
+    }
+}
+
+/// Two replicas report each row; muted rows are seen, and are not among those below.
+fn rows_are_counted_once(sample: &Sample, answers: &[queries::Answer<'_>]) {
+    let low = |row: &Row| row.threshold.is_some_and(|threshold| row.percent < threshold);
+    let near =
+        |row: &Row| row.threshold.is_some_and(|threshold| (0.0..5.0).contains(&(row.percent - threshold)));
+    let muted = |row: &Row| row.threshold.is_none();
+    let expected = [
+        ("Below threshold", "A", sample.count(low)),
+        ("Rows", "A", sample.count(|row| !muted(row))),
+        ("Rows", "B", sample.count(muted)),
+        ("Alerts firing", "A", sample.count(low)),
+    ];
+    for (panel, target, count) in expected {
+        #[expect(clippy::cast_precision_loss, reason = "a few rows")]
+        let count = count as f64;
+        let value = find(answers, panel, target).value();
+        assert!((value - count).abs() < 0.5, "{panel}, {target}: {value} instead of {count}");
+    }
+    let bars = "Usage now, by distance from the threshold";
+    let series = [
+        (bars, "A", sample.count(low)),
+        (bars, "B", sample.count(near)),
+        (bars, "C", sample.count(|row| !muted(row) && !low(row) && !near(row))),
+        (bars, "D", sample.count(muted)),
+        ("Every row", "A", sample.count(|row| !muted(row))),
+        ("Every row", "B", sample.count(|_| true)),
+        ("Every row", "F", sample.count(low)),
+        ("Below threshold, and since when", "A", sample.count(|_| true)),
+        ("Alerts firing now", "A", sample.count(low)),
+    ];
+    for (panel, target, count) in series {
+        let answer = find(answers, panel, target);
+        assert_eq!(answer.series.len(), count, "{panel}, {target}: {}", answer.query);
+    }
+    let headroom: Vec<f64> =
+        find(answers, "Every row", "A").series.iter().map(|one| one.samples[0].1).collect();
+    assert!(headroom.is_sorted(), "the worst row is not the first: {headroom:?}");
+    assert!(ROWS.iter().any(muted) && ROWS.iter().any(near), "the sample lacks what this test is about");
+}
+
+/// Before the first sample there is nothing, and nothing is what every query says.
+fn nothing_comes_of_nothing(dashboard: &Dashboard, sample: &Sample, findings: &mut Vec<String>) {
+    let range = grafana::Range::of(dashboard, sample.now);
+    let values = grafana::choose(dashboard, &sample.prometheus, range, &[], &["account"], findings);
+    let before = sample.now - 100.0 * 86400.0;
+    let range = grafana::Range::of(dashboard, before);
+    for answer in ask(dashboard, &sample.prometheus, range, &values, findings) {
+        if let Some(series) = answer.series.first() {
+            let panel = answer.panel.title();
+            findings
+                .push(format!("{}, {panel}: {series:?} out of nothing: {}", dashboard.file, answer.query));
+        }
+    }
+}
+
+/// One row, chosen by names with characters that a regular expression understands.
+fn one_row_is_found_by_its_names(sample: &Sample, dashboards: &[Dashboard], findings: &mut Vec<String>) {
+    let mut chosen = vec![("service", "o365"), ("workload", "Teams (calls + PSTN)"), ("channel", "direct")];
+    chosen.extend(sample.accounts.first().map(|name| ("account", *name)));
+    for dashboard in dashboards.iter().filter(|dashboard| dashboard.variable("workload").is_some()) {
+        let answers = queries::run(dashboard, sample, &chosen, findings);
+        if dashboard.uid() == "partner-license-detail" {
+            lacking(dashboard, &answers, findings);
+        }
+        for answer in &answers {
+            let other = |series: &&Series| {
+                chosen.iter().any(|(label, value)| series.label(label).is_some_and(|found| found != *value))
+            };
+            if let Some(series) = answer.series.iter().find(other) {
+                let panel = answer.panel.title();
+                findings.push(format!("{}, {panel}: {:?} is another row", dashboard.file, series.labels));
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What README.md tells to do to see the dashboards filled, done as it stands there.
+
+use std::path::Path;
+use std::process::Command;
+
+use partner_license_exporter::commands::cli::DEMO_ADDRESS;
+use partner_license_exporter::domain::clock::{Clock, unix_seconds};
+
+use crate::dashboards::grafana::{Range, choose};
+use crate::dashboards::model::Dashboard;
+use crate::dashboards::prometheus::Prometheus;
+use crate::dashboards::queries::{ask, empty};
+use crate::support::real::tool;
+use crate::support::{Process, eventually, program};
+
+const HEADING: &str = "**To watch alerts and dashboards,**";
+const ANY_PORT: &str = "127.0.0.1:0";
+
+pub(crate) fn every_panel_is_filled(suite: &str) {
+    let text = commands();
+    assert!(text.lines().count() < 10, "not under ten lines:\n{text}");
+    let joined = text.replace("\\\n", " ");
+    let directory = tempfile::tempdir().unwrap();
+    let mut demo = None;
+    let mut prometheus = None;
+    for line in joined.lines() {
+        let (name, arguments) = line.split_once(' ').unwrap();
+        let arguments: Vec<&str> = arguments.split_whitespace().collect();
+        let mut command = match name {
+            "partner-license-exporter" => program(&arguments),
+            tools => {
+                let mut command = Command::new(tool(suite, tools));
+                command.args(arguments.iter().map(|argument| argument.replace("127.0.0.1:9090", ANY_PORT)));
+                command
+            }
+        };
+        command.current_dir(directory.path());
+        match (name, arguments[0]) {
+            ("partner-license-exporter", "demo") => demo = Some(start_demo(&mut command)),
+            ("prometheus", _) => {
+                let (_, address) = demo.as_ref().expect("the demo runs already");
+                replace(&directory.path().join("try/prometheus.yml"), DEMO_ADDRESS, address);
+                prometheus = Some(Prometheus::run(&mut command));
+            }
+            _ => {
+                let output = command.output().unwrap();
+                assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+            }
+        }
+    }
+    let prometheus = prometheus.expect("a line starts Prometheus");
+    // The rules are loaded, and with their waiting times as exported one of them fires.
+    let clock = Clock::system();
+    let now = eventually("a scrape, and an alert on the example of 2017", || {
+        let now = unix_seconds(clock.now());
+        let is_scraped = !prometheus.query("up", now).unwrap().is_empty();
+        (is_scraped && prometheus.fires("PartnerLicenseUsageDataStale")).then_some(now)
+    });
+
+    let mut findings = Vec::new();
+    for dashboard in &Dashboard::all() {
+        let range = Range::of(dashboard, now);
+        let values = choose(dashboard, &prometheus, range, &[], &[], &mut findings);
+        let answers = ask(dashboard, &prometheus, range, &values, &mut findings);
+        empty(dashboard, &answers, &mut findings);
+    }
+    crate::dashboards::none(&findings);
+}
+
+/// The code below the heading.
+fn commands() -> String {
+    let readme = std::fs::read_to_string(crate::dashboards::root().join("README.md")).unwrap();
+    let (_, rest) = readme.split_once(HEADING).expect("README.md says how to watch");
+    let (section, _) = rest.split_once("\n## ").unwrap();
+    section.split("```sh\n").skip(1).map(|block| block.split_once("```").unwrap().0).collect()
+}
+
+/// The demo at other addresses, once it has written its past, and the address of the exporter.
+fn start_demo(command: &mut Command) -> (Process, String) {
+    for flag in ["--web.listen-address", "--simulator.listen-address"] {
+        command.args([flag, ANY_PORT]);
+    }
+    let demo = Process::start(command);
+    let address = demo.stdout.wait_for("address of the metrics", |line| {
+        Some(line.split_once("http://")?.1.strip_suffix("/metrics")?.to_owned())
+    });
+    demo.stdout.wait_for("word of the past", |line| line.contains("made-up past").then_some(()));
+    (demo, address)
+}
+
+fn replace(file: &Path, from: &str, to: &str) {
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.contains(from), "{from} is not in {text}");
+    std::fs::write(file, text.replace(from, to)).unwrap();
+}

@@ -1,0 +1,185 @@
+//! The exporter and the real Prometheus, from the metrics' text to what is stored and shown.
+//!
+//! The parts come from scripts/fetch-tools, in two versions each: the oldest supported and the newest that
+//! Debian has. Where they are missing these tests are reported as ignored, with the reason; with
+//! `REQUIRE_TOOLS=1`, as scripts/test sets it, they fail instead. tests/alerting.rs goes on to Alertmanager.
+
+#![expect(clippy::unwrap_used, clippy::float_cmp, reason = "tests fail by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Conclusion};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+
+use crate::support;
+use crate::support::exposition::Series;
+use crate::support::real::{Case, Prometheus, run_cases, run_tool, serve_text};
+use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, eventually, get};
+
+const CASES: [Case; 3] = [
+    ("promtool_finds_nothing_to_say_about_the_metrics", the_metrics_are_clean),
+    ("prometheus_stores_every_series_in_both_formats", every_series_is_stored),
+    ("prometheus_scrapes_over_tls_with_a_password_by_every_protocol", every_protocol_over_tls),
+];
+
+pub(crate) fn run(arguments: &Arguments) -> Conclusion {
+    run_cases(arguments, &CASES)
+}
+
+fn the_metrics_are_clean(suite: &'static str) {
+    let (_simulator, exporter) = two_accounts();
+    let text = get(&format!("{}/metrics", exporter.url));
+    let said = run_tool(suite, "promtool", &["check", "metrics"], &text);
+    assert_eq!(said.trim(), "");
+}
+
+/// An exporter with one account that works, with rows that need escaping, and one that fails.
+fn two_accounts() -> (Simulator, Exporter) {
+    let simulator = Simulator::start(&format!(
+        r#"
+rows:
+  - {{ service: o365, workload: "Exchange \"Online\" \\ <b>&amp;", channel: reseller, percent: 104.25, processed: "2026-11-20T00:00:00+00:00" }}
+  - {{ service: o365, workload: "Téams\n✓", channel: direct, percent: 0.1, processed: "2026-11-20T00:00:00" }}
+tenants:
+  {OTHER_TENANT}: {{ usage: {{ answer: forbidden }} }}
+"#
+    ));
+    let config = format!(
+        "accounts:\n{}{}",
+        simulator.account(Some("contoso"), TENANT),
+        simulator.account(Some("fabrikam"), OTHER_TENANT)
+    );
+    let exporter = Exporter::start(&config, &[]);
+    exporter.wait_for_polls(Some("contoso"), 1.0);
+    exporter.wait_for_polls(Some("fabrikam"), 1.0);
+    (simulator, exporter)
+}
+
+// === Prometheus ===
+
+fn every_series_is_stored(suite: &'static str) {
+    let (_simulator, exporter) = two_accounts();
+    let classic = get(&format!("{}/metrics", exporter.url));
+    // Prometheus asks an exporter for OpenMetrics when it can have it; this one has the classic text only.
+    let frozen = serve_text(classic.clone());
+    let config = format!(
+        "global: {{ scrape_interval: 1s }}\nscrape_configs:\n\
+         - {{ job_name: openmetrics, honor_labels: true, static_configs: [{{ targets: [\"{}\"] }}] }}\n\
+         - {{ job_name: classic, honor_labels: true, static_configs: [{{ targets: [\"{frozen}\"] }}] }}\n",
+        exporter.url.trim_start_matches("http://"),
+    );
+    let prometheus = Prometheus::start(suite, &config);
+    let exposed = support::exposition::parse(&classic);
+    for job in ["openmetrics", "classic"] {
+        eventually("a scrape", || {
+            let up = prometheus.query(&format!("up{{job=\"{job}\"}}"));
+            up.values().any(|up| *up == 1.0).then_some(())
+        });
+        let stored = prometheus.query(&format!("{{job=\"{job}\", __name__!~\"up|scrape_.*\"}}"));
+        let stored: BTreeMap<Series, f64> = stored
+            .into_iter()
+            .map(|((name, mut labels), value)| {
+                assert_eq!(labels.remove("job").as_deref(), Some(job));
+                assert!(labels.remove("instance").is_some());
+                (normal(name, labels), value)
+            })
+            .collect();
+        let exposed: BTreeMap<Series, f64> = exposed
+            .0
+            .clone()
+            .into_iter()
+            .map(|((name, labels), value)| (normal(name, labels), value))
+            .collect();
+        let names = |samples: &BTreeMap<Series, f64>| samples.keys().cloned().collect::<BTreeSet<_>>();
+        assert_eq!(names(&stored), names(&exposed), "series stored from {job}");
+        for (series, value) in &exposed {
+            let polled = series.0.starts_with("partner_license_");
+            assert!(
+                !polled || stored[series] == *value,
+                "{series:?} is {value}, stored as {}",
+                stored[series]
+            );
+        }
+    }
+    assert!(exposed.0.len() > 100, "only {} series were compared", exposed.0.len());
+    // Only OpenMetrics tells the unit: this is how one knows which format was read.
+    for (job, unit) in [("openmetrics", "percent"), ("classic", "")] {
+        assert_eq!(prometheus.unit_of("partner_license_usage_percent", job), unit, "{job}");
+    }
+}
+
+/// Prometheus writes the bounds of buckets in its own way: `1` or `1.0`.
+fn normal(name: String, mut labels: BTreeMap<String, String>) -> Series {
+    if let Some(le) = labels.get_mut("le") {
+        *le = le.parse::<f64>().unwrap().to_string();
+    }
+    (name, labels)
+}
+
+/// What a Prometheus can be told to ask for; `None` = nothing is said.
+fn scrape_protocols(suite: &str) -> Vec<Option<&'static str>> {
+    match suite {
+        "bookworm" => vec![None],
+        _ => vec![
+            None,
+            Some("PrometheusProto"),
+            Some("OpenMetricsText0.0.1"),
+            Some("OpenMetricsText1.0.0"),
+            Some("PrometheusText0.0.4"),
+            Some("PrometheusText1.0.0"),
+        ],
+    }
+}
+
+fn every_protocol_over_tls(suite: &'static str) {
+    let simulator = Simulator::start("");
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(path("cert.pem"), cert.pem()).unwrap();
+    fs::write(path("key.pem"), signing_key.serialize_pem()).unwrap();
+    let hash = bcrypt::hash("sesame", 4).unwrap();
+    let web = format!(
+        "tls_server_config: {{ cert_file: cert.pem, key_file: key.pem }}\n\
+         basic_auth_users: {{ prometheus: {hash} }}\n"
+    );
+    fs::write(path("web.yml"), web).unwrap();
+    let accounts = format!("accounts:\n{}", simulator.account(None, TENANT));
+    let exporter =
+        Exporter::start_in(Arc::clone(&directory), &accounts, &["--web.config.file", &path("web.yml")]);
+
+    let job = |name: &str, password: &str, protocols: &str| {
+        format!(
+            "- job_name: {name}\n  scheme: https\n  honor_labels: true\n  \
+             tls_config: {{ ca_file: {ca}, server_name: localhost }}\n  \
+             basic_auth: {{ username: prometheus, password: {password} }}\n  {protocols}\n  \
+             static_configs: [{{ targets: [\"{address}\"] }}]\n",
+            ca = path("cert.pem"),
+            address = exporter.url.trim_start_matches("http://"),
+        )
+    };
+    let protocols = scrape_protocols(suite);
+    let name = |protocol: Option<&'static str>| protocol.unwrap_or("unsaid");
+    let mut jobs = job("stranger", "wrong", "");
+    for protocol in &protocols {
+        let said = protocol.map_or_else(String::new, |protocol| format!("scrape_protocols: [{protocol}]"));
+        jobs += &job(name(*protocol), "sesame", &said);
+    }
+    let config = format!("global: {{ scrape_interval: 1s }}\nscrape_configs:\n{jobs}");
+    let prometheus = Prometheus::start(suite, &config);
+    for protocol in protocols.into_iter().map(name) {
+        let rows = format!("partner_license_usage_percent{{job=\"{protocol}\"}}");
+        eventually(&format!("rows by {protocol}"), || (prometheus.query(&rows).len() == 5).then_some(()));
+        let up = prometheus.query(&format!("up{{job=\"{protocol}\"}}"));
+        assert_eq!(up.into_values().collect::<Vec<_>>(), [1.0], "{protocol}");
+        // The text formats of Prometheus cannot tell a unit, the others do.
+        let unit = if protocol.starts_with("PrometheusText") { "" } else { "percent" };
+        assert_eq!(prometheus.unit_of("partner_license_usage_percent", protocol), unit, "{protocol}");
+    }
+    eventually("the stranger is turned away", || {
+        let up = prometheus.query("up{job=\"stranger\"}");
+        (up.into_values().collect::<Vec<_>>() == [0.0]).then_some(())
+    });
+}

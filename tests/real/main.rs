@@ -1,0 +1,26 @@
+//! The exporter with the real parts that its users have: Prometheus, Alertmanager, promtool, a browser.
+//!
+//! `scripts/fetch-tools` brings them. Tests whose part is missing are reported as ignored, with the reason; with
+//! `REQUIRE_TOOLS=1`, as scripts/test sets it, they fail instead.
+
+mod alerting;
+mod browser;
+mod dashboards;
+mod e2e;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+fn main() -> ExitCode {
+    if std::env::var_os("SERVE_SAMPLE").is_some() {
+        dashboards::serve();
+        return ExitCode::SUCCESS;
+    }
+    let arguments = Arguments::from_args();
+    let groups = [e2e::run, alerting::run, dashboards::run, browser::run];
+    let failed = groups.map(|run| run(&arguments).has_failed()).contains(&true);
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
