@@ -375,7 +375,8 @@ fn scenarios_in_the_documents_are_valid() {
 fn relative_links_lead_somewhere() {
     let mut findings = Findings::default();
     let elsewhere = ["docs", "crates", "fuzz", "tests"].map(|directory| files_below(&root().join(directory)));
-    let documents = files_in(&root()).into_iter().chain(elsewhere.into_iter().flatten()).filter(is_markdown);
+    let documents =
+        files_in(&root()).into_iter().chain(elsewhere.into_iter().flatten()).filter(|file| is_markdown(file));
     for document in documents {
         for (target, file, anchor) in links(&document) {
             if !file.exists() {
@@ -390,20 +391,21 @@ fn relative_links_lead_somewhere() {
 
 #[test]
 fn every_file_in_docs_is_reachable_from_the_index() {
-    let index = root().join("docs/README.md");
+    let docs = root().join("docs").canonicalize().expect("there is a directory docs");
+    let index = docs.join("README.md");
     let mut reached = BTreeSet::from([index.clone()]);
     let mut unread = vec![index];
     while let Some(document) = unread.pop() {
         for (_, file, _) in links(&document) {
             // Two spellings of a path are one file; what does not exist is for another test.
             let Ok(file) = file.canonicalize() else { continue };
-            if file.starts_with(root().join("docs")) && reached.insert(file.clone()) && is_markdown(&file) {
+            if file.starts_with(&docs) && reached.insert(file.clone()) && is_markdown(&file) {
                 unread.push(file);
             }
         }
     }
     let mut findings = Findings::default();
-    let files = files_below(&root().join("docs"));
+    let files = files_below(&docs);
     assert!(files.len() > 30, "only {} files were found", files.len());
     for file in files.iter().filter(|file| !reached.contains(*file)) {
         findings.add(format!("{}: no link from docs/README.md leads there", shown(file)));
@@ -435,7 +437,7 @@ fn links(document: &Path) -> Vec<(String, PathBuf, String)> {
         .collect()
 }
 
-fn is_markdown(file: &PathBuf) -> bool {
+fn is_markdown(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension == "md")
 }
 
@@ -530,7 +532,7 @@ fn prose(markdown: &str) -> String {
 
 /// README.md and the documents in docs/.
 fn documents() -> Vec<PathBuf> {
-    let found = files_below(&root().join("docs")).into_iter().filter(is_markdown);
+    let found = files_below(&root().join("docs")).into_iter().filter(|file| is_markdown(file));
     [root().join("README.md")].into_iter().chain(found).collect()
 }
 
