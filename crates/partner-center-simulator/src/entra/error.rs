@@ -1,23 +1,23 @@
 //! The errors of the token endpoint, as Entra ID words them.
 //!
-//! It does not know when which one is due. Where Microsoft documents neither status nor `error` for a code,
-//! they are those of the codes beside it.
+//! It does not know which request gets which error. Where Microsoft documents neither the status nor the `error` of a
+//! code, they are those of similar codes.
 
 use std::time::Duration;
 
 use axum::{http::StatusCode, response::Response};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::super::wire;
+use crate::{authorization_codes::AuthorizationCodeError, device_codes::DeviceCodeError, wire};
 
-/// What Entra ID calls the API of Partner Center.
+/// The application id of the Partner Center API.
 const PARTNER_CENTER: &str = "fa3d9a0c-3fb0-42cc-9193-47c7ecd2edbd";
 
-/// An error of the token endpoint, before it is dated and given its ids.
-pub(super) struct Problem {
+/// An error of the token endpoint, without its time and its ids.
+pub(super) struct EntraError {
     status: StatusCode,
     error: &'static str,
     code: u32,
@@ -26,7 +26,7 @@ pub(super) struct Problem {
     claims: Option<String>,
 }
 
-impl Problem {
+impl EntraError {
     pub(super) fn new(status: StatusCode, error: &'static str, code: u32, text: impl Into<String>) -> Self {
         Self { status, error, code, text: text.into(), suberror: None, claims: None }
     }
@@ -79,7 +79,7 @@ impl Problem {
         Self::invalid_client(7_000_222, text)
     }
 
-    /// `reason` is a sentence.
+    /// `reason` must be a sentence.
     pub(super) fn bad_assertion(reason: &str) -> Self {
         let text = format!("Client assertion failed signature validation. [Reason - {reason}]");
         Self::invalid_client(700_027, text)
@@ -182,6 +182,7 @@ impl Problem {
         )
     }
 
+    /// Makes the response, with the time and new ids.
     pub(super) fn response(self, now: Timestamp) -> Response {
         let Self { status, error, code, text, suberror, claims } = self;
         let timestamp = now.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
@@ -193,7 +194,7 @@ impl Problem {
         let error_uri = format!("https://login.microsoftonline.com/error?code={code}");
         wire::json(
             status,
-            &ProblemBody {
+            &ErrorBody {
                 error,
                 error_description,
                 error_codes: [code],
@@ -208,9 +209,73 @@ impl Problem {
     }
 }
 
-/// A moment of the past by the clock that dates answers; tokens age by Tokio's.
-pub(super) fn dated(now: Timestamp, age: Duration) -> Timestamp {
-    SignedDuration::try_from(age).ok().and_then(|age| now.checked_sub(age).ok()).unwrap_or(Timestamp::MIN)
+impl From<DeviceCodeError> for EntraError {
+    fn from(error: DeviceCodeError) -> Self {
+        // Microsoft documents no code of its own for `slow_down` and `authorization_declined`.
+        let (error, code, text) = match error {
+            DeviceCodeError::Unknown => (
+                "bad_verification_code",
+                70_018,
+                "The provided value for the input parameter 'device_code' is not valid.",
+            ),
+            DeviceCodeError::Expired => (
+                "expired_token",
+                70_020,
+                "The provided value for the input parameter 'device_code' is not valid. This device code has \
+                 expired.",
+            ),
+            DeviceCodeError::PolledTooFast => {
+                ("slow_down", 70_016, "OAuth 2.0 device flow error. The client polls too fast.")
+            }
+            DeviceCodeError::Pending => (
+                "authorization_pending",
+                70_016,
+                "OAuth 2.0 device flow error. Authorization is pending. Continue polling.",
+            ),
+            DeviceCodeError::Declined => {
+                ("authorization_declined", 70_017, "The end user denied the authorization request.")
+            }
+            DeviceCodeError::Blocked => return Self::conditional_access(),
+        };
+        Self::bad_request(error, code, text)
+    }
+}
+
+impl From<AuthorizationCodeError> for EntraError {
+    fn from(error: AuthorizationCodeError) -> Self {
+        let (code, text) = match error {
+            AuthorizationCodeError::Unknown => {
+                (70_000, "The provided value for the 'code' parameter is not valid.")
+            }
+            AuthorizationCodeError::AlreadyRedeemed => (
+                54_005,
+                "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an \
+                 existing refresh token.",
+            ),
+            AuthorizationCodeError::Expired => (
+                70_008,
+                "The provided authorization code or refresh token has expired due to inactivity. Send a new \
+                 interactive authorization request for this user and resource.",
+            ),
+            AuthorizationCodeError::WrongRedirectUri { expected, presented } => {
+                let text = format!(
+                    "The reply address '{presented}' does not match the reply address '{expected}' provided when \
+                     requesting Authorization code."
+                );
+                return Self::invalid_grant(500_112, text);
+            }
+            AuthorizationCodeError::WrongVerifier => (
+                501_481,
+                "The Code_Verifier does not match the code_challenge supplied in the authorization request.",
+            ),
+        };
+        Self::invalid_grant(code, text)
+    }
+}
+
+/// The time `age` before `now`, by the clock that dates responses; tokens themselves age by Tokio's clock.
+pub(super) fn before(now: Timestamp, age: Duration) -> Timestamp {
+    now.saturating_sub(age).unwrap_or(Timestamp::MIN)
 }
 
 fn claims_challenge() -> String {
@@ -219,7 +284,7 @@ fn claims_challenge() -> String {
 }
 
 #[derive(Serialize)]
-struct ProblemBody {
+struct ErrorBody {
     error: &'static str,
     error_description: String,
     error_codes: [u32; 1],
