@@ -23,36 +23,39 @@ pub(crate) struct Authorized {
     pub(crate) tenant: String,
     pub(crate) client_id: String,
     pub(crate) redirect_uri: String,
-    /// The `code_challenge` of PKCE, by the method S256.
+    /// The `code_challenge` of PKCE, with the method S256.
     pub(crate) challenge: String,
     pub(crate) scope: Scope,
 }
 
-struct IssuedCode {
+/// An authorization code that was issued.
+pub(crate) struct IssuedCode {
     authorized: Authorized,
     issued: Instant,
     redeemed: bool,
 }
 
-/// What a client presents to redeem an authorization code.
-pub(crate) struct Redemption<'a> {
-    pub(crate) tenant: &'a str,
-    pub(crate) client_id: &'a str,
-    pub(crate) code: &'a str,
-    pub(crate) redirect_uri: &'a str,
-    pub(crate) verifier: &'a str,
-}
-
-/// Why an authorization code is refused.
+/// Why an authorization code is refused, as Entra ID words it.
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum AuthorizationCodeError {
+    #[error("The provided value for the 'code' parameter is not valid.")]
     Unknown,
+    #[error(
+        "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing refresh \
+         token."
+    )]
     AlreadyRedeemed,
+    #[error(
+        "The provided authorization code or refresh token has expired due to inactivity. Send a new interactive \
+         authorization request for this user and resource."
+    )]
     Expired,
-    /// The code is bound to the redirect URI `expected`.
-    WrongRedirectUri {
-        expected: String,
-        presented: String,
-    },
+    #[error(
+        "The reply address '{presented}' does not match the reply address '{expected}' provided when requesting \
+         Authorization code."
+    )]
+    WrongRedirectUri { expected: String, presented: String },
+    #[error("The Code_Verifier does not match the code_challenge supplied in the authorization request.")]
     WrongVerifier,
 }
 
@@ -65,32 +68,41 @@ impl AuthorizationCodes {
         code
     }
 
-    /// Redeems a code and returns the scope it was requested with.
-    pub(crate) fn redeem(&mut self, redemption: &Redemption<'_>) -> Result<Scope, AuthorizationCodeError> {
-        let &Redemption { tenant, client_id, code, redirect_uri, verifier } = redemption;
-        let code = self
-            .0
+    /// Finds a code that was issued to the application in the tenant.
+    pub(crate) fn find(
+        &mut self,
+        tenant: &str,
+        client_id: &str,
+        code: &str,
+    ) -> Result<&mut IssuedCode, AuthorizationCodeError> {
+        self.0
             .get_mut(code)
             .filter(|code| code.authorized.tenant == tenant && code.authorized.client_id == client_id)
-            .ok_or(AuthorizationCodeError::Unknown)?;
-        let expected = &code.authorized;
-        if code.redeemed {
-            return Err(AuthorizationCodeError::AlreadyRedeemed);
+            .ok_or(AuthorizationCodeError::Unknown)
+    }
+}
+
+impl IssuedCode {
+    /// Redeems the code and returns the scope it was requested with.
+    pub(crate) fn redeem(
+        &mut self,
+        redirect_uri: &str,
+        verifier: &str,
+    ) -> Result<Scope, AuthorizationCodeError> {
+        let expected = &self.authorized;
+        if self.redeemed {
+            Err(AuthorizationCodeError::AlreadyRedeemed)
+        } else if self.issued.elapsed() >= LIFETIME {
+            Err(AuthorizationCodeError::Expired)
+        } else if expected.redirect_uri != redirect_uri {
+            let (expected, presented) = (expected.redirect_uri.clone(), redirect_uri.to_owned());
+            Err(AuthorizationCodeError::WrongRedirectUri { expected, presented })
+        } else if !matches_challenge(verifier, &expected.challenge) {
+            Err(AuthorizationCodeError::WrongVerifier)
+        } else {
+            self.redeemed = true;
+            Ok(self.authorized.scope.clone())
         }
-        if code.issued.elapsed() >= LIFETIME {
-            return Err(AuthorizationCodeError::Expired);
-        }
-        if expected.redirect_uri != redirect_uri {
-            return Err(AuthorizationCodeError::WrongRedirectUri {
-                expected: expected.redirect_uri.clone(),
-                presented: redirect_uri.to_owned(),
-            });
-        }
-        if !matches_challenge(verifier, &expected.challenge) {
-            return Err(AuthorizationCodeError::WrongVerifier);
-        }
-        code.redeemed = true;
-        Ok(code.authorized.scope.clone())
     }
 }
 

@@ -2,13 +2,11 @@
 //!
 //! It knows nothing of the two simulated services.
 
-use axum::{
-    Router,
-    extract::{DefaultBodyLimit, State},
-    http::StatusCode,
-    response::Response,
-    routing::get,
-};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
 
 use crate::{log::RequestLog, scenario::Scenario, simulator::Simulator, wire};
 
@@ -51,7 +49,7 @@ async fn replace_scenario(State(simulator): State<Simulator>, text: String) -> R
     match Scenario::parse(&text) {
         Ok(scenario) => {
             simulator.set_scenario(scenario);
-            wire::empty(StatusCode::NO_CONTENT)
+            StatusCode::NO_CONTENT.into_response()
         }
         Err(error) => wire::text(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", format!("{error}\n")),
     }

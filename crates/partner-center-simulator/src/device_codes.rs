@@ -1,4 +1,4 @@
-//! The device codes that were issued, and what became of each.
+//! The device codes that were issued, and the state of each sign-in.
 //!
 //! It knows nothing of HTTP and issues no tokens.
 
@@ -7,12 +7,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{
-    scenario::{Device, DeviceAnswer},
-    scope::Scope,
-};
+use crate::scenario::{Device, DeviceAnswer};
+use crate::scope::Scope;
 
-/// By how much the interval grows when a client polls too fast.
+/// How much the interval grows when a client polls too fast.
 const SLOW_DOWN: Duration = Duration::from_secs(5);
 
 /// The device codes that were issued and not yet redeemed.
@@ -35,13 +33,24 @@ pub(crate) struct DeviceFlow {
     approved: Option<bool>,
 }
 
-/// Why a poll gets no tokens.
+/// Why a poll gets no tokens, as Entra ID words it.
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum DeviceCodeError {
+    #[error("The provided value for the input parameter 'device_code' is not valid.")]
     Unknown,
+    #[error(
+        "The provided value for the input parameter 'device_code' is not valid. This device code has expired."
+    )]
     Expired,
+    #[error("OAuth 2.0 device flow error. The client polls too fast.")]
     PolledTooFast,
+    #[error("OAuth 2.0 device flow error. Authorization is pending. Continue polling.")]
     Pending,
+    #[error("The end user denied the authorization request.")]
     Declined,
+    #[error(
+        "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance."
+    )]
     Blocked,
 }
 

@@ -37,10 +37,12 @@ mod report;
 mod partner_center;
 mod entra;
 mod control;
-mod router;
 
 #[cfg(test)]
 mod testkit;
+
+use axum::Router;
+use axum::routing::{get, post};
 
 pub use certificate::Certificate;
 pub use rows::{ReportRow, ReportRows};
@@ -50,3 +52,22 @@ pub use scenario::{
     UsageAnswer,
 };
 pub use simulator::Simulator;
+
+impl Simulator {
+    /// Returns a router with both services and the control endpoints.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/{tenant}/oauth2/v2.0/token", post(entra::token::issue))
+            .route("/{tenant}/oauth2/v2.0/devicecode", post(entra::device::issue))
+            .route(
+                "/{tenant}/oauth2/v2.0/authorize",
+                get(entra::authorize::authorize).post(entra::authorize::decide),
+            )
+            .route("/simulator/device", get(entra::device::page).post(entra::device::decide))
+            .route("/v1/analytics/licenses/usage", get(partner_center::usage))
+            .merge(control::router())
+            .fallback(partner_center::not_found)
+            .method_not_allowed_fallback(partner_center::not_found)
+            .with_state(self.clone())
+    }
+}

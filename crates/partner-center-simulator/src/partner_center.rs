@@ -2,33 +2,27 @@
 //!
 //! It does not know how tokens are issued, only whether the state accepts one.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use axum::{
-    body::{Body, Bytes, HttpBody},
-    extract::State,
-    http::{HeaderMap, HeaderName, StatusCode, header},
-    response::Response,
-};
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use http_body::Frame;
 use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::{
-    log::Endpoint,
-    report::{self, ReportPage},
-    rows::ReportRow,
-    scenario::{Behaviour, UsageAnswer},
-    simulator::Simulator,
-    state::{Authorization, SimulatorState},
-    tokens::Caller,
-    wire::{self, BYTE_ORDER_MARK, JSON_UTF8, RETRY_AFTER},
-};
+use crate::log::Endpoint;
+use crate::report::{self, ReportPage};
+use crate::rows::ReportRow;
+use crate::scenario::{Behaviour, UsageAnswer};
+use crate::simulator::Simulator;
+use crate::state::{Authorization, SimulatorState};
+use crate::tokens::Caller;
+use crate::wire::{self, BYTE_ORDER_MARK, JSON_UTF8, RETRY_AFTER};
 
 /// `GET /v1/analytics/licenses/usage`
 ///
@@ -36,25 +30,26 @@ use crate::{
 /// is logged before the delay, so that the log has it even when the caller gives up.
 pub(crate) async fn usage(State(simulator): State<Simulator>, request: HeaderMap) -> Response {
     let now = simulator.now();
-    let (mut response, behaviour) = {
+    let mut behaviour = Behaviour::default();
+    let mut response = {
         let mut state = simulator.state();
         let origin = wire::origin(&request);
         let authorization = state.authorize(request.get(header::AUTHORIZATION), origin.as_deref());
-        let (response, behaviour) = match &authorization {
+        let response = match &authorization {
             Authorization::Valid(Caller { tenant, mfa, .. }) => {
-                let behaviour = state.next_usage_behaviour(tenant);
+                behaviour = state.next_usage_behaviour(tenant);
                 let response = scripted(&behaviour, &state, tenant, &request, now);
                 let mut response = wire::override_response(response, &behaviour);
                 report_mfa(&mut response, &request, *mfa && behaviour.answer != UsageAnswer::MfaRequired);
-                (response, behaviour)
+                response
             }
             Authorization::NoSecondFactor(_) => {
                 let mut response = mfa_required();
                 report_mfa(&mut response, &request, false);
-                (response, Behaviour::default())
+                response
             }
-            Authorization::WrongAudience(caller) => (wrong_audience(&caller.audience), Behaviour::default()),
-            _ => (access_denied(), Behaviour::default()),
+            Authorization::WrongAudience(caller) => wrong_audience(&caller.audience),
+            _ => access_denied(),
         };
         state.log.record(Endpoint::Usage, &request, response.status(), |entry| {
             let caller = authorization.caller();
@@ -62,7 +57,7 @@ pub(crate) async fn usage(State(simulator): State<Simulator>, request: HeaderMap
             entry.sign_in = caller.map(|caller| caller.response);
             entry.authorization = Some(authorization.as_str());
         });
-        (response, behaviour)
+        response
     };
     set_common_headers(&mut response, &request, now);
     wire::finish(response, &behaviour).await
@@ -90,8 +85,8 @@ fn scripted(
     request: &HeaderMap,
     now: Timestamp,
 ) -> Response {
-    let rows = report::rows(state.scenario.rows_of(tenant), now);
-    let Some(page) = page(&rows, state.scenario.page_size_of(tenant), request) else {
+    let rows = report::rows(state.scenario.for_tenant(tenant).rows, now);
+    let Some(page) = page(&rows, state.scenario.for_tenant(tenant).page_size, request) else {
         return api_error(StatusCode::BAD_REQUEST, 3000, "Invalid property");
     };
     let with_mark = |page| [BYTE_ORDER_MARK, &report::json(page)].concat();
@@ -102,7 +97,7 @@ fn scripted(
         UsageAnswer::Empty => ok(with_mark(ReportPage::default())),
         UsageAnswer::Malformed => ok([BYTE_ORDER_MARK, r#"{"totalCount":1,"items":[{"prorated"#].concat()),
         UsageAnswer::Truncated => truncated(with_mark(page)),
-        UsageAnswer::NoContent => wire::empty(StatusCode::NO_CONTENT),
+        UsageAnswer::NoContent => StatusCode::NO_CONTENT.into_response(),
         UsageAnswer::Html => wire::text(
             StatusCode::OK,
             "text/html; charset=utf-8",
@@ -137,7 +132,7 @@ fn scripted(
             "Access has been blocked by Conditional Access policies. The access policy does not allow token \
              issuance.",
         ),
-        UsageAnswer::NotFound => wire::empty(StatusCode::NOT_FOUND),
+        UsageAnswer::NotFound => StatusCode::NOT_FOUND.into_response(),
         UsageAnswer::Echo => {
             let sent = request.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
             api_error(
@@ -149,7 +144,7 @@ fn scripted(
     }
 }
 
-/// The page that the request's continuation token, the number of the rows before it, refers to.
+/// The page that the continuation token refers to; the token is the number of rows before that page.
 fn page<'a>(rows: &'a [ReportRow], size: usize, request: &HeaderMap) -> Option<ReportPage<'a>> {
     let start = match request.get("ms-continuationtoken") {
         None => 0,
@@ -187,7 +182,7 @@ fn api_error(status: StatusCode, code: u32, description: &str) -> Response {
     wire::json(status, &json!({"code": code, "description": description, "data": [], "source": "PartnerFD"}))
 }
 
-/// Half of a report, announced with the length of the whole.
+/// The first half of a report, announced with the length of the whole.
 fn truncated(report: String) -> Response {
     let (length, mut sent) = (report.len(), Bytes::from(report));
     sent.truncate(length / 2);

@@ -75,58 +75,44 @@ fn documented() -> Vec<ReportRow> {
 }
 
 /// A row whose percentage oscillates around a mean.
-struct Curve {
-    service: &'static str,
-    workload: &'static str,
-    channel: &'static str,
-    mean: f64,
-    amplitude: f64,
-    period_minutes: f64,
-}
-
-const fn curve(
-    service: &'static str,
-    channel: &'static str,
-    workload: &'static str,
-    (mean, amplitude): (f64, f64),
-    period_minutes: f64,
-) -> Curve {
-    Curve { service, workload, channel, mean, amplitude, period_minutes }
-}
+///
+/// The fields are the service, the channel, the workload, the mean, the amplitude and the period in minutes.
+struct Curve(&'static str, &'static str, &'static str, f64, f64, f64);
 
 /// One row falls below 40 for a part of every five minutes, one stays far below 40, and one stays above 100.
 const PORTFOLIO: [Curve; 14] = [
-    curve("o365", "reseller", "Exchange", (91.5, 2.4), 17.0),
-    curve("o365", "reseller", "SharePoint", (68.0, 5.5), 13.0),
-    curve("o365", "reseller", "OneDrive", (74.2, 4.1), 19.0),
-    curve("o365", "reseller", "Teams", (82.7, 6.3), 11.0),
-    curve("o365", "reseller", "Skype For Business", (9.4, 2.2), 23.0),
-    curve("o365", "reseller", "Yammer", (106.8, 3.9), 15.0),
-    curve("o365", "reseller", "Viva Insights", (48.0, 14.0), 5.0),
-    curve("o365", "direct", "Exchange", (88.1, 1.8), 21.0),
-    curve("o365", "direct", "SharePoint", (59.3, 4.7), 9.0),
-    curve("o365", "direct", "OneDrive", (63.9, 3.2), 16.0),
-    curve("o365", "direct", "Teams", (77.6, 7.5), 14.0),
-    curve("crm", "reseller", "Microsoft Dynamics CRM", (57.4, 6.8), 18.0),
-    curve("crm", "reseller", "SharePoint", (51.2, 3.6), 12.0),
-    curve("crm", "direct", "Microsoft Dynamics CRM", (65.5, 5.0), 20.0),
+    Curve("o365", "reseller", "Exchange", 91.5, 2.4, 17.0),
+    Curve("o365", "reseller", "SharePoint", 68.0, 5.5, 13.0),
+    Curve("o365", "reseller", "OneDrive", 74.2, 4.1, 19.0),
+    Curve("o365", "reseller", "Teams", 82.7, 6.3, 11.0),
+    Curve("o365", "reseller", "Skype For Business", 9.4, 2.2, 23.0),
+    Curve("o365", "reseller", "Yammer", 106.8, 3.9, 15.0),
+    Curve("o365", "reseller", "Viva Insights", 48.0, 14.0, 5.0),
+    Curve("o365", "direct", "Exchange", 88.1, 1.8, 21.0),
+    Curve("o365", "direct", "SharePoint", 59.3, 4.7, 9.0),
+    Curve("o365", "direct", "OneDrive", 63.9, 3.2, 16.0),
+    Curve("o365", "direct", "Teams", 77.6, 7.5, 14.0),
+    Curve("crm", "reseller", "Microsoft Dynamics CRM", 57.4, 6.8, 18.0),
+    Curve("crm", "reseller", "SharePoint", 51.2, 3.6, 12.0),
+    Curve("crm", "direct", "Microsoft Dynamics CRM", 65.5, 5.0, 20.0),
 ];
 
 impl Curve {
     fn row(&self, now: Timestamp) -> ReportRow {
-        let days = if self.service == "crm" { 5 } else { 2 };
+        let &Self(service, channel, workload, ..) = self;
         ReportRow {
-            service: Some(self.service.to_owned()),
-            workload: Some(self.workload.to_owned()),
-            channel: Some(self.channel.to_owned()),
+            service: Some(service.to_owned()),
+            workload: Some(workload.to_owned()),
+            channel: Some(channel.to_owned()),
             percent: Some(self.percent(now)),
-            processed: Some(midnight_before(now, days)),
+            processed: Some(midnight_before(now, if service == "crm" { 5 } else { 2 })),
         }
     }
 
     fn percent(&self, now: Timestamp) -> f64 {
-        let turns = now.as_duration().as_secs_f64() / 60.0 / self.period_minutes;
-        let percent = self.mean + self.amplitude * (turns.fract() * TAU).sin();
+        let &Self(.., mean, amplitude, period) = self;
+        let turns = now.as_duration().as_secs_f64() / 60.0 / period;
+        let percent = mean + amplitude * (turns.fract() * TAU).sin();
         (percent * 100.0).round() / 100.0
     }
 }
@@ -203,7 +189,7 @@ mod tests {
     /// So an alert with a short waiting time fires, and then resolves.
     #[test]
     fn one_row_is_below_forty_for_one_to_two_of_any_five_minutes() {
-        let curve = PORTFOLIO.iter().find(|curve| curve.workload == "Viva Insights").unwrap();
+        let curve = PORTFOLIO.iter().find(|Curve(_, _, workload, ..)| *workload == "Viva Insights").unwrap();
         for minute in 0..1440 {
             let seconds = (0..300).map(|second| at(minute) + SignedDuration::from_secs(second));
             let low = seconds.filter(|second| curve.percent(*second) < 40.0).count();

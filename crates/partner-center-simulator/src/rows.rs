@@ -4,10 +4,8 @@
 
 use std::fmt;
 
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error, SeqAccess, Unexpected, Visitor, value::SeqAccessDeserializer},
-};
+use serde::de::{Error, SeqAccess, Unexpected, Visitor, value::SeqAccessDeserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The rows of a usage report.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -17,11 +17,9 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{
-    certificate::Certificate,
-    notation::{base64_text, headers, human_duration, status_code},
-    rows::ReportRows,
-};
+use crate::certificate::Certificate;
+use crate::notation::{base64_text, headers, human_duration, status_code};
+use crate::rows::ReportRows;
 
 /// The application id that a scenario accepts by default.
 pub const CLIENT_ID: &str = "00000000-0000-0000-0000-00000000c11e";
@@ -58,7 +56,7 @@ pub struct Scenario {
     pub access_token_lifetime: Duration,
     /// What happens to a refresh token once it has been used.
     pub rotation: Rotation,
-    /// Whether people sign in with a second factor; every token of the sign-in inherits the answer.
+    /// Whether people sign in with a second factor; it applies to all tokens of the sign-in.
     pub mfa: bool,
     /// Whether the usage endpoint refuses tokens of a sign-in without a second factor.
     pub enforce_mfa: bool,
@@ -113,7 +111,20 @@ pub struct TenantScenario {
     pub usage: Option<Behaviour<UsageAnswer>>,
 }
 
-/// An issuer whose tokens the application may present in place of its own assertions.
+/// The settings that apply to one tenant: its own values, or else the scenario's.
+pub(crate) struct TenantSettings<'a> {
+    pub(crate) refresh_token: &'a str,
+    pub(crate) mfa: bool,
+    pub(crate) enforce_mfa: bool,
+    pub(crate) device: &'a Device,
+    pub(crate) authorize: &'a Authorize,
+    pub(crate) rows: &'a ReportRows,
+    pub(crate) page_size: usize,
+    pub(crate) token: &'a Behaviour<TokenAnswer>,
+    pub(crate) usage: &'a Behaviour<UsageAnswer>,
+}
+
+/// An issuer whose tokens the application may present as its assertion.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FederatedCredential {
@@ -137,7 +148,7 @@ fn recommended_audience() -> String {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rotation {
-    /// It stays valid beside its successor, as Entra ID documents.
+    /// It stays valid alongside its successor, as Entra ID documents.
     #[default]
     Lenient,
     /// It is refused as soon as its successor has been issued.
@@ -150,7 +161,7 @@ pub enum Rotation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Device {
-    /// What the person does who received the user code.
+    /// What the person who received the user code does.
     pub answer: DeviceAnswer,
     /// How many polls are answered with "pending" before that.
     pub polls: u32,
@@ -181,7 +192,7 @@ pub enum DeviceAnswer {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Authorize {
-    /// What the person does who is sent to the sign-in page.
+    /// What the person who is sent to the sign-in page does.
     pub answer: AuthorizeAnswer,
 }
 
@@ -338,49 +349,20 @@ impl Scenario {
         std::iter::once(&*self.refresh_token).chain(own)
     }
 
-    pub(crate) fn refresh_token_of(&self, tenant: &str) -> &str {
-        self.of_tenant(tenant, |tenant| tenant.refresh_token.as_deref(), &self.refresh_token)
-    }
-
-    pub(crate) fn mfa_of(&self, tenant: &str) -> bool {
-        *self.of_tenant(tenant, |tenant| tenant.mfa.as_ref(), &self.mfa)
-    }
-
-    pub(crate) fn enforce_mfa_of(&self, tenant: &str) -> bool {
-        *self.of_tenant(tenant, |tenant| tenant.enforce_mfa.as_ref(), &self.enforce_mfa)
-    }
-
-    pub(crate) fn device_of(&self, tenant: &str) -> &Device {
-        self.of_tenant(tenant, |tenant| tenant.device.as_ref(), &self.device)
-    }
-
-    pub(crate) fn authorize_of(&self, tenant: &str) -> &Authorize {
-        self.of_tenant(tenant, |tenant| tenant.authorize.as_ref(), &self.authorize)
-    }
-
-    pub(crate) fn rows_of(&self, tenant: &str) -> &ReportRows {
-        self.of_tenant(tenant, |tenant| tenant.rows.as_ref(), &self.rows)
-    }
-
-    pub(crate) fn page_size_of(&self, tenant: &str) -> usize {
-        *self.of_tenant(tenant, |tenant| tenant.page_size.as_ref(), &self.page_size)
-    }
-
-    pub(crate) fn token_of(&self, tenant: &str) -> &Behaviour<TokenAnswer> {
-        self.of_tenant(tenant, |tenant| tenant.token.as_ref(), &self.token)
-    }
-
-    pub(crate) fn usage_of(&self, tenant: &str) -> &Behaviour<UsageAnswer> {
-        self.of_tenant(tenant, |tenant| tenant.usage.as_ref(), &self.usage)
-    }
-
-    fn of_tenant<'a, T: ?Sized>(
-        &'a self,
-        tenant: &str,
-        own: impl FnOnce(&'a TenantScenario) -> Option<&'a T>,
-        common: &'a T,
-    ) -> &'a T {
-        self.tenants.get(tenant).and_then(own).unwrap_or(common)
+    /// The settings that apply to a tenant.
+    pub(crate) fn for_tenant(&self, tenant: &str) -> TenantSettings<'_> {
+        let own = self.tenants.get(tenant);
+        TenantSettings {
+            refresh_token: own.and_then(|own| own.refresh_token.as_ref()).unwrap_or(&self.refresh_token),
+            mfa: own.and_then(|own| own.mfa).unwrap_or(self.mfa),
+            enforce_mfa: own.and_then(|own| own.enforce_mfa).unwrap_or(self.enforce_mfa),
+            device: own.and_then(|own| own.device.as_ref()).unwrap_or(&self.device),
+            authorize: own.and_then(|own| own.authorize.as_ref()).unwrap_or(&self.authorize),
+            rows: own.and_then(|own| own.rows.as_ref()).unwrap_or(&self.rows),
+            page_size: own.and_then(|own| own.page_size).unwrap_or(self.page_size),
+            token: own.and_then(|own| own.token.as_ref()).unwrap_or(&self.token),
+            usage: own.and_then(|own| own.usage.as_ref()).unwrap_or(&self.usage),
+        }
     }
 }
 

@@ -7,13 +7,11 @@ use std::collections::{HashMap, HashSet};
 
 use axum::http::HeaderValue;
 
-use crate::{
-    authorization_codes::AuthorizationCodes,
-    device_codes::DeviceCodes,
-    log::{Endpoint, RequestLog},
-    scenario::{Behaviour, Scenario, TokenAnswer, UsageAnswer},
-    tokens::{Caller, TokenStore},
-};
+use crate::authorization_codes::AuthorizationCodes;
+use crate::device_codes::DeviceCodes;
+use crate::log::{Endpoint, RequestLog};
+use crate::scenario::{Behaviour, Scenario, TokenAnswer, UsageAnswer};
+use crate::tokens::{Caller, TokenStore};
 
 /// The state that all requests share.
 #[derive(Default)]
@@ -56,13 +54,13 @@ impl SimulatorState {
 
     /// Counts a call of the token endpoint and returns the behaviour that applies to it.
     pub(crate) fn next_token_behaviour(&mut self, tenant: &str) -> Behaviour<TokenAnswer> {
-        let behaviour = self.scenario.token_of(tenant).clone();
+        let behaviour = self.scenario.for_tenant(tenant).token.clone();
         self.apply(Endpoint::Token, tenant, behaviour)
     }
 
     /// Counts a call of the usage endpoint and returns the behaviour that applies to it.
     pub(crate) fn next_usage_behaviour(&mut self, tenant: &str) -> Behaviour<UsageAnswer> {
-        let behaviour = self.scenario.usage_of(tenant).clone();
+        let behaviour = self.scenario.for_tenant(tenant).usage.clone();
         self.apply(Endpoint::Usage, tenant, behaviour)
     }
 
@@ -92,7 +90,7 @@ impl SimulatorState {
             Authorization::Expired(caller)
         } else if origin.is_some_and(|origin| !has_host(&caller.audience, origin)) {
             Authorization::WrongAudience(caller)
-        } else if !caller.mfa && self.scenario.enforce_mfa_of(&caller.tenant) {
+        } else if !caller.mfa && self.scenario.for_tenant(&caller.tenant).enforce_mfa {
             Authorization::NoSecondFactor(caller)
         } else {
             Authorization::Valid(caller)

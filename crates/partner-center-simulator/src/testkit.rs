@@ -1,9 +1,7 @@
 //! What the tests share: a simulator with a fixed clock, and a client that uses HTTP alone.
 
-use axum::{
-    body::{Body, to_bytes},
-    http::{HeaderMap, Method, Request, StatusCode},
-};
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -81,15 +79,19 @@ const FORM: &[(&str, &str)] = &[
 pub(super) const HOST: &str = "localhost:1234";
 
 /// Sends the usual token request, in which `changes` replace or add fields; an empty value removes its field.
-pub(super) async fn request_tokens(
-    simulator: &Simulator,
-    tenant: &str,
-    changes: &[(&str, &str)],
-) -> TestResponse {
-    let changed = |name: &str| changes.iter().any(|(changed, _)| *changed == name);
-    let usual = FORM.iter().filter(|(name, _)| !changed(name));
-    let fields: Vec<_> = usual.chain(changes).copied().filter(|(_, value)| !value.is_empty()).collect();
+pub(super) async fn exchange(simulator: &Simulator, tenant: &str, changes: &[(&str, &str)]) -> TestResponse {
+    let mut fields = changed(FORM, changes);
+    fields.retain(|(_, value)| !value.is_empty());
     submit(simulator, &format!("/{tenant}/oauth2/v2.0/token"), &fields).await
+}
+
+/// The usual fields, of which `changes` replace those of the same name and add the others.
+pub(super) fn changed<'a>(
+    usual: &[(&'a str, &'a str)],
+    changes: &[(&'a str, &'a str)],
+) -> Vec<(&'a str, &'a str)> {
+    let is_changed = |name: &str| changes.iter().any(|(changed, _)| *changed == name);
+    usual.iter().filter(|(name, _)| !is_changed(name)).chain(changes).copied().collect()
 }
 
 /// Sends a form.
@@ -119,7 +121,7 @@ pub(super) fn claims(access_token: &str) -> Value {
 }
 
 pub(super) async fn access_token(simulator: &Simulator, tenant: &str) -> String {
-    request_tokens(simulator, tenant, &[]).await.member("access_token")
+    exchange(simulator, tenant, &[]).await.member("access_token")
 }
 
 pub(super) async fn usage(simulator: &Simulator, token: &str) -> TestResponse {

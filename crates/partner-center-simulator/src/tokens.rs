@@ -102,9 +102,9 @@ impl TokenStore {
         let key = (tenant.to_owned(), token.to_owned());
         let known = match self.refresh.get(&key) {
             Some(known) => *known,
-            None if scenario.refresh_token_of(tenant) == token => {
+            None if scenario.for_tenant(tenant).refresh_token == token => {
                 let issued = self.initial.get(token).copied().unwrap_or_else(Instant::now);
-                let family = self.start_family(scenario.mfa_of(tenant));
+                let family = self.start_family(scenario.for_tenant(tenant).mfa);
                 let known = RefreshToken { family, issued, superseded: false };
                 self.refresh.insert(key, known);
                 known

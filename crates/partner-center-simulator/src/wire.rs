@@ -2,14 +2,12 @@
 //!
 //! It knows neither of the two services.
 
-use std::io::Write as _;
+use std::io::Read as _;
 
-use axum::{
-    body::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-    response::Response,
-};
-use flate2::{Compression, write::GzEncoder};
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use flate2::{Compression, read::GzEncoder};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -27,10 +25,7 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
 }
 
 pub(crate) fn text(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
-    let mut response = empty(status);
-    set(&mut response, header::CONTENT_TYPE, content_type);
-    *response.body_mut() = body.into();
-    response
+    (status, [(header::CONTENT_TYPE, content_type)], body.into()).into_response()
 }
 
 /// Makes an HTML page; `body` must be HTML.
@@ -50,12 +45,6 @@ pub(crate) fn origin(request: &HeaderMap) -> Option<String> {
     let tls = request.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
     let scheme = if tls { "https" } else { "http" };
     Some(format!("{scheme}://{host}"))
-}
-
-pub(crate) fn empty(status: StatusCode) -> Response {
-    let mut response = Response::default();
-    *response.status_mut() = status;
-    response
 }
 
 /// Sets a header, unless the value is not valid in one.
@@ -134,10 +123,10 @@ fn merged(body: Vec<u8>, changes: &Map<String, Value>) -> Vec<u8> {
 }
 
 fn compressed(body: &[u8]) -> Vec<u8> {
-    const IN_MEMORY: &str = "writing to memory cannot fail";
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(body).expect(IN_MEMORY);
-    encoder.finish().expect(IN_MEMORY)
+    let mut compressed = Vec::new();
+    let mut encoder = GzEncoder::new(body, Compression::default());
+    encoder.read_to_end(&mut compressed).expect("reading from memory cannot fail");
+    compressed
 }
 
 pub(crate) fn http_date(now: Timestamp) -> String {

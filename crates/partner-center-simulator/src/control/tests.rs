@@ -6,10 +6,8 @@ use axum::http::Method;
 use serde_json::json;
 
 use super::*;
-use crate::{
-    CLIENT_SECRET, REFRESH_TOKEN, UsageAnswer,
-    testkit::{USAGE, access_token, get, request_tokens, send, simulator, usage},
-};
+use crate::testkit::{USAGE, access_token, exchange, get, send, simulator, usage};
+use crate::{CLIENT_SECRET, REFRESH_TOKEN, UsageAnswer};
 
 const SCENARIO: &str = "/simulator/scenario";
 const REQUESTS: &str = "/simulator/requests";
@@ -55,7 +53,7 @@ async fn an_oversized_scenario_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn the_log_shows_every_request_and_no_secret() {
     let simulator = simulator("access_token_lifetime: 1h");
-    let tokens = request_tokens(&simulator, "contoso", &[]).await;
+    let tokens = exchange(&simulator, "contoso", &[]).await;
     let token = tokens.member("access_token");
     let authorization = format!("Bearer {token}");
     let headers = [
@@ -104,7 +102,7 @@ async fn the_log_names_grants_and_credentials_without_quoting_them() {
         &[("client_secret", ""), ("client_assertion", "an.assertion.signed")],
         &[("grant_type", "authorization_code"), ("client_secret", ""), ("code", "a-code")],
     ] {
-        request_tokens(&simulator, "contoso", changes).await;
+        exchange(&simulator, "contoso", changes).await;
     }
     get(&simulator, "/contoso/oauth2/v2.0/authorize?client_id=an-id&code_challenge=a-challenge", &[]).await;
     let log = get(&simulator, REQUESTS, &[]).await;

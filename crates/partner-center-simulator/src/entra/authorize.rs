@@ -2,20 +2,21 @@
 //!
 //! It issues no tokens.
 
-use axum::{
-    extract::{Form, Path, Query, State, rejection::FormRejection},
-    http::{HeaderMap, StatusCode, Uri, header},
-    response::Response,
-};
+use axum::extract::{Form, Path, Query, State, rejection::FormRejection};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{client, request::Decision};
-use crate::{
-    authorization_codes::Authorized, log::Endpoint, scenario::AuthorizeAnswer, scope::Scope,
-    simulator::Simulator, state::SimulatorState, wire,
-};
+use crate::authorization_codes::Authorized;
+use crate::log::Endpoint;
+use crate::scenario::AuthorizeAnswer;
+use crate::scope::Scope;
+use crate::simulator::Simulator;
+use crate::state::SimulatorState;
+use crate::wire;
 
 /// The query that an application sends a browser with; other parameters are ignored, and an absent one counts as
 /// empty.
@@ -92,7 +93,7 @@ fn scripted(
         Ok(scope) => scope,
         Err((error, text)) => return redirect(request, &[("error", error), ("error_description", text)]),
     };
-    let decision = match (decision, state.scenario.authorize_of(tenant).answer) {
+    let decision = match (decision, state.scenario.for_tenant(tenant).authorize.answer) {
         (Some(decision), AuthorizeAnswer::Page) => decision,
         (_, AuthorizeAnswer::Approve) => Decision::Approve,
         (_, AuthorizeAnswer::Decline) => Decision::Decline,
@@ -158,7 +159,7 @@ fn redirect(request: &AuthorizeRequest, parameters: &[(&str, &str)]) -> Response
     }
     let uri = &request.redirect_uri;
     let separator = if uri.contains('?') { '&' } else { '?' };
-    let mut response = wire::empty(StatusCode::FOUND);
+    let mut response = StatusCode::FOUND.into_response();
     wire::set(&mut response, header::LOCATION, &format!("{uri}{separator}{}", query.finish()));
     response
 }

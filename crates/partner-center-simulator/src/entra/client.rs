@@ -8,10 +8,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{
-    error::EntraError,
-    request::{RequestContext, TokenRequest},
-};
+use super::error::EntraError;
+use super::request::{RequestContext, TokenRequest};
 use crate::{certificate::Certificate, scenario::FederatedCredential, state::SimulatorState};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -60,29 +58,22 @@ pub(super) fn authenticate(
     check_id(&scenario.client_id, context.tenant, &request.client_id)?;
     match Credential::of(request) {
         Credential::None if scenario.public_client => Ok(()),
-        _ if scenario.public_client => Err(EntraError::invalid_client(
-            700_025,
-            "Client is public so neither 'client_assertion' nor 'client_secret' should be presented.",
-        )),
-        Credential::None => Err(EntraError::invalid_client(
-            7_000_218,
-            "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
-        )),
-        Credential::Both => Err(EntraError::malformed()),
+        _ if scenario.public_client => Err(EntraError::PublicClient),
+        Credential::None => Err(EntraError::MissingCredential),
+        Credential::Both => Err(EntraError::Malformed),
         Credential::Secret(secret) if scenario.client_secret.as_deref() == Some(secret) => Ok(()),
-        Credential::Secret(_) => Err(EntraError::bad_client_secret()),
+        Credential::Secret(_) => Err(EntraError::BadClientSecret),
         Credential::Assertion(_) if request.client_assertion_type != JWT_BEARER => {
-            Err(EntraError::missing("client_assertion_type"))
+            Err(EntraError::MissingParameter("client_assertion_type"))
         }
         Credential::Assertion(assertion) => {
-            match (&scenario.federated_credential, &scenario.client_certificate) {
-                (Some(federated), None) => verify_federated(federated, assertion, context.now)
-                    .map_err(|(code, reason)| EntraError::invalid_client(code, reason)),
-                (None, None) => Err(EntraError::bad_assertion("The key was not found.")),
-                (_, Some(certificate)) => {
+            match (&scenario.client_certificate, &scenario.federated_credential) {
+                (Some(certificate), _) => {
                     verify(certificate, assertion, &request.client_id, context, used_assertions)
-                        .map_err(|reason| EntraError::bad_assertion(&reason))
+                        .map_err(EntraError::BadAssertion)
                 }
+                (None, Some(federated)) => verify_federated(federated, assertion, context.now),
+                (None, None) => Err(EntraError::BadAssertion("The key was not found.".to_owned())),
             }
         }
     }
@@ -91,11 +82,11 @@ pub(super) fn authenticate(
 /// Checks that a request names the scenario's application.
 pub(super) fn check_id(expected: &str, tenant: &str, client_id: &str) -> Result<(), EntraError> {
     if client_id.is_empty() {
-        Err(EntraError::missing("client_id"))
+        Err(EntraError::MissingParameter("client_id"))
     } else if client_id == expected {
         Ok(())
     } else {
-        Err(EntraError::unknown_application(client_id, tenant))
+        Err(EntraError::UnknownApplication { client_id: client_id.to_owned(), tenant: tenant.to_owned() })
     }
 }
 
@@ -170,18 +161,19 @@ enum Audiences {
     Several(Vec<String>),
 }
 
-/// Checks a token that another issuer signed; the error is Entra ID's code and a sentence.
+/// Checks a token that another issuer signed.
 fn verify_federated(
     credential: &FederatedCredential,
     assertion: &str,
     now: Timestamp,
-) -> Result<(), (u32, String)> {
+) -> Result<(), EntraError> {
     const NO_MATCH: u32 = 70_021;
-    let unreadable = |reason| (NO_MATCH, reason);
     let FederatedCredential { certificate, issuer, subject, audience } = credential;
-    let Jwt { header, claims, message, signature } = Jwt::split(assertion).map_err(unreadable)?;
-    let FederatedHeader { alg } = decode("header", header).map_err(unreadable)?;
-    let FederatedClaims { iss, sub, aud, exp } = decode("claims", claims).map_err(unreadable)?;
+    let Jwt { header, claims, message, signature } =
+        Jwt::split(assertion).map_err(EntraError::UnreadableFederatedToken)?;
+    let FederatedHeader { alg } = decode("header", header).map_err(EntraError::UnreadableFederatedToken)?;
+    let FederatedClaims { iss, sub, aud, exp } =
+        decode("claims", claims).map_err(EntraError::UnreadableFederatedToken)?;
     let audiences = match aud {
         Audiences::One(one) => vec![one],
         Audiences::Several(several) => several,
@@ -195,10 +187,7 @@ fn verify_federated(
     ];
     match checks.into_iter().find(|(holds, ..)| !holds) {
         None => Ok(()),
-        Some((_, code, name)) => Err((
-            code,
-            format!("No matching federated identity record found for presented assertion {name}."),
-        )),
+        Some((_, code, part)) => Err(EntraError::FederatedMismatch { code, part }),
     }
 }
 

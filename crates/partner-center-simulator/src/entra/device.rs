@@ -2,12 +2,11 @@
 //!
 //! It issues no tokens.
 
-use axum::{
-    extract::{Form, Path, State, rejection::FormRejection},
-    http::{HeaderMap, StatusCode},
-    response::Response,
-};
-use serde::{Deserialize, Serialize};
+use axum::extract::{Form, Path, State, rejection::FormRejection};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::json;
 
 use super::{client, error::EntraError, request::Decision};
 use crate::{log::Endpoint, scope::Scope, simulator::Simulator, state::SimulatorState, wire};
@@ -18,16 +17,6 @@ use crate::{log::Endpoint, scope::Scope, simulator::Simulator, state::SimulatorS
 pub(crate) struct DeviceCodeRequest {
     client_id: String,
     scope: String,
-}
-
-#[derive(Serialize)]
-struct DeviceCodeResponse<'a> {
-    user_code: &'a str,
-    device_code: &'a str,
-    verification_uri: &'a str,
-    expires_in: u64,
-    interval: u64,
-    message: String,
 }
 
 /// `POST /{tenant}/oauth2/v2.0/devicecode`
@@ -41,7 +30,7 @@ pub(crate) async fn issue(
     let mut state = simulator.state();
     let origin = wire::origin(&headers).unwrap_or_else(|| "http://localhost".to_owned());
     let mut response = form
-        .map_err(|_| EntraError::malformed())
+        .map_err(|_| EntraError::Malformed)
         .and_then(|Form(request)| respond(&mut state, &tenant, &origin, &request))
         .unwrap_or_else(|error| error.response(now));
     state.log.record(Endpoint::DeviceCode, &headers, response.status(), |entry| entry.tenant = Some(tenant));
@@ -58,21 +47,22 @@ fn respond(
     let SimulatorState { scenario, device_codes, .. } = state;
     client::check_id(&scenario.client_id, tenant, &request.client_id)?;
     if request.scope.is_empty() {
-        return Err(EntraError::missing("scope"));
+        return Err(EntraError::MissingParameter("scope"));
     }
-    let scope = Scope::parse(&request.scope).ok_or_else(|| EntraError::invalid_scope(&request.scope))?;
-    let flow = device_codes.issue(tenant, scope, scenario.device_of(tenant));
+    let scope =
+        Scope::parse(&request.scope).ok_or_else(|| EntraError::InvalidScope(request.scope.clone()))?;
+    let flow = device_codes.issue(tenant, scope, scenario.for_tenant(tenant).device);
     let (uri, user_code) = (format!("{origin}/simulator/device"), &*flow.user_code);
-    let body = DeviceCodeResponse {
-        user_code,
-        device_code: &flow.device_code,
-        verification_uri: &uri,
-        expires_in: flow.lifetime.as_secs(),
-        interval: flow.interval.as_secs(),
-        message: format!(
+    let body = json!({
+        "user_code": user_code,
+        "device_code": flow.device_code,
+        "verification_uri": uri,
+        "expires_in": flow.lifetime.as_secs(),
+        "interval": flow.interval.as_secs(),
+        "message": format!(
             "To sign in, use a web browser to open the page {uri} and enter the code {user_code} to authenticate."
         ),
-    };
+    });
     Ok(wire::json(StatusCode::OK, &body))
 }
 

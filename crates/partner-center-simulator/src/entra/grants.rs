@@ -3,20 +3,15 @@
 //! It leaves the application to `client` and the record of issued tokens to `tokens`.
 
 use axum::{http::StatusCode, response::Response};
-use serde::Serialize;
+use serde_json::json;
 
-use super::{
-    client,
-    error::{EntraError, before},
-    request::{RequestContext, TokenRequest},
-};
-use crate::{
-    authorization_codes::Redemption,
-    scope::Scope,
-    state::SimulatorState,
-    tokens::{FamilyId, IssueRequest, RefreshTokenError},
-    wire,
-};
+use super::client;
+use super::error::{EntraError, before};
+use super::request::{RequestContext, TokenRequest};
+use crate::scope::Scope;
+use crate::state::SimulatorState;
+use crate::tokens::{FamilyId, IssueRequest, RefreshTokenError};
+use crate::wire;
 
 #[derive(Clone, Copy)]
 enum Grant {
@@ -54,8 +49,7 @@ pub(super) fn issue(
 ) -> Result<Response, EntraError> {
     require(&[("grant_type", &request.grant_type)])?;
     let Some(grant) = Grant::of(request) else {
-        let text = format!("The app requested an unsupported grant type '{}'.", request.grant_type);
-        return Err(EntraError::bad_request("unsupported_grant_type", 70_003, text));
+        return Err(EntraError::UnsupportedGrantType(request.grant_type.clone()));
     };
     require(&[("client_id", &request.client_id)])?;
     let parameters: &[_] = match grant {
@@ -72,31 +66,28 @@ pub(super) fn issue(
     let tenant = context.tenant;
     let scope = match grant {
         Grant::RefreshToken => {
-            let scope =
-                Scope::parse(&request.scope).ok_or_else(|| EntraError::invalid_scope(&request.scope))?;
+            let scope = Scope::parse(&request.scope)
+                .ok_or_else(|| EntraError::InvalidScope(request.scope.clone()))?;
             let family = redeem(state, context, &request.refresh_token)?;
             return Ok(respond(state, context, family, &scope, Some(&request.refresh_token)));
         }
         Grant::DeviceCode => {
-            let device = state.scenario.device_of(tenant);
+            let device = state.scenario.for_tenant(tenant).device;
             state.device_codes.redeem(tenant, &request.device_code, device)?
         }
-        Grant::AuthorizationCode => state.authorization_codes.redeem(&Redemption {
-            tenant,
-            client_id: &request.client_id,
-            code: &request.code,
-            redirect_uri: &request.redirect_uri,
-            verifier: &request.code_verifier,
-        })?,
+        Grant::AuthorizationCode => state
+            .authorization_codes
+            .find(tenant, &request.client_id, &request.code)?
+            .redeem(&request.redirect_uri, &request.code_verifier)?,
     };
-    let family = state.tokens.start_family(state.scenario.mfa_of(tenant));
+    let family = state.tokens.start_family(state.scenario.for_tenant(tenant).mfa);
     Ok(respond(state, context, family, &scope, None))
 }
 
 /// Names the first parameter that is missing.
-fn require(parameters: &[(&str, &String)]) -> Result<(), EntraError> {
+fn require(parameters: &[(&'static str, &String)]) -> Result<(), EntraError> {
     match parameters.iter().find(|(_, value)| value.is_empty()) {
-        Some((name, _)) => Err(EntraError::missing(name)),
+        Some((name, _)) => Err(EntraError::MissingParameter(name)),
         None => Ok(()),
     }
 }
@@ -109,14 +100,14 @@ fn redeem(
     let SimulatorState { scenario, tokens, .. } = state;
     let now = context.now;
     tokens.redeem(scenario, context.tenant, token).map_err(|error| match error {
-        RefreshTokenError::Unknown => EntraError::malformed_refresh_token(),
+        RefreshTokenError::Unknown => EntraError::MalformedRefreshToken,
         RefreshTokenError::Revoked(issued) => {
-            EntraError::revoked_refresh_token(before(now, issued.elapsed()), now)
+            EntraError::RevokedRefreshToken { issued: before(now, issued.elapsed()), now }
         }
-        RefreshTokenError::Expired(issued) => {
-            let lifetime = scenario.refresh_token_lifetime;
-            EntraError::expired_refresh_token(before(now, issued.elapsed()), lifetime)
-        }
+        RefreshTokenError::Expired(issued) => EntraError::ExpiredRefreshToken {
+            issued: before(now, issued.elapsed()),
+            lifetime: scenario.refresh_token_lifetime,
+        },
     })
 }
 
@@ -133,24 +124,15 @@ fn respond(
     let request = IssueRequest { tenant, family, audience, redeemed, offline: *offline, now };
     let (access_token, refresh_token) = tokens.issue(scenario, &request);
     let expires_in = scenario.access_token_lifetime.as_secs();
-    let body = TokenResponse {
-        token_type: "Bearer",
-        scope: granted,
-        expires_in,
-        ext_expires_in: expires_in,
-        access_token,
-        refresh_token,
-    };
+    let mut body = json!({
+        "token_type": "Bearer",
+        "scope": granted,
+        "expires_in": expires_in,
+        "ext_expires_in": expires_in,
+        "access_token": access_token,
+    });
+    if let Some(refresh_token) = refresh_token {
+        body["refresh_token"] = refresh_token.into();
+    }
     wire::json(StatusCode::OK, &body)
-}
-
-#[derive(Serialize)]
-struct TokenResponse<'a> {
-    token_type: &'static str,
-    scope: &'a str,
-    expires_in: u64,
-    ext_expires_in: u64,
-    access_token: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refresh_token: Option<String>,
 }

@@ -9,22 +9,22 @@ use std::time::Duration;
 use axum::http::Method;
 use serde_json::json;
 
-use crate::{
-    CLIENT_ID, REFRESH_TOKEN, Scenario,
-    testkit::{TestResponse, access_token, claims, refusal, request_tokens, send, simulator, summary, usage},
+use crate::testkit::{
+    TestResponse, access_token, claims, exchange, refusal, send, simulator, summary, usage,
 };
+use crate::{CLIENT_ID, REFRESH_TOKEN, Scenario};
 
 async fn scripted(answer: &str) -> TestResponse {
-    request_tokens(&simulator(&format!("token: {answer}")), "contoso", &[]).await
+    exchange(&simulator(&format!("token: {answer}")), "contoso", &[]).await
 }
 
 async fn refused(changes: &[(&str, &str)]) -> (u16, String, u64) {
-    summary(&request_tokens(&simulator("{}"), "contoso", changes).await)
+    summary(&exchange(&simulator("{}"), "contoso", changes).await)
 }
 
 #[tokio::test]
 async fn a_valid_request_gets_tokens() {
-    let answer = request_tokens(&simulator("access_token_lifetime: 90s"), "contoso", &[]).await;
+    let answer = exchange(&simulator("access_token_lifetime: 90s"), "contoso", &[]).await;
     let json = answer.json();
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
@@ -41,7 +41,7 @@ async fn without_offline_access_no_refresh_token_is_issued_and_none_is_supersede
     let simulator = simulator("rotation: strict");
     let scope = [("scope", "https://api.partnercenter.microsoft.com/.default")];
     for _ in 0..2 {
-        let answer = request_tokens(&simulator, "contoso", &scope).await;
+        let answer = exchange(&simulator, "contoso", &scope).await;
         assert_eq!(answer.status, 200);
         assert!(answer.json().get("refresh_token").is_none());
     }
@@ -50,7 +50,7 @@ async fn without_offline_access_no_refresh_token_is_issued_and_none_is_supersede
 #[tokio::test]
 async fn a_missing_parameter_is_named() {
     for name in ["grant_type", "client_id", "refresh_token", "scope"] {
-        let answer = request_tokens(&simulator("{}"), "contoso", &[(name, "")]).await;
+        let answer = exchange(&simulator("{}"), "contoso", &[(name, "")]).await;
         assert_eq!(summary(&answer), refusal(400, "invalid_request", 900_144));
         let text = answer.member("error_description");
         assert!(text.contains(&format!("'{name}'.\r\nTrace ID: ")), "{text}");
@@ -155,11 +155,11 @@ async fn the_calls_that_get_an_error_are_counted_per_tenant() {
     let simulator = simulator("token: { answer: server_error, times: 2 }");
     for tenant in ["contoso", "fabrikam"] {
         for status in [503, 503, 200, 200] {
-            assert_eq!(request_tokens(&simulator, tenant, &[]).await.status, status);
+            assert_eq!(exchange(&simulator, tenant, &[]).await.status, status);
         }
     }
     simulator.set_scenario(simulator.scenario());
-    assert_eq!(request_tokens(&simulator, "contoso", &[]).await.status, 503);
+    assert_eq!(exchange(&simulator, "contoso", &[]).await.status, 503);
 }
 
 #[tokio::test]
@@ -168,45 +168,42 @@ async fn a_tenant_can_differ_from_the_scenario() {
         "tenants: { contoso: { token: { answer: consent_revoked } }, fabrikam: { refresh_token: own } }",
     );
     let own = [("refresh_token", "own")];
-    assert_eq!(request_tokens(&simulator, "contoso", &[]).await.status, 400);
-    assert_eq!(request_tokens(&simulator, "fabrikam", &[]).await.status, 400);
-    assert_eq!(request_tokens(&simulator, "fabrikam", &own).await.status, 200);
-    assert_eq!(request_tokens(&simulator, "northwind", &[]).await.status, 200);
+    assert_eq!(exchange(&simulator, "contoso", &[]).await.status, 400);
+    assert_eq!(exchange(&simulator, "fabrikam", &[]).await.status, 400);
+    assert_eq!(exchange(&simulator, "fabrikam", &own).await.status, 200);
+    assert_eq!(exchange(&simulator, "northwind", &[]).await.status, 200);
 }
 
 #[tokio::test]
 async fn a_lenient_rotation_keeps_every_refresh_token_valid() {
     let simulator = simulator("rotation: lenient");
-    let successor = request_tokens(&simulator, "contoso", &[]).await.member("refresh_token");
+    let successor = exchange(&simulator, "contoso", &[]).await.member("refresh_token");
     for token in [REFRESH_TOKEN, &successor, REFRESH_TOKEN, &successor] {
-        assert_eq!(request_tokens(&simulator, "contoso", &[("refresh_token", token)]).await.status, 200);
+        assert_eq!(exchange(&simulator, "contoso", &[("refresh_token", token)]).await.status, 200);
     }
 }
 
 #[tokio::test]
 async fn a_strict_rotation_refuses_a_superseded_refresh_token() {
     let simulator = simulator("rotation: strict");
-    let second = request_tokens(&simulator, "contoso", &[]).await.member("refresh_token");
-    let again = request_tokens(&simulator, "contoso", &[]).await;
+    let second = exchange(&simulator, "contoso", &[]).await.member("refresh_token");
+    let again = exchange(&simulator, "contoso", &[]).await;
     assert_eq!(summary(&again), refusal(400, "invalid_grant", 70_000));
-    let third =
-        request_tokens(&simulator, "contoso", &[("refresh_token", &second)]).await.member("refresh_token");
-    assert_eq!(request_tokens(&simulator, "contoso", &[("refresh_token", &second)]).await.status, 400);
-    assert_eq!(request_tokens(&simulator, "contoso", &[("refresh_token", &third)]).await.status, 200);
+    let third = exchange(&simulator, "contoso", &[("refresh_token", &second)]).await.member("refresh_token");
+    assert_eq!(exchange(&simulator, "contoso", &[("refresh_token", &second)]).await.status, 400);
+    assert_eq!(exchange(&simulator, "contoso", &[("refresh_token", &third)]).await.status, 200);
 }
 
 #[tokio::test]
 async fn reuse_in_a_family_revokes_every_refresh_token_of_the_sign_in() {
     let simulator = simulator("{ rotation: family, tenants: { fabrikam: { refresh_token: own } } }");
-    let other =
-        request_tokens(&simulator, "fabrikam", &[("refresh_token", "own")]).await.member("refresh_token");
-    let second = request_tokens(&simulator, "contoso", &[]).await.member("refresh_token");
-    let third =
-        request_tokens(&simulator, "contoso", &[("refresh_token", &second)]).await.member("refresh_token");
+    let other = exchange(&simulator, "fabrikam", &[("refresh_token", "own")]).await.member("refresh_token");
+    let second = exchange(&simulator, "contoso", &[]).await.member("refresh_token");
+    let third = exchange(&simulator, "contoso", &[("refresh_token", &second)]).await.member("refresh_token");
     let revoked = refusal(400, "invalid_grant", 50_173);
-    assert_eq!(summary(&request_tokens(&simulator, "contoso", &[]).await), revoked);
-    assert_eq!(summary(&request_tokens(&simulator, "contoso", &[("refresh_token", &third)]).await), revoked);
-    assert_eq!(request_tokens(&simulator, "fabrikam", &[("refresh_token", &other)]).await.status, 200);
+    assert_eq!(summary(&exchange(&simulator, "contoso", &[]).await), revoked);
+    assert_eq!(summary(&exchange(&simulator, "contoso", &[("refresh_token", &third)]).await), revoked);
+    assert_eq!(exchange(&simulator, "fabrikam", &[("refresh_token", &other)]).await.status, 200);
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,13 +211,13 @@ async fn a_refresh_token_expires_before_its_successor() {
     let simulator = simulator("{}");
     let day = Duration::from_hours(24);
     tokio::time::advance(89 * day).await;
-    let successor = request_tokens(&simulator, "contoso", &[]).await.member("refresh_token");
+    let successor = exchange(&simulator, "contoso", &[]).await.member("refresh_token");
     tokio::time::advance(day).await;
-    let expired = request_tokens(&simulator, "contoso", &[]).await;
+    let expired = exchange(&simulator, "contoso", &[]).await;
     assert_eq!(summary(&expired), refusal(400, "invalid_grant", 700_082));
     let text = expired.member("error_description");
     assert!(text.contains("issued on 2026-08-25T05:13:20Z and was inactive for 90.00:00:00."), "{text}");
-    assert_eq!(request_tokens(&simulator, "contoso", &[("refresh_token", &successor)]).await.status, 200);
+    assert_eq!(exchange(&simulator, "contoso", &[("refresh_token", &successor)]).await.status, 200);
 }
 
 #[tokio::test(start_paused = true)]
@@ -230,12 +227,9 @@ async fn an_initial_refresh_token_ages_from_the_first_scenario_that_names_it() {
     tokio::time::advance(hour).await;
     simulator.set_scenario(Scenario::parse("{ refresh_token_lifetime: 2h, refresh_token: newer }").unwrap());
     tokio::time::advance(hour).await;
-    assert_eq!(request_tokens(&simulator, "contoso", &[("refresh_token", "newer")]).await.status, 200);
+    assert_eq!(exchange(&simulator, "contoso", &[("refresh_token", "newer")]).await.status, 200);
     simulator.set_scenario(Scenario::parse("refresh_token_lifetime: 2h").unwrap());
-    assert_eq!(
-        summary(&request_tokens(&simulator, "contoso", &[]).await),
-        refusal(400, "invalid_grant", 700_082)
-    );
+    assert_eq!(summary(&exchange(&simulator, "contoso", &[]).await), refusal(400, "invalid_grant", 700_082));
 }
 
 #[tokio::test]
@@ -264,11 +258,10 @@ async fn an_access_token_has_the_claims_of_a_v1_token() {
 #[tokio::test]
 async fn every_token_of_a_sign_in_keeps_its_factors() {
     let simulator = simulator("mfa: false");
-    let first = request_tokens(&simulator, "contoso", &[]).await;
+    let first = exchange(&simulator, "contoso", &[]).await;
     assert_eq!(claims(&first.member("access_token"))["amr"], json!(["pwd"]));
     simulator.set_scenario(Scenario::default());
-    let second =
-        request_tokens(&simulator, "contoso", &[("refresh_token", &first.member("refresh_token"))]).await;
+    let second = exchange(&simulator, "contoso", &[("refresh_token", &first.member("refresh_token"))]).await;
     assert_eq!(claims(&second.member("access_token"))["amr"], json!(["pwd"]));
     assert_eq!(claims(&access_token(&simulator, "fabrikam").await)["amr"], json!(["pwd", "mfa"]));
 }
@@ -276,18 +269,18 @@ async fn every_token_of_a_sign_in_keeps_its_factors() {
 #[tokio::test]
 async fn a_refresh_token_belongs_to_its_tenant() {
     let simulator = simulator("rotation: strict");
-    let issued = request_tokens(&simulator, "contoso", &[]).await.member("refresh_token");
-    assert_eq!(request_tokens(&simulator, "fabrikam", &[("refresh_token", &issued)]).await.status, 400);
-    assert_eq!(request_tokens(&simulator, "fabrikam", &[]).await.status, 200);
+    let issued = exchange(&simulator, "contoso", &[]).await.member("refresh_token");
+    assert_eq!(exchange(&simulator, "fabrikam", &[("refresh_token", &issued)]).await.status, 400);
+    assert_eq!(exchange(&simulator, "fabrikam", &[]).await.status, 200);
 }
 
 #[tokio::test]
 async fn issued_tokens_stay_valid_under_a_new_scenario() {
     let simulator = simulator("{}");
-    let tokens = request_tokens(&simulator, "contoso", &[]).await;
+    let tokens = exchange(&simulator, "contoso", &[]).await;
     simulator.set_scenario(Scenario::parse("refresh_token: other").unwrap());
     let issued = [("refresh_token", &*tokens.member("refresh_token"))];
-    assert_eq!(request_tokens(&simulator, "contoso", &issued).await.status, 200);
+    assert_eq!(exchange(&simulator, "contoso", &issued).await.status, 200);
     assert_eq!(usage(&simulator, &tokens.member("access_token")).await.status, 200);
 }
 
@@ -305,8 +298,8 @@ async fn an_access_token_expires() {
 async fn a_delayed_response_arrives_after_the_delay() {
     let simulator = simulator("token: { delay: 2s, times: 1 }");
     let start = tokio::time::Instant::now();
-    assert_eq!(request_tokens(&simulator, "contoso", &[]).await.status, 200);
+    assert_eq!(exchange(&simulator, "contoso", &[]).await.status, 200);
     assert_eq!(start.elapsed().as_secs(), 2);
-    assert_eq!(request_tokens(&simulator, "contoso", &[]).await.status, 200);
+    assert_eq!(exchange(&simulator, "contoso", &[]).await.status, 200);
     assert_eq!(start.elapsed().as_secs(), 2);
 }

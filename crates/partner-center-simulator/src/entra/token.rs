@@ -1,26 +1,19 @@
-//! The token endpoint: scripted errors, and tokens for everybody else.
+//! The token endpoint: issues tokens, or responds with the error that the scenario selects.
 
 use std::time::Duration;
 
-use axum::{
-    extract::{Form, Path, State, rejection::FormRejection},
-    http::{HeaderMap, StatusCode, Uri},
-    response::Response,
-};
+use axum::extract::{Form, Path, State, rejection::FormRejection};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::Response;
 
-use super::{
-    client,
-    error::{EntraError, before},
-    grants,
-    request::{RequestContext, TokenRequest},
-};
-use crate::{
-    log::Endpoint,
-    scenario::TokenAnswer,
-    simulator::Simulator,
-    state::SimulatorState,
-    wire::{self, JSON_UTF8},
-};
+use super::error::{EntraError, before};
+use super::request::{RequestContext, TokenRequest};
+use super::{client, grants};
+use crate::log::Endpoint;
+use crate::scenario::TokenAnswer;
+use crate::simulator::Simulator;
+use crate::state::SimulatorState;
+use crate::wire::{self, JSON_UTF8};
 
 /// `POST /{tenant}/oauth2/v2.0/token`
 ///
@@ -62,34 +55,34 @@ fn scripted(
     request: Option<&TokenRequest>,
 ) -> Result<Response, EntraError> {
     const DAY: Duration = Duration::from_hours(24);
-    let &RequestContext { tenant, now, .. } = context;
-    let client_id = &state.scenario.client_id;
+    let (tenant, client_id) = (context.tenant.to_owned(), state.scenario.client_id.clone());
+    let now = context.now;
     Err(match answer {
         TokenAnswer::Ok => {
-            return grants::issue(state, context, request.ok_or_else(EntraError::malformed)?);
+            return grants::issue(state, context, request.ok_or(EntraError::Malformed)?);
         }
         TokenAnswer::Malformed => {
             let body = r#"{"token_type":"Bearer","scope":"https:"#;
             return Ok(wire::text(StatusCode::OK, JSON_UTF8, body));
         }
         TokenAnswer::RefreshTokenExpired => {
-            EntraError::expired_refresh_token(before(now, 91 * DAY), 90 * DAY)
+            EntraError::ExpiredRefreshToken { issued: before(now, 91 * DAY), lifetime: 90 * DAY }
         }
-        TokenAnswer::ConsentRevoked => EntraError::consent_revoked(client_id),
-        TokenAnswer::BadClientSecret => EntraError::bad_client_secret(),
-        TokenAnswer::MfaRequired => EntraError::mfa_required(),
-        TokenAnswer::SecretExpired => EntraError::expired_client_secret(client_id),
-        TokenAnswer::UnknownApplication => EntraError::unknown_application(client_id, tenant),
-        TokenAnswer::RefreshTokenRevoked => EntraError::revoked_refresh_token(before(now, DAY), now),
-        TokenAnswer::MfaExpired => EntraError::mfa_expired(),
-        TokenAnswer::ConditionalAccess => EntraError::conditional_access(),
-        TokenAnswer::ConsentMissingPrincipal => EntraError::no_service_principal(tenant),
-        TokenAnswer::AssertionRefused => EntraError::bad_assertion("The key was not found."),
-        TokenAnswer::WrongTenant => EntraError::unknown_tenant(tenant),
+        TokenAnswer::ConsentRevoked => EntraError::ConsentRevoked(client_id),
+        TokenAnswer::BadClientSecret => EntraError::BadClientSecret,
+        TokenAnswer::MfaRequired => EntraError::MfaRequired,
+        TokenAnswer::SecretExpired => EntraError::ExpiredClientSecret(client_id),
+        TokenAnswer::UnknownApplication => EntraError::UnknownApplication { client_id, tenant },
+        TokenAnswer::RefreshTokenRevoked => EntraError::RevokedRefreshToken { issued: before(now, DAY), now },
+        TokenAnswer::MfaExpired => EntraError::MfaExpired,
+        TokenAnswer::ConditionalAccess => EntraError::ConditionalAccess,
+        TokenAnswer::ConsentMissingPrincipal => EntraError::NoServicePrincipal(tenant),
+        TokenAnswer::AssertionRefused => EntraError::BadAssertion("The key was not found.".to_owned()),
+        TokenAnswer::WrongTenant => EntraError::UnknownTenant(tenant),
         TokenAnswer::InvalidScope => {
-            EntraError::invalid_scope(request.map_or("", |request| request.scope.as_str()))
+            EntraError::InvalidScope(request.map(|request| request.scope.clone()).unwrap_or_default())
         }
-        TokenAnswer::Throttled => EntraError::throttled(),
-        TokenAnswer::ServerError => EntraError::transient(),
+        TokenAnswer::Throttled => EntraError::Throttled,
+        TokenAnswer::ServerError => EntraError::Transient,
     })
 }

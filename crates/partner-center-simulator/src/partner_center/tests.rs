@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 
-use crate::testkit::{HOST, TestResponse, USAGE, access_token, get, request_tokens, send, simulator, usage};
+use crate::testkit::{HOST, TestResponse, USAGE, access_token, exchange, get, send, simulator, usage};
 
 const REPORT: &[u8] = include_bytes!("../../../../tests/fixtures/usage-documented-wire-bytes.json");
 
@@ -194,7 +194,7 @@ async fn a_token_for_another_api_is_refused() {
         ("https://graph.windows.net", 401),
     ] {
         let scope = format!("{resource}/user_impersonation");
-        let token = request_tokens(&simulator, "contoso", &[("scope", &scope)]).await.member("access_token");
+        let token = exchange(&simulator, "contoso", &[("scope", &scope)]).await.member("access_token");
         let headers = [("authorization", &*format!("Bearer {token}")), ("host", HOST)];
         let answer = get(&simulator, USAGE, &headers).await;
         assert_eq!(answer.status, status, "{resource}");
@@ -230,7 +230,7 @@ async fn a_delayed_report_arrives_after_the_delay() {
 #[tokio::test(start_paused = true)]
 async fn a_request_is_logged_even_when_its_caller_gives_up() {
     let simulator = simulator("usage: { delay: 90s }");
-    let token = request_tokens(&simulator, "contoso", &[]).await.member("access_token");
+    let token = exchange(&simulator, "contoso", &[]).await.member("access_token");
     let limit = std::time::Duration::from_secs(1);
     assert!(tokio::time::timeout(limit, usage(&simulator, &token)).await.is_err());
     assert_eq!(get(&simulator, "/simulator/requests", &[]).await.json()["totals"]["usage"], 1);

@@ -31,9 +31,9 @@ tenants:
     let scenario = Scenario::parse(yaml).unwrap();
     assert_eq!(scenario, Scenario::parse(json).unwrap());
     assert_eq!(scenario.token.delay, Duration::from_secs(2));
-    assert_eq!(scenario.rows_of("contoso.example"), &ReportRows::Portfolio);
-    assert_eq!(scenario.refresh_token_of("contoso.example"), "other");
-    assert_eq!(scenario.token_of("contoso.example"), &scenario.token);
+    assert_eq!(scenario.for_tenant("contoso.example").rows, &ReportRows::Portfolio);
+    assert_eq!(scenario.for_tenant("contoso.example").refresh_token, "other");
+    assert_eq!(scenario.for_tenant("contoso.example").token, &scenario.token);
 }
 
 #[test]

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use axum::http::Method;
 
-use crate::{
-    CLIENT_ID, Simulator,
-    testkit::{TestResponse, get, refusal, request_tokens, send, simulator, summary},
-};
+use crate::testkit::{TestResponse, changed, exchange, get, refusal, send, simulator, summary};
+use crate::{CLIENT_ID, Simulator};
 
 const REDIRECT: &str = "http://localhost:4711/signed-in?a=b";
 /// The verifier of the example in RFC 7636, appendix B.
@@ -26,8 +24,7 @@ fn address(changes: &[(&str, &str)]) -> String {
         ("code_challenge_method", "S256"),
         ("prompt", "select_account"),
     ];
-    let changed = |name: &str| changes.iter().any(|(changed, _)| *changed == name);
-    let fields = usual.iter().filter(|(name, _)| !changed(name)).chain(changes);
+    let fields = changed(&usual, changes);
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
     format!("/contoso/oauth2/v2.0/authorize?{query}")
 }
@@ -49,11 +46,10 @@ fn value(answer: &TestResponse, name: &str) -> Option<String> {
 
 async fn redeem(simulator: &Simulator, tenant: &str, code: &str, changes: &[(&str, &str)]) -> TestResponse {
     let usual = [("redirect_uri", REDIRECT), ("code_verifier", VERIFIER)];
-    let changed = |name: &str| changes.iter().any(|(changed, _)| *changed == name);
     let mut fields =
         vec![("grant_type", "authorization_code"), ("refresh_token", ""), ("scope", ""), ("code", code)];
-    fields.extend(usual.iter().filter(|(name, _)| !changed(name)).chain(changes).copied());
-    request_tokens(simulator, tenant, &fields).await
+    fields.extend(changed(&usual, changes));
+    exchange(simulator, tenant, &fields).await
 }
 
 async fn code(simulator: &Simulator) -> String {
@@ -69,9 +65,7 @@ async fn a_person_who_signs_in_is_sent_back_with_a_code_that_gets_tokens() {
     let tokens = redeem(&simulator, "contoso", &value(&answer, "code").unwrap(), &[]).await;
     assert_eq!(tokens.status, 200, "{}", tokens.text());
     assert_eq!(
-        request_tokens(&simulator, "contoso", &[("refresh_token", &tokens.member("refresh_token"))])
-            .await
-            .status,
+        exchange(&simulator, "contoso", &[("refresh_token", &tokens.member("refresh_token"))]).await.status,
         200
     );
 }

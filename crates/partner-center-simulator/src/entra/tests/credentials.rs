@@ -1,18 +1,14 @@
 //! Tests how an application authenticates.
 
-use aws_lc_rs::{
-    digest::{SHA256, digest},
-    rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PSS_SHA256, RsaKeyPair},
-};
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PSS_SHA256, RsaKeyPair};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SignatureAlgorithm};
 use serde_json::{Value, json};
 
-use crate::{
-    CLIENT_ID, Simulator,
-    testkit::{HOST, TestResponse, clock, refusal, request_tokens, simulator, summary},
-};
+use crate::testkit::{HOST, TestResponse, clock, exchange, refusal, simulator, summary};
+use crate::{CLIENT_ID, Simulator};
 
 const TYPE: (&str, &str) =
     ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
@@ -69,8 +65,7 @@ impl Application {
 }
 
 async fn present(simulator: &Simulator, assertion: &str) -> TestResponse {
-    request_tokens(simulator, "contoso", &[("client_secret", ""), TYPE, ("client_assertion", assertion)])
-        .await
+    exchange(simulator, "contoso", &[("client_secret", ""), TYPE, ("client_assertion", assertion)]).await
 }
 
 #[tokio::test]
@@ -159,7 +154,7 @@ async fn a_federated_token_is_accepted_more_than_once() {
     assert_eq!(present(&simulator, &issuer.assertion()).await.status, 200);
     let untyped = [("client_secret", ""), ("client_assertion", &issuer.assertion())];
     assert_eq!(
-        summary(&request_tokens(&simulator, "contoso", &untyped).await),
+        summary(&exchange(&simulator, "contoso", &untyped).await),
         refusal(400, "invalid_request", 900_144)
     );
 }
@@ -191,11 +186,8 @@ async fn each_invalid_part_of_a_federated_token_is_refused_and_named() {
 #[tokio::test]
 async fn a_public_application_must_not_send_a_credential() {
     let simulator = simulator("public_client: true");
-    assert_eq!(request_tokens(&simulator, "contoso", &[("client_secret", "")]).await.status, 200);
-    assert_eq!(
-        summary(&request_tokens(&simulator, "contoso", &[]).await),
-        refusal(401, "invalid_client", 700_025)
-    );
+    assert_eq!(exchange(&simulator, "contoso", &[("client_secret", "")]).await.status, 200);
+    assert_eq!(summary(&exchange(&simulator, "contoso", &[]).await), refusal(401, "invalid_client", 700_025));
     assert_eq!(summary(&present(&simulator, "a").await), refusal(401, "invalid_client", 700_025));
 }
 
@@ -203,7 +195,7 @@ async fn a_public_application_must_not_send_a_credential() {
 async fn a_secret_is_refused_where_the_application_has_none() {
     let simulator = simulator("client_secret: null");
     assert_eq!(
-        summary(&request_tokens(&simulator, "contoso", &[]).await),
+        summary(&exchange(&simulator, "contoso", &[]).await),
         refusal(401, "invalid_client", 7_000_215)
     );
     assert_eq!(summary(&present(&simulator, "a").await), refusal(401, "invalid_client", 700_027));

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{
-    CLIENT_ID, Simulator,
-    testkit::{HOST, TestResponse, claims, get, refusal, request_tokens, simulator, submit, summary},
+use crate::testkit::{
+    HOST, TestResponse, changed, claims, exchange, get, refusal, simulator, submit, summary,
 };
+use crate::{CLIENT_ID, Simulator};
 
 const SCOPE: &str = "https://api.partnercenter.microsoft.com/user_impersonation offline_access";
 const PAGE: &str = "/simulator/device";
@@ -13,19 +13,13 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 async fn codes(simulator: &Simulator, changes: &[(&str, &str)]) -> TestResponse {
     let usual = [("client_id", CLIENT_ID), ("scope", SCOPE)];
-    let changed = |name: &str| changes.iter().any(|(changed, _)| *changed == name);
-    let fields: Vec<_> = usual.iter().filter(|(name, _)| !changed(name)).chain(changes).copied().collect();
-    submit(simulator, "/contoso/oauth2/v2.0/devicecode", &fields).await
+    submit(simulator, "/contoso/oauth2/v2.0/devicecode", &changed(&usual, changes)).await
 }
 
 async fn poll(simulator: &Simulator, tenant: &str, device_code: &str) -> TestResponse {
     let grant = ("grant_type", "urn:ietf:params:oauth:grant-type:device_code");
-    request_tokens(
-        simulator,
-        tenant,
-        &[grant, ("refresh_token", ""), ("scope", ""), ("device_code", device_code)],
-    )
-    .await
+    exchange(simulator, tenant, &[grant, ("refresh_token", ""), ("scope", ""), ("device_code", device_code)])
+        .await
 }
 
 /// The errors of `polls` polls, one per interval.
@@ -71,9 +65,7 @@ async fn an_approved_code_can_be_redeemed_once() {
     assert_eq!(tokens.status, 200);
     assert_eq!(claims(&tokens.member("access_token"))["amr"], serde_json::json!(["pwd"]));
     assert_eq!(
-        request_tokens(&simulator, "contoso", &[("refresh_token", &tokens.member("refresh_token"))])
-            .await
-            .status,
+        exchange(&simulator, "contoso", &[("refresh_token", &tokens.member("refresh_token"))]).await.status,
         200
     );
     assert_eq!(
