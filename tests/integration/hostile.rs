@@ -161,7 +161,7 @@ fn an_exporter_with_few_files_answers_ordinary_scrapes_though_more_connect_than_
         );
         drop(scrapes);
         // It does not try again and again without a pause.
-        door.exporter.process.wait_for_rest();
+        door.exporter.process.wait_until_idle();
         let log = door.exporter.process.stderr.text();
         let told = log.matches("Cannot accept connections").count();
         assert_eq!(told, usize::from(files == 20), "{log}");

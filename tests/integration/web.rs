@@ -137,7 +137,7 @@ fn connect_tls(address: &str, trusted: &CertificateDer<'static>) -> std::io::Res
 
 fn connect_tls_as(address: &str, config: ClientConfig) -> std::io::Result<TlsStream> {
     let mut socket = TcpStream::connect(address)?;
-    socket.set_read_timeout(Some(support::PATIENCE))?;
+    socket.set_read_timeout(Some(support::TIMEOUT))?;
     let mut connection = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
     while connection.is_handshaking() {
         connection.complete_io(&mut socket)?;
@@ -277,7 +277,7 @@ fn clients_that_connect_and_say_nothing_keep_nobody_waiting() {
     // Until their time is over.
     let mut first = silent.swap_remove(0);
     first.set_nonblocking(false).unwrap();
-    first.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    first.set_read_timeout(Some(support::TIMEOUT)).unwrap();
     assert_eq!(first.read(&mut [0]).unwrap(), 0);
 }
 

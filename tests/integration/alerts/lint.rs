@@ -440,8 +440,16 @@ pub(crate) const SEEDS: &[(&str, &str, &str)] = &[
         "        for: 6h\n        labels:\n          severity: warning\n        annotations:\n          summary: Licence usage has dropped sharply",
     ),
     ("hold", "keep_firing_for: 2d", "keep_firing_for: 20h"),
-    ("summary", "summary: Polls of Partner Center are failing.", "summary: Polls of {{ $labels.account }} fail."),
-    ("sentence", "summary: Polls of Partner Center are failing.", "summary: Polls of Partner Center are failing"),
+    (
+        "summary",
+        "summary: Polls of Partner Center are failing.",
+        "summary: Polls of {{ $labels.account }} fail.",
+    ),
+    (
+        "sentence",
+        "summary: Polls of Partner Center are failing.",
+        "summary: Polls of Partner Center are failing",
+    ),
     ("template", "{{ $labels.endpoint }}", "{{ $labels.workload }}"),
     (
         "template",
