@@ -1,5 +1,5 @@
-//! Tests of alerting, from the simulator through exporter, Prometheus and Alertmanager to mail and webhooks; and checks of
-//! the shipped files with the real tools.
+//! Tests of alerting, from the simulator through exporter, Prometheus and Alertmanager to mail and webhooks; and checks
+//! of the shipped files with the real tools.
 
 #![expect(
     clippy::unwrap_used,

@@ -98,8 +98,8 @@ impl Fixture {
 // === accounts of every kind ===
 
 const HOSTILE_NAME: &str = "<b>Eve</b> \"'&\u{202e}";
-/// Names that would have an effect if they were markup: run a script, set an attribute, reverse the text around them, or
-/// break the layout.
+/// Names that would have an effect if they were markup: run a script, set an attribute, reverse the text around them,
+/// or break the layout.
 const HOSTILE_WORKLOADS: [&str; 6] = [
     "<script>document.title='harmed'</script>",
     "</th></table><img src=x onerror=\"document.title='harmed'\">",
@@ -339,7 +339,7 @@ fn without_rows(fixture: &Fixture) {
 fn hostile(fixture: &Fixture) {
     let mut browser = fixture.browser();
     for policy in [true, false] {
-        let mut tab = browser.blank(DESK);
+        let mut tab = browser.blank(DESKTOP);
         tab.call("Page.setBypassCSP", &json!({ "enabled": !policy }));
         tab.load(fixture.url());
         let expected: Vec<String> =

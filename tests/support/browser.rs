@@ -163,7 +163,8 @@ impl Tab<'_> {
         value.as_str().unwrap_or_else(|| panic!("{expression} is not a string: {value}")).to_owned()
     }
 
-    /// The problems that the browser has reported so far: console messages, exceptions, policy violations, other issues.
+    /// The problems that the browser has reported so far: console messages, exceptions, policy violations, other
+    /// issues.
     pub fn problems(&mut self) -> Vec<String> {
         // Whatever an element causes has been reported two frames later.
         self.evaluate(

@@ -1,6 +1,7 @@
 //! Helpers for tests of the whole program: start it, send it requests, wait for a result.
 //!
-//! Every process listens on a loopback port that the system chooses, and ends when the value that started it is dropped.
+//! Every process listens on a loopback port that the system chooses, and ends when the value that started it is
+//! dropped.
 
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its own part")]
 #![allow(

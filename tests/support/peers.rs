@@ -1,5 +1,5 @@
-//! Peers for the client: servers with faults at the network level, a proxy, certificates, and a simulator behind TLS that
-//! records its requests.
+//! Peers for the client: servers with faults at the network level, a proxy, certificates, and a simulator behind TLS
+//! that records its requests.
 
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 

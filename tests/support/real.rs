@@ -151,7 +151,7 @@ pub fn run_prometheus(command: &mut Command) -> (Process, String) {
     (process, url)
 }
 
-/// The same YAML with one second as the value of every one of these keys.
+/// The same YAML, with every value of these keys replaced by one second.
 pub fn with_short_waits(text: &str, keys: &[&str]) -> String {
     let mut found = BTreeSet::new();
     let lines = text.lines().map(|line| {

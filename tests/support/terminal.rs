@@ -149,8 +149,8 @@ impl Drop for Terminal {
     }
 }
 
-/// The command as the leader of a session that this terminal controls. The program `setsid` does that, because the system
-/// calls in the child process would be unsafe code; it then becomes the command, without a process in between.
+/// The command as the leader of a session that this terminal controls. The program `setsid` does that, because the
+/// system calls in the child process would be unsafe code; it then becomes the command, without a process in between.
 fn in_session(command: &Command, terminal: OwnedFd) -> Command {
     let mut session = Command::new("setsid");
     session.arg("--ctty").arg(command.get_program()).args(command.get_args());

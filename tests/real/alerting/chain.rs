@@ -21,7 +21,8 @@ fn ago(days: i64) -> String {
     (Timestamp::now() - SignedDuration::from_hours(24 * days)).strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
 }
 
-/// A scenario in which contoso has a row, fabrikam signs in without a second factor, and no token of tailspin is renewed.
+/// A scenario in which contoso has a row, fabrikam signs in without a second factor, and no token of tailspin is
+/// renewed.
 fn scenario(percent: f64, contoso: &str) -> String {
     format!(
         "rows: [{{ service: o365, workload: Exchange, channel: reseller, percent: {percent:?}, processed: {:?} }}]\n\
@@ -49,8 +50,8 @@ pub(crate) fn alerts_arrive(suite: &'static str) {
     let rules = tempfile::tempdir().unwrap();
     let prometheus = start_prometheus(suite, &exporter, &alertmanager, &linked_rules(rules.path()));
 
-    // The token of tailspin is 75 days old and the sign-in of fabrikam has no second factor: the platform team is notified
-    // of both.
+    // The token of tailspin is 75 days old and the sign-in of fabrikam has no second factor: the platform team is
+    // notified of both.
     let token = calls.wait_for(&["The refresh token of account tailspin expires in 14d 23h"]);
     assert!(token.starts_with("/slack\n"), "{token}");
     assert_eq!(

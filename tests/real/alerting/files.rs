@@ -70,7 +70,8 @@ pub(crate) fn routes_are_correct(suite: &'static str) {
     }
 }
 
-/// Renders each notification in alerts/tests/notifications by every template, and compares the result with the golden file.
+/// Renders each notification in alerts/tests/notifications by every template, and compares the result with the golden
+/// file.
 pub(crate) fn notifications_match_golden_files(suite: &'static str) {
     let notifications = files("alerts/tests/notifications", ".json");
     assert_eq!(notifications.len(), 3);

@@ -47,7 +47,8 @@ fn alert(text: &str) -> Value {
 
 /// Returns which of these alerts are silenced when all of them fire.
 fn silenced<'a>(suite: &str, config: &str, alerts: &[&'a str]) -> BTreeSet<&'a str> {
-    // Alertmanager processes alerts in the order in which they arrive: when the last one is silenced, it has processed all.
+    // Alertmanager processes alerts in the order in which they arrive: when the last one is silenced, it has processed
+    // all.
     const LAST: [&str; 2] =
         ["RefreshTokenExpiring critical account=last", "RefreshTokenExpiring warning account=last"];
     let alertmanager = Alertmanager::start(suite, config);
