@@ -65,8 +65,8 @@ impl RefreshTokens {
         lock.await
     }
 
-    /// The refresh tokens that may be used, at least one.
-    pub(super) fn candidates(&self) -> Result<Vec<Candidate>, FetchError> {
+    /// Chooses the refresh tokens that may be used, at least one, in the order in which they are tried.
+    pub(super) fn choose(&self) -> Result<Vec<Candidate>, FetchError> {
         let stored = self.load();
         let configured = match self.read_configured() {
             // The configured token is not needed once it has a successor.
@@ -183,7 +183,7 @@ impl RefreshTokens {
 
     /// Notes in the ledger when the refresh token that will be used was issued.
     pub(super) fn announce(&self) {
-        if let Ok([candidate, ..]) = self.candidates().as_deref() {
+        if let Ok([candidate, ..]) = self.choose().as_deref() {
             self.note_issue(candidate.issued_at);
         }
     }

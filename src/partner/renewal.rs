@@ -76,7 +76,7 @@ impl Renewal {
     ) -> Result<AccessToken, FetchError> {
         let _lock = self.lock(abandoned).await?;
         let mut refusal: Option<(Candidate, FetchError)> = None;
-        for candidate in self.refresh_tokens.candidates()? {
+        for candidate in self.refresh_tokens.choose()? {
             let response = match self.exchange(&candidate, rotation, abandoned).await {
                 Ok(response) => response,
                 // If no candidate is accepted, the first refusal is the one that is reported.
