@@ -142,7 +142,7 @@ async fn a_certificate_that_became_unusable_fails_the_poll_as_a_matter_of_creden
     let error = client.fetch().await.unwrap_err();
     assert_eq!(error.reason(), Reason::Credentials);
     let expected = format!(
-        "client certificate: {} holds an encrypted private key; store it without a passphrase",
+        "client certificate: {} contains an encrypted private key; store it without a passphrase",
         path.display()
     );
     assert_eq!(error.to_string(), expected);
