@@ -14,7 +14,7 @@ use partner_license_exporter::domain::status::Ledger;
 use partner_license_exporter::domain::usage::{LicenseUsage, Percent, UsageReport};
 use partner_license_exporter::exposition::{Coding, Format};
 use partner_license_exporter::metrics::Fleet;
-use partner_license_exporter::polling::Scene;
+use partner_license_exporter::polling::Render;
 use tokio::time::Instant;
 
 fn main() {
@@ -28,7 +28,7 @@ fn main() {
                 let (mut best, mut size) = (Duration::MAX, 0);
                 for _ in 0..30 {
                     // Each page is a new one, on which nothing is ready.
-                    let page = fleet.draw(now);
+                    let page = fleet.render(now);
                     let begun = Instant::now();
                     size = page.body(format, coding).bytes.len();
                     best = best.min(begun.elapsed());

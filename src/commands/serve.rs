@@ -13,7 +13,7 @@ use crate::commands::lifecycle::Lifecycle;
 use crate::config::{ConfigError, Source};
 use crate::domain::clock::Clock;
 use crate::metrics::{BUILD, OwnMetrics, Page};
-use crate::polling::{self, Scene};
+use crate::polling::{self, Render};
 use crate::supervisor::Supervisor;
 use crate::web::{self, Web};
 use exporter_toolkit::listen;
@@ -55,14 +55,14 @@ pub(super) fn start(
     let clock = Clock::system();
     let config = source.load(&super::environment)?;
     let own = Arc::new(OwnMetrics::new(!flags.disable_exporter_metrics, &clock));
-    let (supervisor, reloader) = Supervisor::start(source, config, Arc::clone(&own), clock.clone())?;
+    let (supervisor, reloader) = Supervisor::start(source, &config, Arc::clone(&own), clock.clone())?;
 
     let fleet = supervisor.fleet();
-    let first = fleet.borrow().draw(clock.now());
+    let first = fleet.borrow().render(clock.now());
     let (page_sender, page) = watch::channel(Arc::new(first));
     lifecycle.spawn(polling::publish(
         fleet.clone(),
-        supervisor.bell(),
+        supervisor.changed(),
         page_sender,
         clock.clone(),
         lifecycle.stop(),

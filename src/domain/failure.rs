@@ -1,34 +1,38 @@
-//! The closed list of reasons for which a poll fails.
+//! Why polls fail: the closed list of reasons, and what is known of one failed poll.
 //!
-//! The same word stands in the metric label, in the log field and in the documentation. Whoever adds a
-//! reason adds it here, and the compiler names every place that has to answer for it.
+//! A reason has one word for the metric label, the log field and the documentation.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::domain::usage::RowError;
 
 /// Why a poll failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reason {
-    /// The sign-in service wants consent, or the application is unknown to the tenant.
+pub enum FailureReason {
+    /// The sign-in service requires consent, or the application is unknown to the tenant.
     Consent,
-    /// Refresh token, client credential or access token was refused.
+    /// The refresh token, the client credential or the access token was refused.
     Credentials,
-    /// Sign-in or API demands multi-factor authentication or fails conditional access.
+    /// The sign-in service or the API requires multi-factor authentication, or conditional access blocked the sign-in.
     Mfa,
     /// The API answered 403: role, app-only token, conditional access.
     Forbidden,
     /// The API or the sign-in service answered 429.
     Throttled,
-    /// 5xx, redirects, and those 4xx that are nobody's credentials.
+    /// The answer was a 5xx, a redirect, or a 4xx that is not about credentials.
     Server,
-    /// A request's or the poll's time was up.
+    /// A request or the whole poll timed out.
     Timeout,
-    /// Name resolution, connection, reset, a body that ended early.
+    /// Name resolution or the connection failed, or the body ended early.
     Network,
-    /// Certificate or TLS handshake.
+    /// The certificate or the TLS handshake failed.
     Tls,
-    /// A 2xx answer whose body is no usable collection, or too large.
+    /// A 2xx answer has a body that is not a usable collection, or is too large.
     Payload,
 }
 
-impl Reason {
+impl FailureReason {
     /// Every reason, in the order in which they are exported.
     pub const ALL: [Self; 10] = [
         Self::Consent,
@@ -59,7 +63,7 @@ impl Reason {
         }
     }
 
-    /// Whether only a person can mend it: such a poll is repeated rarely, and logged as an error.
+    /// Whether only an operator can fix it: such a poll is retried rarely and logged as an error.
     pub const fn needs_operator(self) -> bool {
         match self {
             Self::Consent | Self::Credentials | Self::Mfa | Self::Forbidden => true,
@@ -76,18 +80,55 @@ impl Reason {
                 "have an administrator of the partner tenant consent to the application, then reload the exporter"
             }
             Self::Credentials => {
-                "supply a new refresh token, and check the client id and the client credential"
+                "supply a new refresh token, and check the client ID and the client credential"
             }
             Self::Mfa => "sign in again with multi-factor authentication and supply the new refresh token",
             Self::Forbidden => {
-                "give the signed-in user a Partner Center role that may read analytics, then reload the exporter"
+                "give the signed-in user a Partner Center role that can read analytics, then reload the exporter"
             }
-            Self::Throttled => "wait; the exporter asks again when the server wants it to",
+            Self::Throttled => "wait; the exporter retries when the server allows it",
             Self::Server => "wait; the exporter retries, and the log has the server's answer",
             Self::Timeout => "check latency and proxies, or raise poll_timeout",
             Self::Network => "check name resolution, routes, firewalls and proxy_url",
-            Self::Tls => "check the clock and the certificate chain; a private CA belongs into ca_file",
-            Self::Payload => "check api_base_url and proxies: the answer is not Partner Center's",
+            Self::Tls => "check the clock and the certificate chain; a private CA belongs in ca_file",
+            Self::Payload => "check api_base_url and proxies: the answer did not come from Partner Center",
+        }
+    }
+}
+
+/// A failed poll.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The reason under which it is counted.
+    pub reason: FailureReason,
+    /// Whether only an operator can fix it; usually [`FailureReason::needs_operator`].
+    pub needs_operator: bool,
+    /// How long the server asked to be left alone, if it did.
+    pub retry_after: Option<Duration>,
+    /// The number of rows that the poll dropped, by error.
+    pub rejected: BTreeMap<RowError, u64>,
+    /// What to do about it.
+    pub remedy: &'static str,
+    /// What happened, in one line without secrets.
+    pub text: String,
+}
+
+impl Failure {
+    /// Whether the server asked for fewer requests, with or without saying for how long.
+    pub fn asks_to_slow_down(&self) -> bool {
+        self.reason == FailureReason::Throttled || self.retry_after.is_some()
+    }
+
+    /// A failure with what its reason says of it and an empty text.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of(reason: FailureReason) -> Self {
+        Self {
+            reason,
+            needs_operator: reason.needs_operator(),
+            retry_after: None,
+            rejected: BTreeMap::new(),
+            remedy: reason.remedy(),
+            text: String::new(),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::domain::reason::Reason;
 use crate::domain::status::{AccountStatus, Code, Credentials, Endpoint, Latency, Ledger};
 use crate::domain::usage::{LicenseUsage, RowError};
 use crate::exposition::{Beginning, Buckets, Coding, Exposition, Format, Labels, Point, Selection, Value};
-use crate::polling::Scene;
+use crate::polling::Render;
 
 use super::{
     ACCESS_EXPIRY, CERTIFICATE_EXPIRY, DURATION, FAILURES, INTERVAL, LAST_SCRAPE, LAST_SUCCESS, MFA,
@@ -34,7 +34,7 @@ pub struct Fleet {
     pub thresholds: Thresholds,
 }
 
-/// The series of all accounts at one moment. Drawing it costs little; each body is written when it is first wanted,
+/// The series of all accounts at one moment. Rendering it costs little; each body is written when it is first wanted,
 /// and kept for as long as the page is.
 #[derive(Debug)]
 pub struct Page {
@@ -44,15 +44,15 @@ pub struct Page {
     bodies: [[OnceLock<Beginning>; Coding::ALL.len()]; Format::ALL.len()],
 }
 
-impl Scene for Fleet {
-    type Picture = Page;
+impl Render for Fleet {
+    type Output = Page;
 
-    fn draw(&self, now: Timestamp) -> Page {
+    fn render(&self, now: Timestamp) -> Page {
         let statuses = self.accounts.iter().map(Ledger::read).collect();
         Page { fleet: self.clone(), statuses, at: now, bodies: Default::default() }
     }
 
-    fn changes_by_itself_at(&self, now: Timestamp) -> Option<Timestamp> {
+    fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         let ends = self.accounts.iter().filter_map(|ledger| ledger.read().vanishes_at(self.stale_after));
         ends.filter(|end| *end > now).min()
     }

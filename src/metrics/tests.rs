@@ -10,7 +10,7 @@ use crate::domain::reason::Reason;
 use crate::domain::status::{AccountStatus, Code, Endpoint, Failure, Ledger};
 use crate::domain::usage::{LicenseUsage, Percent, RowError, UsageReport};
 use crate::exposition::{Coding, Exposition, Format, Selection};
-use crate::polling::Scene;
+use crate::polling::Render;
 
 use super::*;
 
@@ -109,7 +109,7 @@ fn fill(ledger: &Ledger) {
 }
 
 fn classic(fleet: &Fleet, now: Timestamp) -> String {
-    fleet.draw(now).text(Format::Classic)
+    fleet.render(now).text(Format::Classic)
 }
 
 fn own(with_process: bool) -> OwnMetrics {

@@ -9,6 +9,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::domain::failure::Failure;
 use crate::domain::reason::Reason;
 use crate::domain::schedule::{LastPoll, Schedule};
 use crate::domain::usage::{LicenseUsage, MAX_LABEL_BYTES};
@@ -192,12 +193,8 @@ pub fn retry_after(headers: &[u8]) {
     }
     let Some(wish) = wish else { return };
     for dice in [0.0, 0.5, 1.0 - f64::EPSILON] {
-        let last = LastPoll::Failed {
-            reason: Reason::Throttled,
-            in_a_row: 1,
-            needs_operator: false,
-            retry_after: Some(wish),
-        };
+        let failure = Failure { retry_after: Some(wish), ..Failure::of(Reason::Throttled) };
+        let last = LastPoll::Failed { failure, in_a_row: 1 };
         let wait = Schedule::new(Duration::from_hours(6)).next(&last, dice);
         let (least, most) = (Duration::from_secs(1), Duration::from_hours(24).mul_f64(1.1));
         assert!(least <= wait && wait <= most, "{wait:?} after {wish:?}");

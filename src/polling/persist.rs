@@ -1,5 +1,4 @@
-//! The keeper: an account's last good rows, and whether polls have failed since, put on the disk beside the
-//! polling and never in its way.
+//! Writes an account's last good rows to disk in the background, without delaying the polls.
 
 use std::io;
 use std::sync::Arc;
@@ -9,29 +8,28 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::status::{Good, Ledger};
 use crate::state::snapshot::SnapshotStore;
 
-/// Keeps what is in the ledger, and each change of it, until `ended`, the last one included. What comes while
-/// something else is being written is written after it; of several changes only the newest.
-pub async fn keep(store: SnapshotStore, account: &str, ledger: &Ledger, ended: CancellationToken) {
-    let mut kept = None;
+/// Saves each change of the last good rows until `ended`, including the last one. Changes made during a write are
+/// saved after it, and only the newest of them.
+pub async fn persist(store: SnapshotStore, account: &str, ledger: &Ledger, ended: CancellationToken) {
+    let mut saved = None;
     let mut changes = ledger.subscribe();
     let mut failing = false;
     loop {
-        let last_look = tokio::select! { biased;
+        let is_last = tokio::select! { biased;
             () = ended.cancelled() => true,
-            changed = changes.wait_for(|status| !same(status.good.as_ref(), kept.as_ref())) => changed.is_err(),
+            changed = changes.wait_for(|status| !same(status.good.as_ref(), saved.as_ref())) => changed.is_err(),
         };
-        let now = ledger.read().good;
-        let is_new = !same(now.as_ref(), kept.as_ref());
-        kept = now;
-        if let Some(good) = kept.clone().filter(|_| is_new) {
+        let current = ledger.read().good;
+        if let Some(good) = current.clone().filter(|_| !same(current.as_ref(), saved.as_ref())) {
             let store = store.clone();
-            // The disk may be slow; the threads that answer and poll do not wait for it.
-            let written = tokio::task::spawn_blocking(move || store.save(&good)).await;
-            let written = written.unwrap_or_else(|died| Err(io::Error::other(died)));
-            log_change(account, failing, &written);
-            failing = written.is_err();
+            // The disk may be slow, so the write must not block the runtime's threads.
+            let result = tokio::task::spawn_blocking(move || store.save(&good)).await;
+            let result = result.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+            log_change(account, failing, &result);
+            failing = result.is_err();
         }
-        if last_look {
+        saved = current;
+        if is_last {
             return;
         }
     }
@@ -46,15 +44,15 @@ fn same(one: Option<&Good>, other: Option<&Good>) -> bool {
     }
 }
 
-fn log_change(account: &str, was_failing: bool, written: &io::Result<()>) {
-    match (was_failing, written) {
+fn log_change(account: &str, was_failing: bool, result: &io::Result<()>) {
+    match (was_failing, result) {
         (false, Ok(())) => {}
-        (true, Ok(())) => tracing::info!(account, "The last good rows are kept on disk again"),
+        (true, Ok(())) => tracing::info!(account, "The last good rows are saved to disk again"),
         (false, Err(error)) => {
-            tracing::warn!(account, err = %error, "Cannot keep the last good rows on disk for the next start");
+            tracing::warn!(account, err = %error, "Cannot save the last good rows to disk");
         }
         (true, Err(error)) => {
-            tracing::debug!(account, err = %error, "Still cannot keep the last good rows on disk");
+            tracing::debug!(account, err = %error, "Still cannot save the last good rows to disk");
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::config::{Config, Source, Thresholds};
 use crate::domain::status::Ledger;
 use crate::domain::usage::UsageReport;
 use crate::exposition::Format;
-use crate::polling::Scene;
+use crate::polling::Render;
 use crate::supervisor::Supervisor;
 
 mod endpoints;
@@ -63,7 +63,7 @@ fn supervisor(source: Source) -> (Supervisor, Reloader) {
         accounts: Vec::new(),
     };
     let clock = Clock::fixed(NOW);
-    Supervisor::start(source, config, Arc::new(OwnMetrics::new(true, &clock)), clock).unwrap()
+    Supervisor::start(source, &config, Arc::new(OwnMetrics::new(true, &clock)), clock).unwrap()
 }
 
 /// What is served for a fleet, with handles to change it.
@@ -84,7 +84,7 @@ fn web_with(
     with_process: bool,
 ) -> (Web, watch::Sender<Arc<Fleet>>, watch::Sender<Arc<Page>>) {
     let clock = Clock::fixed(NOW);
-    let page_sender = watch::Sender::new(Arc::new(first.draw(NOW)));
+    let page_sender = watch::Sender::new(Arc::new(first.render(NOW)));
     let fleet_sender = watch::Sender::new(Arc::new(first));
     let web = Web {
         page: page_sender.subscribe(),

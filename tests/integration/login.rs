@@ -515,7 +515,7 @@ fn a_public_client_signs_in_and_polls() {
 fn recovers(exporter: &Exporter) {
     exporter.wait_for("recovery", |metrics| (metrics.value("partner_license_up", &[])? > 0.0).then_some(()));
     let log = exporter.process.stderr.text();
-    for line in ["The credentials have changed, polling at once", "Polling works again"] {
+    for line in ["The credentials have changed; polling now", "Polling works again"] {
         assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
     }
     assert_eq!(exporter.metrics().value("partner_license_scrapes_total", &[]), Some(2.0));

@@ -383,7 +383,7 @@ fn rows_that_cannot_be_kept_are_told_once_and_served_all_the_same() {
         std::fs::create_dir_all(file.join("x")).ok()
     };
     eventually("something in the way", made);
-    let cannot = |line: &str| line.contains("Cannot keep the last good rows").then_some(());
+    let cannot = |line: &str| line.contains("Cannot save the last good rows").then_some(());
     exporter.process.stderr.wait_for("warning", cannot);
     let polls = exporter.metrics().value("partner_license_scrapes_total", &[]).unwrap();
     exporter.wait_for_polls(None, polls + 2.0);
@@ -393,7 +393,7 @@ fn rows_that_cannot_be_kept_are_told_once_and_served_all_the_same() {
     exporter
         .process
         .stderr
-        .wait_for("recovery", |line| line.contains("rows are kept on disk again").then_some(()));
+        .wait_for("recovery", |line| line.contains("rows are saved to disk again").then_some(()));
     assert!(file.is_file());
     let log = exporter.process.stderr.text();
     assert_eq!(log.lines().filter_map(cannot).count(), 1, "{log}");
@@ -671,7 +671,7 @@ fn a_missing_credential_and_a_file_open_to_all_are_one_warning_each() {
         for said in [
             "account a: no client credential",
             "account b: no client credential",
-            "is readable for every user",
+            "is readable by every user",
         ] {
             assert_eq!(warnings.matches(said).count(), 1, "{where_from}: {said}\n{warnings}");
         }

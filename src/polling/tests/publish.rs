@@ -1,52 +1,57 @@
 use super::*;
 
-/// How long changes are gathered before they are drawn.
-const BREATH: Duration = Duration::from_millis(20);
+/// How long changes are collected before they are rendered.
+const DEBOUNCE: Duration = Duration::from_millis(20);
 
-/// A scene of one account's rows, which are shown for a day.
-struct Shelf {
+/// A source of snapshots of one account, whose rows are served for a day.
+struct Source {
     name: &'static str,
     ledger: Ledger,
 }
 
-impl Scene for Shelf {
-    type Picture = (&'static str, u64, bool);
+/// The name of the source, the number of polls, and whether rows are visible.
+type Snapshot = (&'static str, u64, bool);
 
-    fn draw(&self, now: Timestamp) -> Self::Picture {
+impl Render for Source {
+    type Output = Snapshot;
+
+    fn render(&self, now: Timestamp) -> Snapshot {
         let status = self.ledger.read();
         (self.name, status.polls, status.visible(now, Some(24 * HOUR)).is_some())
     }
 
-    fn changes_by_itself_at(&self, now: Timestamp) -> Option<Timestamp> {
+    fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         self.ledger.read().vanishes_at(Some(24 * HOUR)).filter(|end| *end > now)
     }
 }
 
-struct Stage {
-    bell: Arc<Notify>,
-    scene: watch::Sender<Arc<Shelf>>,
-    pictures: watch::Receiver<Arc<(&'static str, u64, bool)>>,
+/// A publishing task.
+struct Publishing {
+    changed: Arc<Notify>,
+    source: watch::Sender<Arc<Source>>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
-    began: Instant,
+    started: Instant,
 }
 
-impl Stage {
-    fn new() -> (Self, Ledger) {
-        let bell: Arc<Notify> = Arc::default();
-        let ledger = Ledger::new(None, Arc::clone(&bell));
-        let scene = watch::Sender::new(Arc::new(Shelf { name: "first", ledger: ledger.clone() }));
-        let (out, pictures) = watch::channel(Arc::new(("nothing", 0, false)));
+impl Publishing {
+    fn start() -> (Self, Ledger) {
+        let changed: Arc<Notify> = Arc::default();
+        let ledger = Ledger::new(None, Arc::clone(&changed));
+        let source = watch::Sender::new(Arc::new(Source { name: "first", ledger: ledger.clone() }));
+        let (out, snapshots) = watch::channel(Arc::new(("none", 0, false)));
         let stop = CancellationToken::new();
         let clock = Clock::from_tokio(START);
-        let task = tokio::spawn(publish(scene.subscribe(), Arc::clone(&bell), out, clock, stop.clone()));
-        (Self { bell, scene, pictures, stop, task, began: Instant::now() }, ledger)
+        let task =
+            tokio::spawn(super::publish(source.subscribe(), Arc::clone(&changed), out, clock, stop.clone()));
+        (Self { changed, source, snapshots, stop, task, started: Instant::now() }, ledger)
     }
 
-    /// The next picture, and when it was drawn.
-    async fn next(&mut self) -> ((&'static str, u64, bool), Duration) {
-        timeout(100 * HOUR, self.pictures.changed()).await.expect("a picture").unwrap();
-        (**self.pictures.borrow_and_update(), self.began.elapsed())
+    /// The next snapshot, and when it was rendered.
+    async fn next(&mut self) -> (Snapshot, Duration) {
+        timeout(100 * HOUR, self.snapshots.changed()).await.expect("a snapshot").unwrap();
+        (**self.snapshots.borrow_and_update(), self.started.elapsed())
     }
 }
 
@@ -55,61 +60,60 @@ fn poll_ends(ledger: &Ledger, at: Timestamp) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_scene_is_drawn_at_the_start_and_whenever_the_bell_rings() {
-    let (mut stage, ledger) = Stage::new();
-    assert_eq!(stage.next().await, (("first", 0, false), Duration::ZERO));
+async fn a_snapshot_is_rendered_at_the_start_and_after_each_notification() {
+    let (mut publishing, ledger) = Publishing::start();
+    assert_eq!(publishing.next().await, (("first", 0, false), Duration::ZERO));
     tokio::time::sleep(HOUR).await;
     poll_ends(&ledger, START);
-    assert_eq!(stage.next().await, (("first", 1, true), HOUR + BREATH));
-    stage.bell.notify_one();
-    assert_eq!(stage.next().await, (("first", 1, true), HOUR + 2 * BREATH));
+    assert_eq!(publishing.next().await, (("first", 1, true), HOUR + DEBOUNCE));
+    publishing.changed.notify_one();
+    assert_eq!(publishing.next().await, (("first", 1, true), HOUR + 2 * DEBOUNCE));
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_that_follow_each_other_quickly_are_drawn_together_and_none_is_missed() {
-    let (mut stage, ledger) = Stage::new();
-    stage.next().await;
+async fn changes_in_quick_succession_are_rendered_together_and_none_is_missed() {
+    let (mut publishing, ledger) = Publishing::start();
+    publishing.next().await;
     poll_ends(&ledger, START);
-    // While it takes its breath.
-    tokio::time::sleep(BREATH / 2).await;
+    tokio::time::sleep(DEBOUNCE / 2).await;
     poll_ends(&ledger, START);
     poll_ends(&ledger, START);
-    assert_eq!(stage.next().await, (("first", 3, true), BREATH));
-    // The bell rang meanwhile, which costs one more drawing and no more.
-    assert_eq!(stage.next().await, (("first", 3, true), 2 * BREATH));
-    stage.pictures.mark_unchanged();
+    assert_eq!(publishing.next().await, (("first", 3, true), DEBOUNCE));
+    // The notification during the debounce costs one more rendering, and no more.
+    assert_eq!(publishing.next().await, (("first", 3, true), 2 * DEBOUNCE));
+    publishing.snapshots.mark_unchanged();
     tokio::time::sleep(Duration::from_secs(30)).await;
-    assert!(!stage.pictures.has_changed().unwrap(), "nothing happened, nothing is drawn");
+    assert!(!publishing.snapshots.has_changed().unwrap(), "nothing is rendered without a change");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scene_that_replaces_another_is_drawn() {
-    let (mut stage, ledger) = Stage::new();
-    stage.next().await;
+async fn a_replaced_source_is_rendered() {
+    let (mut publishing, ledger) = Publishing::start();
+    publishing.next().await;
     tokio::time::sleep(HOUR).await;
-    stage.scene.send_replace(Arc::new(Shelf { name: "second", ledger }));
-    assert_eq!(stage.next().await, (("second", 0, false), HOUR + BREATH));
+    publishing.source.send_replace(Arc::new(Source { name: "second", ledger }));
+    assert_eq!(publishing.next().await, (("second", 0, false), HOUR + DEBOUNCE));
 }
 
 #[tokio::test(start_paused = true)]
-async fn rows_vanish_at_their_second_although_nobody_writes() {
-    let (mut stage, ledger) = Stage::new();
+async fn rows_vanish_at_their_second_without_a_notification() {
+    let (mut publishing, ledger) = Publishing::start();
     poll_ends(&ledger, START);
-    stage.next().await;
-    let drawn = **stage.pictures.wait_for(|picture| picture.1 == 1).await.unwrap();
-    assert_eq!(drawn, ("first", 1, true));
-    let gone = timeout(100 * HOUR, stage.pictures.wait_for(|picture| !picture.2)).await.expect("a picture");
-    let gone = **gone.unwrap();
+    publishing.next().await;
+    let rendered = **publishing.snapshots.wait_for(|snapshot| snapshot.1 == 1).await.unwrap();
+    assert_eq!(rendered, ("first", 1, true));
+    let gone = publishing.snapshots.wait_for(|snapshot| !snapshot.2);
+    let gone = **timeout(100 * HOUR, gone).await.expect("a snapshot").unwrap();
     assert_eq!(gone, ("first", 1, false));
-    assert_eq!(stage.began.elapsed(), 24 * HOUR + BREATH);
+    assert_eq!(publishing.started.elapsed(), 24 * HOUR + DEBOUNCE);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_ends_the_publisher_at_once() {
-    let (mut stage, _ledger) = Stage::new();
-    stage.next().await;
+    let (mut publishing, _ledger) = Publishing::start();
+    publishing.next().await;
     tokio::time::sleep(HOUR).await;
-    stage.stop.cancel();
-    stage.task.await.unwrap();
-    assert_eq!(stage.began.elapsed(), HOUR);
+    publishing.stop.cancel();
+    publishing.task.await.unwrap();
+    assert_eq!(publishing.started.elapsed(), HOUR);
 }

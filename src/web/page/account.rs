@@ -58,7 +58,7 @@ impl View {
     pub(super) fn new(number: usize, status: AccountStatus, fleet: &Fleet, now: Timestamp) -> Self {
         let state = match status.last {
             LastPoll::Never => State::Waiting,
-            LastPoll::Good => State::Working,
+            LastPoll::Succeeded => State::Working,
             LastPoll::Failed { .. } => State::Failing,
         };
         let rows = status.visible(now, fleet.stale_after).map(|good| good.report.rows());
@@ -72,7 +72,7 @@ impl View {
 
     /// The word its failure is counted under, if it fails.
     pub(super) fn reason(&self) -> Option<&'static str> {
-        Some(self.status.failure.as_ref()?.reason.as_str())
+        Some(self.status.failure()?.reason.as_str())
     }
 
     /// Writes its section, with `most` rows at most.
@@ -90,7 +90,7 @@ impl View {
             add!(out, " since {}, for {}", Moment(since), Length::between(since, now));
         }
         add!(out, "</p></div>\n");
-        if let Some(failure) = &status.failure {
+        if let Some(failure) = status.failure() {
             self.write_failure(out, failure, now);
         }
         self.write_facts(out, fleet, now);

@@ -3,6 +3,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::*;
+use crate::domain::failure::Failure;
 use crate::domain::reason::Reason;
 use crate::domain::status::Credentials;
 use crate::domain::usage::{LicenseUsage, Percent, RowError};
@@ -63,8 +64,8 @@ fn assert_says(html: &str, expected: &[&str]) {
 async fn nothing_from_outside_gets_into_the_page_as_markup() {
     let accounts = ledgers(&["<img src=x onerror=alert(1)> & 'co' \"x\"", "fabrikam"]);
     collected(&accounts[0], [row("</td><script>alert(1)</script>", 1.0)]);
-    failed(&accounts[1], Reason::Server);
-    accounts[1].write(|status| status.failure.as_mut().unwrap().text = "<b onclick='x'>".to_owned());
+    let failure = Failure { text: "<b onclick='x'>".to_owned(), ..Failure::of(Reason::Server) };
+    accounts[1].write(|status| status.poll_ended(Err(failure), NOW, Duration::ZERO));
     let body = page(fleet(accounts)).await;
     assert!(!body.contains("<script") && !body.contains("<img") && !body.contains("<b onclick"), "{body}");
     assert!(body.contains("&lt;/td&gt;&lt;script&gt;alert(1)&lt;/script&gt;"), "{body}");

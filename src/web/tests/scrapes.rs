@@ -129,9 +129,9 @@ async fn the_page_is_the_newest_that_was_drawn() {
     let site = site(fleet(ledgers(&["contoso"])));
     scrape(&site, &[]).await;
     let changed = fleet(ledgers(&["fabrikam"]));
-    site.page.send_replace(Arc::new(changed.draw(NOW)));
+    site.page.send_replace(Arc::new(changed.render(NOW)));
     let answer = scrape(&site, &[]).await;
-    assert!(answer.text().starts_with(&changed.draw(NOW).text(Format::Classic)), "{}", answer.text());
+    assert!(answer.text().starts_with(&changed.render(NOW).text(Format::Classic)), "{}", answer.text());
 }
 
 #[tokio::test]
