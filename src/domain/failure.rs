@@ -84,7 +84,7 @@ impl FailureReason {
             }
             Self::Mfa => "sign in again with multi-factor authentication and supply the new refresh token",
             Self::Forbidden => {
-                "give the signed-in user a Partner Center role that can read analytics, then reload the exporter"
+                "give the signed-in user a Partner Center role that may read analytics, then reload the exporter"
             }
             Self::Throttled => "wait; the exporter retries when the server allows it",
             Self::Server => "wait; the exporter retries, and the log has the server's answer",
