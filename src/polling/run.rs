@@ -12,7 +12,7 @@ use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::schedule::Schedule;
 use crate::domain::status::{AccountStatus, Ledger};
 use crate::domain::usage::{UsageReport, listing};
-use crate::partner::{FetchError, Source};
+use crate::partner::{FetchError, UsageSource};
 
 /// How to poll one account.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ pub struct Plan {
 
 /// Polls until `stop`: first at once, or when the interval of an earlier process ends, then according to the
 /// schedule, and never before the server's `Retry-After` has passed.
-pub async fn run<S: Source>(source: S, plan: Plan, ledger: Ledger, stop: CancellationToken) {
+pub async fn run<S: UsageSource>(source: S, plan: Plan, ledger: Ledger, stop: CancellationToken) {
     let due = |wait| Some(plan.clock.now().saturating_add(wait).unwrap_or(Timestamp::MAX));
     let held = |status: &AccountStatus| {
         status.hold_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
@@ -54,7 +54,7 @@ pub async fn run<S: Source>(source: S, plan: Plan, ledger: Ledger, stop: Cancell
         tokio::select! { biased;
             () = stop.cancelled() => break,
             () = sleep(wait) => {}
-            () = source.changed(), if retry_with_new_credentials => {
+            () = source.credentials_changed(), if retry_with_new_credentials => {
                 tracing::info!(account = plan.account, "The credentials have changed; polling now");
                 reported.clear();
             }

@@ -16,7 +16,7 @@ use crate::domain::failure::FailureReason;
 use crate::domain::schedule::Schedule;
 use crate::domain::status::Ledger;
 use crate::domain::usage::UsageReport;
-use crate::partner::{FetchError, Source};
+use crate::partner::{FetchError, UsageSource};
 
 mod outage;
 mod persist;
@@ -44,7 +44,7 @@ struct Scripted {
     new_credentials: Arc<Notify>,
 }
 
-impl Source for Scripted {
+impl UsageSource for Scripted {
     async fn fetch(&self) -> Result<UsageReport, FetchError> {
         self.fetches.send(Instant::now()).unwrap();
         let answer = self.answers.lock().unwrap().try_recv();
@@ -56,7 +56,7 @@ impl Source for Scripted {
         }
     }
 
-    async fn changed(&self) {
+    async fn credentials_changed(&self) {
         self.new_credentials.notified().await;
     }
 
