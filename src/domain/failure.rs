@@ -1,4 +1,4 @@
-//! Why polls fail: the closed list of reasons, and what is known of one failed poll.
+//! Why polls fail: the closed list of reasons, and what is known about one failed poll.
 //!
 //! A reason has one word for the metric label, the log field and the documentation.
 

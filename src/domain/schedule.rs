@@ -17,7 +17,7 @@ pub enum LastPoll {
     Succeeded,
     /// The poll failed.
     Failed {
-        /// What is known of the failure.
+        /// What is known about the failure.
         failure: Failure,
         /// The number of failed polls since the last successful one, including this one.
         in_a_row: u32,

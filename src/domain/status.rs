@@ -1,4 +1,4 @@
-//! What is known of one account: its last good rows, how its last poll ended, its HTTP requests.
+//! What is known about one account: its last good rows, how its last poll ended, its HTTP requests.
 //!
 //! [`AccountStatus`] is plain data with one pure transition, [`AccountStatus::poll_ended`]. The account's own task
 //! writes it through its [`Ledger`]; everything else reads it there and is notified of changes.
@@ -28,7 +28,7 @@ pub struct Good {
     pub failed_since: bool,
 }
 
-/// What is known of one account.
+/// What is known about one account.
 #[derive(Clone, Debug, Default)]
 pub struct AccountStatus {
     /// The value of the `account` label, if there is one.
@@ -55,7 +55,7 @@ pub struct AccountStatus {
     pub rejected: BTreeMap<RowError, u64>,
     /// The account's HTTP requests.
     pub traffic: Traffic,
-    /// What is known of the account's credentials.
+    /// What is known about the account's credentials.
     pub credentials: Credentials,
     /// The server asked for no request before this moment.
     pub hold_until: Option<Instant>,
@@ -74,7 +74,7 @@ pub struct Traffic {
     pub throttled: BTreeMap<Endpoint, u64>,
 }
 
-/// What is known of an account's credentials.
+/// What is known about an account's credentials.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// When the access token in use expires.
@@ -245,12 +245,12 @@ impl AccountStatus {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     status: Arc<watch::Sender<AccountStatus>>,
-    bell: Arc<Notify>,
+    changed: Arc<Notify>,
 }
 
 impl Ledger {
-    /// The ledger of a new account. Each write notifies `bell`.
-    pub fn new(name: Option<AccountName>, bell: Arc<Notify>) -> Self {
+    /// The ledger of a new account. Each write notifies `changed`.
+    pub fn new(name: Option<AccountName>, changed: Arc<Notify>) -> Self {
         let mut status = AccountStatus { name, ..AccountStatus::default() };
         for endpoint in Endpoint::ALL {
             // These series exist from the start, so that rate() sees their first increase.
@@ -260,13 +260,13 @@ impl Ledger {
             status.traffic.retries.insert(endpoint, 0);
             status.traffic.throttled.insert(endpoint, 0);
         }
-        Self { status: Arc::new(watch::Sender::new(status)), bell }
+        Self { status: Arc::new(watch::Sender::new(status)), changed }
     }
 
     /// Changes the status. Readers wait for `change`, so it must be quick.
     pub fn write(&self, change: impl FnOnce(&mut AccountStatus)) {
         self.status.send_modify(change);
-        self.bell.notify_one();
+        self.changed.notify_one();
     }
 
     /// A receiver that can wait for changes.

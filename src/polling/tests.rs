@@ -317,7 +317,7 @@ async fn new_credentials_are_used_at_once_after_a_failure_but_not_within_a_retry
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_ends_a_wait_at_once_and_settles_the_source() {
+async fn a_stop_ends_a_wait_at_once_and_drains_the_source() {
     let ledger = ledger();
     let mut polling = start(&ledger, [Succeeds]);
     polling.next().await;
@@ -327,7 +327,7 @@ async fn a_stop_ends_a_wait_at_once_and_settles_the_source() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_ends_a_fetch_at_once_and_settles_the_source() {
+async fn a_stop_ends_a_fetch_at_once_and_drains_the_source() {
     let ledger = ledger();
     let mut polling = start(&ledger, [Hangs]);
     polling.next().await;

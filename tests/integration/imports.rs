@@ -68,7 +68,7 @@ fn load(source: &Path, name: &[String], modules: &mut BTreeMap<Name, Module>) {
     let module = read(&fs::read_to_string(files.iter().find(|file| file.exists()).unwrap()).unwrap());
     let is_test = |child: &&String| ["tests", "testkit", "invariants", "seeds"].contains(&child.as_str());
     for child in module.children.iter().filter(|child| !is_test(child)) {
-        load(source, &[name, &[child.clone()]].concat(), modules);
+        load(source, &[name, std::slice::from_ref(child)].concat(), modules);
     }
     modules.insert(name.to_vec(), module);
 }
@@ -77,7 +77,7 @@ fn load(source: &Path, name: &[String], modules: &mut BTreeMap<Name, Module>) {
 fn resolve(modules: &BTreeMap<Name, Module>, from: &[String], path: &[String], depth: u8) -> Option<Name> {
     let mut module = from.to_vec();
     for (at, part) in path.iter().enumerate().filter(|(_, part)| *part != "self") {
-        let child = [&module[..], &[part.clone()]].concat();
+        let child = [&module[..], std::slice::from_ref(part)].concat();
         match (part.as_str(), modules[&module].aliases.get(part)) {
             ("crate", _) => module.clear(),
             ("super", _) => drop(module.pop()),
