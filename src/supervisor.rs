@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Account, Config, ConfigError, Source, exposure};
+use crate::config::{Account, Config, ConfigError, ConfigSource, exposure};
 use crate::domain::clock::Clock;
 use crate::domain::schedule::Schedule;
 use crate::domain::status::Ledger;
@@ -67,7 +67,7 @@ impl Reloader {
 /// Runs the accounts of a configuration.
 #[derive(Debug)]
 pub struct Supervisor {
-    source: Source,
+    source: ConfigSource,
     clock: Clock,
     own: Arc<OwnMetrics>,
     changed: Arc<Notify>,
@@ -85,7 +85,7 @@ impl Supervisor {
     /// # Errors
     /// [`StartError`] if the configuration cannot be used.
     pub fn start(
-        source: Source,
+        source: ConfigSource,
         config: &Config,
         own: Arc<OwnMetrics>,
         clock: Clock,

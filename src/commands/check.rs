@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::commands::cli::{AccessFlag, ConfigFlag};
 use crate::commands::lifecycle::EXIT_FAILED;
-use crate::config::{ConfigError, Source};
+use crate::config::{ConfigError, ConfigSource};
 use crate::domain::clock::Clock;
 
 #[expect(clippy::print_stderr, reason = "the findings are what the user asked for")]
@@ -41,6 +41,6 @@ pub(super) fn run(flag: &ConfigFlag, access: &AccessFlag) -> anyhow::Result<Exit
 }
 
 /// The file, if one is named, else the environment.
-pub(super) fn source(flag: &ConfigFlag) -> Source {
-    flag.config_file.clone().map_or(Source::Environment, Source::File)
+pub(super) fn source(flag: &ConfigFlag) -> ConfigSource {
+    flag.config_file.clone().map_or(ConfigSource::Environment, ConfigSource::File)
 }

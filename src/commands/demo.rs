@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::commands::cli::DemoFlags;
 use crate::commands::history::History;
 use crate::commands::lifecycle::Lifecycle;
-use crate::config::Source;
+use crate::config::ConfigSource;
 use crate::domain::clock::{Clock, unix_seconds};
 use crate::exposition::{Exposition, Format, Selection};
 use crate::metrics::{OwnMetrics, Page};
@@ -86,8 +86,13 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
          Stop with Ctrl+C.\n",
         flags.web.telemetry_path
     ))?;
-    let scraped =
-        super::serve::start(Source::File(config), vec![listener], access.as_ref(), flags.web, &lifecycle)?;
+    let scraped = super::serve::start(
+        ConfigSource::File(config),
+        vec![listener],
+        access.as_ref(),
+        flags.web,
+        &lifecycle,
+    )?;
     let mut running = pin!(lifecycle.run());
     if let Some(file) = &flags.history {
         tokio::select! {

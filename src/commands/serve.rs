@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::commands::cli::{AccessFlag, ServeFlags, WebFlags};
 use crate::commands::lifecycle::Lifecycle;
-use crate::config::{ConfigError, Source};
+use crate::config::{ConfigError, ConfigSource};
 use crate::domain::clock::Clock;
 use crate::metrics::{BUILD, OwnMetrics, Page};
 use crate::polling::{self, Render};
@@ -40,7 +40,7 @@ pub(super) fn access(flag: &AccessFlag) -> Result<Option<Arc<Access>>, ConfigErr
 
 /// Starts the exporter's tasks, and gives what its scrapes are made of. `demo` uses it as well.
 pub(super) fn start(
-    source: Source,
+    source: ConfigSource,
     listeners: Vec<TcpListener>,
     access: Option<&Arc<Access>>,
     flags: WebFlags,

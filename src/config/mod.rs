@@ -21,7 +21,7 @@ pub use cloud::Cloud;
 pub use credential::{ClientCredential, ClientProof, CredentialError};
 pub use environment::Environment;
 pub use settings::Config;
-pub use source::Source;
+pub use source::ConfigSource;
 pub use thresholds::Thresholds;
 
 pub use exporter_toolkit::secret::{Secret, SecretError};

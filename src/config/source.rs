@@ -10,14 +10,14 @@ use super::settings::Config;
 
 /// Where a configuration comes from. Loading it again is a reload.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum ConfigSource {
     /// The file of `--config.file`.
     File(PathBuf),
     /// The `AZURE_*` and `PARTNER_CENTER_*` variables, for a single unnamed account.
     Environment,
 }
 
-impl Source {
+impl ConfigSource {
     /// Reads and checks the configuration, including the files with secrets.
     ///
     /// # Errors
@@ -35,7 +35,7 @@ impl Source {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for ConfigSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),

@@ -8,8 +8,3 @@ pub mod usage;
 pub mod failure;
 pub mod schedule;
 pub mod status;
-
-/// The former name of [`failure::FailureReason`], until every module uses the new one.
-pub mod reason {
-    pub use super::failure::FailureReason as Reason;
-}

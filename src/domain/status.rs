@@ -12,14 +12,13 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::domain::account::AccountName;
-pub use crate::domain::failure::Failure;
-use crate::domain::failure::FailureReason;
+use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::schedule::LastPoll;
 use crate::domain::usage::{RowError, UsageReport};
 
 /// The last good collection.
 #[derive(Clone, Debug)]
-pub struct Good {
+pub struct LastGood {
     /// Its rows.
     pub report: Arc<UsageReport>,
     /// When its poll ended.
@@ -36,17 +35,17 @@ pub struct AccountStatus {
     /// Whether a reload added the account: readiness does not wait for it.
     pub added_by_reload: bool,
     /// The last good collection, kept through failures and restored after a restart.
-    pub good: Option<Good>,
+    pub last_good: Option<LastGood>,
     /// How the last poll ended.
-    pub last: LastPoll,
+    pub last_poll: LastPoll,
     /// When the last poll ended.
-    pub last_at: Option<Timestamp>,
+    pub last_poll_at: Option<Timestamp>,
     /// How long the last poll took.
-    pub took: Option<Duration>,
+    pub last_poll_duration: Option<Duration>,
     /// When the first poll of the current run of successes or of failures ended.
-    pub since: Option<Timestamp>,
+    pub outcome_since: Option<Timestamp>,
     /// When the next poll is due; in the past while a poll is in progress.
-    pub next_at: Option<Timestamp>,
+    pub next_poll_at: Option<Timestamp>,
     /// The number of completed polls, successful or failed.
     pub polls: u64,
     /// The number of failed polls, by reason.
@@ -131,9 +130,9 @@ pub struct Latency {
     sum: f64,
 }
 
-// === impl Good ===
+// === impl LastGood ===
 
-impl Good {
+impl LastGood {
     /// When these rows stop being served; `None` = never.
     pub fn vanishes_at(&self, stale_after: Option<Duration>) -> Option<Timestamp> {
         Some(self.at.saturating_add(stale_after?).unwrap_or(Timestamp::MAX))
@@ -178,8 +177,8 @@ impl AccountStatus {
     /// Records a poll that ended at `at` after `took`. A failure leaves the last good rows as they are.
     pub fn poll_ended(&mut self, outcome: Result<UsageReport, Failure>, at: Timestamp, took: Duration) {
         self.polls += 1;
-        self.last_at = Some(at);
-        self.took = Some(took);
+        self.last_poll_at = Some(at);
+        self.last_poll_duration = Some(took);
         let rejected = match &outcome {
             Ok(report) => report.rejected(),
             Err(failure) => &failure.rejected,
@@ -190,52 +189,53 @@ impl AccountStatus {
         let last = match outcome {
             Ok(report) => {
                 self.hold_until = None;
-                self.good = Some(Good { report: Arc::new(report), at, failed_since: false });
+                self.last_good = Some(LastGood { report: Arc::new(report), at, failed_since: false });
                 LastPoll::Succeeded
             }
             Err(failure) => {
                 *self.failures.entry(failure.reason).or_insert(0) += 1;
-                if let Some(good) = &mut self.good {
+                if let Some(good) = &mut self.last_good {
                     good.failed_since = true;
                 }
-                let before = if let LastPoll::Failed { in_a_row, .. } = self.last { in_a_row } else { 0 };
+                let before =
+                    if let LastPoll::Failed { in_a_row, .. } = self.last_poll { in_a_row } else { 0 };
                 LastPoll::Failed { failure, in_a_row: before.saturating_add(1) }
             }
         };
-        if std::mem::discriminant(&self.last) != std::mem::discriminant(&last) {
-            self.since = Some(at);
+        if std::mem::discriminant(&self.last_poll) != std::mem::discriminant(&last) {
+            self.outcome_since = Some(at);
         }
-        self.last = last;
+        self.last_poll = last;
     }
 
     /// The failure of the last poll, if it failed.
     pub fn failure(&self) -> Option<&Failure> {
-        if let LastPoll::Failed { failure, .. } = &self.last { Some(failure) } else { None }
+        if let LastPoll::Failed { failure, .. } = &self.last_poll { Some(failure) } else { None }
     }
 
     /// Whether the last poll of this process succeeded; restored rows do not count.
     pub fn up(&self) -> bool {
-        self.last == LastPoll::Succeeded
+        self.last_poll == LastPoll::Succeeded
     }
 
     /// Whether this process has completed a poll, successful or failed.
-    pub fn tried(&self) -> bool {
-        self.last != LastPoll::Never
+    pub fn was_polled(&self) -> bool {
+        self.last_poll != LastPoll::Never
     }
 
     /// Whether the account is ready: a poll has completed, or rows have been restored.
-    pub fn told(&self) -> bool {
-        self.tried() || self.good.is_some()
+    pub fn is_ready(&self) -> bool {
+        self.was_polled() || self.last_good.is_some()
     }
 
     /// The rows that may be served at `now`: the last good ones, until they are older than `stale_after`.
-    pub fn visible(&self, now: Timestamp, stale_after: Option<Duration>) -> Option<&Good> {
-        self.good.as_ref().filter(|good| good.is_fresh(now, stale_after))
+    pub fn visible(&self, now: Timestamp, stale_after: Option<Duration>) -> Option<&LastGood> {
+        self.last_good.as_ref().filter(|good| good.is_fresh(now, stale_after))
     }
 
     /// When the last good rows stop being served; `None` = never, or there are none.
     pub fn vanishes_at(&self, stale_after: Option<Duration>) -> Option<Timestamp> {
-        self.good.as_ref()?.vanishes_at(stale_after)
+        self.last_good.as_ref()?.vanishes_at(stale_after)
     }
 }
 
@@ -322,10 +322,10 @@ mod tests {
         for second in 1..=3 {
             status.poll_ended(Err(failure()), at(second), Duration::ZERO);
         }
-        assert!(matches!(status.last, LastPoll::Failed { in_a_row: 3, .. }));
-        assert_eq!((status.failures[&FailureReason::Network], status.since), (3, Some(at(1))));
+        assert!(matches!(status.last_poll, LastPoll::Failed { in_a_row: 3, .. }));
+        assert_eq!((status.failures[&FailureReason::Network], status.outcome_since), (3, Some(at(1))));
         status.poll_ended(Ok(UsageReport::default()), at(9), Duration::ZERO);
         assert!(status.up() && status.failure().is_none());
-        assert_eq!((status.polls, status.since), (4, Some(at(9))));
+        assert_eq!((status.polls, status.outcome_since), (4, Some(at(9))));
     }
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::config::Thresholds;
 use crate::domain::clock::unix_seconds;
-use crate::domain::reason::Reason;
+use crate::domain::failure::FailureReason;
 use crate::domain::status::{AccountStatus, Code, Credentials, Endpoint, Latency, Ledger};
 use crate::domain::usage::{LicenseUsage, RowError};
 use crate::exposition::{Beginning, Buckets, Coding, Exposition, Format, Labels, Point, Selection, Value};
@@ -63,7 +63,7 @@ impl Render for Fleet {
 impl Page {
     /// Whether every account has been polled well, so that all that there ever is to see can be seen.
     pub fn is_complete(&self) -> bool {
-        self.statuses.iter().all(|status| status.good.is_some())
+        self.statuses.iter().all(|status| status.last_good.is_some())
     }
 
     /// A body that was prepared already, without the exposition's end.
@@ -105,7 +105,7 @@ impl Page {
         out.add(&PROCESSED, || self.rows(|row| Some(unix_seconds(row.processed_at))));
         out.add(&THRESHOLD, || self.rows(|row| self.fleet.thresholds.applying_to(row)));
         out.add(&ROWS, || {
-            self.each(|status| Some(Value::Gauge(float(status.good.as_ref()?.report.rows().len()))))
+            self.each(|status| Some(Value::Gauge(float(status.last_good.as_ref()?.report.rows().len()))))
         });
         out.add(&REJECTED, || {
             self.by(|status| {
@@ -120,14 +120,17 @@ impl Page {
         out.add(&SCRAPES, || self.each(|status| Some(Value::Count(status.polls))));
         out.add(&FAILURES, || {
             self.by(|status| {
-                let count = |reason: Reason| status.failures.get(&reason).copied().unwrap_or(0);
-                Reason::ALL.map(|reason| (label("reason", reason.as_str()), Value::Count(count(reason))))
+                let count = |reason: FailureReason| status.failures.get(&reason).copied().unwrap_or(0);
+                FailureReason::ALL
+                    .map(|reason| (label("reason", reason.as_str()), Value::Count(count(reason))))
             })
         });
-        out.add(&DURATION, || self.each(|status| Some(Value::Gauge(status.took?.as_secs_f64()))));
-        out.add(&LAST_SCRAPE, || self.each(|status| time(status.last_at)));
-        out.add(&LAST_SUCCESS, || self.each(|status| time(status.good.as_ref().map(|good| good.at))));
-        out.add(&NEXT_SCRAPE, || self.each(|status| time(status.next_at)));
+        out.add(&DURATION, || {
+            self.each(|status| Some(Value::Gauge(status.last_poll_duration?.as_secs_f64())))
+        });
+        out.add(&LAST_SCRAPE, || self.each(|status| time(status.last_poll_at)));
+        out.add(&LAST_SUCCESS, || self.each(|status| time(status.last_good.as_ref().map(|good| good.at))));
+        out.add(&NEXT_SCRAPE, || self.each(|status| time(status.next_poll_at)));
         out.add(&INTERVAL, || self.each(|_| Some(Value::Gauge(self.fleet.poll_interval.as_secs_f64()))));
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::status::{Good, Ledger};
+use crate::domain::status::{LastGood, Ledger};
 use crate::state::snapshot::SnapshotStore;
 
 /// Saves each change of the last good rows until `ended`, including the last one. Changes made during a write are
@@ -17,9 +17,9 @@ pub async fn persist(store: SnapshotStore, account: &str, ledger: &Ledger, ended
     loop {
         let is_last = tokio::select! { biased;
             () = ended.cancelled() => true,
-            changed = changes.wait_for(|status| !same(status.good.as_ref(), saved.as_ref())) => changed.is_err(),
+            changed = changes.wait_for(|status| !same(status.last_good.as_ref(), saved.as_ref())) => changed.is_err(),
         };
-        let current = ledger.read().good;
+        let current = ledger.read().last_good;
         if let Some(good) = current.clone().filter(|_| !same(current.as_ref(), saved.as_ref())) {
             let store = store.clone();
             // The disk may be slow, so the write must not block the runtime's threads.
@@ -35,7 +35,7 @@ pub async fn persist(store: SnapshotStore, account: &str, ledger: &Ledger, ended
     }
 }
 
-fn same(one: Option<&Good>, other: Option<&Good>) -> bool {
+fn same(one: Option<&LastGood>, other: Option<&LastGood>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => {
             Arc::ptr_eq(&one.report, &other.report) && one.failed_since == other.failed_since

@@ -45,7 +45,7 @@ pub async fn run<S: UsageSource>(source: S, plan: Plan, ledger: Ledger, stop: Ca
         plan.schedule.resume(age, (plan.jitter)())
     });
     let mut wait = held(&ledger.read()).max(resumed) + plan.stagger;
-    ledger.write(|status| status.next_at = due(wait));
+    ledger.write(|status| status.next_poll_at = due(wait));
     let mut reported = BTreeSet::new();
     loop {
         // For any reason: refused credentials may be reported as an outage.
@@ -72,16 +72,16 @@ pub async fn run<S: UsageSource>(source: S, plan: Plan, ledger: Ledger, stop: Ca
         ledger.write(|status| {
             status.poll_ended(outcome, at, took);
             // A request within the poll may have been asked for a longer wait than the outcome shows.
-            wait = plan.schedule.next(&status.last, (plan.jitter)()).max(held(status));
-            status.next_at = due(wait);
+            wait = plan.schedule.next(&status.last_poll, (plan.jitter)()).max(held(status));
+            status.next_poll_at = due(wait);
             if status.failure().is_some_and(Failure::asks_to_slow_down) {
                 status.hold_until = Some(Instant::now() + wait);
             }
         });
         log_change(&plan.account, &before, &ledger.read(), wait, &mut reported);
     }
-    ledger.write(|status| status.next_at = None);
-    source.settle().await;
+    ledger.write(|status| status.next_poll_at = None);
+    source.drain().await;
 }
 
 /// Logs changes, not states: a thirtieth equal failure is a metric, not a log line. Each cause of an outage is logged
@@ -110,20 +110,20 @@ fn log_change(
 }
 
 fn log_success(account: &str, before: &AccountStatus, now: &AccountStatus, next_poll_s: f64) {
-    let duration_s = now.took.unwrap_or_default().as_secs_f64();
-    let Some(report) = now.good.as_ref().map(|good| &good.report) else { return };
+    let duration_s = now.last_poll_duration.unwrap_or_default().as_secs_f64();
+    let Some(report) = now.last_good.as_ref().map(|good| &good.report) else { return };
     let rows = report.rows().len();
     if let Some(was) = before.failure() {
         let was = was.reason.as_str();
         tracing::info!(account, was, rows, duration_s, "Polling works again");
-    } else if before.tried() {
+    } else if before.was_polled() {
         tracing::debug!(account, rows, duration_s, next_poll_s, "Poll succeeded");
     } else {
         tracing::info!(account, rows, duration_s, next_poll_s, "First poll succeeded");
     }
     let dropped = |report: &UsageReport| report.rejected().values().sum::<u64>();
     let rejected = dropped(report);
-    if rejected > before.good.as_ref().map_or(0, |good| dropped(&good.report)) {
+    if rejected > before.last_good.as_ref().map_or(0, |good| dropped(&good.report)) {
         let reasons = listing(report.rejected());
         tracing::warn!(account, rejected, reasons, rows, "Rows of the collection were dropped");
     }

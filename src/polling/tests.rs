@@ -40,7 +40,7 @@ use Answer::{Fails, Hangs, Succeeds, Throttles};
 struct Scripted {
     answers: Mutex<mpsc::UnboundedReceiver<Answer>>,
     fetches: mpsc::UnboundedSender<Instant>,
-    settled: Arc<AtomicU64>,
+    drained: Arc<AtomicU64>,
     new_credentials: Arc<Notify>,
 }
 
@@ -60,8 +60,8 @@ impl UsageSource for Scripted {
         self.new_credentials.notified().await;
     }
 
-    async fn settle(&self) {
-        self.settled.fetch_add(1, Ordering::Relaxed);
+    async fn drain(&self) {
+        self.drained.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -69,7 +69,7 @@ impl UsageSource for Scripted {
 struct Polling {
     started: Instant,
     fetches: mpsc::UnboundedReceiver<Instant>,
-    settled: Arc<AtomicU64>,
+    drained: Arc<AtomicU64>,
     /// Notified when the credentials change.
     new_credentials: Arc<Notify>,
     stop: CancellationToken,
@@ -97,11 +97,11 @@ fn start_with(
         script.send(answer).unwrap_or_else(|_| panic!("the receiver exists"));
     }
     let (sender, fetches) = mpsc::unbounded_channel();
-    let (settled, new_credentials): (Arc<AtomicU64>, Arc<Notify>) = Default::default();
+    let (drained, new_credentials): (Arc<AtomicU64>, Arc<Notify>) = Default::default();
     let source = Scripted {
         answers: Mutex::new(scripted),
         fetches: sender,
-        settled: Arc::clone(&settled),
+        drained: Arc::clone(&drained),
         new_credentials: Arc::clone(&new_credentials),
     };
     let mut plan = Plan {
@@ -116,7 +116,7 @@ fn start_with(
     change(&mut plan);
     let stop = CancellationToken::new();
     let task = tokio::spawn(run(source, plan, ledger.clone(), stop.clone()));
-    Polling { started: Instant::now(), fetches, settled, new_credentials, stop, task, _script: script }
+    Polling { started: Instant::now(), fetches, drained, new_credentials, stop, task, _script: script }
 }
 
 impl Polling {
@@ -130,7 +130,7 @@ impl Polling {
         let before = Instant::now();
         self.task.await.unwrap();
         assert_eq!(Instant::now(), before, "the task ends at once");
-        self.settled.load(Ordering::Relaxed)
+        self.drained.load(Ordering::Relaxed)
     }
 }
 
@@ -177,23 +177,23 @@ async fn the_ledger_says_how_each_poll_ended_and_when_the_next_is_due() {
     let ledger = ledger();
     let mut changes = ledger.subscribe();
     let polling = start(&ledger, [Succeeds, Hangs]);
-    let good = changes.wait_for(|status| status.polls == 1 && status.next_at > Some(START)).await;
+    let good = changes.wait_for(|status| status.polls == 1 && status.next_poll_at > Some(START)).await;
     let status = good.unwrap().clone();
     assert!(status.up() && status.failure().is_none());
-    assert_eq!((status.last_at, status.took), (Some(START), Some(Duration::ZERO)));
-    assert_eq!(status.next_at, Some(START + Duration::from_mins(342)));
-    assert_eq!(status.good.map(|good| good.at), Some(START));
+    assert_eq!((status.last_poll_at, status.last_poll_duration), (Some(START), Some(Duration::ZERO)));
+    assert_eq!(status.next_poll_at, Some(START + Duration::from_mins(342)));
+    assert_eq!(status.last_good.map(|good| good.at), Some(START));
 
     let failed = changes.wait_for(|status| status.polls == 2).await;
     let status = failed.unwrap().clone();
     let failure = status.failure().cloned().unwrap();
     assert_eq!(failure.reason, FailureReason::Timeout);
     assert_eq!(failure.text, "the poll took longer than poll_timeout (2m)");
-    assert_eq!(status.took, Some(Duration::from_mins(2)));
-    assert_eq!(status.last_at, Some(START + Duration::from_mins(344)));
-    assert_eq!(status.good.map(|good| good.at), Some(START), "the last good rows stay");
+    assert_eq!(status.last_poll_duration, Some(Duration::from_mins(2)));
+    assert_eq!(status.last_poll_at, Some(START + Duration::from_mins(344)));
+    assert_eq!(status.last_good.map(|good| good.at), Some(START), "the last good rows stay");
     polling.stop().await;
-    assert_eq!(ledger.read().next_at, None, "no poll is due");
+    assert_eq!(ledger.read().next_poll_at, None, "no poll is due");
 }
 
 #[tokio::test(start_paused = true)]
@@ -282,7 +282,7 @@ async fn after_a_restart_the_first_poll_is_due_an_interval_after_the_restored_on
     let ledger = ledger();
     let mut polling = resume(&ledger, START - HOUR, [Fails(FailureReason::Server), Succeeds]);
     let mut changes = ledger.subscribe();
-    let due = changes.wait_for(|status| status.next_at.is_some()).await.unwrap().next_at;
+    let due = changes.wait_for(|status| status.next_poll_at.is_some()).await.unwrap().next_poll_at;
     assert_eq!(due, Some(START + Duration::from_mins(342 - 60)), "known at once");
     assert_eq!(polling.next().await, 16_920_000, "6h less 5 % less the hour");
     assert_eq!(polling.next().await, 16_950_000, "30s after the failure, as usual");
@@ -335,7 +335,7 @@ async fn a_stop_ends_a_fetch_at_once_and_drains_the_source() {
     assert_eq!(polling.stop().await, 1);
     let status = ledger.read();
     assert_eq!(
-        (status.polls, status.tried(), status.failures.len()),
+        (status.polls, status.was_polled(), status.failures.len()),
         (0, false, 0),
         "a stop is not a failure"
     );
@@ -356,5 +356,5 @@ async fn the_failures_of_one_account_do_not_affect_another() {
     let (good, bad) = (good.read(), bad.read());
     assert!(good.up() && good.failures.is_empty() && good.hold_until.is_none());
     assert_eq!(bad.polls, bad.failures.values().sum::<u64>());
-    assert!(!bad.up() && bad.good.is_none());
+    assert!(!bad.up() && bad.last_good.is_none());
 }

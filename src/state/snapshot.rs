@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Account;
-use crate::domain::status::Good;
+use crate::domain::status::LastGood;
 use crate::domain::usage::{LicenseUsage, Percent, UsageReport};
 use crate::state::file::{StateFile, sha256};
 
@@ -86,7 +86,7 @@ impl SnapshotStore {
         &self,
         now: Timestamp,
         stale_after: Option<Duration>,
-    ) -> Result<Option<Good>, SnapshotError> {
+    ) -> Result<Option<LastGood>, SnapshotError> {
         let file_error = |cause| SnapshotError::File { path: self.file.path().to_owned(), cause };
         let Some(content) = self.file.read().map_err(file_error)? else { return Ok(None) };
         let Some(good) = decode(&content, self.file.owner()) else {
@@ -102,12 +102,12 @@ impl SnapshotStore {
     ///
     /// # Errors
     /// If they cannot be written; the rows saved before are still there.
-    pub fn save(&self, good: &Good) -> io::Result<()> {
+    pub fn save(&self, good: &LastGood) -> io::Result<()> {
         self.file.replace(&encode(good, self.file.owner()))
     }
 }
 
-fn encode(good: &Good, owner: &str) -> Vec<u8> {
+fn encode(good: &LastGood, owner: &str) -> Vec<u8> {
     let row = |row: &LicenseUsage| Row {
         service: row.service.clone(),
         workload: row.workload.clone(),
@@ -128,7 +128,7 @@ fn encode(good: &Good, owner: &str) -> Vec<u8> {
 }
 
 /// The content of a file, if it is complete and has this owner.
-fn decode(content: &[u8], owner: &str) -> Option<Good> {
+fn decode(content: &[u8], owner: &str) -> Option<LastGood> {
     let mut record: Record = serde_json::from_slice(content).ok()?;
     let claimed = std::mem::take(&mut record.sha256);
     if record.version != VERSION || record.owner != owner || record.checksum() != claimed {
@@ -145,7 +145,7 @@ fn decode(content: &[u8], owner: &str) -> Option<Good> {
     };
     let rows = record.rows.into_iter().map(row).collect::<Option<Vec<_>>>()?;
     let report = Arc::new(UsageReport::collect(rows.into_iter().map(Ok)));
-    Some(Good { report, at: record.polled_at, failed_since: record.failed_since })
+    Some(LastGood { report, at: record.polled_at, failed_since: record.failed_since })
 }
 
 const ALWAYS_JSON: &str = "a record of strings and times serialises to JSON";

@@ -58,7 +58,7 @@ impl Ready {
                 let good = good?;
                 let (at, rows, failed_since) = (good.at, good.report.rows().len(), good.failed_since);
                 tracing::info!(account, rows, polled_at = %at, "Restored the last good rows");
-                self.ledger.write(|status| status.good = Some(good));
+                self.ledger.write(|status| status.last_good = Some(good));
                 // An operator who restarts a failing exporter wants to see whether that helped.
                 (!failed_since).then_some(at)
             }

@@ -78,8 +78,8 @@ impl TestBed {
         fs::write(self.path(), text).unwrap();
     }
 
-    fn load(&self) -> (Source, Config) {
-        let source = Source::File(self.path());
+    fn load(&self) -> (ConfigSource, Config) {
+        let source = ConfigSource::File(self.path());
         let config = source.load(&no_environment).unwrap();
         (source, config)
     }
@@ -156,7 +156,7 @@ async fn a_reload_replaces_the_accounts_and_one_that_stays_keeps_its_counters() 
     assert_eq!(running.fleet.borrow_and_update().poll_interval, Duration::from_hours(3));
     // The reload polls a second time; the first poll is still counted.
     let status = wait_for(&running.account(1), |status| status.polls == 2).await;
-    assert!(status.good.is_some());
+    assert!(status.last_good.is_some());
     assert_eq!(contoso.read().polls, 2, "it is the same ledger");
     wait_for(&running.account(0), |status| status.polls == 1).await;
     assert_eq!(bed.last_reload(), '1');
@@ -187,10 +187,11 @@ async fn a_reload_does_not_poll_before_the_server_allows_it() {
     bed.write(&["contoso"], "");
     let running = bed.start();
     let ledger = running.account(0);
-    let held = wait_for(&ledger, |status| status.polls == 1 && status.next_at > Some(NOW)).await.hold_until;
+    let held =
+        wait_for(&ledger, |status| status.polls == 1 && status.next_poll_at > Some(NOW)).await.hold_until;
     running.reloader.reload().await.unwrap().unwrap();
     // The new task publishes the time of its first poll before it waits.
-    let status = wait_for(&ledger, |status| status.next_at > Some(NOW + Duration::from_secs(590))).await;
+    let status = wait_for(&ledger, |status| status.next_poll_at > Some(NOW + Duration::from_secs(590))).await;
     assert_eq!((status.polls, status.hold_until), (1, held));
     running.stop().await;
     assert_eq!(ledger.read().polls, 1);
@@ -207,7 +208,7 @@ async fn an_account_removed_and_added_again_still_honours_its_retry_after() {
         bed.write(accounts, "");
         running.reloader.reload().await.unwrap().unwrap();
     }
-    let status = wait_for(&running.account(1), |status| status.next_at.is_some()).await;
+    let status = wait_for(&running.account(1), |status| status.next_poll_at.is_some()).await;
     assert_eq!((status.polls, status.hold_until), (0, held));
     running.stop().await;
 }
@@ -276,7 +277,7 @@ async fn a_stop_ends_every_account_and_refuses_reloads() {
     let (ledger, reloader) = (running.account(0), running.reloader.clone());
     wait_for(&ledger, |status| status.credentials.access_token_expires_at.is_some()).await;
     running.stop().await;
-    assert_eq!(ledger.read().next_at, None);
+    assert_eq!(ledger.read().next_poll_at, None);
     assert!(reloader.reload().await.is_none());
 }
 
@@ -307,19 +308,19 @@ async fn a_restart_restores_rows_before_the_first_poll_and_polls_an_account_with
     let bed = TestBed::new("").await;
     bed.write(&["contoso"], "");
     let running = bed.start();
-    let before = wait_for(&running.account(0), |status| status.polls == 1).await.good.unwrap();
+    let before = wait_for(&running.account(0), |status| status.polls == 1).await.last_good.unwrap();
     running.stop().await;
     assert!(snapshot_of(&bed).exists(), "a stop waits for the last write");
 
     bed.write(&["contoso", "fabrikam"], "");
     let running = bed.start();
     let ledger = running.account(0);
-    let good = ledger.read().good.expect("restored rows");
+    let good = ledger.read().last_good.expect("restored rows");
     assert_eq!((good.report, good.at), (before.report, before.at));
-    assert!(!ledger.read().up() && ledger.read().told());
+    assert!(!ledger.read().up() && ledger.read().is_ready());
     wait_for(&running.account(1), |status| status.polls == 1).await;
-    let status = wait_for(&ledger, |status| status.next_at.is_some()).await;
-    assert!(status.next_at > Some(NOW + Duration::from_hours(5)), "{:?}", status.next_at);
+    let status = wait_for(&ledger, |status| status.next_poll_at.is_some()).await;
+    assert!(status.next_poll_at > Some(NOW + Duration::from_hours(5)), "{:?}", status.next_poll_at);
     assert_eq!(status.polls, 0);
     // A reload polls nevertheless.
     running.reloader.reload().await.unwrap().unwrap();
@@ -338,7 +339,7 @@ async fn a_start_after_a_failed_poll_polls_at_once_even_if_its_rows_are_fresh() 
     wait_for(&running.account(0), |status| status.polls == 2).await;
     running.stop().await;
     let again = bed.start();
-    assert!(again.account(0).read().good.is_some());
+    assert!(again.account(0).read().last_good.is_some());
     wait_for(&again.account(0), |status| status.polls == 1).await;
     again.stop().await;
 }
@@ -360,7 +361,7 @@ async fn an_account_added_by_a_reload_has_its_rows_restored_and_is_polled_at_onc
     bed.write(&["fabrikam", "contoso"], "");
     running.reloader.reload().await.unwrap().unwrap();
     let ledger = running.account(1);
-    assert!(ledger.read().good.is_some());
+    assert!(ledger.read().last_good.is_some());
     let added = [0, 1].map(|n| running.account(n).read().added_by_reload);
     assert_eq!(added, [false, true], "readiness does not wait for contoso");
     assert!(wait_for(&ledger, |status| status.polls == 1).await.up());

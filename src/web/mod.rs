@@ -83,7 +83,7 @@ async fn healthy() -> &'static str {
 async fn ready(State(site): State<Arc<Site>>) -> (StatusCode, String) {
     let fleet = Arc::clone(&site.web.fleet.borrow());
     let statuses = fleet.accounts.iter().map(Ledger::read);
-    match statuses.filter(|status| !status.told() && !status.added_by_reload).count() {
+    match statuses.filter(|status| !status.is_ready() && !status.added_by_reload).count() {
         0 => (StatusCode::OK, "partner-license-exporter is Ready.\n".to_owned()),
         waiting => {
             let text = format!("{waiting} of {} accounts have not been polled yet.\n", fleet.accounts.len());

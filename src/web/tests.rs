@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use tower::ServiceExt;
 
 use super::*;
-use crate::config::{Config, Source, Thresholds};
+use crate::config::{Config, ConfigSource, Thresholds};
 use crate::domain::status::Ledger;
 use crate::domain::usage::UsageReport;
 use crate::exposition::Format;
@@ -52,7 +52,7 @@ fn succeed(ledger: &Ledger) {
 }
 
 /// A supervisor without any account, which reloads `source`.
-fn supervisor(source: Source) -> (Supervisor, Reloader) {
+fn supervisor(source: ConfigSource) -> (Supervisor, Reloader) {
     let config = Config {
         file: None,
         poll_interval: std::time::Duration::from_hours(6),
@@ -105,7 +105,7 @@ fn site(first: Fleet) -> Site {
 
 /// The same, with or without `promhttp_*` and `process_*`.
 fn site_with(first: Fleet, with_process: bool) -> Site {
-    let (_, reloader) = supervisor(Source::Environment);
+    let (_, reloader) = supervisor(ConfigSource::Environment);
     let (web, fleet, page) = web_with(first, reloader, with_process);
     Site { own: Arc::clone(&web.own), router: router(web), fleet, page }
 }

@@ -13,7 +13,7 @@ const COMPLETE: [(&str, &str); 4] = [
 fn load(changes: &[(&str, Option<&str>)]) -> Result<Config, ConfigError> {
     let mut variables = BTreeMap::from(COMPLETE.map(|(name, value)| (name, Some(value))));
     variables.extend(changes.iter().copied());
-    Source::Environment.load(&|name| variables.get(name).copied().flatten().map(str::to_owned))
+    ConfigSource::Environment.load(&|name| variables.get(name).copied().flatten().map(str::to_owned))
 }
 
 fn shown(outcome: Result<Config, ConfigError>) -> String {

@@ -68,7 +68,7 @@ accounts:
     assert_eq!(problems_of(&text), expected);
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &text).unwrap();
-    let error = Source::File(file.path().to_owned()).load(&no_environment).unwrap_err();
+    let error = ConfigSource::File(file.path().to_owned()).load(&no_environment).unwrap_err();
     let list = format!("{}: 16 problems\n  {}", file.path().display(), expected.join("\n  "));
     assert_eq!(error.to_string(), list);
 }

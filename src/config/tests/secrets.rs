@@ -14,7 +14,7 @@ fn shown(error: &ConfigError) -> String {
 fn load(text: &str) -> Result<Config, ConfigError> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
-    Source::File(file.path().to_owned()).load(&no_environment)
+    ConfigSource::File(file.path().to_owned()).load(&no_environment)
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_secret_file_that_cannot_be_used_says_why() {
 
 #[test]
 fn the_error_of_an_unreadable_file_has_its_path_and_its_cause() {
-    let error = Source::File("/nowhere/config.yml".into()).load(&no_environment).unwrap_err();
+    let error = ConfigSource::File("/nowhere/config.yml".into()).load(&no_environment).unwrap_err();
     assert_eq!(error.to_string(), "cannot read /nowhere/config.yml");
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(cause, "No such file or directory (os error 2)");

@@ -155,7 +155,7 @@ fn a_configuration_with_a_secret_that_everybody_can_read_causes_a_warning() {
     let warnings = |mode, changes: &[&str]| {
         std::fs::write(&path, file_of(changes)).unwrap();
         set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-        Source::File(path.clone()).load(&no_environment).unwrap().warnings(Timestamp::UNIX_EPOCH)
+        ConfigSource::File(path.clone()).load(&no_environment).unwrap().warnings(Timestamp::UNIX_EPOCH)
     };
     let wanted = [format!(
         "{} is readable by every user of this machine; use mode 0600, or 0640 with owner root and the exporter's \

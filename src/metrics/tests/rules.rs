@@ -233,7 +233,7 @@ fn every_reason_is_there_from_the_start_at_zero() {
     let reasons = |family| -> Vec<(&str, &str)> {
         of(&all, family).iter().map(|s| (s.label("reason").unwrap(), s.value.as_str())).collect()
     };
-    assert_eq!(reasons(&FAILURES), Reason::ALL.map(|reason| (reason.as_str(), "0")));
+    assert_eq!(reasons(&FAILURES), FailureReason::ALL.map(|reason| (reason.as_str(), "0")));
     assert_eq!(reasons(&REJECTED), RowError::ALL.map(|error| (error.as_str(), "0")));
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::domain::usage::LicenseUsage;
 
-use super::{Good, Record, VERSION, decode, encode};
+use super::{LastGood, Record, VERSION, decode, encode};
 
 pub(super) const OWNER: &str = "https://login.example contoso.example c11e";
 const OTHERS: &str = "https://login.example fabrikam.example c11e";
@@ -28,7 +28,7 @@ pub fn file(content: &[u8]) {
 }
 
 /// These rows are restored unchanged; from a damaged file they are restored unchanged or not at all.
-pub(super) fn round_trip(good: &Good) {
+pub(super) fn round_trip(good: &LastGood) {
     good.report.assert_sound();
     let content = encode(good, OWNER);
     let restored = decode(&content, OWNER).expect("a written file is usable");
@@ -41,7 +41,7 @@ pub(super) fn round_trip(good: &Good) {
 }
 
 /// The file of these rows, truncated at the byte `at` or with another byte there.
-pub(super) fn damaged(good: &Good, content: &[u8], at: usize, byte: u8) {
+pub(super) fn damaged(good: &LastGood, content: &[u8], at: usize, byte: u8) {
     assert!(decode(&content[..at], OWNER).is_none(), "truncated at byte {at}");
     let mut content = content.to_vec();
     content[at] = byte;
@@ -51,6 +51,6 @@ pub(super) fn damaged(good: &Good, content: &[u8], at: usize, byte: u8) {
 }
 
 /// Everything that a file contains. The number of dropped rows is not saved.
-pub(super) fn parts(good: &Good) -> (&[LicenseUsage], Timestamp, bool) {
+pub(super) fn parts(good: &LastGood) -> (&[LicenseUsage], Timestamp, bool) {
     (good.report.rows(), good.at, good.failed_since)
 }

@@ -19,8 +19,12 @@ fn account(tenant: &str) -> Account {
     Config::parse(&config, &|_| None).unwrap().accounts.remove(0)
 }
 
-fn good(rows: impl IntoIterator<Item = LicenseUsage>) -> Good {
-    Good { report: Arc::new(UsageReport::collect(rows.into_iter().map(Ok))), at: NOW, failed_since: false }
+fn good(rows: impl IntoIterator<Item = LicenseUsage>) -> LastGood {
+    LastGood {
+        report: Arc::new(UsageReport::collect(rows.into_iter().map(Ok))),
+        at: NOW,
+        failed_since: false,
+    }
 }
 
 fn row(workload: &str, percent: f64) -> LicenseUsage {

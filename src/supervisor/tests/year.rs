@@ -156,7 +156,7 @@ impl World {
         };
         let failure = status.failure().map(|failure| &failure.text);
         assert!(status.up() && status.polls == before.polls + 1, "day {day}: {failure:?}");
-        assert_eq!(status.good.as_ref().unwrap().report.rows().len(), 5, "day {day}");
+        assert_eq!(status.last_good.as_ref().unwrap().report.rows().len(), 5, "day {day}");
         let (all, successful) = sign_ins(&before);
         let expected = (all + 1, successful + 1);
         assert_eq!(sign_ins(&status), expected, "day {day}: one sign-in, and a successful one");
@@ -340,7 +340,7 @@ async fn a_year(rotation: Rotation, kind: Kind, outage: Outage) {
         if world.days.is_multiple_of(7) {
             world.stop().await;
             world.start();
-            let restored = world.ledger().read().good.map(|good| good.report.rows().len());
+            let restored = world.ledger().read().last_good.map(|good| good.report.rows().len());
             assert_eq!(restored, Some(5), "day {}: the rows are restored after the restart", world.days);
         }
     }

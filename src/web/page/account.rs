@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::domain::failure::Failure;
 use crate::domain::schedule::LastPoll;
-use crate::domain::status::{AccountStatus, Credentials, Failure, Good};
+use crate::domain::status::{AccountStatus, Credentials, LastGood};
 use crate::domain::usage::{LicenseUsage, listing};
 use crate::metrics::Fleet;
 
@@ -56,7 +57,7 @@ impl State {
 
 impl View {
     pub(super) fn new(number: usize, status: AccountStatus, fleet: &Fleet, now: Timestamp) -> Self {
-        let state = match status.last {
+        let state = match status.last_poll {
             LastPoll::Never => State::Waiting,
             LastPoll::Succeeded => State::Working,
             LastPoll::Failed { .. } => State::Failing,
@@ -86,7 +87,7 @@ impl View {
             self.state.class(),
             self.state.word(),
         );
-        if let Some(since) = status.since {
+        if let Some(since) = status.outcome_since {
             add!(out, " since {}, for {}", Moment(since), Length::between(since, now));
         }
         add!(out, "</p></div>\n");
@@ -105,12 +106,12 @@ impl View {
 
     fn write_failure(&self, out: &mut String, failure: &Failure, now: Timestamp) {
         add!(out, "<div class=\"failure\">\n<p><strong>Reason: {}</strong>", failure.reason.as_str());
-        if let LastPoll::Failed { in_a_row, .. } = self.status.last
+        if let LastPoll::Failed { in_a_row, .. } = self.status.last_poll
             && in_a_row > 1
         {
             add!(out, " · {in_a_row} times in a row");
         }
-        if let Some(at) = self.status.last_at {
+        if let Some(at) = self.status.last_poll_at {
             add!(out, " · last tried {} ago, {}", Length::between(at, now), Moment(at));
         }
         add!(
@@ -126,7 +127,7 @@ impl View {
         let status = &self.status;
         let ago = |at| format!("{} ago", Length::between(at, now));
         add!(out, "<dl>\n");
-        match status.good.as_ref().map(|good| good.at) {
+        match status.last_good.as_ref().map(|good| good.at) {
             Some(at) => fact(out, "Rows fetched", &ago(at), Some(Moment(at))),
             None => fact(out, "Rows fetched", "never", None::<&str>),
         }
@@ -139,7 +140,7 @@ impl View {
             }
             fact(out, "Data processed", &ago(newest), Some(days));
         }
-        match status.next_at {
+        match status.next_poll_at {
             Some(at) if at > now => {
                 fact(out, "Next poll", &format!("in {}", Length::between(now, at)), Some(Moment(at)));
             }
@@ -167,7 +168,7 @@ impl View {
 
     /// What a reader should know of the rows, or of why there are none.
     fn write_notes(&self, out: &mut String, fleet: &Fleet, now: Timestamp) {
-        let Some(good) = &self.status.good else { return };
+        let Some(good) = &self.status.last_good else { return };
         if !good.is_fresh(now, fleet.stale_after) {
             let limit = humantime::format_duration(fleet.stale_after.unwrap_or_default());
             add!(
@@ -176,8 +177,8 @@ impl View {
             );
             return;
         }
-        let Good { report, failed_since, .. } = good;
-        if !self.status.tried() {
+        let LastGood { report, failed_since, .. } = good;
+        if !self.status.was_polled() {
             add!(
                 out,
                 "<p class=\"note\">These rows are of before the start; no poll has ended since then.</p>\n"

@@ -39,7 +39,7 @@ async fn every_file_that_the_status_page_links_to_is_there() {
 
 #[tokio::test]
 async fn metrics_may_take_the_place_of_the_status_page() {
-    let (reload, first) = (supervisor(Source::Environment).1, fleet(ledgers(&["contoso"])));
+    let (reload, first) = (supervisor(ConfigSource::Environment).1, fleet(ledgers(&["contoso"])));
     let (web, _fleet, _page) = web(first, reload);
     let router = router(Web { telemetry_path: "/".to_owned(), ..web });
     let (status, text) = get_text(&router, "/").await;
@@ -63,7 +63,8 @@ async fn it_is_ready_once_every_account_was_tried_and_stays_so() {
     succeed(&accounts[0]);
     assert_eq!(get_text(&site.router, "/-/ready").await, waiting(1));
     accounts[1].write(|status| {
-        let error = crate::partner::FetchError::scripted(crate::domain::reason::Reason::Network, None);
+        let error =
+            crate::partner::FetchError::scripted(crate::domain::failure::FailureReason::Network, None);
         status.poll_ended(Err(error.into()), NOW, std::time::Duration::ZERO);
     });
     assert_eq!(get_text(&site.router, "/-/ready").await, ready, "a failed poll is a poll");
@@ -78,10 +79,10 @@ async fn it_is_ready_once_every_account_was_tried_and_stays_so() {
 async fn it_is_ready_at_once_if_every_account_was_restored() {
     let accounts = ledgers(&["a", "bb"]);
     let site = site(fleet(accounts.clone()));
-    let good = crate::domain::status::Good { report: Arc::default(), at: NOW, failed_since: false };
-    accounts[0].write(|status| status.good = Some(good.clone()));
+    let good = crate::domain::status::LastGood { report: Arc::default(), at: NOW, failed_since: false };
+    accounts[0].write(|status| status.last_good = Some(good.clone()));
     assert_eq!(get_text(&site.router, "/-/ready").await.0, 503);
-    accounts[1].write(|status| status.good = Some(good));
+    accounts[1].write(|status| status.last_good = Some(good));
     assert_eq!(get_text(&site.router, "/-/ready").await.0, 200);
 }
 
@@ -100,7 +101,7 @@ async fn a_reload_needs_a_post() {
 async fn a_reload_says_whether_it_worked_and_if_not_why() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config.yml");
-    let (supervisor, reloader) = supervisor(Source::File(path.clone()));
+    let (supervisor, reloader) = supervisor(ConfigSource::File(path.clone()));
     let (web, ..) = web(fleet(Vec::new()), reloader);
     let router = router(web);
     let stop = tokio_util::sync::CancellationToken::new();

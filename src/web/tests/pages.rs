@@ -3,8 +3,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::*;
-use crate::domain::failure::Failure;
-use crate::domain::reason::Reason;
+use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::status::Credentials;
 use crate::domain::usage::{LicenseUsage, Percent, RowError};
 
@@ -24,7 +23,7 @@ fn collected(ledger: &Ledger, rows: impl IntoIterator<Item = LicenseUsage>) {
     ledger.write(|status| status.poll_ended(Ok(report), at, Duration::ZERO));
 }
 
-fn failed(ledger: &Ledger, reason: Reason) {
+fn failed(ledger: &Ledger, reason: FailureReason) {
     let error = crate::partner::FetchError::scripted(reason, None);
     ledger.write(|status| status.poll_ended(Err(error.into()), NOW, Duration::ZERO));
 }
@@ -64,7 +63,7 @@ fn assert_says(html: &str, expected: &[&str]) {
 async fn nothing_from_outside_gets_into_the_page_as_markup() {
     let accounts = ledgers(&["<img src=x onerror=alert(1)> & 'co' \"x\"", "fabrikam"]);
     collected(&accounts[0], [row("</td><script>alert(1)</script>", 1.0)]);
-    let failure = Failure { text: "<b onclick='x'>".to_owned(), ..Failure::of(Reason::Server) };
+    let failure = Failure { text: "<b onclick='x'>".to_owned(), ..Failure::of(FailureReason::Server) };
     accounts[1].write(|status| status.poll_ended(Err(failure), NOW, Duration::ZERO));
     let body = page(fleet(accounts)).await;
     assert!(!body.contains("<script") && !body.contains("<img") && !body.contains("<b onclick"), "{body}");
@@ -136,7 +135,7 @@ async fn an_account_that_works_says_since_when_and_how_old_things_are() {
     let accounts = ledgers(&["contoso"]);
     let older = LicenseUsage { processed_at: "2026-11-12T00:00:00Z".parse().unwrap(), ..row("Teams", 50.0) };
     collected(&accounts[0], [row("Exchange", 50.0), older]);
-    accounts[0].write(|status| status.next_at = Some(NOW + SignedDuration::from_secs(20_000)));
+    accounts[0].write(|status| status.next_poll_at = Some(NOW + SignedDuration::from_secs(20_000)));
     let body = page(fleet(accounts)).await;
     assert_says(
         &body,
@@ -157,7 +156,7 @@ async fn an_account_that_works_says_since_when_and_how_old_things_are() {
 async fn a_failing_account_shows_the_reason_and_what_to_do_and_its_last_good_rows() {
     let accounts = ledgers(&["contoso"]);
     collected(&accounts[0], [row("Exchange", 38.0)]);
-    failed(&accounts[0], Reason::Consent);
+    failed(&accounts[0], FailureReason::Consent);
     let once = page(fleet(accounts.clone())).await;
     assert_says(
         &once,
@@ -165,13 +164,13 @@ async fn a_failing_account_shows_the_reason_and_what_to_do_and_its_last_good_row
             "contoso failing since 2026-11-23 05:13 UTC",
             "Reason: consent · last tried 0 s ago, 2026-11-23 05:13 UTC",
             "What happened: as the script says",
-            &format!("What to do: {}.", Reason::Consent.remedy()),
+            &format!("What to do: {}.", FailureReason::Consent.remedy()),
             "The rows are those of the last good poll.",
             "Exchange o365 reseller 38.00 % low",
         ],
     );
     assert!(once.contains("<title>Failing · Partner"), "{once}");
-    failed(&accounts[0], Reason::Consent);
+    failed(&accounts[0], FailureReason::Consent);
     let twice = page(Fleet { stale_after: Some(Duration::from_hours(48)), ..fleet(accounts) }).await;
     assert_says(
         &twice,
@@ -200,8 +199,8 @@ async fn an_account_without_rows_says_why() {
 #[tokio::test]
 async fn rows_of_before_the_start_and_rows_that_were_dropped_are_told() {
     let accounts = ledgers(&["contoso"]);
-    let good = crate::domain::status::Good { report: Arc::default(), at: NOW, failed_since: false };
-    accounts[0].write(|status| status.good = Some(good));
+    let good = crate::domain::status::LastGood { report: Arc::default(), at: NOW, failed_since: false };
+    accounts[0].write(|status| status.last_good = Some(good));
     let restored = page(fleet(accounts)).await;
     assert_says(
         &restored,
@@ -263,7 +262,7 @@ async fn several_accounts_are_summed_up_and_those_that_fail_come_first() {
     let accounts = ledgers(&["a", "bb", "ccc", "dddd"]);
     collected(&accounts[0], [row("Exchange", 38.0), row("Teams", 90.0)]);
     collected(&accounts[1], []);
-    failed(&accounts[3], Reason::Mfa);
+    failed(&accounts[3], FailureReason::Mfa);
     let body = page(fleet(accounts)).await;
     assert_says(
         &body,

@@ -241,7 +241,7 @@ async fn what_cannot_be_written_is_a_500_and_counted() {
 
 #[tokio::test]
 async fn a_scrape_too_many_is_refused_and_counted() {
-    let (_, reloader) = supervisor(Source::Environment);
+    let (_, reloader) = supervisor(ConfigSource::Environment);
     let (web, _fleet, _page) = web(fleet(ledgers(&["contoso"])), reloader);
     let own = Arc::clone(&web.own);
     let site = Arc::new(super::super::Site { web, scrapes: Arc::new(Semaphore::new(2)) });
