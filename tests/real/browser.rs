@@ -326,7 +326,7 @@ fn without_rows(stage: &Stage) {
     assert_seen(
         &empty,
         &[
-            "The last good collection was empty: Partner Center has sent no rows.",
+            "The last good collection was empty: Partner Center sent no rows.",
             "MFA not compliant sign in again",
         ],
     );
