@@ -1,14 +1,14 @@
-//! Files of the repository that the program carries: dashboards, and rules with their runbooks. `export` writes them, and
-//! the status page links to them. Which there are, build.rs finds out.
+//! Holds the files of the repository that the program carries: dashboards, and rules with their runbooks. build.rs
+//! collects them.
 
-/// A file: its path below wherever it is put, and what is in it.
+/// A file: its path below the directory that it is written to, and its content.
 pub type Bundled = (&'static str, &'static str);
 
 include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
 
 const RUNBOOKS: &str = "docs/runbooks/";
 
-/// The names of the alerts and their runbooks, in Markdown.
+/// Lists the names of the alerts with their runbooks, in Markdown.
 pub fn runbooks() -> impl Iterator<Item = Bundled> {
     ALERTS.iter().filter_map(|(path, text)| Some((path.strip_prefix(RUNBOOKS)?.strip_suffix(".md")?, *text)))
 }

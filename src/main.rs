@@ -1,4 +1,4 @@
-//! The program: arguments in, exit status out. Everything else is in the library.
+//! Parses the command line, runs the command in the library, and returns the exit status.
 
 use std::process::ExitCode;
 
@@ -11,10 +11,7 @@ fn main() -> ExitCode {
     match commands::run(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            #[expect(
-                clippy::print_stderr,
-                reason = "the one place that tells why the program could not start"
-            )]
+            #[expect(clippy::print_stderr, reason = "the user learns why the program could not start")]
             {
                 eprintln!("error: {error:#}");
             }

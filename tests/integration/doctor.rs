@@ -110,7 +110,7 @@ fn where_all_is_well_every_step_says_so_on_the_screen() {
     let expected = [
         format!("ok       configuration: {} is valid", directory.path().join("config.yml").display()),
         format!(
-            "skipped  default: state_directory: {} is not there yet; the exporter makes it",
+            "skipped  default: state_directory: {} does not exist yet; the exporter creates it",
             state.display()
         ),
         "ok       default: resolve_sign_in: 127.0.0.1 is an address".to_owned(),

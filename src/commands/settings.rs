@@ -1,0 +1,44 @@
+//! Finds what flags and environment refer to: the configuration, the web configuration and the account.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use exporter_toolkit::web_config::Access;
+
+use crate::commands::cli::{AccessFlag, ConfigFlag};
+use crate::config::{Account, Config, ConfigError, Source};
+use crate::web::WEB_CONFIG_EXTENSION;
+
+/// Returns a variable of the environment, where an empty one counts as absent.
+pub(super) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+/// Returns the configuration file if one is named, and the environment otherwise.
+pub(super) fn source(flag: &ConfigFlag) -> Source {
+    flag.config_file.clone().map_or(Source::Environment, Source::File)
+}
+
+/// Reads the web configuration file, if one is named.
+pub(super) fn access(flag: &AccessFlag) -> Result<Option<Arc<Access>>, ConfigError> {
+    let path = Some(&flag.web_config_file).filter(|path| !path.is_empty());
+    path.map(|path| Access::open(Path::new(path), WEB_CONFIG_EXTENSION).map(Arc::new)).transpose()
+}
+
+/// Returns the account of that name, or the only one if no name is given.
+///
+/// # Errors
+/// If there is no such account, or more than one to choose from.
+pub(super) fn account<'a>(config: &'a Config, name: Option<&str>) -> anyhow::Result<&'a Account> {
+    let names: Vec<_> = config.accounts.iter().map(Account::display_name).collect();
+    match (&config.accounts[..], name) {
+        ([account], None) => Ok(account),
+        (accounts, Some(name)) => accounts
+            .iter()
+            .find(|account| account.display_name() == name)
+            .ok_or_else(|| anyhow::anyhow!("there is no account {name:?}; known: {}", names.join(", "))),
+        (_, None) => {
+            anyhow::bail!("there are several accounts; choose one with --account: {}", names.join(", "))
+        }
+    }
+}
