@@ -9,19 +9,16 @@ use crate::commands::{output, settings};
 use crate::config::ConfigError;
 use crate::domain::clock::Clock;
 
-#[expect(clippy::print_stderr, reason = "the user asked for the findings")]
 pub(super) fn run(flag: &ConfigFlag, access: &AccessFlag) -> anyhow::Result<ExitCode> {
     let source = settings::source(flag);
     let mut code = ExitCode::SUCCESS;
     let mut fail = |error: ConfigError| {
-        eprintln!("error: {:#}", anyhow::Error::new(error));
+        output::print_error(&error.into());
         code = ExitCode::from(EXIT_FAILED);
     };
     match source.load(&settings::environment) {
         Ok(config) => {
-            for warning in config.warnings(Clock::system().now()) {
-                eprintln!("warning: {warning}");
-            }
+            config.warnings(Clock::system().now()).iter().for_each(output::print_warning);
             let plural = if config.accounts.len() == 1 { "" } else { "s" };
             output::print(&format!("{source}: valid, {} account{plural}", config.accounts.len()))?;
         }
@@ -29,9 +26,7 @@ pub(super) fn run(flag: &ConfigFlag, access: &AccessFlag) -> anyhow::Result<Exit
     }
     match settings::access(access) {
         Ok(Some(found)) => {
-            for warning in found.warnings() {
-                eprintln!("warning: {warning}");
-            }
+            found.warnings().iter().for_each(output::print_warning);
             let tls = if found.encrypts() { "with TLS" } else { "without TLS" };
             output::print(&format!("{}: valid, {tls}", access.web_config_file))?;
         }

@@ -16,21 +16,20 @@ pub const DEMO_ADDRESS: &str = "127.0.0.1:10365";
     disable_version_flag = true,
     args_conflicts_with_subcommands = true
 )]
-pub struct Cli {
+pub(super) struct Cli {
     /// The command; `serve` if absent.
     #[command(subcommand)]
-    pub command: Option<Command>,
-    /// Flags of `serve`, which need no command.
+    pub(super) command: Option<Command>,
     #[command(flatten)]
-    pub serve: ServeFlags,
+    pub(super) serve: ServeFlags,
     /// Print version, revision and build, and exit.
     #[arg(long, action = ArgAction::SetTrue)]
-    pub version: bool,
+    pub(super) version: bool,
 }
 
 /// The commands of the program.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Poll every account in the background and serve /metrics. The default.
     Serve(ServeFlags),
     /// Check the configuration and list every problem, without network.
@@ -49,66 +48,58 @@ pub enum Command {
 
 /// Flags of `serve`.
 #[derive(Args, Clone, Debug)]
-pub struct ServeFlags {
-    /// The configuration.
+pub(super) struct ServeFlags {
     #[command(flatten)]
-    pub config: ConfigFlag,
+    pub(super) config: ConfigFlag,
     /// Check the configuration, report every problem and exit.
     #[arg(long = "config.check")]
-    pub config_check: bool,
-    /// The listeners.
+    pub(super) config_check: bool,
     #[command(flatten)]
-    pub listen: ListenFlags,
-    /// Flags about HTTP.
+    pub(super) listen: ListenFlags,
     #[command(flatten)]
-    pub web: WebFlags,
-    /// Flags about the log.
+    pub(super) web: WebFlags,
     #[command(flatten)]
-    pub log: LogFlags,
+    pub(super) log: LogFlags,
 }
 
 /// Flags of `check`.
 #[derive(Args, Clone, Debug)]
-pub struct CheckFlags {
-    /// The configuration.
+pub(super) struct CheckFlags {
     #[command(flatten)]
-    pub config: ConfigFlag,
-    /// TLS and authentication.
+    pub(super) config: ConfigFlag,
     #[command(flatten)]
-    pub access: AccessFlag,
+    pub(super) access: AccessFlag,
 }
 
 /// Flags of `login`.
 #[derive(Args, Clone, Debug)]
-pub struct LoginFlags {
-    /// The configuration.
+pub(super) struct LoginFlags {
     #[command(flatten)]
-    pub config: ConfigFlag,
+    pub(super) config: ConfigFlag,
     /// Account to sign in to; required if there are several.
     #[arg(long, value_name = "NAME")]
-    pub account: Option<String>,
+    pub(super) account: Option<String>,
     /// Sign in with a browser on this machine, for tenants that block the device-code flow.
     #[arg(long)]
-    pub browser: bool,
+    pub(super) browser: bool,
 }
 
 /// Flags of `doctor`.
 #[derive(Args, Clone, Debug)]
-pub struct DoctorFlags {
-    /// The configuration.
+pub(super) struct DoctorFlags {
     #[command(flatten)]
-    pub config: ConfigFlag,
+    pub(super) config: ConfigFlag,
     /// Account to examine; all accounts if absent.
     #[arg(long, value_name = "NAME")]
-    pub account: Option<String>,
+    pub(super) account: Option<String>,
     /// Format of the findings.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub format: ReportFormat,
+    pub(super) format: ReportFormat,
 }
 
 /// The format of the findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum ReportFormat {
+pub(super) enum ReportFormat {
     /// One line for each finding, for people.
     Text,
     /// One JSON document at the end, for programs.
@@ -117,70 +108,67 @@ pub enum ReportFormat {
 
 /// Flags of `demo`.
 #[derive(Args, Clone, Debug)]
-pub struct DemoFlags {
+pub(super) struct DemoFlags {
     /// Address on which to expose metrics and web interface; loopback only.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = DEMO_ADDRESS)]
-    pub listen_address: String,
+    pub(super) listen_address: String,
     /// Address of the simulated Partner Center and Entra ID; loopback only.
     #[arg(long = "simulator.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10366")]
-    pub simulator_address: String,
+    pub(super) simulator_address: String,
     /// Serve only the five rows of Microsoft's documentation, in an account without a name.
     #[arg(long)]
-    pub documented: bool,
+    pub(super) documented: bool,
     /// Pause between two polls.
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration)]
-    pub poll_interval: std::time::Duration,
+    pub(super) poll_interval: std::time::Duration,
     /// Write a made-up past of all series, as OpenMetrics for `promtool tsdb create-blocks-from openmetrics`. Replaces the file.
     #[arg(long, value_name = "FILE")]
-    pub history: Option<PathBuf>,
-    /// Flags about HTTP.
+    pub(super) history: Option<PathBuf>,
     #[command(flatten)]
-    pub web: WebFlags,
-    /// Flags about the log.
+    pub(super) web: WebFlags,
     #[command(flatten)]
-    pub log: LogFlags,
+    pub(super) log: LogFlags,
 }
 
 /// Flags of `simulate`.
 #[derive(Args, Clone, Debug)]
-pub struct SimulateFlags {
+pub(super) struct SimulateFlags {
     /// Address of the simulated Partner Center and Entra ID; loopback only.
     #[arg(long = "simulator.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10366")]
-    pub simulator_address: String,
+    pub(super) simulator_address: String,
     /// File (YAML or JSON) with the scenario to begin with: how the simulator answers.
     #[arg(long, value_name = "FILE")]
-    pub scenario: Option<PathBuf>,
-    /// Flags about the log.
+    pub(super) scenario: Option<PathBuf>,
     #[command(flatten)]
-    pub log: LogFlags,
+    pub(super) log: LogFlags,
 }
 
 /// Flags of `export`.
 #[derive(Args, Clone, Debug)]
-pub struct ExportFlags {
+pub(super) struct ExportFlags {
     /// What to write.
     #[arg(value_name = "WHAT")]
-    pub what: Exported,
+    pub(super) what: Exported,
     /// Directory to write to; created if missing.
     #[arg(long, value_name = "DIR")]
-    pub output: PathBuf,
+    pub(super) output: PathBuf,
     /// Replace existing files that differ.
     #[arg(long)]
-    pub overwrite: bool,
+    pub(super) overwrite: bool,
     /// Address of Grafana, for the links in alerts.
     #[arg(long, value_name = "URL", value_parser = base_url)]
-    pub grafana_url: Option<String>,
+    pub(super) grafana_url: Option<String>,
     /// Address of the directory where you publish the runbooks, for the links in alerts.
     #[arg(long, value_name = "URL", value_parser = base_url)]
-    pub runbook_url: Option<String>,
+    pub(super) runbook_url: Option<String>,
     /// Shorten each day that rules wait to twenty seconds, and add a Prometheus configuration, to watch the alerts of `demo`.
     #[arg(long)]
-    pub demo: bool,
+    pub(super) demo: bool,
 }
 
 /// What can be exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Exported {
+pub(super) enum Exported {
     /// Grafana dashboards.
     Dashboards,
     /// Rules for Prometheus, runbooks, and a configuration and templates for Alertmanager.
@@ -189,26 +177,26 @@ pub enum Exported {
 
 /// The flag that names the configuration.
 #[derive(Args, Clone, Debug)]
-pub struct ConfigFlag {
+pub(super) struct ConfigFlag {
     /// Configuration file. Without it, one account is read from `AZURE_*` and `PARTNER_CENTER_*` variables.
     #[arg(long = "config.file", value_name = "FILE")]
-    pub config_file: Option<PathBuf>,
+    pub(super) config_file: Option<PathBuf>,
 }
 
 /// Flags about listeners.
 #[derive(Args, Clone, Debug)]
-pub struct ListenFlags {
+pub(super) struct ListenFlags {
     /// Addresses on which to expose metrics and web interface. Repeatable for multiple addresses. Examples: `:10365` or `[::1]:10365`.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":10365")]
-    pub listen_addresses: Vec<String>,
+    pub(super) listen_addresses: Vec<String>,
     /// Use systemd socket activation listeners instead of port listeners (Linux only).
     #[arg(long = "web.systemd-socket")]
-    pub systemd_socket: bool,
+    pub(super) systemd_socket: bool,
 }
 
 /// The flag that names the web configuration file.
 #[derive(Args, Clone, Debug)]
-pub struct AccessFlag {
+pub(super) struct AccessFlag {
     /// The web configuration file; none if empty.
     #[arg(
         long = "web.config.file",
@@ -218,40 +206,39 @@ pub struct AccessFlag {
         help = "Path to configuration file that can enable TLS or authentication. \
                 See: https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md"
     )]
-    pub web_config_file: String,
+    pub(super) web_config_file: String,
 }
 
 /// Flags about HTTP.
 #[derive(Args, Clone, Debug)]
-pub struct WebFlags {
-    /// TLS and authentication.
+pub(super) struct WebFlags {
     #[command(flatten)]
-    pub access: AccessFlag,
+    pub(super) access: AccessFlag,
     /// Path under which to expose metrics.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
-    pub telemetry_path: String,
+    pub(super) telemetry_path: String,
     /// Exclude metrics about the exporter itself (promhttp_*, process_*).
     #[arg(long = "web.disable-exporter-metrics")]
-    pub disable_exporter_metrics: bool,
+    pub(super) disable_exporter_metrics: bool,
     /// Maximum number of parallel scrape requests. Use 0 to disable.
     #[arg(long = "web.max-requests", value_name = "COUNT", default_value = "40", value_parser = max_requests)]
-    pub max_requests: usize,
+    pub(super) max_requests: usize,
 }
 
 /// Flags about the log.
 #[derive(Args, Clone, Copy, Debug)]
-pub struct LogFlags {
+pub(super) struct LogFlags {
     /// Only log messages with the given severity or above.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
-    pub level: LogLevel,
+    pub(super) level: LogLevel,
     /// Output format of log messages, which go to stderr.
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
-    pub format: LogFormat,
+    pub(super) format: LogFormat,
 }
 
 impl LogFlags {
     /// The log of commands whose output is for people: problems only.
-    pub fn for_people() -> Self {
+    pub(super) fn for_people() -> Self {
         Self { level: LogLevel::Warn, format: LogFormat::Logfmt }
     }
 }

@@ -48,30 +48,25 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     fs::write(&config, configuration(&flags, directory.path(), &simulator_address))
         .with_context(|| format!("cannot write {}", config.display()))?;
 
-    // PUT replaces the whole scenario, so both commands have to repeat its rows.
-    let (scenario, failure, rows) = if flags.documented {
-        (
-            "{}".to_owned(),
-            "{usage: {answer: forbidden}}".to_owned(),
-            "The rows are those of Microsoft's documentation.",
-        )
+    let (rows, note) = if flags.documented {
+        ("rows: documented".to_owned(), "The rows are those of Microsoft's documentation.")
     } else {
-        let tenants = format!("tenants: {{{PORTFOLIO_TENANT_ID}: {{rows: portfolio}}}}");
         (
-            format!("{{{tenants}}}"),
-            format!("{{usage: {{answer: forbidden}}, {tenants}}}"),
-            "The account `portfolio` is made up, and its values move. `documented` has the rows of Microsoft's \
+            format!("tenants: {{{PORTFOLIO_TENANT_ID}: {{rows: portfolio}}}}"),
+            "The values of the account `portfolio` are made up and move. `documented` has the rows of Microsoft's \
              documentation.",
         )
     };
-    simulate::start(simulator, Scenario::parse(&scenario)?, &lifecycle);
+    // A PUT replaces the whole scenario, so both commands repeat its rows.
+    let (scenario, failure) = (format!("{{{rows}}}"), format!("{{usage: {{answer: forbidden}}, {rows}}}"));
+    simulate::start(simulator, Scenario::parse(&scenario)?, &lifecycle)?;
     let scheme = if access.as_ref().is_some_and(|access| access.encrypts()) { "https" } else { "http" };
     output::print(&format!(
         "A simulated Partner Center and the exporter on top of it. Nothing leaves this machine.\n\n  \
          status page   {scheme}://{address}/\n  \
          metrics       {scheme}://{address}{}\n  \
          simulator     http://{simulator_address}/\n\n\
-         {rows}\n\n\
+         {note}\n\n\
          To cause a failure, and then end it:\n  \
          curl -X PUT -d '{failure}' http://{simulator_address}/simulator/scenario\n  \
          curl -X PUT -d '{scenario}' http://{simulator_address}/simulator/scenario\n\n\

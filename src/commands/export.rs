@@ -3,7 +3,6 @@
 //!
 //! The links of the rules to Grafana and to the runbooks have no host, because nobody knows one here; flags insert it.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -50,16 +49,8 @@ pub(super) fn run(flags: &ExportFlags) -> anyhow::Result<ExitCode> {
         Exported::Dashboards => dashboards(flags)?,
         Exported::Alerts => alerts(flags),
     };
-    match write(flags, &files) {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => {
-            #[expect(clippy::print_stderr, reason = "the user learns why nothing was written")]
-            {
-                eprintln!("error: {error:#}");
-            }
-            Ok(ExitCode::from(EXIT_FAILED))
-        }
-    }
+    let written = write(flags, &files).inspect_err(output::print_error);
+    Ok(if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }
 
 /// Writes the files below the directory, and prints their paths.
@@ -126,13 +117,11 @@ fn refuse_to_overwrite(files: &[(PathBuf, &String)]) -> anyhow::Result<()> {
 /// Inserts the addresses of Grafana and of the runbooks into the rules.
 fn link(rules: &str, grafana: Option<&str>, runbooks: Option<&str>) -> String {
     let mut rules = rules.to_owned();
-    for (from, to) in [
-        ("dashboard_url: /d/", grafana.map(|base| format!("dashboard_url: {base}/d/"))),
-        ("runbook_url: docs/runbooks/", runbooks.map(|base| format!("runbook_url: {base}/"))),
-    ] {
-        if let Some(to) = to {
-            rules = rules.replace(from, &to);
-        }
+    if let Some(base) = grafana {
+        rules = rules.replace("dashboard_url: /d/", &format!("dashboard_url: {base}/d/"));
+    }
+    if let Some(base) = runbooks {
+        rules = rules.replace("runbook_url: docs/runbooks/", &format!("runbook_url: {base}/"));
     }
     rules
 }
@@ -149,11 +138,10 @@ fn shorten(rules: &str) -> String {
             ("interval", Ok(_)) => Some(Duration::from_secs(5)),
             _ => None,
         };
-        let written = match shorter {
-            Some(time) => writeln!(text, "{key}: {}s", time.as_secs()),
-            None => writeln!(text, "{line}"),
+        text += &match shorter {
+            Some(time) => format!("{key}: {}s\n", time.as_secs()),
+            None => format!("{line}\n"),
         };
-        written.expect("writing to a String cannot fail");
     }
     text
 }

@@ -13,16 +13,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// The exit status of a program that ran and failed.
-pub const EXIT_FAILED: u8 = 1;
+pub(super) const EXIT_FAILED: u8 = 1;
 /// The exit status of a program that could not start: flags, configuration, addresses.
-pub const EXIT_CANNOT_START: u8 = 2;
+pub(super) const EXIT_CANNOT_START: u8 = 2;
 
 /// How long a stop may take; below the 5 s that the documentation promises.
 const STOP_DEADLINE: Duration = Duration::from_millis(4500);
 
 /// The tasks of the program and the signals that stop it.
 #[derive(Debug)]
-pub struct Lifecycle {
+pub(super) struct Lifecycle {
     stop: CancellationToken,
     tasks: TaskTracker,
     terminate: Signal,
@@ -34,7 +34,7 @@ impl Lifecycle {
     ///
     /// # Errors
     /// If the signal handlers cannot be installed.
-    pub fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -44,12 +44,12 @@ impl Lifecycle {
     }
 
     /// Returns the token that is cancelled when the program stops.
-    pub fn stop(&self) -> CancellationToken {
+    pub(super) fn stop(&self) -> CancellationToken {
         self.stop.clone()
     }
 
     /// Starts a task. When it returns or panics, the program stops.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let guard = self.stop.clone().drop_guard();
         self.tasks.spawn(async move {
             task.await;
@@ -58,7 +58,7 @@ impl Lifecycle {
     }
 
     /// Waits for a signal and then for all tasks.
-    pub async fn run(mut self) -> ExitCode {
+    pub(super) async fn run(mut self) -> ExitCode {
         let asked = tokio::select! {
             name = Self::signal(&mut self.terminate, &mut self.interrupt) => {
                 tracing::info!(signal = name, "Stopping");

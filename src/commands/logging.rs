@@ -17,7 +17,7 @@ use crate::domain::clock::Clock;
 
 /// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
+pub(super) enum LogFormat {
     /// `key=value` pairs.
     Logfmt,
     /// One JSON object per line.
@@ -26,7 +26,7 @@ pub enum LogFormat {
 
 /// The lowest level that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogLevel {
+pub(super) enum LogLevel {
     /// Every poll.
     Debug,
     /// Start, stop and changes of state.
@@ -38,7 +38,7 @@ pub enum LogLevel {
 }
 
 /// Writes the events of this workspace to stderr from now on.
-pub fn start(level: LogLevel, format: LogFormat, clock: Clock) {
+pub(super) fn start(level: LogLevel, format: LogFormat, clock: Clock) {
     let level = match level {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Info => LevelFilter::INFO,

@@ -1,14 +1,14 @@
 //! Runs the commands: each file below puts together what its command needs.
 
-pub mod cli;
 pub mod history;
-pub mod lifecycle;
-pub mod logging;
 
 mod check;
+mod cli;
 mod demo;
 mod doctor;
 mod export;
+mod lifecycle;
+mod logging;
 mod login;
 mod output;
 mod serve;
@@ -18,16 +18,24 @@ mod version;
 
 use std::process::ExitCode;
 
-use self::cli::{Cli, Command, LogFlags};
-use self::lifecycle::EXIT_CANNOT_START;
-use self::logging::LogFormat;
+use clap::Parser as _;
+
 use crate::domain::clock::Clock;
 
-/// Runs the command that the command line names.
-///
-/// # Errors
-/// If the command cannot start.
-pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+pub use cli::DEMO_ADDRESS;
+use cli::{Cli, Command, LogFlags};
+use lifecycle::EXIT_CANNOT_START;
+use logging::LogFormat;
+
+/// Runs the command that the command line names, and returns the exit status.
+pub fn run() -> ExitCode {
+    dispatch(Cli::parse()).unwrap_or_else(|error| {
+        output::print_error(&error);
+        ExitCode::from(EXIT_CANNOT_START)
+    })
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     if cli.version {
         return version::run();
     }
@@ -54,7 +62,7 @@ fn block_on(
     // Blocking work that is still under way does not delay the exit.
     runtime.shutdown_background();
     match outcome {
-        // Programs parse a JSON log to its end, so the reason belongs in it. For people, main prints the error.
+        // Programs parse a JSON log to its end, so the reason belongs in it. For people it is printed at the end.
         Err(error) if log.format == LogFormat::Json => {
             tracing::error!(err = format!("{error:#}"), "Cannot start");
             Ok(ExitCode::from(EXIT_CANNOT_START))

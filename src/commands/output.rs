@@ -1,5 +1,6 @@
-//! Prints to stdout what the user asked for.
+//! Prints what the user asked for to stdout, and warnings and errors to stderr.
 
+use std::fmt::Display;
 use std::io::{self, ErrorKind, Write as _};
 
 /// Prints a line. A reader that has closed the pipe, such as `head`, is no error.
@@ -12,4 +13,15 @@ pub(super) fn print(text: &str) -> io::Result<()> {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }
+}
+
+#[expect(clippy::print_stderr, reason = "people read it")]
+pub(super) fn print_warning(warning: impl Display) {
+    eprintln!("warning: {warning}");
+}
+
+/// Prints an error with its causes.
+#[expect(clippy::print_stderr, reason = "people read it")]
+pub(super) fn print_error(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use exporter_toolkit::web_config::Access;
 
 use crate::commands::cli::{AccessFlag, ConfigFlag};
@@ -30,15 +31,13 @@ pub(super) fn access(flag: &AccessFlag) -> Result<Option<Arc<Access>>, ConfigErr
 /// # Errors
 /// If there is no such account, or more than one to choose from.
 pub(super) fn account<'a>(config: &'a Config, name: Option<&str>) -> anyhow::Result<&'a Account> {
-    let names: Vec<_> = config.accounts.iter().map(Account::display_name).collect();
-    match (&config.accounts[..], name) {
-        ([account], None) => Ok(account),
-        (accounts, Some(name)) => accounts
+    let names = || config.accounts.iter().map(Account::display_name).collect::<Vec<_>>().join(", ");
+    match (name, &config.accounts[..]) {
+        (None, [only]) => Ok(only),
+        (None, _) => anyhow::bail!("there are several accounts; choose one with --account: {}", names()),
+        (Some(name), accounts) => accounts
             .iter()
             .find(|account| account.display_name() == name)
-            .ok_or_else(|| anyhow::anyhow!("there is no account {name:?}; known: {}", names.join(", "))),
-        (_, None) => {
-            anyhow::bail!("there are several accounts; choose one with --account: {}", names.join(", "))
-        }
+            .with_context(|| format!("there is no account {name:?}; known: {}", names())),
     }
 }

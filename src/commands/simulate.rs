@@ -1,12 +1,10 @@
 //! `simulate`: runs the simulated Partner Center and Entra ID alone.
 
-use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use axum::Router;
 use axum::serve::ListenerExt;
 
 use exporter_toolkit::listen;
@@ -32,7 +30,7 @@ pub(super) async fn run(flags: SimulateFlags) -> anyhow::Result<ExitCode> {
     };
     let listener = listen::bind_loopback(&flags.simulator_address)?;
     let address = listener.local_addr()?;
-    start(listener, scenario, &lifecycle);
+    start(listener, scenario, &lifecycle)?;
     output::print(&format!(
         "Simulated Partner Center and Entra ID at http://{address}/\n\n\
          An account for the exporter's configuration:\n\naccounts:\n{}",
@@ -41,29 +39,21 @@ pub(super) async fn run(flags: SimulateFlags) -> anyhow::Result<ExitCode> {
     Ok(lifecycle.run().await)
 }
 
-/// Starts the task of the simulator.
-pub(super) fn start(listener: TcpListener, scenario: Scenario, lifecycle: &Lifecycle) {
-    let router = Simulator::new(scenario, || Clock::system().now()).router();
-    let stop = lifecycle.stop().cancelled_owned();
-    lifecycle.spawn(async move {
-        if let Err(error) = serve(listener, router, stop).await {
-            tracing::error!(err = %error, "Cannot serve the simulator");
-        }
-    });
-}
-
-/// Serves without the exporter's limits, because only this machine can reach the simulator.
-async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
+/// Starts the task of the simulator. It has none of the exporter's limits, because only this machine can reach it.
+pub(super) fn start(listener: TcpListener, scenario: Scenario, lifecycle: &Lifecycle) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| {
         // Without TCP_NODELAY small answers may be delayed, which is no reason to fail.
         drop(stream.set_nodelay(true));
     });
-    axum::serve(listener, router).with_graceful_shutdown(stop).await
+    let router = Simulator::new(scenario, || Clock::system().now()).router();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(lifecycle.stop().cancelled_owned());
+    lifecycle.spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::error!(err = %error, "Cannot serve the simulator");
+        }
+    });
+    Ok(())
 }
 
 /// Writes an account of the simulator at `address`, as an item of `accounts`.

@@ -72,9 +72,11 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> io:
         (Endpoint::Usage, &account.cloud.api_base_url, ["resolve_api", "reach_api"]),
     ]) {
         let resolved = network::resolve(base, account).await;
-        let reached = match resolved {
-            Outcome::Failed { .. } => skipped("its name cannot be resolved"),
-            _ => network::reach(&center, endpoint, base, clock.now()).await,
+        let reached = if matches!(resolved, Outcome::Failed { .. }) {
+            skipped("its name cannot be resolved")
+        } else {
+            let reached = center.reach(endpoint).await;
+            reached.map_or_else(Outcome::from, |reached| network::describe(base, &reached, clock.now()))
         };
         *answers = matches!(reached, Outcome::Ok { .. });
         report.add(resolve, resolved)?;
@@ -101,24 +103,18 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> io:
     let late = |_| Err(FetchError::deadline(config.poll_timeout));
     let usage = timeout(config.poll_timeout, center.fetch()).await.unwrap_or_else(late);
     report.add("usage", usage.map_or_else(Outcome::from, |usage| collected(&usage)))?;
-    report.add("mfa_compliance", mfa_compliance(ledger.read().credentials.mfa_compliant))
-}
-
-fn collected(usage: &UsageReport) -> Outcome {
-    let (rows, rejected) = (usage.rows().len(), usage.rejected().values().sum::<u64>());
-    // Partner Center does not tell these cases apart.
-    let why = if rows == 0 {
-        ": there is no usage to report, or none that the signed-in user's role in Partner Center may see"
-    } else {
-        ""
-    };
-    ok(format!("{rows} rows, {rejected} dropped{why}"))
-}
-
-fn mfa_compliance(compliant: Option<bool>) -> Outcome {
-    match compliant {
+    let compliance = match ledger.read().credentials.mfa_compliant {
         Some(true) => ok("Partner Center calls the sign-in compliant"),
         Some(false) => failed("Partner Center calls the sign-in not compliant", MFA_REMEDY),
         None => skipped("Partner Center did not say"),
-    }
+    };
+    report.add("mfa_compliance", compliance)
+}
+
+fn collected(usage: &UsageReport) -> Outcome {
+    // Partner Center does not tell these cases apart.
+    const EMPTY: &str =
+        ": there is no usage to report, or none that the signed-in user's role in Partner Center may see";
+    let (rows, rejected) = (usage.rows().len(), usage.rejected().values().sum::<u64>());
+    ok(format!("{rows} rows, {rejected} dropped{}", if rows == 0 { EMPTY } else { "" }))
 }

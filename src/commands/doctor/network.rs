@@ -1,4 +1,4 @@
-//! Resolves and reaches a service.
+//! Examines names, and describes the services that answer.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,8 +10,7 @@ use tokio::time::timeout;
 
 use crate::commands::settings::environment;
 use crate::config::Account;
-use crate::domain::status::Endpoint;
-use crate::partner::{PartnerCenter, Reached};
+use crate::partner::Reached;
 
 use super::report::{Outcome, failed, ok, skipped};
 
@@ -42,22 +41,15 @@ pub(super) async fn resolve(base: &str, account: &Account) -> Outcome {
     }
 }
 
-/// Sends a request to a service, and reports what its answer shows.
-pub(super) async fn reach(center: &PartnerCenter, endpoint: Endpoint, base: &str, now: Timestamp) -> Outcome {
-    match center.reach(endpoint).await {
-        Ok(reached) => ok(description(base, &reached, now)),
-        Err(error) => error.into(),
-    }
-}
-
-fn description(base: &str, reached: &Reached, now: Timestamp) -> String {
+/// Describes what an answer shows about its service.
+pub(super) fn describe(base: &str, reached: &Reached, now: Timestamp) -> Outcome {
     let Some(certificate) = &reached.certificate else {
         let without = if base.starts_with("https:") { "" } else { ", without TLS" };
-        return format!("{base} answers{without}");
+        return ok(format!("{base} answers{without}"));
     };
     let days = certificate.not_after.duration_since(now).as_hours() / 24;
-    format!(
+    ok(format!(
         "{base} answers; its certificate is trusted: subject {}, issuer {}, until {} ({days} days left)",
         certificate.subject, certificate.issuer, certificate.not_after
-    )
+    ))
 }

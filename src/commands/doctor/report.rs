@@ -1,4 +1,4 @@
-//! The findings of the doctor, as lines for people or as one JSON document.
+//! Collects the findings of the doctor, and prints them as lines for people or as one JSON document.
 
 use std::io;
 use std::process::ExitCode;
@@ -19,6 +19,28 @@ pub(super) enum Outcome {
     Skipped { detail: String },
 }
 
+/// All findings so far. As JSON, later versions may add steps; names and meanings of existing ones stay.
+#[derive(Serialize)]
+pub(super) struct Report {
+    well: bool,
+    findings: Vec<Finding>,
+    #[serde(skip)]
+    format: ReportFormat,
+    /// The account under examination.
+    #[serde(skip)]
+    account: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Finding {
+    /// Absent where the step is about the configuration as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
+    step: &'static str,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
 pub(super) fn ok(detail: impl Into<String>) -> Outcome {
     Outcome::Ok { detail: detail.into() }
 }
@@ -37,34 +59,9 @@ impl From<FetchError> for Outcome {
     }
 }
 
-#[derive(Serialize)]
-struct Finding {
-    /// Absent where the step is about the configuration as a whole.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    account: Option<String>,
-    step: &'static str,
-    #[serde(flatten)]
-    outcome: Outcome,
-}
-
-/// The JSON document. Later versions may add steps; the names and meanings of existing ones stay.
-#[derive(Serialize)]
-struct Document<'a> {
-    well: bool,
-    findings: &'a [Finding],
-}
-
-/// All findings so far.
-pub(super) struct Report {
-    format: ReportFormat,
-    /// The account under examination.
-    account: Option<String>,
-    findings: Vec<Finding>,
-}
-
 impl Report {
     pub(super) const fn new(format: ReportFormat) -> Self {
-        Self { format, account: None, findings: Vec::new() }
+        Self { well: true, findings: Vec::new(), format, account: None }
     }
 
     /// Attributes further findings to this account.
@@ -84,6 +81,7 @@ impl Report {
                 Outcome::Skipped { detail } => format!("skipped  {place}{step}: {detail}"),
             })?;
         }
+        self.well &= !matches!(outcome, Outcome::Failed { .. });
         self.findings.push(Finding { account: self.account.clone(), step, outcome });
         Ok(())
     }
@@ -91,16 +89,12 @@ impl Report {
     /// Prints the end of the report, and returns the exit status.
     pub(super) fn finish(self) -> anyhow::Result<ExitCode> {
         let is_failure = |finding: &&Finding| matches!(finding.outcome, Outcome::Failed { .. });
-        let failures = self.findings.iter().filter(is_failure).count();
-        match (self.format, failures) {
-            (ReportFormat::Json, _) => {
-                let document = Document { well: failures == 0, findings: &self.findings };
-                output::print(&serde_json::to_string_pretty(&document)?)?;
-            }
-            (ReportFormat::Text, 0) => output::print("\nAll is well.")?,
-            (ReportFormat::Text, 1) => output::print("\n1 step failed.")?,
-            (ReportFormat::Text, _) => output::print(&format!("\n{failures} steps failed."))?,
-        }
-        Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
+        output::print(&match (self.format, self.findings.iter().filter(is_failure).count()) {
+            (ReportFormat::Json, _) => serde_json::to_string_pretty(&self)?,
+            (ReportFormat::Text, 0) => "\nAll is well.".to_owned(),
+            (ReportFormat::Text, 1) => "\n1 step failed.".to_owned(),
+            (ReportFormat::Text, failures) => format!("\n{failures} steps failed."),
+        })?;
+        Ok(if self.well { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
     }
 }
