@@ -264,7 +264,7 @@ fn working(stage: &Stage) {
             "Data processed ",
             &format!("{}, oldest {}", day(2), day(5)),
             "Next poll in 5 h ",
-            "Refresh token ends in 89 d 23 h",
+            "Refresh token expires in 89 d 23 h",
             "MFA compliant",
             "Dropped from the last good collection: 1 row (1 missing_value).",
             "7 rows, lowest first · 3 low · 1 muted.",

@@ -31,9 +31,9 @@ pub(super) enum AccountState {
 }
 
 /// A refresh token with less time left is marked; the alert rules have the same limit.
-const REFRESH_TOKEN_ENDS_SOON: Duration = Duration::from_hours(24 * 30);
+const REFRESH_TOKEN_EXPIRES_SOON: Duration = Duration::from_hours(24 * 30);
 /// A certificate with less time left is marked; the alert rules have the same limit.
-const CERTIFICATE_ENDS_SOON: Duration = Duration::from_hours(24 * 14);
+const CERTIFICATE_EXPIRES_SOON: Duration = Duration::from_hours(24 * 14);
 
 impl AccountState {
     pub(super) const ALL: [Self; 3] = [Self::Failing, Self::Waiting, Self::Working];
@@ -130,7 +130,7 @@ impl AccountView {
         let Credentials { refresh_token_issued_at, client_certificate_expires_at, mfa_compliant, .. } =
             status.credentials;
         let lifetime = Credentials::REFRESH_TOKEN_LIFETIME;
-        let refresh_token_ends_at =
+        let refresh_token_expires_at =
             refresh_token_issued_at.map(|at| at.saturating_add(lifetime).unwrap_or(Timestamp::MAX));
         let ago = |at| html! { (Length::between(at, now)) " ago" };
         html! {
@@ -150,12 +150,12 @@ impl AccountView {
                     Some(_) => (fact("Next poll", "under way", None)),
                     None => {}
                 }
-                @match refresh_token_ends_at {
-                    Some(end) => (credential("Refresh token", end, REFRESH_TOKEN_ENDS_SOON, now)),
-                    None => (fact("Refresh token", "not renewed yet", Some(html! { "its end is not known" }))),
+                @match refresh_token_expires_at {
+                    Some(end) => (credential("Refresh token", end, REFRESH_TOKEN_EXPIRES_SOON, now)),
+                    None => (fact("Refresh token", "not renewed yet", Some(html! { "expiry not known" }))),
                 }
                 @if let Some(end) = client_certificate_expires_at {
-                    (credential("Client certificate", end, CERTIFICATE_ENDS_SOON, now))
+                    (credential("Client certificate", end, CERTIFICATE_EXPIRES_SOON, now))
                 }
                 @match mfa_compliant {
                     Some(true) => (fact("MFA", "compliant", None)),
@@ -208,15 +208,15 @@ impl AccountView {
     }
 }
 
-/// Renders when a credential ends, marked if that is less than `soon` away.
+/// Renders the expiry of a credential, marked if it is less than `soon` away.
 fn credential(name: &str, end: Timestamp, soon: Duration, now: Timestamp) -> Markup {
     let left = Length::between(now, end);
     let text = if end <= now {
-        attention(&format!("ended {} ago", Length::between(end, now)))
+        attention(&format!("expired {} ago", Length::between(end, now)))
     } else if now.saturating_add(soon).is_ok_and(|soon| end < soon) {
-        attention(&format!("ends soon, in {left}"))
+        attention(&format!("expires soon, in {left}"))
     } else {
-        html! { "ends in " (left) }
+        html! { "expires in " (left) }
     };
     fact(name, text, Some(time(end)))
 }

@@ -222,11 +222,11 @@ async fn restored_rows_and_dropped_rows_are_noted() {
 }
 
 #[tokio::test]
-async fn credentials_show_their_end_and_are_marked_when_it_is_near() {
+async fn credentials_show_their_expiry_and_are_marked_when_it_is_near() {
     let day = SignedDuration::from_hours(24);
     let accounts = ledgers(&["contoso"]);
     let unknown = page(fleet(accounts.clone())).await;
-    assert_contains(&unknown, &["Refresh token not renewed yet its end is not known", "MFA not known yet"]);
+    assert_contains(&unknown, &["Refresh token not renewed yet expiry not known", "MFA not known yet"]);
     assert!(!unknown.contains("Client certificate") && !unknown.contains("class=\"attention\""), "{unknown}");
     let with = |issued: i32, certificate: i32, mfa| Credentials {
         refresh_token_issued_at: Some(NOW - day * issued),
@@ -237,21 +237,21 @@ async fn credentials_show_their_end_and_are_marked_when_it_is_near() {
     for (given, expected) in [
         (
             with(1, 20, true),
-            ["Refresh token ends in 89 d 2", "Client certificate ends in 20 d 2", "MFA compliant"],
+            ["Refresh token expires in 89 d 2", "Client certificate expires in 20 d 2", "MFA compliant"],
         ),
         (
             with(61, 13, false),
             [
-                "Refresh token ends soon, in 29 d",
-                "Client certificate ends soon, in 13 d",
+                "Refresh token expires soon, in 29 d",
+                "Client certificate expires soon, in 13 d",
                 "MFA not compliant sign in",
             ],
         ),
         (
             with(93, -2, false),
             [
-                "Refresh token ended 3 d ago",
-                "Client certificate ended 2 d ago",
+                "Refresh token expired 3 d ago",
+                "Client certificate expired 2 d ago",
                 "MFA not compliant sign in again",
             ],
         ),

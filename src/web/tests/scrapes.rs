@@ -24,7 +24,7 @@ async fn scrape(site: &TestSite, headers: &[(&str, &str)]) -> Received {
 }
 
 #[tokio::test]
-async fn metrics_come_in_the_format_that_is_asked_for() {
+async fn metrics_come_in_the_requested_format() {
     let site = site(fleet(ledgers(&["contoso"])));
     let open_1 = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
     let delimited =
@@ -53,7 +53,7 @@ async fn metrics_come_in_the_format_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn the_way_of_escaping_is_told_back() {
+async fn the_escaping_scheme_is_returned() {
     let site = site(fleet(ledgers(&["contoso"])));
     for (accept, escaping) in [
         ("text/plain;version=0.0.4;escaping=allow-utf-8", "allow-utf-8"),
@@ -67,13 +67,13 @@ async fn the_way_of_escaping_is_told_back() {
 }
 
 #[tokio::test]
-async fn bodies_are_compressed_for_those_who_ask_and_say_the_same() {
+async fn bodies_are_compressed_on_request_without_a_change() {
     // Without the process' own families, which differ from scrape to scrape.
     let site = site_with(fleet(ledgers(&["contoso"])), false);
     let gunzip = |body: &[u8]| {
         let (mut member, mut out) = (flate2::bufread::GzDecoder::new(body), Vec::new());
         member.read_to_end(&mut out).unwrap();
-        assert!(member.into_inner().is_empty(), "one member: some clients read no more");
+        assert!(member.into_inner().is_empty(), "some clients read one member only");
         out
     };
     for query in ["", "?name[]=partner_license_up&name[]=partner_license_exporter_build_info"] {
@@ -99,7 +99,7 @@ async fn bodies_are_compressed_for_those_who_ask_and_say_the_same() {
 }
 
 #[tokio::test]
-async fn the_page_is_the_newest_that_was_drawn() {
+async fn the_series_are_those_of_the_newest_snapshot() {
     let site = site(fleet(ledgers(&["contoso"])));
     scrape(&site, &[]).await;
     let changed = fleet(ledgers(&["fabrikam"]));
@@ -109,7 +109,7 @@ async fn the_page_is_the_newest_that_was_drawn() {
 }
 
 #[tokio::test]
-async fn a_body_is_shared_by_those_who_are_sent_it() {
+async fn a_body_is_shared_by_all_scrapes() {
     let site = site(fleet(ledgers(&["contoso"])));
     scrape(&site, &[]).await;
     let page = Arc::clone(&site.page.borrow());
@@ -119,11 +119,11 @@ async fn a_body_is_shared_by_those_who_are_sent_it() {
     let frame =
         std::future::poll_fn(|context| http_body::Body::poll_frame(std::pin::Pin::new(&mut body), context));
     let first = frame.await.unwrap().unwrap().into_data().unwrap();
-    assert_eq!(first.as_ptr(), ready.bytes.as_ptr(), "no copy is made of what is ready");
+    assert_eq!(first.as_ptr(), ready.bytes.as_ptr(), "the body is not copied");
 }
 
 #[tokio::test]
-async fn only_the_families_that_are_named_are_sent() {
+async fn only_named_families_are_sent() {
     let site = site(fleet(ledgers(&["contoso"])));
     let families = |answer: &Received| -> BTreeSet<String> {
         let types = answer.text().lines().filter_map(|line| line.strip_prefix("# TYPE "));
@@ -147,18 +147,18 @@ async fn only_the_families_that_are_named_are_sent() {
             assert_eq!(answer.text(), "");
             let open = [("accept", "application/openmetrics-text;version=1.0.0")];
             let answer = send(&site.router, "GET", &format!("/metrics?{query}"), &open).await;
-            assert_eq!(answer.text(), "# EOF\n", "nothing is a valid exposition too");
+            assert_eq!(answer.text(), "# EOF\n", "an empty exposition is valid");
         }
     }
     let all = families(&scrape(&site, &[]).await);
     for query in ["name=partner_license_up", "names[]=x", "name[=x", "&&", "%"] {
         let answer = send(&site.router, "GET", &format!("/metrics?{query}"), &[]).await;
-        assert_eq!(families(&answer), all, "{query} asks for nothing in particular");
+        assert_eq!(families(&answer), all, "{query} selects nothing");
     }
 }
 
 #[tokio::test]
-async fn a_head_request_has_the_length_of_the_body_it_does_not_get() {
+async fn a_head_request_gets_the_length_of_the_body() {
     let site = site_with(fleet(ledgers(&["contoso"])), false);
     for codings in ["gzip", "identity"] {
         let headers = [("accept-encoding", codings)];
@@ -172,7 +172,7 @@ async fn a_head_request_has_the_length_of_the_body_it_does_not_get() {
 }
 
 #[tokio::test]
-async fn no_answer_is_one_that_may_be_kept() {
+async fn no_response_can_be_cached() {
     let site = site(fleet(ledgers(&["contoso"])));
     for headers in
         [&[][..], &[("if-none-match", "*"), ("if-modified-since", "Fri, 01 Jan 2100 00:00:00 GMT")]]
@@ -183,7 +183,7 @@ async fn no_answer_is_one_that_may_be_kept() {
 }
 
 #[tokio::test]
-async fn whatever_the_headers_are_there_is_an_answer() {
+async fn malformed_headers_get_a_response_too() {
     let site = site(fleet(ledgers(&["contoso"])));
     for header in ["accept", "accept-encoding"] {
         for value in [
@@ -202,7 +202,7 @@ async fn whatever_the_headers_are_there_is_an_answer() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_written_is_a_500_and_counted() {
+async fn a_failure_to_encode_is_a_500_and_counted() {
     let own = OwnMetrics::new(true, &Clock::fixed(NOW));
     assert_eq!(run_blocking(|| "done").await, Some("done"));
     let broken: Option<()> = run_blocking(|| panic!("on purpose")).await;
@@ -214,7 +214,7 @@ async fn what_cannot_be_written_is_a_500_and_counted() {
 }
 
 #[tokio::test]
-async fn a_scrape_too_many_is_refused_and_counted() {
+async fn a_scrape_beyond_the_limit_is_refused_and_counted() {
     let (_, reloader) = supervisor(Source::Environment);
     let (web, _fleet, _page) = web(fleet(ledgers(&["contoso"])), reloader, true);
     let own = Arc::clone(&web.own);
@@ -226,7 +226,7 @@ async fn a_scrape_too_many_is_refused_and_counted() {
     assert_eq!(refused.text(), "Limit of concurrent requests reached (2), try again later.\n");
     drop(busy);
     let answer = scrape().await;
-    assert_eq!(site.scrapes.available_permits(), 1, "an answer that was not sent yet keeps its permit");
+    assert_eq!(site.scrapes.available_permits(), 1, "a response that was not sent yet keeps its permit");
     let served = receive(answer).await;
     assert_eq!(served.status, 200);
     assert_eq!(site.scrapes.available_permits(), 2, "each scrape gives its permit back");
@@ -241,13 +241,13 @@ async fn a_scrape_too_many_is_refused_and_counted() {
 }
 
 #[tokio::test]
-async fn the_scrape_under_way_is_among_those_in_flight_and_not_yet_among_those_answered() {
+async fn a_scrape_in_progress_counts_as_in_flight_and_not_yet_as_served() {
     let site = site(fleet(Vec::new()));
     let (_, body) = get_text(&site.router, "/metrics").await;
     assert!(body.contains("\npromhttp_metric_handler_requests_in_flight 1\n"), "{body}");
     assert!(
         body.contains("\npromhttp_metric_handler_requests_total{code=\"200\"} 0\n"),
-        "it has yet to end: {body}"
+        "it has not ended yet: {body}"
     );
     assert!(site.own.text(Format::Classic).contains("\npromhttp_metric_handler_requests_in_flight 0\n"));
 }
