@@ -307,7 +307,7 @@ fn failing(stage: &Stage) {
             "fabrikam failing since 20",
             "Reason: mfa · last tried ",
             "UTC What happened: the API answered 401 ",
-            "What to do: sign in again with partner-license-exporter login, with multi-factor authentication.",
+            "What to do: sign in again with partner-license-exporter login, using multi-factor authentication.",
             "The rows are those of the last good poll. Unless another one succeeds, they vanish in 1 d 23 h",
             "1 row, lowest first · 1 low.",
             "Exchange o365 reseller 38.00 %",

@@ -2,11 +2,9 @@
 
 use crate::config::Account;
 use crate::partner::Claims;
+use crate::partner::hints::LOGIN;
 
 use super::report::{Outcome, failed, ok, skipped};
-
-pub(super) const MFA_REMEDY: &str =
-    "sign in again with `partner-license-exporter login`, with multi-factor authentication";
 
 /// Examines all claims, each in a step of its own.
 pub(super) fn examine(claims: Option<&Claims>, account: &Account) -> Vec<(&'static str, Outcome)> {
@@ -48,9 +46,7 @@ fn user(claims: &Claims) -> Outcome {
 fn mfa(claims: &Claims) -> Outcome {
     match (claims.has_mfa(), &claims.methods) {
         (Some(true), Some(methods)) => ok(format!("the user signed in with {}", methods.join(" "))),
-        (_, Some(methods)) => {
-            failed(format!("the user signed in with {} only", methods.join(" ")), MFA_REMEDY)
-        }
+        (_, Some(methods)) => failed(format!("the user signed in with {} only", methods.join(" ")), LOGIN),
         (_, None) => skipped("the token does not say how the user signed in"),
     }
 }

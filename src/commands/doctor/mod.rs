@@ -20,9 +20,9 @@ use crate::config::{Account, Config};
 use crate::domain::clock::Clock;
 use crate::domain::status::{Endpoint, Ledger};
 use crate::domain::usage::UsageReport;
-use crate::partner::{FetchError, PartnerCenter, Source as _, TokenStore};
+use crate::partner::hints::LOGIN;
+use crate::partner::{FetchError, PartnerCenter, TokenStore, UsageSource as _};
 
-use claims::MFA_REMEDY;
 use report::{Outcome, Report, failed, ok, skipped};
 
 pub(super) async fn run(flags: DoctorFlags) -> anyhow::Result<ExitCode> {
@@ -50,7 +50,7 @@ pub(super) async fn run(flags: DoctorFlags) -> anyhow::Result<ExitCode> {
 
 /// Examines one account in the order of a poll. A failure that makes the rest pointless ends the examination.
 async fn examine(account: &Account, config: &Config, report: &mut Report) -> io::Result<()> {
-    let store = TokenStore::look_at(&config.state_directory, account);
+    let store = TokenStore::read_only(&config.state_directory, account);
     match state::examine(&config.state_directory, &store) {
         Ok(outcome) => report.add("state_directory", outcome)?,
         Err(outcome) => return report.add("state_directory", outcome),
@@ -75,8 +75,9 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> io:
         let reached = if matches!(resolved, Outcome::Failed { .. }) {
             skipped("its name cannot be resolved")
         } else {
-            let reached = center.reach(endpoint).await;
-            reached.map_or_else(Outcome::from, |reached| network::describe(base, &reached, clock.now()))
+            center.reach(endpoint).await.map_or_else(Outcome::from, |certificate| {
+                network::describe(base, certificate.as_ref(), clock.now())
+            })
         };
         *answers = matches!(reached, Outcome::Ok { .. });
         report.add(resolve, resolved)?;
@@ -105,7 +106,7 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> io:
     report.add("usage", usage.map_or_else(Outcome::from, |usage| collected(&usage)))?;
     let compliance = match ledger.read().credentials.mfa_compliant {
         Some(true) => ok("Partner Center calls the sign-in compliant"),
-        Some(false) => failed("Partner Center calls the sign-in not compliant", MFA_REMEDY),
+        Some(false) => failed("Partner Center calls the sign-in not compliant", LOGIN),
         None => skipped("Partner Center did not say"),
     };
     report.add("mfa_compliance", compliance)

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::commands::settings::environment;
 use crate::config::Account;
-use crate::partner::Reached;
+use crate::partner::ServerCertificate;
 
 use super::report::{Outcome, failed, ok, skipped};
 
@@ -42,8 +42,8 @@ pub(super) async fn resolve(base: &str, account: &Account) -> Outcome {
 }
 
 /// Describes what an answer shows about its service.
-pub(super) fn describe(base: &str, reached: &Reached, now: Timestamp) -> Outcome {
-    let Some(certificate) = &reached.certificate else {
+pub(super) fn describe(base: &str, certificate: Option<&ServerCertificate>, now: Timestamp) -> Outcome {
+    let Some(certificate) = certificate else {
         let without = if base.starts_with("https:") { "" } else { ", without TLS" };
         return ok(format!("{base} answers{without}"));
     };

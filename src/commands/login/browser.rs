@@ -69,11 +69,11 @@ pub(super) async fn sign_in(sign_in: &SignIn) -> anyhow::Result<Result<SignedIn,
     // The sign-in continues even if the browser has not read the page.
     drop(timeout(LAST_PAGE, servers.wait()).await);
     let Ok(Some(redirect)) = redirect else {
-        return Ok(Err(partner::ended("nobody signed in within 15 minutes")));
+        return Ok(Err(partner::sign_in_failed("nobody signed in within 15 minutes")));
     };
     match redirect.code {
         Some(code) => Ok(line.during(sign_in.redeem(&browser, &code)).await?),
-        None => Ok(Err(partner::refused_redirect(
+        None => Ok(Err(partner::redirect_error(
             redirect.error.as_deref().unwrap_or("no code"),
             redirect.error_description.as_deref().unwrap_or_default(),
         ))),

@@ -35,7 +35,7 @@ pub(super) async fn sign_in(sign_in: &SignIn) -> anyhow::Result<Result<SignedIn,
                 code.interval
             }
             // The person may have signed in by the time the service answers again.
-            Err(error) if error.is_passing() => {
+            Err(error) if error.is_transient() => {
                 if !mem::replace(&mut in_trouble, true) {
                     line.interrupt(&format!("Still waiting, although {error}"))?;
                 }
@@ -44,7 +44,7 @@ pub(super) async fn sign_in(sign_in: &SignIn) -> anyhow::Result<Result<SignedIn,
             Err(error) => return Ok(Err(error)),
         };
         if Instant::now() >= end {
-            return Ok(Err(partner::ended("nobody signed in before the code expired")));
+            return Ok(Err(partner::sign_in_failed("nobody signed in before the code expired")));
         }
     }
 }
