@@ -20,7 +20,7 @@ use crate::exposition::{Exposition, Selection};
 use crate::metrics::{InFlight, OwnMetrics, Page};
 use exporter_toolkit::negotiation::{Beginning, Coding, Format, negotiate};
 
-use super::Site;
+use super::site::Site;
 
 /// Answers a scrape, or 503 if there are too many at a time.
 pub(super) async fn metrics(
@@ -94,11 +94,11 @@ async fn parts(
             let end = end(out, &own, &beginning);
             (beginning.bytes, end)
         };
-        return in_peace(whole).await;
+        return run_blocking(whole).await;
     }
     if page.ready(format, coding).is_none() {
         let page = Arc::clone(&page);
-        in_peace(move || _ = page.body(format, coding)).await?;
+        run_blocking(move || _ = page.body(format, coding)).await?;
     }
     let beginning = page.body(format, coding);
     Some((beginning.bytes.clone(), end(Exposition::new(format, &selection), &own, beginning)))
@@ -112,7 +112,7 @@ fn end(mut out: Exposition<'_>, own: &OwnMetrics, beginning: &Beginning) -> Vec<
 }
 
 /// Does what may take a while, without keeping other requests waiting; `None` if it panics.
-pub(super) async fn in_peace<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(super) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let done = spawn_blocking(work).await;
     done.inspect_err(|error| tracing::error!(err = %error, "Cannot write the metrics")).ok()
 }

@@ -288,7 +288,8 @@ fn signed_in_out_of_turn(stage: &Stage) -> (fs::File, Terminal) {
     let file = fs::File::create(&lock).unwrap();
     file.lock().unwrap();
     let terminal = stage.login(&[]);
-    terminal.wait_for_text(&format!("Signed in. Another process keeps {}", lock.display()));
+    terminal
+        .wait_for_text(&format!("Signed in. Waiting for another process that has locked {}", lock.display()));
     assert_eq!(stage.stored(TENANT), None);
     (file, terminal)
 }
@@ -413,7 +414,7 @@ fn a_sign_in_that_is_declined_in_the_browser_says_so() {
     let stage = Stage::new("authorize: { answer: decline }");
     let terminal = stage.login(&["--browser"]);
     let (url, _) = address(&terminal);
-    assert!(support::get(&url).contains("The terminal tells how it went"));
+    assert!(support::get(&url).contains("The terminal shows the result"));
     let (code, screen) = terminal.end();
     assert_eq!(code, 1);
     let remedy = "What to do: run the command again and accept, or have an administrator";
