@@ -19,9 +19,9 @@ use crate::commands::history::History;
 use crate::commands::lifecycle::Lifecycle;
 use crate::config::Source;
 use crate::domain::clock::{Clock, unix_seconds};
-use crate::exposition::{Exposition, Format, Selection};
-use crate::metrics::{OwnMetrics, Page};
+use crate::metrics::{MetricsSnapshot, OwnMetrics, Selection};
 use exporter_toolkit::listen::{self, ListenError};
+use exporter_toolkit::negotiation::Format;
 use partner_center_simulator::Scenario;
 
 use super::simulate::{TENANT_ID, account};
@@ -106,19 +106,18 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
 async fn write_history(
     file: &Path,
     instance: String,
-    (mut page, own): (watch::Receiver<Arc<Page>>, Arc<OwnMetrics>),
+    (mut snapshots, own): (watch::Receiver<Arc<MetricsSnapshot>>, Arc<OwnMetrics>),
 ) -> anyhow::Result<()> {
-    let Ok(page) = page.wait_for(|page| page.is_complete()).await.map(|page| Arc::clone(&page)) else {
+    let complete = snapshots.wait_for(|snapshot| snapshot.is_complete()).await;
+    let Ok(snapshot) = complete.map(|snapshot| Arc::clone(&snapshot)) else {
         // The demo ends, which is for others to say.
         return std::future::pending().await;
     };
     let (target, end) = (file.to_owned(), unix_seconds(Clock::system().now()).floor());
     let written = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
         let selection = Selection::everything();
-        let mut scrape = Exposition::new(Format::Classic, &selection);
-        page.write(&mut scrape);
-        own.write(&mut scrape);
-        let scrape = String::from_utf8(scrape.into_bytes())?;
+        let own = own.encode(Format::Classic, &selection);
+        let scrape = String::from_utf8([snapshot.encode(Format::Classic, &selection), own].concat())?;
         let history = History { scrape: &scrape, instances: &[&instance], end, days: DAYS_OF_HISTORY };
 
         let directory = target.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -12,7 +12,7 @@ use crate::commands::cli::{AccessFlag, ServeFlags, WebFlags};
 use crate::commands::lifecycle::Lifecycle;
 use crate::config::{ConfigError, Source};
 use crate::domain::clock::Clock;
-use crate::metrics::{BUILD, OwnMetrics, Page};
+use crate::metrics::{BUILD, MetricsSnapshot, OwnMetrics};
 use crate::polling::{self, Scene};
 use crate::supervisor::Supervisor;
 use crate::web::{self, Web};
@@ -45,7 +45,7 @@ pub(super) fn start(
     access: Option<&Arc<Access>>,
     flags: WebFlags,
     lifecycle: &Lifecycle,
-) -> anyhow::Result<(watch::Receiver<Arc<Page>>, Arc<OwnMetrics>)> {
+) -> anyhow::Result<(watch::Receiver<Arc<MetricsSnapshot>>, Arc<OwnMetrics>)> {
     let [(_, version), (_, revision), (_, branch), (_, rustversion)] = BUILD;
     tracing::info!(version, "Starting partner-license-exporter");
     tracing::info!(revision, branch, rustversion, "Build context");
@@ -59,19 +59,19 @@ pub(super) fn start(
 
     let fleet = supervisor.fleet();
     let first = fleet.borrow().draw(clock.now());
-    let (page_sender, page) = watch::channel(Arc::new(first));
+    let (snapshot_sender, snapshot) = watch::channel(Arc::new(first));
     lifecycle.spawn(polling::publish(
         fleet.clone(),
         supervisor.bell(),
-        page_sender,
+        snapshot_sender,
         clock.clone(),
         lifecycle.stop(),
     ));
     lifecycle.spawn(supervisor.run(super::environment, lifecycle.stop()));
 
-    let scraped = (page.clone(), Arc::clone(&own));
+    let scraped = (snapshot.clone(), Arc::clone(&own));
     let (telemetry_path, max_requests) = (flags.telemetry_path, flags.max_requests);
-    let web = Web { page, own, fleet, reloader: reloader.clone(), clock, telemetry_path, max_requests };
+    let web = Web { snapshot, own, fleet, reloader: reloader.clone(), clock, telemetry_path, max_requests };
     if let Some(access) = access {
         access.announce();
     }

@@ -1,19 +1,17 @@
-//! Every series this program exports: the one table of families, and how their points come about.
+//! The series that this program exports: the one table of families, and where their samples come from.
 //!
-//! The [`Page`] holds what accounts have to show: it is a snapshot, written when somebody first wants it in a format,
-//! and from then on bytes that a scrape sends. [`OwnMetrics`] are the few families of the process itself, written
-//! anew for each scrape.
+//! A [`MetricsSnapshot`] holds the series of all accounts. It is encoded when a scrape first asks for a format, and
+//! later scrapes send the same bytes. [`OwnMetrics`] are the few families of the process itself, encoded for each
+//! scrape.
 
+mod family;
 mod own;
-mod page;
 mod process;
+mod snapshot;
 
-use std::borrow::Cow;
-
-use crate::exposition::{Family, Kind, Labels, Value};
-
+pub use family::{Family, Kind, Selection};
 pub use own::{InFlight, OwnMetrics};
-pub use page::{Fleet, Page};
+pub use snapshot::{Fleet, MetricsSnapshot};
 
 /// What this binary was built from.
 pub const BUILD: [(&str, &str); 4] = [
@@ -108,21 +106,6 @@ families! {
         "Number of bytes received over the network, by all processes in the network namespace of this one."
     SENT Counter "process_network_transmit_bytes_total" []
         "Number of bytes sent over the network, by all processes in the network namespace of this one."
-}
-
-/// A label that is known by name.
-fn label<'a>(name: &'static str, value: impl Into<Cow<'a, str>>) -> Labels<'a> {
-    vec![(name, value.into())]
-}
-
-/// 1 for yes, 0 for no.
-fn flag(value: bool) -> Value {
-    Value::Gauge(f64::from(u8::from(value)))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts and bytes are far below 2^53")]
-fn float(count: usize) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use exporter_toolkit::web_config::Extension;
 
 use crate::domain::clock::Clock;
 use crate::domain::status::Ledger;
-use crate::metrics::{Fleet, OwnMetrics, Page};
+use crate::metrics::{Fleet, MetricsSnapshot, OwnMetrics};
 use crate::supervisor::Reloader;
 
 /// What this program adds to the web configuration file.
@@ -30,8 +30,8 @@ pub const WEB_CONFIG_EXTENSION: Extension =
 /// What the web surface shows and can ask for.
 #[derive(Debug)]
 pub struct Web {
-    /// The accounts' series, ready to be sent.
-    pub page: watch::Receiver<Arc<Page>>,
+    /// The accounts' series as they are now.
+    pub snapshot: watch::Receiver<Arc<MetricsSnapshot>>,
     /// The process' own series.
     pub own: Arc<OwnMetrics>,
     /// The accounts, for the status page and for readiness.

@@ -8,9 +8,9 @@ use super::*;
 use crate::config::{Config, Source, Thresholds};
 use crate::domain::status::Ledger;
 use crate::domain::usage::UsageReport;
-use crate::exposition::Format;
 use crate::polling::Scene;
 use crate::supervisor::Supervisor;
+use exporter_toolkit::negotiation::Format;
 
 mod endpoints;
 mod pages;
@@ -71,10 +71,13 @@ struct Site {
     router: Router,
     own: Arc<OwnMetrics>,
     fleet: watch::Sender<Arc<Fleet>>,
-    page: watch::Sender<Arc<Page>>,
+    snapshot: watch::Sender<Arc<MetricsSnapshot>>,
 }
 
-fn web(first: Fleet, reloader: Reloader) -> (Web, watch::Sender<Arc<Fleet>>, watch::Sender<Arc<Page>>) {
+fn web(
+    first: Fleet,
+    reloader: Reloader,
+) -> (Web, watch::Sender<Arc<Fleet>>, watch::Sender<Arc<MetricsSnapshot>>) {
     web_with(first, reloader, true)
 }
 
@@ -82,12 +85,12 @@ fn web_with(
     first: Fleet,
     reloader: Reloader,
     with_process: bool,
-) -> (Web, watch::Sender<Arc<Fleet>>, watch::Sender<Arc<Page>>) {
+) -> (Web, watch::Sender<Arc<Fleet>>, watch::Sender<Arc<MetricsSnapshot>>) {
     let clock = Clock::fixed(NOW);
-    let page_sender = watch::Sender::new(Arc::new(first.draw(NOW)));
+    let snapshot_sender = watch::Sender::new(Arc::new(first.draw(NOW)));
     let fleet_sender = watch::Sender::new(Arc::new(first));
     let web = Web {
-        page: page_sender.subscribe(),
+        snapshot: snapshot_sender.subscribe(),
         own: Arc::new(OwnMetrics::new(with_process, &clock)),
         fleet: fleet_sender.subscribe(),
         reloader,
@@ -95,7 +98,7 @@ fn web_with(
         telemetry_path: "/metrics".to_owned(),
         max_requests: 2,
     };
-    (web, fleet_sender, page_sender)
+    (web, fleet_sender, snapshot_sender)
 }
 
 /// A site whose supervisor has stopped.
@@ -106,8 +109,8 @@ fn site(first: Fleet) -> Site {
 /// The same, with or without `promhttp_*` and `process_*`.
 fn site_with(first: Fleet, with_process: bool) -> Site {
     let (_, reloader) = supervisor(Source::Environment);
-    let (web, fleet, page) = web_with(first, reloader, with_process);
-    Site { own: Arc::clone(&web.own), router: router(web), fleet, page }
+    let (web, fleet, snapshot) = web_with(first, reloader, with_process);
+    Site { own: Arc::clone(&web.own), router: router(web), fleet, snapshot }
 }
 
 struct Answer {

@@ -155,7 +155,7 @@ partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint=
 partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="token",le="60"} 0
 partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="token",le="120"} 0
 partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="token",le="+Inf"} 0
-partner_license_api_request_duration_seconds_sum{account="fabrikam",endpoint="token"} 0
+partner_license_api_request_duration_seconds_sum{account="fabrikam",endpoint="token"} 0.0
 partner_license_api_request_duration_seconds_count{account="fabrikam",endpoint="token"} 0
 partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="0.05"} 0
 partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="0.1"} 0
@@ -169,7 +169,7 @@ partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint=
 partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="60"} 0
 partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="120"} 0
 partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="+Inf"} 0
-partner_license_api_request_duration_seconds_sum{account="fabrikam",endpoint="usage"} 0
+partner_license_api_request_duration_seconds_sum{account="fabrikam",endpoint="usage"} 0.0
 partner_license_api_request_duration_seconds_count{account="fabrikam",endpoint="usage"} 0
 # HELP partner_license_api_retries_total HTTP requests that repeated a failed one within the same poll.
 # TYPE partner_license_api_retries_total counter
@@ -259,7 +259,7 @@ partner_license_api_request_duration_seconds_bucket{endpoint="token",le="30"} 0
 partner_license_api_request_duration_seconds_bucket{endpoint="token",le="60"} 0
 partner_license_api_request_duration_seconds_bucket{endpoint="token",le="120"} 0
 partner_license_api_request_duration_seconds_bucket{endpoint="token",le="+Inf"} 0
-partner_license_api_request_duration_seconds_sum{endpoint="token"} 0
+partner_license_api_request_duration_seconds_sum{endpoint="token"} 0.0
 partner_license_api_request_duration_seconds_count{endpoint="token"} 0
 partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="0.05"} 0
 partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="0.1"} 0
@@ -273,7 +273,7 @@ partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="30"} 0
 partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="60"} 0
 partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="120"} 0
 partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="+Inf"} 0
-partner_license_api_request_duration_seconds_sum{endpoint="usage"} 0
+partner_license_api_request_duration_seconds_sum{endpoint="usage"} 0.0
 partner_license_api_request_duration_seconds_count{endpoint="usage"} 0
 # TYPE partner_license_api_retries_total counter
 partner_license_api_retries_total{endpoint="token"} 0

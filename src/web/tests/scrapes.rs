@@ -5,9 +5,9 @@ use std::io::Read as _;
 
 use axum::extract::RawQuery;
 
-use super::super::scrape::{failed, in_peace, metrics};
+use super::super::scrape::{failed, metrics, run_blocking};
 use super::*;
-use crate::exposition::Coding;
+use exporter_toolkit::negotiation::Coding;
 
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
 const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores";
@@ -125,11 +125,11 @@ async fn bodies_are_compressed_for_those_who_ask_and_say_the_same() {
 }
 
 #[tokio::test]
-async fn the_page_is_the_newest_that_was_drawn() {
+async fn the_series_are_those_of_the_newest_snapshot() {
     let site = site(fleet(ledgers(&["contoso"])));
     scrape(&site, &[]).await;
     let changed = fleet(ledgers(&["fabrikam"]));
-    site.page.send_replace(Arc::new(changed.draw(NOW)));
+    site.snapshot.send_replace(Arc::new(changed.draw(NOW)));
     let answer = scrape(&site, &[]).await;
     assert!(answer.text().starts_with(&changed.draw(NOW).text(Format::Classic)), "{}", answer.text());
 }
@@ -138,8 +138,8 @@ async fn the_page_is_the_newest_that_was_drawn() {
 async fn a_body_is_shared_by_those_who_are_sent_it() {
     let site = site(fleet(ledgers(&["contoso"])));
     scrape(&site, &[]).await;
-    let page = Arc::clone(&site.page.borrow());
-    let ready = page.ready(Format::Classic, Coding::Identity).unwrap();
+    let snapshot = Arc::clone(&site.snapshot.borrow());
+    let ready = snapshot.ready(Format::Classic, Coding::Identity).unwrap();
     let request = Request::get("/metrics").body(Body::empty()).unwrap();
     let mut body = site.router.clone().oneshot(request).await.unwrap().into_body();
     let frame =
@@ -229,9 +229,9 @@ async fn whatever_the_headers_are_there_is_an_answer() {
 
 #[tokio::test]
 async fn what_cannot_be_written_is_a_500_and_counted() {
-    let own = OwnMetrics::new(true, &Clock::fixed(NOW));
-    assert_eq!(in_peace(|| "done").await, Some("done"));
-    let broken: Option<()> = in_peace(|| panic!("on purpose")).await;
+    let own = Arc::new(OwnMetrics::new(true, &Clock::fixed(NOW)));
+    assert_eq!(run_blocking(|| "done").await, Some("done"));
+    let broken: Option<()> = run_blocking(|| panic!("on purpose")).await;
     assert_eq!(broken, None);
     let answer = read(failed(&own)).await;
     assert_eq!((answer.status.as_u16(), &*answer.body), (500, "The metrics could not be written.\n"));

@@ -1,0 +1,246 @@
+//! A metric family: its name, type, labels and help, and how `prometheus-client` encodes its samples.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use exporter_toolkit::exposition;
+use exporter_toolkit::negotiation::Format;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    CounterValueEncoder, DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet,
+    GaugeValueEncoder, NoLabelSet,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+/// What a family is, for as long as the program runs.
+#[derive(Debug)]
+pub struct Family {
+    /// The name as users write it in queries; a counter's ends in `_total`.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Its labels, besides `account`.
+    pub labels: &'static [&'static str],
+    /// HELP: one line without quotes and backslashes, which not every format escapes.
+    pub help: &'static str,
+}
+
+/// A family's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Goes up and down.
+    Gauge,
+    /// Only goes up.
+    Counter,
+    /// Observations in buckets.
+    Histogram,
+}
+
+/// The value of one sample.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    /// Of a gauge or a counter.
+    Number(Number),
+    /// Of a histogram.
+    Histogram {
+        /// Upper bounds, each with the number of observations between it and the bound below. The last bound is
+        /// infinite.
+        buckets: Vec<(f64, u64)>,
+        /// The sum of all observations.
+        sum: f64,
+    },
+}
+
+/// A number, which is encoded without a fraction if it has none.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Number {
+    Whole(u64),
+    Float(f64),
+}
+
+/// Which families are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Selection(Option<BTreeSet<String>>);
+
+/// Something that has families to encode.
+pub(super) trait Collect: fmt::Debug + Send + Sync + 'static {
+    /// Adds its families in the order of [`FAMILIES`](super::FAMILIES).
+    fn collect(&self, out: &mut Families<'_>) -> fmt::Result;
+}
+
+/// The families of an exposition that is being encoded.
+#[derive(Debug)]
+pub(super) struct Families<'a> {
+    encoder: DescriptorEncoder<'a>,
+    selection: Selection,
+}
+
+/// Encodes the selected families of a source, without the end of the exposition.
+pub(super) fn encode<C: Collect>(format: Format, selection: &Selection, source: &Arc<C>) -> Vec<u8> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Selected(Arc::clone(source), selection.clone())));
+    exposition::encode(format, &registry)
+}
+
+#[derive(Debug)]
+struct Selected<C>(Arc<C>, Selection);
+
+impl<C: Collect> Collector for Selected<C> {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Self(source, selection) = self;
+        source.collect(&mut Families { encoder, selection: selection.clone() })
+    }
+}
+
+// === impl Families ===
+
+impl Families<'_> {
+    /// Encodes a family, if it is selected and has any sample.
+    pub(super) fn add<L: EncodeLabelSet, V: Into<Value>>(
+        &mut self,
+        family: &Family,
+        samples: impl IntoIterator<Item = (L, V)>,
+    ) -> fmt::Result {
+        if !self.selection.has(family) {
+            return Ok(());
+        }
+        let mut samples = samples.into_iter().peekable();
+        if samples.peek().is_none() {
+            return Ok(());
+        }
+        let (name, unit) = family.name_and_unit();
+        let mut metric =
+            self.encoder.encode_descriptor(name, family.help, unit.as_ref(), family.kind.into())?;
+        for (labels, value) in samples {
+            let mut sample = metric.encode_family(&labels)?;
+            match value.into() {
+                Value::Histogram { buckets, sum } => {
+                    let count = buckets.iter().map(|(_, count)| count).sum();
+                    sample.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+                }
+                Value::Number(number) if family.kind == Kind::Counter => {
+                    sample.encode_counter::<NoLabelSet, _, f64>(&number, None)?;
+                }
+                Value::Number(number) => sample.encode_gauge(&number)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes a family of one sample without labels, if it is selected and there is a value.
+    pub(super) fn add_one<V: Into<Value>>(
+        &mut self,
+        family: &Family,
+        value: impl FnOnce() -> Option<V>,
+    ) -> fmt::Result {
+        const NO_LABELS: [(&str, &str); 0] = [];
+        self.add(family, std::iter::once_with(value).flatten().map(|value| (NO_LABELS, value)))
+    }
+}
+
+// === impl Family ===
+
+impl Family {
+    /// The name without its unit and a counter's `_total`, and the unit, which is the last word before that. The
+    /// encoders put them together again.
+    fn name_and_unit(&self) -> (&'static str, Option<Unit>) {
+        let stem = match self.kind {
+            Kind::Counter => self.name.strip_suffix("_total").unwrap_or(self.name),
+            Kind::Gauge | Kind::Histogram => self.name,
+        };
+        let unit = match stem.rsplit_once('_') {
+            Some((name, "seconds")) => Some((name, Unit::Seconds)),
+            Some((name, "bytes")) => Some((name, Unit::Bytes)),
+            Some((name, "percent")) => Some((name, Unit::Other("percent".to_owned()))),
+            _ => None,
+        };
+        unit.map_or((stem, None), |(name, unit)| (name, Some(unit)))
+    }
+}
+
+impl From<Kind> for MetricType {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Gauge => Self::Gauge,
+            Kind::Counter => Self::Counter,
+            Kind::Histogram => Self::Histogram,
+        }
+    }
+}
+
+// === impl Selection ===
+
+impl Selection {
+    /// The families of these names; names that no family has select nothing.
+    pub fn of(names: impl IntoIterator<Item = String>) -> Self {
+        Self(Some(names.into_iter().collect()))
+    }
+
+    /// All families.
+    pub const fn everything() -> Self {
+        Self(None)
+    }
+
+    /// Whether nothing is left out.
+    pub const fn is_everything(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn has(&self, family: &Family) -> bool {
+        self.0.as_ref().is_none_or(|names| names.contains(family.name))
+    }
+}
+
+// === impl Value ===
+
+impl From<f64> for Value {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "what the casts change is no whole number, and the comparison finds it"
+    )]
+    fn from(value: f64) -> Self {
+        /// From here on not every whole number is a float.
+        const LIMIT: u64 = 1 << 53;
+        let whole = value as u64;
+        let is_whole = whole < LIMIT && (whole as f64).to_bits() == value.to_bits();
+        Self::Number(if is_whole { Number::Whole(whole) } else { Number::Float(value) })
+    }
+}
+
+impl From<u64> for Value {
+    fn from(count: u64) -> Self {
+        Self::Number(Number::Whole(count))
+    }
+}
+
+impl From<bool> for Value {
+    /// 1 for true, 0 for false.
+    fn from(value: bool) -> Self {
+        u64::from(value).into()
+    }
+}
+
+impl EncodeGaugeValue for Number {
+    fn encode(&self, encoder: &mut GaugeValueEncoder<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(number) => EncodeGaugeValue::encode(number, encoder),
+            Self::Float(number) => EncodeGaugeValue::encode(number, encoder),
+        }
+    }
+}
+
+impl EncodeCounterValue for Number {
+    fn encode(&self, encoder: &mut CounterValueEncoder<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(number) => EncodeCounterValue::encode(number, encoder),
+            Self::Float(number) => EncodeCounterValue::encode(number, encoder),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
