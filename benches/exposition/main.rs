@@ -12,14 +12,13 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use exporter_toolkit::exposition;
 use exporter_toolkit::negotiation::{Coding, Format};
 use jiff::Timestamp;
 use partner_license_exporter::config::Config;
 use partner_license_exporter::domain::clock::{Clock, unix_seconds};
 use partner_license_exporter::domain::status::Ledger;
 use partner_license_exporter::domain::usage::{LicenseUsage, Percent, UsageReport};
-use partner_license_exporter::metrics::{BUILD, FAMILIES, Family, Fleet, OwnMetrics, Selection};
+use partner_license_exporter::metrics::{self, BUILD, FAMILIES, Family, Fleet, OwnMetrics, Selection};
 use partner_license_exporter::polling::Scene;
 use tokio::time::Instant;
 
@@ -93,7 +92,7 @@ fn warm(fleet: &Fleet, now: Timestamp, coding: Coding) {
     };
     let after = || {
         let mut out = own.encode(Format::Classic, &everything);
-        out.extend_from_slice(exposition::end(Format::Classic));
+        out.extend_from_slice(metrics::trailer(Format::Classic));
         (snapshot.body(Format::Classic, coding).bytes.clone(), ready.end(out))
     };
     compare("warm scrape", coding, 20, 1_000, before, after);

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use exporter_toolkit::exposition;
 use exporter_toolkit::negotiation::Format;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
-    CounterValueEncoder, DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet,
-    GaugeValueEncoder, NoLabelSet,
+    DescriptorEncoder, EncodeLabelSet, NoLabelSet, prometheus_protobuf, prometheus_text, text,
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
+
+use super::value::Value;
 
 /// What a family is, for as long as the program runs.
 #[derive(Debug)]
@@ -38,28 +38,6 @@ pub enum Kind {
     Histogram,
 }
 
-/// The value of one sample.
-#[derive(Clone, Debug)]
-pub(super) enum Value {
-    /// Of a gauge or a counter.
-    Number(Number),
-    /// Of a histogram.
-    Histogram {
-        /// Upper bounds, each with the number of observations between it and the bound below. The last bound is
-        /// infinite.
-        buckets: Vec<(f64, u64)>,
-        /// The sum of all observations.
-        sum: f64,
-    },
-}
-
-/// A number, which is encoded without a fraction if it has none.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Number {
-    Whole(u64),
-    Float(f64),
-}
-
 /// Which families are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Selection(Option<BTreeSet<String>>);
@@ -77,11 +55,28 @@ pub(super) struct Families<'a> {
     selection: Selection,
 }
 
-/// Encodes the selected families of a source, without the end of the exposition.
+/// Encodes the selected families of a source. What [`trailer`] adds is left out, so that another source can follow.
 pub(super) fn encode<C: Collect>(format: Format, selection: &Selection, source: &Arc<C>) -> Vec<u8> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Selected(Arc::clone(source), selection.clone())));
-    exposition::encode(format, &registry)
+    let mut out = String::new();
+    match format {
+        Format::Classic => prometheus_text::encode(&mut out, &registry),
+        Format::OpenMetrics => text::encode_registry(&mut out, &registry),
+        Format::Protobuf => {
+            return prometheus_protobuf::encode_to_vec(&registry).expect("a vector takes every message");
+        }
+    }
+    .expect("a string takes every text");
+    out.into_bytes()
+}
+
+/// What follows the families of the last source.
+pub const fn trailer(format: Format) -> &'static [u8] {
+    match format {
+        Format::OpenMetrics => b"# EOF\n",
+        Format::Classic | Format::Protobuf => b"",
+    }
 }
 
 #[derive(Debug)]
@@ -190,55 +185,6 @@ impl Selection {
 
     fn has(&self, family: &Family) -> bool {
         self.0.as_ref().is_none_or(|names| names.contains(family.name))
-    }
-}
-
-// === impl Value ===
-
-impl From<f64> for Value {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "what the casts change is no whole number, and the comparison finds it"
-    )]
-    fn from(value: f64) -> Self {
-        /// From here on not every whole number is a float.
-        const LIMIT: u64 = 1 << 53;
-        let whole = value as u64;
-        let is_whole = whole < LIMIT && (whole as f64).to_bits() == value.to_bits();
-        Self::Number(if is_whole { Number::Whole(whole) } else { Number::Float(value) })
-    }
-}
-
-impl From<u64> for Value {
-    fn from(count: u64) -> Self {
-        Self::Number(Number::Whole(count))
-    }
-}
-
-impl From<bool> for Value {
-    /// 1 for true, 0 for false.
-    fn from(value: bool) -> Self {
-        u64::from(value).into()
-    }
-}
-
-impl EncodeGaugeValue for Number {
-    fn encode(&self, encoder: &mut GaugeValueEncoder<'_>) -> fmt::Result {
-        match self {
-            Self::Whole(number) => EncodeGaugeValue::encode(number, encoder),
-            Self::Float(number) => EncodeGaugeValue::encode(number, encoder),
-        }
-    }
-}
-
-impl EncodeCounterValue for Number {
-    fn encode(&self, encoder: &mut CounterValueEncoder<'_>) -> fmt::Result {
-        match self {
-            Self::Whole(number) => EncodeCounterValue::encode(number, encoder),
-            Self::Float(number) => EncodeCounterValue::encode(number, encoder),
-        }
     }
 }
 

@@ -8,8 +8,9 @@ mod family;
 mod own;
 mod process;
 mod snapshot;
+mod value;
 
-pub use family::{Family, Kind, Selection};
+pub use family::{Family, Kind, Selection, trailer};
 pub use own::{InFlight, OwnMetrics};
 pub use snapshot::{Fleet, MetricsSnapshot};
 

@@ -18,7 +18,8 @@ use crate::domain::status::{AccountStatus, Code, Credentials, Endpoint, Latency,
 use crate::domain::usage::{LicenseUsage, RowError};
 use crate::polling::Scene;
 
-use super::family::{self, Collect, Families, Family, Selection, Value};
+use super::family::{self, Collect, Families, Family, Selection};
+use super::value::Value;
 use super::{
     ACCESS_EXPIRY, CERTIFICATE_EXPIRY, DURATION, FAILURES, INTERVAL, LAST_SCRAPE, LAST_SUCCESS, MFA,
     NEXT_SCRAPE, PROCESSED, REFRESH_EXPIRY, REFRESH_ISSUED, REJECTED, REQUEST_DURATION, REQUESTS, RETRIES,

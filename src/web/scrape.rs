@@ -16,8 +16,7 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
-use crate::metrics::{InFlight, MetricsSnapshot, OwnMetrics, Selection};
-use exporter_toolkit::exposition;
+use crate::metrics::{self, InFlight, MetricsSnapshot, OwnMetrics, Selection};
 use exporter_toolkit::negotiation::{Beginning, Coding, Format, negotiate};
 
 use super::Site;
@@ -105,7 +104,7 @@ async fn parts(
 /// What follows the accounts' families: those of the process, and the exposition's end.
 fn end(own: &Arc<OwnMetrics>, format: Format, selection: &Selection, beginning: &Beginning) -> Vec<u8> {
     let mut rest = own.encode(format, selection);
-    rest.extend_from_slice(exposition::end(format));
+    rest.extend_from_slice(metrics::trailer(format));
     beginning.end(rest)
 }
 

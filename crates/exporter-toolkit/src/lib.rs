@@ -1,7 +1,7 @@
 //! What an exporter for Prometheus needs besides its metrics.
 //!
 //! Sockets to listen on, a server that bounds what its peers can take, the web configuration file of the Prometheus
-//! exporters, and the negotiation and encoding of formats and codings. It knows nothing of what is exported.
+//! exporters, and the negotiation of formats and codings. It knows nothing of what is exported.
 //!
 //! In order of dependency: a module names only modules above it.
 
@@ -9,6 +9,5 @@ pub mod yaml;
 pub mod secret;
 pub mod listen;
 pub mod negotiation;
-pub mod exposition;
 pub mod web_config;
 pub mod server;

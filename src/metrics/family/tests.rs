@@ -32,7 +32,7 @@ impl Collect for One {
 }
 
 fn encoded(format: Format, selection: &Selection) -> Vec<u8> {
-    let end = exposition::end(format);
+    let end = trailer(format);
     [&encode(format, selection, &Arc::new(Each)), end].concat()
 }
 
