@@ -14,7 +14,6 @@ pub mod partner;
 pub mod polling;
 
 // Inbound: what Prometheus and people read.
-pub mod exposition;
 pub mod metrics;
 pub mod supervisor;
 pub mod bundled;

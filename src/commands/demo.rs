@@ -15,6 +15,7 @@ use anyhow::Context;
 use tokio::sync::watch;
 
 use exporter_toolkit::listen::{self, ListenError};
+use exporter_toolkit::negotiation::Format;
 use partner_center_simulator::Scenario;
 
 use crate::commands::cli::DemoFlags;
@@ -24,8 +25,7 @@ use crate::commands::simulate::{self, TENANT_ID, account};
 use crate::commands::{output, serve, settings};
 use crate::config::ConfigSource;
 use crate::domain::clock::{Clock, unix_seconds};
-use crate::exposition::{Exposition, Format, Selection};
-use crate::metrics::{OwnMetrics, Page};
+use crate::metrics::{MetricsSnapshot, OwnMetrics, Selection};
 
 /// The tenant whose values move.
 const PORTFOLIO_TENANT_ID: &str = "00000000-0000-0000-0000-00000000f011";
@@ -73,7 +73,7 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
          Stop with Ctrl+C.\n",
         flags.web.telemetry_path
     ))?;
-    let (page, own) =
+    let (snapshots, own) =
         serve::start(ConfigSource::File(config), vec![listener], access.as_ref(), flags.web, &lifecycle)?;
     let mut running = pin!(lifecycle.run());
     if let Some(file) = &flags.history {
@@ -83,7 +83,7 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
                 drop(fs::remove_file(unfinished(file)));
                 return Ok(code);
             }
-            written = write_history(file, address.to_string(), page, own) => written?,
+            written = write_history(file, address.to_string(), snapshots, own) => written?,
         }
     }
     Ok(running.await)
@@ -108,20 +108,19 @@ fn configuration(flags: &DemoFlags, directory: &Path, simulator_address: &str) -
 async fn write_history(
     file: &Path,
     instance: String,
-    mut page: watch::Receiver<Arc<Page>>,
+    mut snapshots: watch::Receiver<Arc<MetricsSnapshot>>,
     own: Arc<OwnMetrics>,
 ) -> anyhow::Result<()> {
-    let Ok(page) = page.wait_for(|page| page.is_complete()).await.map(|page| Arc::clone(&page)) else {
+    let complete = snapshots.wait_for(|snapshot| snapshot.is_complete()).await;
+    let Ok(snapshot) = complete.map(|snapshot| Arc::clone(&snapshot)) else {
         // The program is stopping, and the caller ends this wait.
         return std::future::pending().await;
     };
     let (target, end) = (file.to_owned(), unix_seconds(Clock::system().now()).floor());
     let written = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
         let selection = Selection::everything();
-        let mut scrape = Exposition::new(Format::Classic, &selection);
-        page.write(&mut scrape);
-        own.write(&mut scrape);
-        let scrape = String::from_utf8(scrape.into_bytes())?;
+        let own = own.encode(Format::Classic, &selection);
+        let scrape = String::from_utf8([snapshot.encode(Format::Classic, &selection), own].concat())?;
         let history = History { scrape: &scrape, instances: &[&instance], end, days: DAYS_OF_HISTORY };
 
         let directory = target.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -17,7 +17,7 @@ use crate::commands::lifecycle::Lifecycle;
 use crate::commands::settings;
 use crate::config::ConfigSource;
 use crate::domain::clock::Clock;
-use crate::metrics::{BUILD, OwnMetrics, Page};
+use crate::metrics::{BUILD, MetricsSnapshot, OwnMetrics};
 use crate::polling::{self, Render};
 use crate::supervisor::{Reloader, Supervisor};
 use crate::web::{self, Web};
@@ -41,7 +41,7 @@ pub(super) fn start(
     access: Option<&Arc<Access>>,
     flags: WebFlags,
     lifecycle: &Lifecycle,
-) -> anyhow::Result<(watch::Receiver<Arc<Page>>, Arc<OwnMetrics>)> {
+) -> anyhow::Result<(watch::Receiver<Arc<MetricsSnapshot>>, Arc<OwnMetrics>)> {
     let [(_, version), (_, revision), (_, branch), (_, rustversion)] = BUILD;
     tracing::info!(version, "Starting partner-license-exporter");
     tracing::info!(revision, branch, rustversion, "Build context");
@@ -55,20 +55,20 @@ pub(super) fn start(
 
     let fleet = supervisor.fleet();
     let first = fleet.borrow().render(clock.now());
-    let (page_sender, page) = watch::channel(Arc::new(first));
+    let (snapshot_sender, snapshot) = watch::channel(Arc::new(first));
     lifecycle.spawn(polling::publish(
         fleet.clone(),
         supervisor.changed(),
-        page_sender,
+        snapshot_sender,
         clock.clone(),
         lifecycle.stop(),
     ));
     lifecycle.spawn(supervisor.run(settings::environment, lifecycle.stop()));
     lifecycle.spawn(reload_on_hangup(hangup, reloader.clone(), lifecycle.stop()));
 
-    let scraped = (page.clone(), Arc::clone(&own));
+    let scraped = (snapshot.clone(), Arc::clone(&own));
     let (telemetry_path, max_requests) = (flags.telemetry_path, flags.max_requests);
-    let web = Web { page, own, fleet, reloader, clock, telemetry_path, max_requests };
+    let web = Web { snapshot, own, fleet, reloader, clock, telemetry_path, max_requests };
     if let Some(access) = access {
         access.announce();
     }

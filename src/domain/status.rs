@@ -156,13 +156,9 @@ impl Latency {
         self.sum += seconds;
     }
 
-    /// Each bound, the last being infinite, with the number of requests that took at most that long.
-    pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
-        let bounds = Self::BOUNDS.into_iter().chain([f64::INFINITY]);
-        bounds.zip(&self.counts).scan(0, |below, (bound, count)| {
-            *below += count;
-            Some((bound, *below))
-        })
+    /// Each bound with the number of requests between it and the bound below; the last bound is infinite.
+    pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
+        Self::BOUNDS.into_iter().chain([f64::INFINITY]).zip(self.counts)
     }
 
     /// The total duration of all requests, in seconds.
@@ -285,14 +281,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_counted_under_every_bound_that_it_does_not_exceed() {
+    fn a_duration_is_counted_below_the_first_bound_that_it_does_not_exceed() {
         let mut latency = Latency::default();
         for seconds in [0.01, 0.05, 0.06, 120.0, 121.0] {
             latency.observe(seconds);
         }
-        let counts: Vec<(f64, u64)> = latency.cumulative().collect();
-        assert_eq!(counts[..3], [(0.05, 2), (0.1, 3), (0.25, 3)]);
-        assert_eq!(counts[9..], [(60.0, 3), (120.0, 4), (f64::INFINITY, 5)]);
+        let counts: Vec<(f64, u64)> = latency.buckets().collect();
+        assert_eq!(counts[..3], [(0.05, 2), (0.1, 1), (0.25, 0)]);
+        assert_eq!(counts[9..], [(60.0, 0), (120.0, 1), (f64::INFINITY, 1)]);
         assert!((latency.sum() - 241.12).abs() < 1e-9);
     }
 

@@ -9,8 +9,8 @@ use crate::domain::clock::Clock;
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::status::{AccountStatus, Code, Endpoint, Ledger};
 use crate::domain::usage::{LicenseUsage, Percent, RowError, UsageReport};
-use crate::exposition::{Coding, Exposition, Format, Selection};
 use crate::polling::Render;
+use exporter_toolkit::negotiation::{Coding, Format};
 
 use super::*;
 
@@ -112,8 +112,8 @@ fn classic(fleet: &Fleet, now: Timestamp) -> String {
     fleet.render(now).text(Format::Classic)
 }
 
-fn own(with_process: bool) -> OwnMetrics {
-    OwnMetrics::new(with_process, &Clock::fixed(NOW))
+fn own(with_process: bool) -> Arc<OwnMetrics> {
+    Arc::new(OwnMetrics::new(with_process, &Clock::fixed(NOW)))
 }
 
 // === a small parser of both text formats ===

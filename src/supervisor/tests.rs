@@ -13,7 +13,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::domain::status::AccountStatus;
-use crate::exposition::Format;
+use exporter_toolkit::negotiation::Format;
 use partner_center_simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
 
 mod year;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
 
 use crate::domain::clock::Clock;
-use crate::metrics::{Fleet, OwnMetrics, Page};
+use crate::metrics::{Fleet, MetricsSnapshot, OwnMetrics};
 use crate::supervisor::Reloader;
 
 /// What is served, and what requests can change.
 #[derive(Debug)]
 pub struct Web {
     /// The series of the accounts, ready to be sent.
-    pub page: watch::Receiver<Arc<Page>>,
+    pub snapshot: watch::Receiver<Arc<MetricsSnapshot>>,
     /// The series of the process.
     pub own: Arc<OwnMetrics>,
     /// The accounts, for the status page and for readiness.

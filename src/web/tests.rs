@@ -16,10 +16,10 @@ use crate::config::{Config, ConfigSource, Thresholds};
 use crate::domain::clock::Clock;
 use crate::domain::status::Ledger;
 use crate::domain::usage::UsageReport;
-use crate::exposition::Format;
-use crate::metrics::{Fleet, OwnMetrics, Page};
+use crate::metrics::{Fleet, MetricsSnapshot, OwnMetrics};
 use crate::polling::Render;
 use crate::supervisor::{Reloader, Supervisor};
+use exporter_toolkit::negotiation::Format;
 
 mod endpoints;
 mod pages;
@@ -78,19 +78,19 @@ struct TestSite {
     router: Router,
     own: Arc<OwnMetrics>,
     fleet: watch::Sender<Arc<Fleet>>,
-    page: watch::Sender<Arc<Page>>,
+    snapshot: watch::Sender<Arc<MetricsSnapshot>>,
 }
 
 fn web(
     first: Fleet,
     reloader: Reloader,
     with_process: bool,
-) -> (Web, watch::Sender<Arc<Fleet>>, watch::Sender<Arc<Page>>) {
+) -> (Web, watch::Sender<Arc<Fleet>>, watch::Sender<Arc<MetricsSnapshot>>) {
     let clock = Clock::fixed(NOW);
-    let page_sender = watch::Sender::new(Arc::new(first.render(NOW)));
+    let snapshot_sender = watch::Sender::new(Arc::new(first.render(NOW)));
     let fleet_sender = watch::Sender::new(Arc::new(first));
     let web = Web {
-        page: page_sender.subscribe(),
+        snapshot: snapshot_sender.subscribe(),
         own: Arc::new(OwnMetrics::new(with_process, &clock)),
         fleet: fleet_sender.subscribe(),
         reloader,
@@ -98,7 +98,7 @@ fn web(
         telemetry_path: "/metrics".to_owned(),
         max_requests: 2,
     };
-    (web, fleet_sender, page_sender)
+    (web, fleet_sender, snapshot_sender)
 }
 
 /// A site whose supervisor has stopped.
@@ -109,8 +109,8 @@ fn site(first: Fleet) -> TestSite {
 /// A site whose supervisor has stopped, with or without `promhttp_*` and `process_*`.
 fn site_with(first: Fleet, with_process: bool) -> TestSite {
     let (_, reloader) = supervisor(ConfigSource::Environment);
-    let (web, fleet, page) = web(first, reloader, with_process);
-    TestSite { own: Arc::clone(&web.own), router: router(web), fleet, page }
+    let (web, fleet, snapshot) = web(first, reloader, with_process);
+    TestSite { own: Arc::clone(&web.own), router: router(web), fleet, snapshot }
 }
 
 /// A response whose body was received completely.

@@ -7,8 +7,7 @@ use std::process::Command;
 
 use partner_center_simulator::{CLIENT_ID, Scenario};
 use partner_license_exporter::domain::failure::FailureReason;
-use partner_license_exporter::exposition::Kind;
-use partner_license_exporter::metrics::FAMILIES;
+use partner_license_exporter::metrics::{FAMILIES, Kind};
 use partner_license_exporter::partner::hints;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_partner-license-exporter");

@@ -8,7 +8,7 @@ use axum::extract::{RawQuery, State};
 use super::super::scrape::{failed, metrics, run_blocking};
 use super::super::site::Site;
 use super::*;
-use crate::exposition::Coding;
+use exporter_toolkit::negotiation::Coding;
 
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
 const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores";
@@ -103,7 +103,7 @@ async fn the_series_are_those_of_the_newest_snapshot() {
     let site = site(fleet(ledgers(&["contoso"])));
     scrape(&site, &[]).await;
     let changed = fleet(ledgers(&["fabrikam"]));
-    site.page.send_replace(Arc::new(changed.render(NOW)));
+    site.snapshot.send_replace(Arc::new(changed.render(NOW)));
     let answer = scrape(&site, &[]).await;
     assert!(answer.text().starts_with(&changed.render(NOW).text(Format::Classic)), "{}", answer.text());
 }
@@ -112,8 +112,8 @@ async fn the_series_are_those_of_the_newest_snapshot() {
 async fn a_body_is_shared_by_all_scrapes() {
     let site = site(fleet(ledgers(&["contoso"])));
     scrape(&site, &[]).await;
-    let page = Arc::clone(&site.page.borrow());
-    let ready = page.ready(Format::Classic, Coding::Identity).unwrap();
+    let snapshot = Arc::clone(&site.snapshot.borrow());
+    let ready = snapshot.ready(Format::Classic, Coding::Identity).unwrap();
     let request = Request::get("/metrics").body(Body::empty()).unwrap();
     let mut body = site.router.clone().oneshot(request).await.unwrap().into_body();
     let frame =
@@ -203,7 +203,7 @@ async fn malformed_headers_get_a_response_too() {
 
 #[tokio::test]
 async fn a_failure_to_encode_is_a_500_and_counted() {
-    let own = OwnMetrics::new(true, &Clock::fixed(NOW));
+    let own = Arc::new(OwnMetrics::new(true, &Clock::fixed(NOW)));
     assert_eq!(run_blocking(|| "done").await, Some("done"));
     let broken: Option<()> = run_blocking(|| panic!("on purpose")).await;
     assert_eq!(broken, None);
