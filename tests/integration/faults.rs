@@ -485,9 +485,9 @@ impl Disk {
     }
 
     fn suffers(&self, spoil: impl Fn(&Self), mend: impl Fn(&Self)) {
-        const CANNOT: [&str; 2] = ["Cannot store the new refresh token", "Cannot keep the last good rows"];
+        const CANNOT: [&str; 2] = ["Cannot store the new refresh token", "Cannot save the last good rows"];
         const AGAIN: [&str; 2] =
-            ["New refresh tokens are stored again", "The last good rows are kept on disk again"];
+            ["New refresh tokens are stored again", "The last good rows are saved to disk again"];
         eventually("complaints about the disk", || {
             spoil(self);
             (!self.lines(CANNOT).contains(&0)).then_some(())

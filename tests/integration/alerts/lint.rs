@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use partner_license_exporter::exposition::{Family, Kind as FamilyKind};
-use partner_license_exporter::metrics::FAMILIES;
+use partner_license_exporter::metrics::{FAMILIES, Family, Kind as FamilyKind};
 use serde::Deserialize;
 use serde_json::Value;
 
