@@ -26,12 +26,12 @@ pub(super) fn run(flag: &ConfigFlag, access: &AccessFlag) -> anyhow::Result<Exit
         }
         Err(error) => fail(error),
     }
-    match super::serve::access(access) {
+    match super::serve::web_config(access) {
         Ok(Some(found)) => {
             for warning in found.warnings() {
                 eprintln!("warning: {warning}");
             }
-            let tls = if found.encrypts() { "with TLS" } else { "without TLS" };
+            let tls = if found.has_tls() { "with TLS" } else { "without TLS" };
             super::say(&format!("{}: valid, {tls}", access.web_config_file))?;
         }
         Ok(None) => {}

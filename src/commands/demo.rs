@@ -21,9 +21,11 @@ use crate::config::Source;
 use crate::domain::clock::{Clock, unix_seconds};
 use crate::exposition::{Exposition, Format, Selection};
 use crate::metrics::{OwnMetrics, Page};
-use exporter_toolkit::listen::{self, ListenError};
+use exporter_toolkit::listen::ListenError;
+use exporter_toolkit::web_config::WebConfig;
 use partner_center_simulator::Scenario;
 
+use super::loopback;
 use super::simulate::{TENANT_ID, account};
 
 /// The tenant of the livelier portfolio.
@@ -37,7 +39,7 @@ const DAYS_OF_HISTORY: u32 = 31;
 
 pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::new()?;
-    let access = super::serve::access(&flags.web.access)?;
+    let web_config = super::serve::web_config(&flags.web.access)?;
     let listener = bind(&flags.listen_address, "--web.listen-address")?;
     let simulator = bind(&flags.simulator_address, "--simulator.listen-address")?;
     let (address, simulator_address) = (listener.local_addr()?, simulator.local_addr()?.to_string());
@@ -68,7 +70,7 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     // Who replaces the scenario has to say all of it.
     let comma = if flags.portfolio { ", " } else { "" };
     let failure = format!("{{usage: {{answer: forbidden}}{comma}{tenants}}}");
-    let scheme = if access.as_ref().is_some_and(|access| access.encrypts()) { "https" } else { "http" };
+    let scheme = if web_config.as_ref().is_some_and(WebConfig::has_tls) { "https" } else { "http" };
     let rows = if flags.portfolio {
         ""
     } else {
@@ -87,7 +89,7 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
         flags.web.telemetry_path
     ))?;
     let scraped =
-        super::serve::start(Source::File(config), vec![listener], access.as_ref(), flags.web, &lifecycle)?;
+        super::serve::start(Source::File(config), vec![listener], web_config, flags.web, &lifecycle)?;
     let mut running = pin!(lifecycle.run());
     if let Some(file) = &flags.history {
         tokio::select! {
@@ -154,8 +156,8 @@ fn unfinished(history: &Path) -> PathBuf {
 
 /// Binds a loopback address; one that is taken can be changed with `flag`.
 fn bind(address: &str, flag: &str) -> anyhow::Result<TcpListener> {
-    listen::bind_loopback(address).map_err(|error| match error {
-        ListenError::Bind { .. } => anyhow::anyhow!("{error}; choose another one with {flag}"),
-        other => other.into(),
+    loopback::bind(address).map_err(|error| match error.downcast_ref() {
+        Some(ListenError::Bind { .. }) => anyhow::anyhow!("{error}; choose another one with {flag}"),
+        _ => error,
     })
 }

@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 mod export;
 mod login;
+mod loopback;
 mod serve;
 mod simulate;
 mod version;

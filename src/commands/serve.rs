@@ -18,31 +18,27 @@ use crate::supervisor::Supervisor;
 use crate::web::{self, Web};
 use exporter_toolkit::listen;
 use exporter_toolkit::server::Server;
-use exporter_toolkit::web_config::Access;
+use exporter_toolkit::web_config::WebConfig;
 
 pub(super) async fn run(flags: ServeFlags) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::new()?;
-    let access = access(&flags.web.access)?;
-    let listeners = if flags.listen.systemd_socket {
-        listen::from_systemd()?
-    } else {
-        flags.listen.listen_addresses.iter().map(|text| listen::bind(text)).collect::<Result<_, _>>()?
-    };
-    start(super::check::source(&flags.config), listeners, access.as_ref(), flags.web, &lifecycle)?;
+    let web_config = web_config(&flags.web.access)?;
+    let listeners = listen::open(&flags.listen.listen_addresses, flags.listen.systemd_socket)?;
+    start(super::check::source(&flags.config), listeners, web_config, flags.web, &lifecycle)?;
     Ok(lifecycle.run().await)
 }
 
-/// The rules of the web configuration file, if one is named.
-pub(super) fn access(flag: &AccessFlag) -> Result<Option<Arc<Access>>, ConfigError> {
+/// Opens the web configuration file, if one is named.
+pub(super) fn web_config(flag: &AccessFlag) -> Result<Option<WebConfig>, ConfigError> {
     let path = Some(&flag.web_config_file).filter(|path| !path.is_empty());
-    path.map(|path| Access::open(Path::new(path), web::WEB_CONFIG_EXTENSION).map(Arc::new)).transpose()
+    path.map(|path| WebConfig::open(Path::new(path), web::WEB_CONFIG_EXTENSION)).transpose()
 }
 
 /// Starts the exporter's tasks, and gives what its scrapes are made of. `demo` uses it as well.
 pub(super) fn start(
     source: Source,
     listeners: Vec<TcpListener>,
-    access: Option<&Arc<Access>>,
+    web_config: Option<WebConfig>,
     flags: WebFlags,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<(watch::Receiver<Arc<Page>>, Arc<OwnMetrics>)> {
@@ -70,27 +66,16 @@ pub(super) fn start(
     lifecycle.spawn(supervisor.run(super::environment, lifecycle.stop()));
 
     let scraped = (page.clone(), Arc::clone(&own));
-    let (telemetry_path, max_requests) = (flags.telemetry_path, flags.max_requests);
-    let web = Web { page, own, fleet, reloader: reloader.clone(), clock, telemetry_path, max_requests };
-    if let Some(access) = access {
-        access.announce();
-    }
-    let server = Server::new(web::router(web), access.cloned(), max_requests);
-    for listener in listeners {
-        let address = listener.local_addr()?;
-        tracing::info!(%address, "Listening on");
-        if let Some(access) = access.filter(|access| access.encrypts()) {
-            tracing::info!(http2 = access.http2(), %address, "TLS is enabled.");
-        } else {
-            tracing::info!(http2 = false, %address, "TLS is disabled.");
+    let telemetry_path = flags.telemetry_path;
+    let refused = web::count_refusals(Arc::clone(&own), telemetry_path.clone());
+    let web = Web { page, own, fleet, reloader: reloader.clone(), clock, telemetry_path };
+    let server = Server::new(web::router(web), web_config, flags.max_requests, refused);
+    let stop = lifecycle.stop().cancelled_owned();
+    lifecycle.spawn(async move {
+        if let Err(error) = server.serve(listeners, stop).await {
+            tracing::error!(err = %error, "Cannot serve");
         }
-        let (server, stop) = (server.clone(), lifecycle.stop());
-        lifecycle.spawn(async move {
-            if let Err(error) = server.serve(listener, stop).await {
-                tracing::error!(err = %error, "Cannot serve");
-            }
-        });
-    }
+    });
 
     let stop = lifecycle.stop();
     lifecycle.spawn(async move {

@@ -12,7 +12,6 @@ use axum::serve::ListenerExt;
 use crate::commands::cli::SimulateFlags;
 use crate::commands::lifecycle::Lifecycle;
 use crate::domain::clock::Clock;
-use exporter_toolkit::listen;
 use partner_center_simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
 
 /// A tenant that the simulator knows as little as any other: it takes all.
@@ -28,7 +27,7 @@ pub(super) async fn run(flags: SimulateFlags) -> anyhow::Result<ExitCode> {
         }
         None => Scenario::default(),
     };
-    let listener = listen::bind_loopback(&flags.simulator_address)?;
+    let listener = super::loopback::bind(&flags.simulator_address)?;
     let address = listener.local_addr()?;
     start(listener, scenario, &lifecycle);
     super::say(&format!(

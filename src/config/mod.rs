@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use exporter_toolkit::yaml::{self, Problems, Section};
+use exporter_toolkit::yaml::{Problems, Section};
 
 pub use account::{Account, Cloud, trust_anchors};
 pub use certificate::{CertificateError, ClientCertificate};
@@ -84,7 +84,7 @@ impl Source {
         match self {
             Self::File(path) => {
                 let text = std::fs::read_to_string(path)
-                    .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+                    .map_err(|cause| ConfigError::Unreadable { path: path.clone(), cause })?;
                 Config::parse(&text, environment).map(|config| Config { file: Some(path.clone()), ..config })
             }
             Self::Environment => Config::from_environment(environment),
@@ -111,11 +111,7 @@ impl Config {
     /// Every problem, in the order of the file's reference.
     pub fn parse(text: &str, environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
-        let tree = match yaml::parse(text) {
-            Ok(tree) => tree,
-            Err(problem) => return Err(vec![problem]),
-        };
-        let mut root = Section::root(tree, &mut problems);
+        let Some(mut root) = Section::parse(text, &mut problems) else { return Err(problems.into_vec()) };
         let poll_interval = root.duration("poll_interval", LEAST, MOST, &mut problems);
         let poll_timeout = root.duration("poll_timeout", LEAST, MOST, &mut problems);
         let stale_after = root.duration("stale_after", Duration::ZERO, MOST, &mut problems);
@@ -132,7 +128,7 @@ impl Config {
             thresholds,
             accounts,
         };
-        problems.none_or(config)
+        problems.into_result(config)
     }
 
     /// One unnamed account from the environment, everything else at its default.
@@ -148,7 +144,7 @@ impl Config {
             thresholds: Thresholds::default(),
             accounts: account.into_iter().collect(),
         };
-        problems.none_or(config)
+        problems.into_result(config)
     }
 
     /// What is valid at `now` and yet worth a word at the start.

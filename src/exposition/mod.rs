@@ -10,7 +10,7 @@ mod text;
 
 use std::collections::BTreeSet;
 
-pub use exporter_toolkit::negotiation::{Beginning, Coding, Format};
+pub use exporter_toolkit::negotiation::{Coding, EncodedPrefix, Format};
 pub use family::{Buckets, Family, Kind, Labels, Point, Value};
 
 /// Which families are wanted.

@@ -12,7 +12,9 @@ use crate::domain::clock::unix_seconds;
 use crate::domain::reason::Reason;
 use crate::domain::status::{AccountStatus, Code, Credentials, Endpoint, Latency, Ledger};
 use crate::domain::usage::{LicenseUsage, RowError};
-use crate::exposition::{Beginning, Buckets, Coding, Exposition, Format, Labels, Point, Selection, Value};
+use crate::exposition::{
+    Buckets, Coding, EncodedPrefix, Exposition, Format, Labels, Point, Selection, Value,
+};
 use crate::polling::Scene;
 
 use super::{
@@ -41,7 +43,7 @@ pub struct Page {
     fleet: Fleet,
     statuses: Vec<AccountStatus>,
     at: Timestamp,
-    bodies: [[OnceLock<Beginning>; Coding::ALL.len()]; Format::ALL.len()],
+    bodies: [[OnceLock<EncodedPrefix>; Coding::ALL.len()]; Format::ALL.len()],
 }
 
 impl Scene for Fleet {
@@ -67,21 +69,21 @@ impl Page {
     }
 
     /// A body that was prepared already, without the exposition's end.
-    pub fn ready(&self, format: Format, coding: Coding) -> Option<&Beginning> {
+    pub fn ready(&self, format: Format, coding: Coding) -> Option<&EncodedPrefix> {
         self.bodies[format as usize][coding as usize].get()
     }
 
     /// A body, without the exposition's end. Takes a while, the first time, where there are many rows.
-    pub fn body(&self, format: Format, coding: Coding) -> &Beginning {
+    pub fn body(&self, format: Format, coding: Coding) -> &EncodedPrefix {
         let [plain, ..] = &self.bodies[format as usize];
         self.bodies[format as usize][coding as usize].get_or_init(|| match plain.get() {
-            Some(plain) if coding != Coding::Identity => coding.begin(plain.bytes.clone()),
+            Some(plain) if coding != Coding::Identity => coding.encode_prefix(plain.bytes.clone()),
             // Who takes it compressed needs no plain one beside it.
             _ => {
                 let selection = Selection::everything();
                 let mut out = Exposition::new(format, &selection);
                 self.write(&mut out);
-                coding.begin(out.into_bytes())
+                coding.encode_prefix(out.into_bytes())
             }
         })
     }

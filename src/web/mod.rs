@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use exporter_toolkit::web_config::Extension;
 
@@ -42,20 +42,11 @@ pub struct Web {
     pub clock: Clock,
     /// Where metrics are exposed, such as `/metrics`.
     pub telemetry_path: String,
-    /// How many scrapes are served at a time; 0 = any number.
-    pub max_requests: usize,
-}
-
-struct Site {
-    web: Web,
-    scrapes: Arc<Semaphore>,
 }
 
 /// The routes of the program.
 pub fn router(web: Web) -> Router {
     let telemetry_path = web.telemetry_path.clone();
-    let most = if web.max_requests == 0 { Semaphore::MAX_PERMITS } else { web.max_requests };
-    let site = Site { web, scrapes: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))) };
     let router = Router::new().route(&telemetry_path, get(scrape::metrics));
     // Whoever wants metrics there has no page.
     let router = if telemetry_path == "/" { router } else { router.route("/", get(status_page)) };
@@ -66,12 +57,21 @@ pub fn router(web: Web) -> Router {
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload).fallback(reload_needs_post))
         .fallback(async || (StatusCode::NOT_FOUND, "404 page not found\n"))
-        .with_state(Arc::new(site))
+        .with_state(Arc::new(web))
 }
 
-async fn status_page(State(site): State<Arc<Site>>) -> Response {
-    let fleet = Arc::clone(&site.web.fleet.borrow());
-    page::answer(fleet, site.web.telemetry_path.clone(), site.web.clock.now()).await
+/// Returns a function that counts the scrapes among the requests that `--web.max-requests` refuses.
+pub fn count_refusals(own: Arc<OwnMetrics>, telemetry_path: String) -> impl Fn(&Uri) + Send + Sync + 'static {
+    move |uri| {
+        if uri.path() == telemetry_path {
+            own.answered(503);
+        }
+    }
+}
+
+async fn status_page(State(web): State<Arc<Web>>) -> Response {
+    let fleet = Arc::clone(&web.fleet.borrow());
+    page::answer(fleet, web.telemetry_path.clone(), web.clock.now()).await
 }
 
 async fn healthy() -> &'static str {
@@ -80,8 +80,8 @@ async fn healthy() -> &'static str {
 
 /// Ready once every account was tried or has its rows of before the restart. An account that a reload adds does
 /// not count: it must not take the others out of service.
-async fn ready(State(site): State<Arc<Site>>) -> (StatusCode, String) {
-    let fleet = Arc::clone(&site.web.fleet.borrow());
+async fn ready(State(web): State<Arc<Web>>) -> (StatusCode, String) {
+    let fleet = Arc::clone(&web.fleet.borrow());
     let statuses = fleet.accounts.iter().map(Ledger::read);
     match statuses.filter(|status| !status.told() && !status.added_by_reload).count() {
         0 => (StatusCode::OK, "partner-license-exporter is Ready.\n".to_owned()),
@@ -92,8 +92,8 @@ async fn ready(State(site): State<Arc<Site>>) -> (StatusCode, String) {
     }
 }
 
-async fn reload(State(site): State<Arc<Site>>) -> (StatusCode, String) {
-    match site.web.reloader.reload().await {
+async fn reload(State(web): State<Arc<Web>>) -> (StatusCode, String) {
+    match web.reloader.reload().await {
         Some(Ok(())) => (StatusCode::OK, "Configuration reloaded.\n".to_owned()),
         Some(Err(error)) => {
             let text = format!("failed to reload config: {:#}\n", anyhow::Error::new(error));

@@ -9,52 +9,37 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
-use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, VARY};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body::{Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
 use crate::exposition::{Exposition, Selection};
 use crate::metrics::{InFlight, OwnMetrics, Page};
-use exporter_toolkit::negotiation::{Beginning, Coding, Format, negotiate};
+use exporter_toolkit::negotiation::{Coding, EncodedPrefix, Format, NegotiatedFormat};
 
-use super::Site;
+use super::Web;
 
-/// Answers a scrape, or 503 if there are too many at a time.
+/// Answers a scrape.
 pub(super) async fn metrics(
-    State(site): State<Arc<Site>>,
+    State(web): State<Arc<Web>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let own = &site.web.own;
-    let Ok(permit) = Arc::clone(&site.scrapes).try_acquire_owned() else {
-        own.answered(503);
-        let most = site.web.max_requests;
-        let text = format!("Limit of concurrent requests reached ({most}), try again later.\n");
-        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
-    };
-    let served = Served { _permit: permit, _in_flight: own.scrape_begins() };
-
-    let answer = negotiate(&list(&headers, ACCEPT));
-    let coding = Coding::negotiate(&list(&headers, ACCEPT_ENCODING));
-    let page = Arc::clone(&site.web.page.borrow());
-    let parts = parts(page, Arc::clone(own), selection(query.as_deref()), answer.format, coding).await;
+    let own = &web.own;
+    let in_flight = own.scrape_begins();
+    let negotiated = NegotiatedFormat::from_headers(&headers, &Format::ALL);
+    let coding = Coding::from_headers(&headers);
+    let page = Arc::clone(&web.page.borrow());
+    let parts = parts(page, Arc::clone(own), selection(query.as_deref()), negotiated.format, coding).await;
     let Some((first, last)) = parts else {
         return failed(own);
     };
     own.answered(200);
 
-    let body = Body::new(Parts([first, Bytes::from_owner(Last { bytes: last, _served: served })]));
+    let body = Body::new(Parts([first, Bytes::from_owner(Last { bytes: last, _in_flight: in_flight })]));
     let mut response = Response::new(body);
-    let content_type = HeaderValue::try_from(answer.content_type()).expect("words and punctuation");
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, content_type);
-    headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-    if let Some(coding) = coding.as_str() {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
-    }
+    response.headers_mut().extend(negotiated.response_headers(coding));
     response
 }
 
@@ -62,12 +47,6 @@ pub(super) async fn metrics(
 pub(super) fn failed(own: &OwnMetrics) -> Response {
     own.answered(500);
     (StatusCode::INTERNAL_SERVER_ERROR, "The metrics could not be written.\n").into_response()
-}
-
-/// Several headers of a name mean the same as one with commas.
-fn list(headers: &HeaderMap, name: HeaderName) -> String {
-    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-    values.join(",")
 }
 
 /// The families that `?name[]=…&name[]=…` asks for; all of them without.
@@ -90,9 +69,9 @@ async fn parts(
         let whole = move || {
             let mut out = Exposition::new(format, &selection);
             page.write(&mut out);
-            let beginning = coding.begin(Bytes::new());
-            let end = end(out, &own, &beginning);
-            (beginning.bytes, end)
+            let prefix = coding.encode_prefix(Bytes::new());
+            let end = end(out, &own, &prefix);
+            (prefix.bytes, end)
         };
         return in_peace(whole).await;
     }
@@ -100,15 +79,15 @@ async fn parts(
         let page = Arc::clone(&page);
         in_peace(move || _ = page.body(format, coding)).await?;
     }
-    let beginning = page.body(format, coding);
-    Some((beginning.bytes.clone(), end(Exposition::new(format, &selection), &own, beginning)))
+    let prefix = page.body(format, coding);
+    Some((prefix.bytes.clone(), end(Exposition::new(format, &selection), &own, prefix)))
 }
 
 /// What follows a page: the process' own families, and the exposition's end.
-fn end(mut out: Exposition<'_>, own: &OwnMetrics, beginning: &Beginning) -> Vec<u8> {
+fn end(mut out: Exposition<'_>, own: &OwnMetrics, prefix: &EncodedPrefix) -> Vec<u8> {
     own.write(&mut out);
     out.end();
-    beginning.end(out.into_bytes())
+    prefix.finish(out.into_bytes())
 }
 
 /// Does what may take a while, without keeping other requests waiting; `None` if it panics.
@@ -117,16 +96,10 @@ pub(super) async fn in_peace<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     done.inspect_err(|error| tracing::error!(err = %error, "Cannot write the metrics")).ok()
 }
 
-/// A scrape counts as being served until its last bytes were handed to the system.
-struct Served {
-    _permit: OwnedSemaphorePermit,
-    _in_flight: InFlight,
-}
-
-/// The last bytes of a body.
+/// The last bytes of a body; the scrape is in flight until they have been handed to the system.
 struct Last {
     bytes: Vec<u8>,
-    _served: Served,
+    _in_flight: InFlight,
 }
 
 impl AsRef<[u8]> for Last {

@@ -93,7 +93,6 @@ fn web_with(
         reloader,
         clock,
         telemetry_path: "/metrics".to_owned(),
-        max_requests: 2,
     };
     (web, fleet_sender, page_sender)
 }

@@ -93,9 +93,9 @@ async fn a_policy_of_the_web_configuration_file_takes_the_place_of_the_pages_own
     let file = tempfile::NamedTempFile::new().unwrap();
     let text = "http_server_config: { headers: { Content-Security-Policy: \"default-src 'self'\" } }\n";
     std::fs::write(file.path(), text).unwrap();
-    let access =
-        Arc::new(exporter_toolkit::web_config::Access::open(file.path(), WEB_CONFIG_EXTENSION).unwrap());
-    let router = access.guard(site(fleet(ledgers(&["contoso"]))).router);
+    let web_config =
+        exporter_toolkit::web_config::WebConfig::open(file.path(), WEB_CONFIG_EXTENSION).unwrap();
+    let router = Arc::new(web_config).protect(site(fleet(ledgers(&["contoso"]))).router);
     let answer = send(&router, "GET", "/", &[]).await;
     let policies: Vec<_> = answer.headers.get_all("content-security-policy").iter().collect();
     assert_eq!(policies, ["default-src 'self'"]);

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Read as _;
 
-use axum::extract::RawQuery;
-
-use super::super::scrape::{failed, in_peace, metrics};
+use super::super::scrape::{failed, in_peace};
 use super::*;
 use crate::exposition::Coding;
 
@@ -240,26 +238,17 @@ async fn what_cannot_be_written_is_a_500_and_counted() {
 }
 
 #[tokio::test]
-async fn a_scrape_too_many_is_refused_and_counted() {
-    let (_, reloader) = supervisor(Source::Environment);
-    let (web, _fleet, _page) = web(fleet(ledgers(&["contoso"])), reloader);
-    let own = Arc::clone(&web.own);
-    let site = Arc::new(super::super::Site { web, scrapes: Arc::new(Semaphore::new(2)) });
-    let busy = site.scrapes.try_acquire_many(2).unwrap();
-    let scrape = || metrics(State(Arc::clone(&site)), RawQuery(None), HeaderMap::new());
-    let refused = read(scrape().await).await;
-    assert_eq!(refused.status, 503);
-    assert_eq!(refused.body, "Limit of concurrent requests reached (2), try again later.\n");
-    drop(busy);
-    let answer = scrape().await;
-    assert_eq!(site.scrapes.available_permits(), 1, "an answer that was not sent yet keeps its permit");
-    let served = read(answer).await;
-    assert_eq!(served.status, 200);
-    assert_eq!(site.scrapes.available_permits(), 2, "each scrape gives its permit back");
-    let text = own.text(Format::Classic);
+async fn refused_scrapes_are_counted_and_other_refused_requests_are_not() {
+    let site = site(fleet(Vec::new()));
+    let refuse = count_refusals(Arc::clone(&site.own), "/metrics".to_owned());
+    for uri in ["/metrics", "/", "/metrics/", "/metrics?name[]=up"] {
+        refuse(&uri.parse().unwrap());
+    }
+    assert_eq!(get_text(&site.router, "/metrics").await.0, 200);
+    let text = site.own.text(Format::Classic);
     for line in [
         "promhttp_metric_handler_requests_total{code=\"200\"} 1",
-        "promhttp_metric_handler_requests_total{code=\"503\"} 1",
+        "promhttp_metric_handler_requests_total{code=\"503\"} 2",
         "promhttp_metric_handler_requests_in_flight 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");

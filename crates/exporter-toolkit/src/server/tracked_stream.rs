@@ -1,4 +1,4 @@
-//! A socket that tells the [`Connection`] when bytes arrive.
+//! A TCP stream that reports incoming bytes to its [`Connection`].
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,30 +10,30 @@ use tokio::net::TcpStream;
 
 use super::connection::Connection;
 
-/// A socket, and what its connection is doing.
+/// A TCP stream and the state of its connection.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct TrackedStream {
     stream: TcpStream,
     connection: Arc<Connection>,
 }
 
-impl Watched {
+impl TrackedStream {
     pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
         Self { stream, connection }
     }
 }
 
-impl Drop for Watched {
+impl Drop for TrackedStream {
     fn drop(&mut self) {
-        if self.connection.is_cut() {
-            // What the system still has for a peer that does not read, it would keep for many minutes. And the peer
-            // learns that there is no more to come.
+        if self.connection.is_aborted() {
+            // The connection is reset. Otherwise the system would keep what the peer does not read for minutes, and
+            // the peer could take the response for complete.
             drop(self.stream.set_zero_linger());
         }
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for TrackedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -42,13 +42,13 @@ impl AsyncRead for Watched {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            self.connection.arrived();
+            self.connection.bytes_received();
         }
         result
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for TrackedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

@@ -1,6 +1,6 @@
-//! What the settings point to, as it is now, and the `ServerConfig` that comes of it.
+//! Reads the certificates and keys that the settings name, and builds the `ServerConfig`.
 //!
-//! Knows no connection. What a PEM parser says may quote its input, so it is not asked.
+//! The messages of PEM parsers are not passed on, since they may quote their input.
 
 use std::io;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::secret::{Secret, SecretError};
 use crate::yaml::Problem;
 
-use super::client::{self, ClientAuth, ClientVerifier};
-use super::remembered::{Fingerprint, fingerprint};
-use super::settings::{Pem, TlsSettings, problem};
+use super::cache::{Fingerprint, fingerprint};
+use super::client_auth::{self, ClientAuth, ClientVerifier};
 use super::suites;
+use super::tls_settings::{Pem, TlsSettings, problem};
 
-/// Certificate, key, and the certificates that are trusted.
-pub(super) struct Material {
+/// The content of the files, or of the inline values.
+pub(super) struct TlsFiles {
     cert: SecretString,
     key: SecretString,
     client_ca: Option<Vec<u8>>,
 }
 
-impl Material {
-    /// Reads the files that are named.
+impl TlsFiles {
+    /// Reads the files that the settings name.
     pub(super) fn read(settings: &TlsSettings) -> Result<Self, Vec<Problem>> {
         let mut problems = settings.problems();
         let mut read = |secret: &Option<Secret>, key| {
@@ -51,7 +51,7 @@ impl Material {
         }
     }
 
-    /// Another for all that makes another `ServerConfig`.
+    /// Returns a fingerprint of everything that [`Self::server_config`] depends on.
     pub(super) fn fingerprint(&self, settings: &TlsSettings) -> Fingerprint {
         let settings = format!("{settings:?}");
         let ca = self.client_ca.as_deref().unwrap_or_default();
@@ -63,33 +63,33 @@ impl Material {
         ])
     }
 
-    /// What is accepted, and not what its writer may expect.
-    pub(super) fn warnings(&self) -> Option<Problem> {
+    /// Returns what is accepted but may not do what its author expects.
+    pub(super) fn warning(&self) -> Option<Problem> {
         let ca = self.client_ca.as_ref()?;
         let text = "there is no certificate in it, so no certificate of a client is trusted";
-        client::certificates(ca).is_empty().then(|| problem("client_ca", text.to_owned()))
+        client_auth::certificates(ca).is_empty().then(|| problem("client_ca", text.to_owned()))
     }
 
-    /// What a connection is served with.
+    /// Builds the configuration of TLS connections.
     pub(super) fn server_config(
         &self,
         settings: &TlsSettings,
         http2: bool,
     ) -> Result<ServerConfig, Vec<Problem>> {
-        let useless = |what| vec![problem("", format!("failed to load X509KeyPair: {what}"))];
+        let unusable = |what| vec![problem("", format!("failed to load X509KeyPair: {what}"))];
         let chain: Vec<_> = CertificateDer::pem_slice_iter(self.cert.expose_secret().as_bytes())
             .collect::<Result<_, _>>()
-            .map_err(|_| useless("the certificate is no valid PEM"))?;
+            .map_err(|_| unusable("the certificate is no valid PEM"))?;
         if chain.is_empty() {
-            return Err(useless("there is no certificate in PEM where it should be"));
+            return Err(unusable("there is no certificate in PEM where it should be"));
         }
         let key = PrivateKeyDer::from_pem_slice(self.key.expose_secret().as_bytes()).map_err(|_| {
-            useless("there is no private key in PEM, without a passphrase, where it should be")
+            unusable("there is no private key in PEM, without a passphrase, where it should be")
         })?;
         let provider = Arc::new(suites::provider(&settings.ciphers, &settings.curves));
         let pair = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => useless("the private key is not that of the certificate"),
-            _ => useless("the certificate or the private key cannot be used"),
+            rustls::Error::InconsistentKeys(_) => unusable("the private key is not that of the certificate"),
+            _ => unusable("the certificate or the private key cannot be used"),
         })?;
 
         let auth = settings.client_auth();
@@ -104,7 +104,7 @@ impl Material {
             }
             WebPkiClientVerifier::no_client_auth()
         } else {
-            let trusted = client::certificates(self.client_ca.as_deref().unwrap_or_default());
+            let trusted = client_auth::certificates(self.client_ca.as_deref().unwrap_or_default());
             Arc::new(ClientVerifier::new(auth, trusted, settings.client_names.clone(), &provider))
         };
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -114,10 +114,10 @@ impl Material {
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
         config.alpn_protocols = if http2 { vec![b"h2".to_vec()] } else { Vec::new() };
         config.alpn_protocols.push(b"http/1.1".to_vec());
-        // The order of CIPHERS, not the client's.
+        // The server's order of cipher suites decides.
         config.ignore_client_order = true;
         if auth != ClientAuth::No {
-            // Who comes back with a session would not be looked at again.
+            // A resumed session would skip the verification of the client's certificate.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
@@ -134,7 +134,7 @@ fn unreadable(key: &str, error: SecretError) -> String {
     }
 }
 
-/// Why a file cannot be read, in the words that users of the format know.
+/// Returns why a file cannot be read, in the words of the exporters in Go.
 pub(super) fn cause(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "no such file or directory".to_owned(),

@@ -1,7 +1,7 @@
-//! `rate_limit`: how many requests are answered, all clients and listeners together.
+//! `rate_limit`: a token bucket for the requests of all clients and listeners together.
 //!
-//! A bucket of `burst` tokens, full at first, into which one falls every `interval`; a request takes one. With
-//! an interval and no burst the bucket holds nothing and every request is refused, as the format has it.
+//! The bucket holds `burst` tokens and gains one every `interval`; a request takes one. With an interval and no burst
+//! every request is refused, as the format prescribes.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,15 +10,15 @@ use tokio::time::Instant;
 
 use crate::yaml::{Problem, Problems, Section};
 
-/// The limit, as it is written.
+/// The limit as the file has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rate {
+pub(super) struct RateLimit {
     pub(super) interval: Duration,
     pub(super) burst: u32,
 }
 
-impl Rate {
-    /// `None` where there is no limit. What is accepted but hardly meant is a warning.
+impl RateLimit {
+    /// Reads the section; `None` if it sets no limit.
     pub(super) fn read(
         mut section: Section,
         problems: &mut Problems,
@@ -26,9 +26,9 @@ impl Rate {
     ) -> Option<Self> {
         let mut warn = |path: String, text: &str| warnings.push(Problem { path, text: text.to_owned() });
         let mut interval = None;
-        if let Some(text) = section.words("interval", problems) {
+        if let Some(text) = section.scalar("interval", problems) {
             let path = section.path("interval");
-            interval = duration(&text).filter(|duration| *duration <= LONGEST);
+            interval = duration(&text).filter(|duration| *duration <= MAX_INTERVAL);
             if interval.is_none() {
                 problems.malformed(path, "is no duration; write it as 100ms, 1s or 1m30s");
             } else if text.parse().is_ok_and(|number: u64| number > 0) {
@@ -54,7 +54,7 @@ impl Rate {
     }
 }
 
-/// A duration as Go writes it, such as `1m30s` or `1.5h`; a number alone counts nanoseconds.
+/// Parses a duration in the syntax of Go, such as `1m30s` or `1.5h`; a plain number counts nanoseconds.
 fn duration(text: &str) -> Option<Duration> {
     if let Ok(nanoseconds) = text.parse() {
         return Some(Duration::from_nanos(nanoseconds));
@@ -73,10 +73,10 @@ fn duration(text: &str) -> Option<Duration> {
     }
 }
 
-/// As long as durations in Go can be.
-const LONGEST: Duration = Duration::from_nanos(i64::MAX.unsigned_abs());
+/// The longest duration in Go.
+const MAX_INTERVAL: Duration = Duration::from_nanos(i64::MAX.unsigned_abs());
 
-/// Those that others begin with come after them.
+/// A unit comes before those that are a prefix of it.
 const UNITS: [(&str, f64); 8] = [
     ("ns", 1e-9),
     ("us", 1e-6),
@@ -88,28 +88,28 @@ const UNITS: [(&str, f64); 8] = [
     ("h", 3600.0),
 ];
 
-/// The bucket.
-pub(super) struct Limiter {
-    rate: Rate,
-    /// When it would be full, if nobody took anything.
-    full: Mutex<Option<Instant>>,
+/// The token bucket.
+pub(super) struct RateLimiter {
+    limit: RateLimit,
+    /// The time at which the bucket is full if no more tokens are taken.
+    full_at: Mutex<Option<Instant>>,
 }
 
-impl Limiter {
-    pub(super) fn new(rate: Rate) -> Self {
-        Self { rate, full: Mutex::new(None) }
+impl RateLimiter {
+    pub(super) fn new(limit: RateLimit) -> Self {
+        Self { limit, full_at: Mutex::new(None) }
     }
 
-    /// Takes a token, if there is one.
-    pub(super) fn admits(&self, now: Instant) -> bool {
-        let Rate { interval, burst } = self.rate;
-        let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
-        let lacking = full.map_or(Duration::ZERO, |full| full.saturating_duration_since(now));
-        // All tokens but one may be lacking.
-        let is_there = burst.checked_sub(1).is_some_and(|others| lacking <= interval.saturating_mul(others));
-        let then = now.checked_add(lacking.saturating_add(interval)).filter(|_| is_there);
-        *full = then.or(*full);
-        then.is_some()
+    /// Takes a token if there is one.
+    pub(super) fn try_acquire(&self, now: Instant) -> bool {
+        let RateLimit { interval, burst } = self.limit;
+        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = full_at.map_or(Duration::ZERO, |full_at| full_at.saturating_duration_since(now));
+        // There is a token unless all of them are missing.
+        let has_token = burst.checked_sub(1).is_some_and(|others| missing <= interval.saturating_mul(others));
+        let next = now.checked_add(missing.saturating_add(interval)).filter(|_| has_token);
+        *full_at = next.or(*full_at);
+        next.is_some()
     }
 }
 
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_go_writes_them() {
+    fn durations_have_the_syntax_of_go() {
         let ms = Duration::from_millis;
         for (text, expected) in [
             ("0", Some(Duration::ZERO)),
@@ -148,39 +148,39 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn as_many_as_the_burst_at_once_and_then_one_for_each_interval() {
-        let limiter = Limiter::new(Rate { interval: Duration::from_secs(10), burst: 3 });
-        let take = |times: usize| (0..times).filter(|_| limiter.admits(Instant::now())).count();
+    async fn a_burst_is_admitted_at_once_and_then_one_request_per_interval() {
+        let limiter = RateLimiter::new(RateLimit { interval: Duration::from_secs(10), burst: 3 });
+        let take = |times: usize| (0..times).filter(|_| limiter.try_acquire(Instant::now())).count();
         assert_eq!(take(5), 3);
         tokio::time::advance(Duration::from_millis(9_999)).await;
-        assert_eq!(take(5), 0, "the next is a moment away");
+        assert_eq!(take(5), 0, "the interval has not passed");
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!(take(5), 1);
         tokio::time::advance(Duration::from_secs(25)).await;
-        assert_eq!(take(5), 2, "half of a third");
+        assert_eq!(take(5), 2, "two and a half intervals have passed");
         tokio::time::advance(Duration::from_secs(5)).await;
-        assert_eq!(take(5), 1, "its other half was not lost");
+        assert_eq!(take(5), 1, "the half interval is not lost");
         tokio::time::advance(Duration::from_hours(1)).await;
-        assert_eq!(take(5), 3, "no more than the bucket holds");
+        assert_eq!(take(5), 3, "the bucket holds no more");
     }
 
     #[tokio::test(start_paused = true)]
     async fn with_an_interval_and_no_burst_every_request_is_refused() {
-        let limiter = Limiter::new(Rate { interval: Duration::from_secs(1), burst: 0 });
+        let limiter = RateLimiter::new(RateLimit { interval: Duration::from_secs(1), burst: 0 });
         for _ in 0..3 {
-            assert!(!limiter.admits(Instant::now()));
+            assert!(!limiter.try_acquire(Instant::now()));
             tokio::time::advance(Duration::from_hours(1)).await;
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_longest_interval_and_the_largest_bucket_overflow_nothing_and_let_no_more_in() {
+    async fn the_longest_interval_and_the_largest_burst_do_not_overflow() {
         let admitted = |interval, burst| {
-            let limiter = Limiter::new(Rate { interval, burst });
-            (0..5).filter(|_| limiter.admits(Instant::now())).count()
+            let limiter = RateLimiter::new(RateLimit { interval, burst });
+            (0..5).filter(|_| limiter.try_acquire(Instant::now())).count()
         };
-        assert_eq!(admitted(LONGEST, 2), 2);
-        assert_eq!(admitted(LONGEST, u32::MAX), 5);
+        assert_eq!(admitted(MAX_INTERVAL, 2), 2);
+        assert_eq!(admitted(MAX_INTERVAL, u32::MAX), 5);
         assert_eq!(admitted(Duration::from_nanos(1), u32::MAX), 5);
         assert_eq!(admitted(Duration::MAX, 1), 0);
     }

@@ -1,6 +1,4 @@
-//! `tls_server_config`: its keys, what each may hold, and what of it cannot be honoured.
-//!
-//! Reads no other file: a certificate is where it is written to be.
+//! `tls_server_config`: its keys and their values, without a look at the files that it names.
 
 use std::path::{Path, PathBuf};
 
@@ -10,35 +8,35 @@ use secrecy::SecretString;
 use crate::secret::Secret;
 use crate::yaml::{Problem, Problems, Section, shorten};
 
-use super::client::ClientAuth;
+use super::client_auth::ClientAuth;
 use super::suites::{Cipher, Curve, Version};
 
-/// The section's name.
+/// The name of the section.
 const SECTION: &str = "tls_server_config";
 
-/// How to encrypt, as it is written.
+/// The section as the file has it.
 #[derive(Debug)]
 pub(super) struct TlsSettings {
-    /// The chain, in PEM.
+    /// The certificate chain in PEM.
     pub(super) cert: Option<Secret>,
-    /// The key of its first certificate, in PEM.
+    /// The key of the first certificate in PEM.
     pub(super) key: Option<Secret>,
-    /// Whom to trust.
+    /// The certificates that a client's certificate is verified with.
     pub(super) client_ca: Option<Pem>,
-    /// Which names of clients are allowed; `None` = any.
+    /// The names that a client's certificate must have one of; `None` allows any.
     pub(super) client_names: Option<Vec<String>>,
     client_auth: String,
-    least: Version,
-    most: Version,
-    /// None = those that rustls has.
+    min_version: Version,
+    max_version: Version,
+    /// The cipher suites; an empty list stands for those of rustls.
     pub(super) ciphers: Vec<&'static Cipher>,
-    /// None = those that rustls has, and P-521.
+    /// The curves; an empty list stands for those of rustls and P-521.
     pub(super) curves: Vec<Curve>,
-    /// Written, but empty.
-    hollow: bool,
+    /// Whether keys for the certificate or its key are present, even if they are empty.
+    has_keys: bool,
 }
 
-/// PEM that is no secret.
+/// PEM that is not secret.
 #[derive(Debug)]
 pub(super) enum Pem {
     Text(String),
@@ -48,24 +46,24 @@ pub(super) enum Pem {
 impl TlsSettings {
     pub(super) fn read(mut section: Section, directory: &Path, problems: &mut Problems) -> Self {
         let [cert, key, client_ca, client_auth] =
-            ["cert", "key", "client_ca", "client_auth_type"].map(|key| section.words(key, problems));
+            ["cert", "key", "client_ca", "client_auth_type"].map(|key| section.scalar(key, problems));
         let [cert_file, key_file, client_ca_file] =
-            ["cert_file", "key_file", "client_ca_file"].map(|key| read_name(&mut section, key, problems));
-        let hollow = cert.is_some() || cert_file.is_some() || key.is_some() || key_file.is_some();
-        let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let file = |text| filled(text).map(|path| directory.join(path));
-        // The file wins.
+            ["cert_file", "key_file", "client_ca_file"].map(|key| read_path(&mut section, key, problems));
+        let has_keys = cert.is_some() || cert_file.is_some() || key.is_some() || key_file.is_some();
+        let non_empty = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let file = |text| non_empty(text).map(|path| directory.join(path));
+        // A file takes precedence over an inline value.
         let secret = |text, path| {
-            let text = || filled(text).map(|text| Secret::Value(SecretString::from(text)));
+            let text = || non_empty(text).map(|text| Secret::Value(SecretString::from(text)));
             file(path).map(Secret::File).or_else(text)
         };
-        let client_ca = file(client_ca_file).map(Pem::File).or_else(|| filled(client_ca).map(Pem::Text));
-        let client_names = section.list("client_allowed_sans", problems);
-        let least = read_version(&mut section, "min_version", problems).unwrap_or(Version::Tls12);
-        let most = read_version(&mut section, "max_version", problems).unwrap_or(Version::Tls13);
+        let client_ca = file(client_ca_file).map(Pem::File).or_else(|| non_empty(client_ca).map(Pem::Text));
+        let client_names = section.scalars("client_allowed_sans", problems);
+        let min_version = read_version(&mut section, "min_version", problems).unwrap_or(Version::Tls12);
+        let max_version = read_version(&mut section, "max_version", problems).unwrap_or(Version::Tls13);
         let ciphers = read_names(&mut section, "cipher_suites", "cipher", Cipher::named, problems);
         let curves = read_names(&mut section, "curve_preferences", "curve", Curve::named, problems);
-        // Go, where the format comes from, has let it have no effect for years: the order is the program's.
+        // It has no effect in Go either.
         section.boolean("prefer_server_cipher_suites", problems);
         section.finish(problems);
         Self {
@@ -74,32 +72,33 @@ impl TlsSettings {
             client_ca,
             client_names,
             client_auth: client_auth.unwrap_or_default(),
-            least,
-            most,
+            min_version,
+            max_version,
             ciphers,
             curves,
-            hollow,
+            has_keys,
         }
     }
 
-    /// Is anything to be encrypted?
-    pub(super) fn is_on(&self) -> bool {
+    /// Returns whether the section asks for TLS.
+    pub(super) fn is_enabled(&self) -> bool {
         self.cert.is_some() || self.key.is_some() || self.client_ca.is_some() || !self.client_auth.is_empty()
     }
 
-    /// What is asked of clients. What cannot be read is a problem before anybody asks.
+    /// Returns the policy for client certificates; an unknown one is reported by [`Self::problems`].
     pub(super) fn client_auth(&self) -> ClientAuth {
         ClientAuth::named(&self.client_auth).unwrap_or(ClientAuth::RequireAndVerify)
     }
 
-    /// The versions that are spoken.
+    /// Returns the versions of TLS that are offered.
     pub(super) fn versions(&self) -> Vec<&'static SupportedProtocolVersion> {
         let all = [Version::Tls13, Version::Tls12];
-        let chosen = all.into_iter().filter(|version| (self.least..=self.most).contains(version));
+        let chosen =
+            all.into_iter().filter(|version| (self.min_version..=self.max_version).contains(version));
         chosen.filter_map(Version::supported).collect()
     }
 
-    /// What keeps anything from being encrypted this way, before any file is read.
+    /// Returns the problems for which no file need be read.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut add = |key: &str, text: String| problems.push(problem(key, text));
@@ -113,7 +112,8 @@ impl TlsSettings {
             add("client_auth_type", format!("invalid ClientAuth: {}", shorten(&self.client_auth, "value")));
         }
         if self.versions().is_empty() {
-            let hint = if self.most < Version::Tls12 { "; TLS 1.0 and 1.1 are not spoken here" } else { "" };
+            let hint =
+                if self.max_version < Version::Tls12 { "; TLS 1.0 and 1.1 are not spoken here" } else { "" };
             let key = if hint.is_empty() { "min_version" } else { "max_version" };
             add(key, format!("no supported versions satisfy MinVersion and MaxVersion{hint}"));
         }
@@ -124,10 +124,10 @@ impl TlsSettings {
         problems
     }
 
-    /// What is wrong with it where HTTP/2 is to be served.
+    /// Returns what keeps HTTP/2 from being offered.
     pub(super) fn http2_problem(&self) -> Option<Problem> {
         let missing = !self.ciphers.is_empty()
-            && self.least < Version::Tls13
+            && self.min_version < Version::Tls13
             && !self.ciphers.iter().any(|cipher| cipher.is_required_for_http2());
         missing.then(|| {
             let text = "http2: TLSConfig.CipherSuites is missing an HTTP/2-required AES_128_GCM_SHA256 cipher \
@@ -137,17 +137,17 @@ impl TlsSettings {
         })
     }
 
-    /// What is accepted, and not or hardly what its writer may expect.
+    /// Returns what is accepted but may not do what its author expects.
     pub(super) fn warnings(&self) -> Vec<Problem> {
         let mut warnings = Vec::new();
         let mut add = |key: &str, text: String| warnings.push(problem(key, text));
-        if !self.is_on() {
-            if self.hollow {
+        if !self.is_enabled() {
+            if self.has_keys {
                 add("", "certificate and key are empty, so nothing is encrypted".to_owned());
             }
             return warnings;
         }
-        if self.least < Version::Tls12 {
+        if self.min_version < Version::Tls12 {
             add("min_version", "TLS 1.0 and 1.1 are not spoken here; TLS 1.2 is the least".to_owned());
         }
         for cipher in self.ciphers.iter().filter(|cipher| !cipher.is_supported()) {
@@ -169,19 +169,19 @@ impl TlsSettings {
     }
 }
 
-/// A problem of a key in this section, or of the whole.
+/// A problem of a key of this section, or of the whole section if `key` is empty.
 pub(super) fn problem(key: &str, text: String) -> Problem {
     let path = if key.is_empty() { SECTION.to_owned() } else { format!("{SECTION}.{key}") };
     Problem { path, text }
 }
 
-/// The name of a file.
-fn read_name(section: &mut Section, key: &'static str, problems: &mut Problems) -> Option<String> {
-    let name = section.words(key, problems)?;
-    if !name.contains(char::is_control) {
-        return Some(name);
+/// Reads the path of a file.
+fn read_path(section: &mut Section, key: &'static str, problems: &mut Problems) -> Option<String> {
+    let path = section.scalar(key, problems)?;
+    if !path.contains(char::is_control) {
+        return Some(path);
     }
-    // It may be the key itself, and names are quoted when they cannot be read.
+    // It may be the key itself, and the path of a file that cannot be read is quoted.
     let inline = key.trim_end_matches("_file");
     let text = format!("is no name of a file: it has several lines; PEM is written as {inline}");
     problems.add(section.path(key), text);
@@ -189,7 +189,7 @@ fn read_name(section: &mut Section, key: &'static str, problems: &mut Problems) 
 }
 
 fn read_version(section: &mut Section, key: &'static str, problems: &mut Problems) -> Option<Version> {
-    let name = section.words(key, problems)?;
+    let name = section.scalar(key, problems)?;
     let version = Version::named(&name);
     if version.is_none() {
         problems.add(section.path(key), format!("unknown TLS version: {}", shown(&name)));
@@ -204,7 +204,7 @@ fn read_names<T>(
     named: impl Fn(&str) -> Option<T>,
     problems: &mut Problems,
 ) -> Vec<T> {
-    let names = section.list(key, problems).unwrap_or_default();
+    let names = section.scalars(key, problems).unwrap_or_default();
     let mut found = Vec::new();
     for (n, name) in names.iter().enumerate() {
         match named(name) {
@@ -216,7 +216,7 @@ fn read_names<T>(
     found
 }
 
-/// Some names are longer than what is usually shown of a value.
+/// Returns a name for a message; names of cipher suites are longer than what [`shorten`] lets pass.
 fn shown(name: &str) -> String {
     let is_name = name.len() < 80
         && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');

@@ -1,17 +1,17 @@
-//! YAML as a tree whose scalars keep the words they were written in: `yes` is a boolean where one is wanted, and
+//! Parses YAML into a tree whose scalars keep their spelling: `yes` is a boolean where one is expected, and the text
 //! `yes` where a string is.
 //!
-//! Knows no keys. Of the parser's errors only the place is kept: the rest may quote a secret.
+//! Of the parser's errors only the position is kept, since the rest may quote a secret.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
-use super::{Problem, shorten};
+use super::problem::{Problem, shorten};
 
-/// One value of the file.
-pub enum Tree {
+/// One value of a document.
+pub(super) enum Value {
     Null,
     Bool { value: bool, written: String },
     Number { value: f64, written: String },
@@ -20,9 +20,9 @@ pub enum Tree {
     Map(Vec<(String, Self)>),
 }
 
-impl Tree {
-    /// What it is, for a message.
-    pub fn kind(&self) -> &'static str {
+impl Value {
+    /// Returns what it is, for a message.
+    pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
             Self::Bool { .. } => "true or false",
@@ -33,8 +33,8 @@ impl Tree {
         }
     }
 
-    /// The words of a scalar, none of nothing; or what is no scalar.
-    pub fn into_words(self) -> Result<String, Self> {
+    /// Returns a scalar as it is written, which is empty for null; a list or a mapping comes back as the error.
+    pub(super) fn into_written(self) -> Result<String, Self> {
         match self {
             Self::Null => Ok(String::new()),
             Self::Text(text) => Ok(text),
@@ -44,19 +44,19 @@ impl Tree {
     }
 }
 
-/// Parses a text.
-pub fn parse(text: &str) -> Result<Tree, Problem> {
+/// Parses a document.
+pub(super) fn parse(text: &str) -> Result<Value, Problem> {
     let options = serde_saphyr::options! {
         with_snippet: false,
         leading_zero_numbers_as_strings: true,
-        // So that `.nan` is one problem at its path, not the end of all reading.
+        // `.nan` becomes a problem at its path instead of an error of the whole document.
         non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::AsString,
     };
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-        return Ok(Tree::Map(Vec::new()));
+        return Ok(Value::Map(Vec::new()));
     }
     let parsed = serde_saphyr::from_str_with_options::<Spanned<Node>>(text, options);
-    parsed.map(|node| grow(node, text)).map_err(|error| {
+    parsed.map(|node| build(node, text)).map_err(|error| {
         let at = error
             .location()
             .map(|location| format!(" at line {}, column {}", location.line(), location.column()))
@@ -71,7 +71,7 @@ pub fn parse(text: &str) -> Result<Tree, Problem> {
     })
 }
 
-/// A value as the parser gives it: without its words.
+/// A value as the parser gives it, without its spelling.
 enum Node {
     Null,
     Bool(bool),
@@ -81,28 +81,28 @@ enum Node {
     Map(Vec<(String, Spanned<Self>)>),
 }
 
-fn grow(node: Spanned<Node>, text: &str) -> Tree {
+fn build(node: Spanned<Node>, text: &str) -> Value {
     let at = node.defined;
     match node.value {
-        Node::Null => Tree::Null,
-        Node::Bool(value) => Tree::Bool { value, written: words(at, text, &value) },
-        Node::Number(value) => Tree::Number { value, written: words(at, text, &value) },
-        Node::Text(text) => Tree::Text(text),
-        Node::List(items) => Tree::List(items.into_iter().map(|item| grow(item, text)).collect()),
+        Node::Null => Value::Null,
+        Node::Bool(value) => Value::Bool { value, written: written(at, text, &value) },
+        Node::Number(value) => Value::Number { value, written: written(at, text, &value) },
+        Node::Text(text) => Value::Text(text),
+        Node::List(items) => Value::List(items.into_iter().map(|item| build(item, text)).collect()),
         Node::Map(entries) => {
-            Tree::Map(entries.into_iter().map(|(key, value)| (key, grow(value, text))).collect())
+            Value::Map(entries.into_iter().map(|(key, value)| (key, build(value, text))).collect())
         }
     }
 }
 
-/// How a scalar was written.
-fn words(at: Location, text: &str, otherwise: &dyn fmt::Display) -> String {
+/// Returns the spelling of a scalar, or `fallback` if the parser does not know its position.
+fn written(at: Location, text: &str, fallback: &dyn fmt::Display) -> String {
     let span = at.span();
     let bytes = span.byte_offset().zip(span.byte_len()).and_then(|(start, length)| {
         let start = usize::try_from(start).ok()?;
         text.get(start..start.checked_add(usize::try_from(length).ok()?)?)
     });
-    bytes.map_or_else(|| otherwise.to_string(), |words| words.trim().to_owned())
+    bytes.map_or_else(|| fallback.to_string(), |spelling| spelling.trim().to_owned())
 }
 
 impl<'de> Deserialize<'de> for Node {
@@ -185,20 +185,20 @@ impl<'de> Visitor<'de> for Any {
 mod tests {
     use super::*;
 
-    /// The tree as one line, scalars with their words.
+    /// The tree as one line, scalars with their spelling.
     fn shown(text: &str) -> String {
-        fn show(tree: Tree) -> String {
+        fn show(tree: Value) -> String {
             let all = |parts: Vec<String>| parts.join(" ");
             match tree {
-                Tree::List(items) => format!("[{}]", all(items.into_iter().map(show).collect())),
-                Tree::Map(entries) => {
+                Value::List(items) => format!("[{}]", all(items.into_iter().map(show).collect())),
+                Value::Map(entries) => {
                     let entries = entries.into_iter().map(|(key, value)| format!("{key}={}", show(value)));
                     format!("{{{}}}", all(entries.collect()))
                 }
                 scalar => {
                     let kind = scalar.kind().rsplit(' ').next().unwrap().to_owned();
-                    let words = scalar.into_words().unwrap_or_else(|_| unreachable!("it is a scalar"));
-                    format!("{kind}:{words}")
+                    let written = scalar.into_written().unwrap_or_else(|_| unreachable!("it is a scalar"));
+                    format!("{kind}:{written}")
                 }
             }
         }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn scalars_keep_the_words_they_were_written_in() {
+    fn scalars_keep_their_spelling() {
         for (yaml, expected) in [
             ("a: 1", "{a=number:1}"),
             ("a: 1.10", "{a=number:1.10}"),

@@ -1,8 +1,6 @@
-//! Certificates of clients: asked for or not, with an issuer that is trusted or any, with the names that are
-//! allowed or any.
+//! Verifies client certificates: their issuer, if the policy asks for that, and their names, if these are restricted.
 //!
-//! That a client has the key of its certificate is always verified. Knows neither the file nor where
-//! certificates come from.
+//! That a client has the key of its certificate is always verified.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -25,7 +23,7 @@ use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_CLIENT_AUTH
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{ExtendedKeyUsage, SubjectAltName};
 
-/// What is asked of clients, by its name in the file.
+/// The policy for client certificates, by the names of Go's `crypto/tls`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClientAuth {
     No,
@@ -47,13 +45,13 @@ impl ClientAuth {
         }
     }
 
-    /// Must the certificate be known or have an issuer that is?
+    /// Returns whether a certificate must be trusted or issued by a trusted one.
     pub(super) fn verifies(self) -> bool {
         matches!(self, Self::VerifyIfGiven | Self::RequireAndVerify)
     }
 }
 
-/// The certificates in a PEM file. What else is in it is passed over, as the format has it.
+/// Returns the certificates in a PEM file, and skips everything else, as the format prescribes.
 pub(super) fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(pem)
         .filter_map(Result::ok)
@@ -61,12 +59,12 @@ pub(super) fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
         .collect()
 }
 
-/// Looks at the certificates that clients present.
+/// Verifies the certificates of clients.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
     auth: ClientAuth,
     trusted: Vec<CertificateDer<'static>>,
-    /// Whoever is signed by one of `trusted`; `None` where nobody can be.
+    /// Verifies what `trusted` certificates have issued; `None` if there are none.
     issued: Option<Arc<dyn ClientCertVerifier>>,
     hints: Vec<DistinguishedName>,
     allowed_names: Option<Vec<String>>,
@@ -74,8 +72,7 @@ pub(super) struct ClientVerifier {
 }
 
 impl ClientVerifier {
-    /// Trusts these certificates and what they have signed. With `allowed_names`, a client needs a certificate
-    /// with one of them.
+    /// Trusts certificates and what they have issued; with `allowed_names`, a certificate must have one of these.
     pub(super) fn new(
         auth: ClientAuth,
         trusted: Vec<CertificateDer<'static>>,
@@ -90,7 +87,7 @@ impl ClientVerifier {
         Self { auth, trusted, issued: issued.build().ok(), hints, allowed_names, algorithms }
     }
 
-    /// Is it one of those that are trusted, or signed by one?
+    /// Verifies that a certificate is trusted or issued by a trusted one.
     fn verify_trust(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -98,8 +95,8 @@ impl ClientVerifier {
         now: UnixTime,
     ) -> Result<(), Error> {
         if self.trusted.contains(end_entity) {
-            // webpki takes no certificate that is its own authority, but operators list clients this way.
-            return verify_itself(end_entity, now);
+            // webpki accepts no end-entity certificate that is a CA as well, but operators list clients like this.
+            return verify_trusted(end_entity, now);
         }
         let Some(issued) = &self.issued else { return Err(CertificateError::UnknownIssuer.into()) };
         issued.verify_client_cert(end_entity, intermediates, now).map(|_| ())
@@ -111,7 +108,7 @@ impl ClientCertVerifier for ClientVerifier {
         self.auth != ClientAuth::No
     }
 
-    /// Names can be allowed only to those who have one.
+    /// A restriction of names makes a certificate necessary.
     fn client_auth_mandatory(&self) -> bool {
         matches!(self.auth, ClientAuth::RequireAny | ClientAuth::RequireAndVerify)
             || self.allowed_names.is_some()
@@ -166,9 +163,9 @@ fn parse(der: &CertificateDer<'_>) -> Result<Certificate, Error> {
     Certificate::from_der(der).map_err(|_| CertificateError::BadEncoding.into())
 }
 
-/// What is left to verify of a certificate that is trusted itself: that it is for this, and now.
-fn verify_itself(der: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
-    // Refuses critical extensions that nobody here understands.
+/// Verifies the validity period and the purpose of a certificate that is trusted itself.
+fn verify_trusted(der: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+    // This refuses unknown critical extensions.
     ParsedCertificate::try_from(der)?;
     let certificate = parse(der)?;
     let fields = certificate.tbs_certificate();
@@ -188,7 +185,7 @@ fn verify_itself(der: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
     Ok(())
 }
 
-/// The names that a certificate gives its owner, as Go writes them.
+/// Returns the subject alternative names of a certificate in the notation of Go.
 fn names(certificate: &Certificate) -> Result<Vec<String>, Error> {
     let bad = || Error::from(CertificateError::BadEncoding);
     let found = certificate.tbs_certificate().get_extension::<SubjectAltName>().map_err(|_| bad())?;
