@@ -36,5 +36,5 @@ async fn main() -> anyhow::Result<()> {
     let router = Router::new().route("/", get(page)).route("/metrics", get(metrics));
     let server = Server::new(router.route("/-/{check}", get(async || "OK\n")), web_config, 40, |_| {});
     let mut stop = signal(SignalKind::terminate())?;
-    Ok(server.serve(listeners, async { drop(stop.recv().await) }).await?)
+    Ok(server.serve(listeners, async { _ = stop.recv().await }).await?)
 }

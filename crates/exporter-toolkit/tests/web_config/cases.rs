@@ -1,6 +1,5 @@
-//! The cases that Prometheus' exporters are tested with, under the names they have there.
-//!
-//! Files and certificates are of our own making.
+//! The cases by which the exporters of Prometheus are tested, under the same names, with files and certificates of
+//! our own.
 
 use rustls::CipherSuite;
 
@@ -9,46 +8,48 @@ use super::files::{
     NO_HTTP2_CIPHER, SOME_CIPHERS, SOME_CIPHERS_NO_ORDER, SOME_CURVES, USERS, USERS_TLS, VERIFIED_CLIENT,
 };
 
-/// One of them.
+/// One case.
 pub(crate) struct Case {
     pub(crate) group: &'static str,
     pub(crate) name: &'static str,
-    pub(crate) file: File,
+    pub(crate) file: File<'static>,
     pub(crate) client: Client,
-    /// How often it asks.
+    /// The number of requests.
     pub(crate) requests: usize,
     pub(crate) login: Option<(&'static str, &'static str)>,
-    /// Words of what is to go wrong, alternatives separated by `|` and gaps written as `.*`; `None` = nothing.
+    /// The expected error, if any: alternatives are separated by `|`, and gaps are written as `.*`.
     pub(crate) error: Option<&'static str>,
 }
 
-/// What `--web.config.file` names.
+/// The web configuration file.
 #[derive(Clone, Copy)]
-pub(crate) enum File {
-    /// Nothing.
+pub(crate) enum File<'a> {
+    /// No file is named.
     None,
-    /// A file that does not exist.
+    /// The file does not exist.
     Missing,
-    /// This text.
-    Text(&'static str),
-    /// [`super::files::INLINE`] with certificate and key of the server.
+    /// The file has this content.
+    Text(&'a str),
+    /// The file is [`super::files::INLINE`] with the certificate and the key of the server.
     Inline,
 }
 
-/// Who asks.
+/// The client.
 #[derive(Clone, Copy)]
 pub(crate) enum Client {
-    /// Nobody: the program does not start.
-    Nobody,
+    /// There is no client, since the program does not start.
+    None,
+    /// The client speaks HTTP.
     Plain,
-    /// TLS, with the certificate of `client_selfsigned` or `client2_selfsigned` or without.
+    /// The client speaks TLS, and may have a certificate.
     Tls(Option<Pem>),
+    /// The client speaks TLS 1.1.
     Tls11,
-    /// TLS 1.2 with these suites, of which this one is to be chosen.
+    /// The client speaks TLS 1.2 with some suites, one of which must be chosen.
     Suites(&'static [CipherSuite], Option<CipherSuite>),
     P521,
     P384,
-    /// TLS without a certificate, and again once the file is replaced by this text.
+    /// The client speaks TLS, and tries again when the file has been replaced.
     Reload(&'static str),
 }
 
@@ -71,7 +72,7 @@ const AES_128: CipherSuite = CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256;
 const AES_256: CipherSuite = CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384;
 const AES_256_CBC: CipherSuite = CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA;
 
-/// All of them.
+/// Returns all cases.
 pub(crate) fn all() -> Vec<Case> {
     [yaml_files(), tls_behaviour(), client_behaviour(), http_behaviour(), users(), reloading()]
         .into_iter()
@@ -79,16 +80,16 @@ pub(crate) fn all() -> Vec<Case> {
         .collect()
 }
 
-/// How many there are.
+/// The number of cases.
 pub(crate) const COUNT: usize = 53;
 
-fn case(group: &'static str, name: &'static str, file: File, client: Client) -> Case {
+fn case(group: &'static str, name: &'static str, file: File<'static>, client: Client) -> Case {
     Case { group, name, file, client, requests: 1, login: None, error: None }
 }
 
 fn yaml_files() -> Vec<Case> {
     let bad =
-        |name, file, error| Case { error: Some(error), ..case("TestYAMLFiles", name, file, Client::Nobody) };
+        |name, file, error| Case { error: Some(error), ..case("TestYAMLFiles", name, file, Client::None) };
     let text = |text| File::Text(text);
     vec![
         bad("path to config yml invalid", File::Missing, NO_SUCH_FILE),
@@ -237,7 +238,7 @@ fn tls_behaviour() -> Vec<Case> {
         bad(
             "valid tls config yml with non-http2 ciphers but http2 enabled",
             text(NO_HTTP2_CIPHER),
-            Client::Nobody,
+            Client::None,
             "TLSConfig.CipherSuites is missing an HTTP/2-required",
         ),
     ]
@@ -287,19 +288,19 @@ fn http_behaviour() -> Vec<Case> {
         bad(
             "invalid X-Content-Type-Options headers config",
             text("http_server_config:\n  headers:\n    X-Content-Type-Options: sniff\n"),
-            Client::Nobody,
+            Client::None,
             "invalid value for",
         ),
         bad(
             "invalid X-Frame-Options headers config",
             text("http_server_config:\n  headers:\n    X-Frame-Options: foo\n"),
-            Client::Nobody,
+            Client::None,
             "invalid value for",
         ),
         bad(
             "HTTP header that can not be overridden",
             text("http_server_config:\n  headers:\n    Content-Type: foo\n"),
-            Client::Nobody,
+            Client::None,
             "HTTP header \".*\" can not be configured",
         ),
         Case {

@@ -1,4 +1,4 @@
-//! Certificates of the tests' own making: an authority, the server, and clients good and bad.
+//! Certificates of an authority, of the server and of clients.
 
 use std::path::Path;
 
@@ -27,12 +27,12 @@ impl Pair {
     }
 }
 
-/// How a client's certificate is made.
+/// The properties of a certificate.
 #[derive(Default)]
 pub(crate) struct Wanted {
     pub(crate) names: Vec<SanType>,
     pub(crate) usages: Vec<ExtendedKeyUsagePurpose>,
-    /// Valid from and to the beginning of these years.
+    /// The beginnings of the years from which and until which it is valid.
     pub(crate) years: Option<(i32, i32)>,
 }
 
@@ -47,7 +47,7 @@ impl Wanted {
         params
     }
 
-    /// Signed by itself, and an authority, as `openssl req -x509` makes them.
+    /// Creates a certificate that is signed by itself and is a CA, like those of `openssl req -x509`.
     pub(crate) fn self_signed(self) -> Pair {
         let mut params = self.params();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -61,7 +61,7 @@ impl Wanted {
     }
 }
 
-/// Signs others.
+/// A certificate authority.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -85,14 +85,14 @@ pub(crate) fn dns(name: &str) -> SanType {
     SanType::DnsName(name.try_into().unwrap())
 }
 
-/// What every web configuration of the cases finds next to it.
+/// The certificates beside every web configuration file.
 pub(crate) struct Certificates {
     pub(crate) authority: Authority,
-    /// For `localhost`, with an RSA key, since the cases name ciphers for RSA.
+    /// The one for `localhost`, which has an RSA key since the cases name ciphers for RSA.
     pub(crate) server: Pair,
-    /// By the names that the cases know them by.
+    /// The one that the cases call `client_selfsigned`.
     pub(crate) client: Pair,
-    /// With the name `test3`.
+    /// The one that the cases call `client2_selfsigned`, with the name `test3`.
     pub(crate) client2: Pair,
 }
 

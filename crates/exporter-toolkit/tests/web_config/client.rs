@@ -1,4 +1,4 @@
-//! Clients that tell what happened to them in the words that the cases know.
+//! HTTP and TLS clients, which report errors in the words of Go.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -18,22 +18,22 @@ use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use rustls::{
     AlertDescription, CipherSuite, ClientConfig, ClientConnection, HandshakeKind, NamedGroup, PeerMisbehaved,
-    RootCertStore, SignatureScheme, SupportedCipherSuite, Tls12CipherSuite,
+    RootCertStore, SignatureScheme, StreamOwned, SupportedCipherSuite, Tls12CipherSuite,
 };
 
 use crate::support;
 
 use super::certificates::Pair;
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: String,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (found, value) = line.split_once(": ")?;
@@ -42,52 +42,64 @@ impl Answer {
     }
 }
 
-/// What a request has besides its path.
-#[derive(Clone, Copy, Default)]
+/// The credentials of a request.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Login(pub(crate) Option<(&'static str, &'static str)>);
 
-/// GET without TLS.
-pub(crate) fn get(address: &str, path: &str, login: Login) -> Result<Answer, String> {
-    let stream = connect(address).map_err(|error| error.to_string())?;
-    ask(stream, path, login).map_err(|error| error.to_string())
+impl Login {
+    /// Returns the header with the credentials, and its line end.
+    pub(crate) fn header(self) -> String {
+        self.0.map_or_else(String::new, |(user, password)| {
+            format!("Authorization: Basic {}\r\n", BASE64_STANDARD.encode(format!("{user}:{password}")))
+        })
+    }
 }
 
-fn connect(address: &str) -> io::Result<TcpStream> {
+/// Sends GET without TLS.
+pub(crate) fn get(address: &str, path: &str, login: Login) -> Result<Response, String> {
+    let stream = connect(address).map_err(|error| error.to_string())?;
+    request(stream, "GET", path, &login.header()).map_err(|error| error.to_string())
+}
+
+pub(crate) fn connect(address: &str) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(support::PATIENCE))?;
     Ok(stream)
 }
 
-fn ask(mut stream: impl Read + Write, path: &str, Login(login): Login) -> io::Result<Answer> {
-    let authorization = login.map_or_else(String::new, |(user, password)| {
-        format!("Authorization: Basic {}\r\n", BASE64_STANDARD.encode(format!("{user}:{password}")))
-    });
+/// Sends a request with some header lines, and reads the response until the connection is closed.
+pub(crate) fn request(
+    mut stream: impl Read + Write,
+    method: &str,
+    path: &str,
+    headers: &str,
+) -> io::Result<Response> {
     let request =
-        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{authorization}\r\n");
-    // Whoever refuses may have said why, and that can be read all the same.
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
+    // A server that refuses the connection may have sent a response nevertheless.
     drop(stream.write_all(request.as_bytes()).and_then(|()| stream.flush()));
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| io::Error::other("no answer"))?;
+    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| io::Error::other("no response"))?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| io::Error::other(format!("no status in {head:?}")))?;
-    Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
+    Ok(Response { status, head: head.to_owned(), body: body.to_owned() })
 }
 
 /// A TLS client.
 pub(crate) struct Tls(pub(crate) ClientConfig);
 
-/// What a handshake came to.
+/// The outcome of a handshake.
 pub(crate) struct Agreed {
     pub(crate) suite: CipherSuite,
-    /// None of a session that is resumed.
+    /// The key exchange group; a resumed session has none.
     pub(crate) group: Option<NamedGroup>,
     pub(crate) kind: HandshakeKind,
 }
 
 impl Tls {
-    /// Trusts one authority, and has what `provider` has.
+    /// Trusts one authority, and offers what `provider` supports.
     pub(crate) fn with(
         trusted: CertificateDer<'static>,
         client: Option<&Pair>,
@@ -125,36 +137,42 @@ impl Tls {
         client
     }
 
-    /// What is agreed upon by ALPN. Nothing is asked.
-    pub(crate) fn protocol(&self, address: &str) -> Option<Vec<u8>> {
-        let mut socket = connect(address).unwrap();
+    /// Performs the handshake.
+    pub(crate) fn connect(&self, address: &str) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+        let mut socket = connect(address)?;
         let name = "localhost".try_into().unwrap();
         let mut connection = ClientConnection::new(Arc::new(self.0.clone()), name).unwrap();
         while connection.is_handshaking() {
-            connection.complete_io(&mut socket).unwrap();
+            connection.complete_io(&mut socket)?;
         }
-        connection.alpn_protocol().map(<[u8]>::to_vec)
+        Ok(StreamOwned::new(connection, socket))
     }
 
-    /// GET over TLS.
-    pub(crate) fn get(&self, address: &str, path: &str, login: Login) -> Result<(Answer, Agreed), String> {
+    /// Returns the protocol that is negotiated by ALPN.
+    pub(crate) fn protocol(&self, address: &str) -> Option<Vec<u8>> {
+        self.connect(address).unwrap().conn.alpn_protocol().map(<[u8]>::to_vec)
+    }
+
+    /// Sends GET over TLS.
+    pub(crate) fn get(&self, address: &str, path: &str, login: Login) -> Result<(Response, Agreed), String> {
         let mut socket =
             First { stream: connect(address).map_err(|error| error.to_string())?, bytes: Vec::new() };
         let name = "localhost".try_into().unwrap();
         let mut connection = ClientConnection::new(Arc::new(self.0.clone()), name).unwrap();
-        let answer = ask(rustls::Stream::new(&mut connection, &mut socket), path, login);
-        let answer = answer.map_err(|error| said(&error, &socket.bytes))?;
+        let stream = rustls::Stream::new(&mut connection, &mut socket);
+        let response = request(stream, "GET", path, &login.header());
+        let response = response.map_err(|error| error_text(&error, &socket.bytes))?;
         let agreed = Agreed {
             suite: connection.negotiated_cipher_suite().unwrap().suite(),
             group: connection.negotiated_key_exchange_group().map(SupportedKxGroup::name),
             kind: connection.handshake_kind().unwrap(),
         };
-        Ok((answer, agreed))
+        Ok((response, agreed))
     }
 }
 
-/// A failure, as a Go client reports it.
-fn said(error: &io::Error, first: &[u8]) -> String {
+/// Returns the message of a Go client for an error.
+fn error_text(error: &io::Error, first: &[u8]) -> String {
     if first == b"HTTP/" {
         return "http: server gave HTTP response to HTTPS client".to_owned();
     }
@@ -176,7 +194,7 @@ fn alert_text(alert: AlertDescription) -> String {
     }
 }
 
-/// Keeps the first bytes that come.
+/// A stream that keeps the first bytes that it reads.
 struct First {
     stream: TcpStream,
     bytes: Vec<u8>,
@@ -214,9 +232,9 @@ impl ResolvesClientCert for Impostor {
     }
 }
 
-// === what rustls has not ===
+// === what rustls does not support ===
 
-/// Says hello as a client does that has nothing newer than TLS 1.1; what came of it.
+/// Begins the handshake of a client that supports at most TLS 1.1, and returns its outcome.
 pub(crate) fn hello_of_tls11(address: &str) -> Result<(), String> {
     let suites = [0xc0, 0x13, 0xc0, 0x14, 0x00, 0x2f, 0x00, 0x35];
     let mut hello = vec![3, 2];
@@ -225,20 +243,20 @@ pub(crate) fn hello_of_tls11(address: &str) -> Result<(), String> {
     hello.extend([0, 8]);
     hello.extend(suites);
     hello.extend([1, 0]);
-    // supported_groups with P-256 and ec_point_formats with the uncompressed one.
+    // These are supported_groups with P-256, and ec_point_formats with the uncompressed one.
     let extensions = [0, 10, 0, 4, 0, 2, 0, 23, 0, 11, 0, 2, 1, 0];
     hello.extend([0, u8::try_from(extensions.len()).unwrap()]);
     hello.extend(extensions);
     let length = u8::try_from(hello.len()).unwrap();
     let record = [&[22, 3, 1, 0, length + 4, 1, 0, 0, length], &hello[..]].concat();
-    let talk = || {
+    let handshake = || {
         let mut stream = connect(address)?;
         stream.write_all(&record)?;
-        let mut answer = [0; 7];
-        stream.read_exact(&mut answer)?;
-        Ok(answer)
+        let mut response = [0; 7];
+        stream.read_exact(&mut response)?;
+        Ok(response)
     };
-    match talk().map_err(|error: io::Error| error.to_string())? {
+    match handshake().map_err(|error: io::Error| error.to_string())? {
         [21, 3, _, 0, 2, 2, alert] => {
             Err(format!("remote error: tls: {}", alert_text(AlertDescription::from(alert))))
         }
@@ -247,20 +265,20 @@ pub(crate) fn hello_of_tls11(address: &str) -> Result<(), String> {
     }
 }
 
-/// Suites of TLS 1.2, in the client's order. Those that rustls does not have can be offered, but not spoken.
+/// Returns a provider with suites of TLS 1.2 in the client's order. Those that rustls does not support are offered only.
 pub(crate) fn only_suites(suites: &[CipherSuite]) -> CryptoProvider {
     let known = |suite| {
         let all = [
             cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
             cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
         ];
-        all.into_iter().find(|one| one.suite() == suite).unwrap_or_else(|| unspeakable(suite))
+        all.into_iter().find(|one| one.suite() == suite).unwrap_or_else(|| offered_only(suite))
     };
     let cipher_suites = suites.iter().map(|suite| known(*suite)).collect();
     CryptoProvider { cipher_suites, ..default_provider() }
 }
 
-fn unspeakable(suite: CipherSuite) -> SupportedCipherSuite {
+fn offered_only(suite: CipherSuite) -> SupportedCipherSuite {
     let SupportedCipherSuite::Tls12(like) = cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 else {
         unreachable!("it is one of TLS 1.2");
     };
@@ -275,12 +293,12 @@ fn unspeakable(suite: CipherSuite) -> SupportedCipherSuite {
     })))
 }
 
-/// One group for the exchange of keys.
+/// Returns a provider with one key exchange group.
 pub(crate) fn only_group(group: &'static dyn SupportedKxGroup) -> CryptoProvider {
     CryptoProvider { kx_groups: vec![group], ..default_provider() }
 }
 
-/// P-521, written anew: both sides must not share a mistake.
+/// P-521, independent of the server's implementation so that they do not share a mistake.
 #[derive(Debug)]
 pub(crate) struct P521;
 
@@ -317,7 +335,7 @@ impl ActiveKeyExchange for P521Exchange {
 
 // === another implementation ===
 
-/// GET by `openssl s_client`: all that it prints. `None` where there is no openssl, which is said.
+/// Sends GET with `openssl s_client`, and returns its output; `None` where there is no openssl, which is reported.
 pub(crate) fn openssl(address: &str, options: &[&str]) -> Option<String> {
     let mut command = Command::new("openssl");
     command.args(["s_client", "-connect", address, "-servername", "localhost", "-ign_eof"]).args(options);
@@ -326,7 +344,7 @@ pub(crate) fn openssl(address: &str, options: &[&str]) -> Option<String> {
         Ok(child) => child,
         Err(error) => {
             assert!(std::env::var_os("REQUIRE_TOOLS").is_none(), "openssl: {error}");
-            eprintln!("NOT TESTED with openssl, which cannot be started: {error}");
+            eprintln!("NOT TESTED: openssl, which cannot be started: {error}");
             return None;
         }
     };

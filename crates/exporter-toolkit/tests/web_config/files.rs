@@ -1,5 +1,5 @@
-//! What the web configuration files of the cases say. The certificates that they name are those of
-//! [`super::certificates`]; other files that they name do not exist.
+//! The web configuration files of the cases. They name the certificates of [`super::certificates`], and files that do
+//! not exist.
 
 pub(crate) const JUNK: &str = "Wd1OEtb0cXlmiSbV5QFZ\nx2V3kHh0aTqFZ9vGq7Jc\nkq0nYl8s3S5bqfXv0s1E\n";
 pub(crate) const GOOD: &str = "\
@@ -14,7 +14,7 @@ tls_server_config:
   key_file: \"server.key\"
   client_auth_type: \"RequireAndVerifyClientCert\"
 ";
-/// `CERT` and `KEY` stand for PEM, indented.
+/// `CERT` and `KEY` stand for indented PEM.
 pub(crate) const INLINE: &str = "\
 tls_server_config:
   cert: |
@@ -155,7 +155,7 @@ basic_auth_users:
   carol: $2b$10$dYGyMZeqPtVlxtJD3d.eZOVBONo0aW9/rITDn//2ZTuLtTSHmg4zu
   dave: $2b$10$Smg/B9O1e/GccAcWzzQciu8dbj.klKTUQ3J8zoaRpX5A/TNR05gFu
 ";
-/// The same behind TLS.
+/// The same users with TLS.
 pub(crate) const USERS_TLS: &str = "\
 tls_server_config:
   cert_file: server.crt

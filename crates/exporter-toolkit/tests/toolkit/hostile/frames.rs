@@ -1,9 +1,9 @@
-//! HTTP/2 by hand: frames as a client would send them, and those that come back.
+//! Frames of HTTP/2: how to write and how to read them.
 
 use std::io::{ErrorKind, Read as _};
 use std::time::Duration;
 
-use super::door::{Door, Wire};
+use super::target::{Connection, Target};
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
@@ -18,24 +18,24 @@ pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const ACK: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
-/// Reasons for which a connection or a stream is ended.
+/// The codes with which a connection or a stream is closed.
 pub(crate) const PROTOCOL_ERROR: u32 = 1;
 pub(crate) const FLOW_CONTROL_ERROR: u32 = 3;
 pub(crate) const FRAME_SIZE_ERROR: u32 = 6;
 pub(crate) const REFUSED_STREAM: u32 = 7;
 pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 
-/// What a client begins with, without its settings.
+/// The first bytes of a client.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A frame.
+/// Returns a frame.
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()];
     [head.concat(), payload.to_vec()].concat()
 }
 
-/// Preface and settings, such as `(4, 0)` for a window of nothing.
+/// Returns the preface and the settings, such as `(4, 0)` for an initial window of 0.
 pub(crate) fn greeting(settings: &[(u16, u32)]) -> Vec<u8> {
     let payload: Vec<_> = settings
         .iter()
@@ -44,37 +44,37 @@ pub(crate) fn greeting(settings: &[(u16, u32)]) -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &payload)].concat()
 }
 
-/// The fields of a GET request, compressed as little as possible.
-pub(crate) fn fields(door: &Door, path: &str) -> Vec<u8> {
-    // From the static table: GET, https, and the names of :path, :authority and authorization.
+/// Returns the encoded fields of a GET request.
+pub(crate) fn fields(target: &Target, path: &str) -> Vec<u8> {
+    // The static table has GET, https and the names of :path, :authority and authorization.
     let literal =
         |name: &[u8], value: &str| [name, &[u8::try_from(value.len()).unwrap()], value.as_bytes()].concat();
-    let password = door.authorization.trim_start_matches("Authorization: ").trim_end();
+    let credentials = target.authorization.trim_start_matches("Authorization: ").trim_end();
     [
         vec![0x82, 0x87],
         literal(&[0x04], path),
         literal(&[0x01], "localhost"),
-        literal(&[0x0f, 0x08], password),
+        literal(&[0x0f, 0x08], credentials),
     ]
     .concat()
 }
 
-/// A whole GET request.
-pub(crate) fn get(door: &Door, stream: u32, path: &str) -> Vec<u8> {
-    frame(HEADERS, END_STREAM | END_HEADERS, stream, &fields(door, path))
+/// Returns a whole GET request.
+pub(crate) fn get(target: &Target, stream: u32, path: &str) -> Vec<u8> {
+    frame(HEADERS, END_STREAM | END_HEADERS, stream, &fields(target, path))
 }
 
-/// Ends a stream.
+/// Returns the frame that cancels a request.
 pub(crate) fn reset(stream: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())
 }
 
-/// The streams that a client may open: odd numbers.
+/// Returns the numbers of the streams that a client may open, which are odd.
 pub(crate) fn streams(count: u32) -> impl Iterator<Item = u32> {
     (0..count).map(|n| 2 * n + 1)
 }
 
-/// A frame that came back.
+/// A frame of the server.
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) kind: u8,
@@ -83,7 +83,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// Why a connection or a stream was ended.
+    /// Returns why a connection or a stream is closed.
     pub(crate) fn reason(&self) -> Option<u32> {
         let at = match self.kind {
             GOAWAY => 4..8,
@@ -93,35 +93,36 @@ impl Frame {
         Some(u32::from_be_bytes(self.payload.get(at)?.try_into().ok()?))
     }
 
-    /// Is it the beginning of an answer with status 200?
+    /// Returns whether it begins a response with status 200.
     pub(crate) fn is_ok(&self) -> bool {
         self.kind == HEADERS && self.payload.first() == Some(&0x88)
     }
 }
 
-/// The next frame; none if the connection has ended.
-pub(crate) fn read(wire: &mut Wire) -> Option<Frame> {
+/// Reads the next frame; `None` if the connection is closed.
+pub(crate) fn read(connection: &mut Connection) -> Option<Frame> {
     let mut head = [0; 9];
-    fill(wire, &mut head)?;
+    fill(connection, &mut head)?;
     let [a, b, c, kind, _flags, stream @ ..] = head;
     let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-    fill(wire, &mut payload)?;
+    fill(connection, &mut payload)?;
     Some(Frame { kind, stream: u32::from_be_bytes(stream), payload })
 }
 
-fn fill(wire: &mut Wire, buffer: &mut [u8]) -> Option<()> {
-    wire.read_exact(buffer)
-        .inspect_err(|error| assert_ne!(error.kind(), ErrorKind::WouldBlock, "no end"))
+fn fill(connection: &mut Connection, buffer: &mut [u8]) -> Option<()> {
+    connection
+        .read_exact(buffer)
+        .inspect_err(|error| assert_ne!(error.kind(), ErrorKind::WouldBlock, "the connection is still open"))
         .ok()
 }
 
-/// Sends, and reads until the connection ends: the reason that was given.
-pub(crate) fn ends_for(door: &Door, bytes: &[u8]) -> Option<u32> {
-    let mut wire = door.http2();
-    // It may end before all was sent.
-    drop(wire.send(bytes, Duration::from_secs(2)));
+/// Sends bytes, and returns why the server closes the connection.
+pub(crate) fn close_reason(target: &Target, bytes: &[u8]) -> Option<u32> {
+    let mut connection = target.http2();
+    // The server may close the connection before all of them have been sent.
+    drop(connection.send(bytes, Duration::from_secs(2)));
     let mut reason = None;
-    while let Some(frame) = read(&mut wire) {
+    while let Some(frame) = read(&mut connection) {
         if frame.kind == GOAWAY {
             reason = frame.reason();
         }
