@@ -15,7 +15,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -60,6 +60,8 @@ struct Shared {
     tls: Option<TlsConfigLoader>,
     connections: Arc<Connections>,
     limits: Limits,
+    /// The last failure to accept a connection.
+    last_failure: Mutex<Option<Instant>>,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
 }
@@ -95,6 +97,7 @@ impl Server {
             web_config,
             connections,
             limits,
+            last_failure: Mutex::default(),
             http1: http1(),
             http2: http2(),
         }))
@@ -150,7 +153,6 @@ impl Server {
     }
 
     async fn accept(&self, listener: &TcpListener, tasks: &TaskTracker, stopping: &CancellationToken) {
-        let mut last_failure: Option<Instant> = None;
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
@@ -162,15 +164,19 @@ impl Server {
                 // The peer has closed the connection before it was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    // Where files are scarce, one attempt in two may fail.
-                    if last_failure.is_none_or(|last| last.elapsed() > LOG_INTERVAL) {
-                        tracing::warn!(err = %error, "Cannot accept connections");
-                    }
-                    last_failure = Some(Instant::now());
+                    self.log_failure(&error);
                     let pause = if self.0.connections.evict_one() { SHORT_PAUSE } else { PAUSE };
                     tokio::time::sleep(pause).await;
                 }
             }
+        }
+    }
+
+    /// Logs a failure to accept a connection, unless there was another one shortly before.
+    fn log_failure(&self, error: &io::Error) {
+        let mut last = self.0.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.replace(Instant::now()).is_none_or(|last| last.elapsed() > LOG_INTERVAL) {
+            tracing::warn!(err = %error, "Cannot accept connections");
         }
     }
 }

@@ -1,5 +1,3 @@
-use std::sync::Mutex;
-
 use axum::body::Bytes;
 use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

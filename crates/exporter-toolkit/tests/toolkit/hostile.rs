@@ -163,14 +163,14 @@ fn a_server_with_few_files_answers_ordinary_scrapes_though_there_are_more_connec
 }
 
 #[test]
-fn open_connections_do_not_keep_the_server_from_stopping_within_5_seconds() {
+fn connections_without_a_response_do_not_keep_the_server_from_stopping_within_5_seconds() {
     for mut target in [Target::open(None), Target::protected()] {
-        let connected = http1::connections_of_all_kinds(&target);
+        let connections = http1::connections_of_all_kinds(&target);
         target.example.process.terminate();
         let (status, took) = target.example.process.wait();
         assert_eq!(status.code(), Some(0));
         assert!(took < Duration::from_secs(5), "took {took:?}");
-        drop(connected);
+        drop(connections);
     }
 }
 

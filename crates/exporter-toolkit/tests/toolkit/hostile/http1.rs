@@ -215,17 +215,12 @@ pub(crate) fn wrong_passwords(target: &Target, scrapes: &Scrapes) {
     }
 }
 
-/// Opens a silent connection, an idle one, one within a request and one within a response; with TLS, the same over
-/// HTTP/2.
+/// Opens a silent connection, an idle one and one within a request; with TLS, the same over HTTP/2.
 pub(crate) fn connections_of_all_kinds(target: &Target) -> Vec<Connection> {
     let mut connections = vec![Connection::Plain(target.tcp()), target.http1(), target.http1()];
     connections[1].send(target.get("/-/healthy").as_bytes(), SHORT).unwrap();
     assert_eq!(connections[1].responses(1), [200]);
     connections[2].send(b"GET / HTTP/1.1\r\n", SHORT).unwrap();
-    let mut reader = target.over(target.narrow_tcp(), "http/1.1").unwrap();
-    reader.send(target.get("/metrics").as_bytes(), SHORT).unwrap();
-    assert!(reader.read(&mut [0; 100]).unwrap() > 0);
-    connections.push(reader);
     if target.certificate.is_some() {
         connections.extend(http2::connections_of_all_kinds(target));
     }
