@@ -18,7 +18,8 @@ use crate::commands::lifecycle::EXIT_FAILED;
 use crate::config::{Account, Config};
 use crate::domain::clock::Clock;
 use crate::domain::status::{Endpoint, Ledger};
-use crate::partner::{Claims, FetchError, PartnerCenter, Reached, Source as _, TokenStore};
+use crate::partner::hints::LOGIN;
+use crate::partner::{Claims, FetchError, PartnerCenter, ServerCertificate, TokenStore, UsageSource as _};
 
 /// What became of one step.
 #[derive(Serialize)]
@@ -64,7 +65,7 @@ pub(super) async fn run(flags: DoctorFlags) -> anyhow::Result<ExitCode> {
 
 async fn examine(account: &Account, config: &Config, report: &mut Report) -> anyhow::Result<()> {
     let directory = &config.state_directory;
-    let store = TokenStore::look_at(directory, account);
+    let store = TokenStore::read_only(directory, account);
     let found = match writable(directory) {
         Ok(true) => state(directory, &store),
         // Made by the doctor, it could belong to somebody else than the exporter.
@@ -101,7 +102,7 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> any
         let outcome = match &resolved {
             Outcome::Failed { .. } => skipped("its name is not known".to_owned()),
             _ => match center.reach(endpoint).await {
-                Ok(reached) => ok(verdict(base, &reached, clock.now())),
+                Ok(certificate) => ok(verdict(base, certificate.as_ref(), clock.now())),
                 Err(error) => failure(&error),
             },
         };
@@ -138,7 +139,7 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> any
     report.add("usage", usage)?;
     let compliant = match ledger.read().credentials.mfa_compliant {
         Some(true) => ok("Partner Center calls the sign-in compliant".to_owned()),
-        Some(false) => failed("Partner Center calls the sign-in not compliant".to_owned(), MFA_REMEDY),
+        Some(false) => failed("Partner Center calls the sign-in not compliant".to_owned(), LOGIN),
         None => skipped("Partner Center did not say".to_owned()),
     };
     report.add("mfa_compliance", compliant)
@@ -179,9 +180,6 @@ fn state(directory: &Path, store: &TokenStore) -> Outcome {
 const EMPTY: &str =
     ": there is no usage to report, or none that the signed-in user's role in Partner Center may see";
 
-const MFA_REMEDY: &str =
-    "sign in again with `partner-license-exporter login`, with multi-factor authentication";
-
 async fn resolve(base: &str, account: &Account) -> Outcome {
     const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
     const LIMIT: Duration = Duration::from_secs(10);
@@ -209,8 +207,8 @@ async fn resolve(base: &str, account: &Account) -> Outcome {
 }
 
 /// What a service showed of itself by answering.
-fn verdict(base: &str, reached: &Reached, now: Timestamp) -> String {
-    let Some(certificate) = &reached.certificate else {
+fn verdict(base: &str, certificate: Option<&ServerCertificate>, now: Timestamp) -> String {
+    let Some(certificate) = certificate else {
         let without = if base.starts_with("https:") { "" } else { ", without TLS" };
         return format!("{base} answers{without}");
     };
@@ -260,7 +258,7 @@ fn judge(claims: Option<&Claims>, account: &Account) -> Vec<(&'static str, Outco
             match (claims.has_mfa(), &claims.methods) {
                 (Some(true), Some(methods)) => ok(format!("the user signed in with {}", methods.join(" "))),
                 (_, Some(methods)) => {
-                    failed(format!("the user signed in with {} only", methods.join(" ")), MFA_REMEDY)
+                    failed(format!("the user signed in with {} only", methods.join(" ")), LOGIN)
                 }
                 (_, None) => skipped("the token does not say how the user signed in".to_owned()),
             },

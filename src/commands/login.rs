@@ -170,7 +170,7 @@ async fn by_device_code(sign_in: &SignIn) -> anyhow::Result<Result<SignedIn, Fet
                 code.interval
             }
             // The person may be done by the time that the network is back.
-            Err(error) if error.is_passing() => {
+            Err(error) if error.is_transient() => {
                 if !std::mem::replace(&mut in_trouble, true) {
                     line.interrupt(&format!("Still waiting, although {error}"))?;
                 }
@@ -179,7 +179,7 @@ async fn by_device_code(sign_in: &SignIn) -> anyhow::Result<Result<SignedIn, Fet
             Err(error) => return Ok(Err(error)),
         };
         if Instant::now() >= end {
-            return Ok(Err(partner::ended("nobody signed in before the code expired")));
+            return Ok(Err(partner::sign_in_failed("nobody signed in before the code expired")));
         }
     }
 }
@@ -290,11 +290,11 @@ async fn by_browser(sign_in: &SignIn) -> anyhow::Result<Result<SignedIn, FetchEr
     // Whether it has read the page or not: the sign-in goes on.
     drop(timeout(FAREWELL, servers.wait()).await);
     let Ok(Some(redirect)) = redirect else {
-        return Ok(Err(partner::ended("nobody signed in within 15 minutes")));
+        return Ok(Err(partner::sign_in_failed("nobody signed in within 15 minutes")));
     };
     match redirect.code {
         Some(code) => Ok(line.during(sign_in.redeem(&browser, &code)).await?),
-        None => Ok(Err(partner::refused_redirect(
+        None => Ok(Err(partner::redirect_error(
             redirect.error.as_deref().unwrap_or("no code"),
             redirect.error_description.as_deref().unwrap_or_default(),
         ))),

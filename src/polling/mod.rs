@@ -18,7 +18,7 @@ use crate::domain::reason::Reason;
 use crate::domain::schedule::{LastPoll, Schedule};
 use crate::domain::status::{AccountStatus, Failure, Ledger};
 use crate::domain::usage::listing;
-use crate::partner::{FetchError, Source};
+use crate::partner::{FetchError, UsageSource};
 
 pub use keep::keep;
 
@@ -43,7 +43,7 @@ pub struct Plan {
 
 /// Polls until `stop`: at once or when an earlier process would have, then as the schedule says, never before
 /// the server's `Retry-After` is over.
-pub async fn run<S: Source>(source: S, plan: Plan, ledger: Ledger, stop: CancellationToken) {
+pub async fn run<S: UsageSource>(source: S, plan: Plan, ledger: Ledger, stop: CancellationToken) {
     let due = |wait| Some(plan.clock.now().saturating_add(wait).unwrap_or(Timestamp::MAX));
     let held = ledger.read().hold_until;
     let held = held.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
@@ -65,7 +65,7 @@ pub async fn run<S: Source>(source: S, plan: Plan, ledger: Ledger, stop: Cancell
         tokio::select! { biased;
             () = stop.cancelled() => break,
             () = sleep(wait) => {}
-            () = source.changed(), if may_go_better => {
+            () = source.credentials_changed(), if may_go_better => {
                 tracing::info!(account = plan.account, "The credentials have changed, polling at once");
                 told.clear();
             }

@@ -35,7 +35,7 @@ struct Scripted {
     changes: Arc<Notify>,
 }
 
-impl Source for Scripted {
+impl UsageSource for Scripted {
     async fn fetch(&self) -> Result<UsageReport, FetchError> {
         self.asked.send(Instant::now()).unwrap();
         let answer = self.answers.lock().unwrap().try_recv();
@@ -47,7 +47,7 @@ impl Source for Scripted {
         }
     }
 
-    async fn changed(&self) {
+    async fn credentials_changed(&self) {
         self.changes.notified().await;
     }
 

@@ -19,7 +19,7 @@ use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, eventually};
 
 const USAGE: &str = "partner_license_usage_percent";
 
-/// A format by the name that tests/formats/parse.py has for it, and what asks for it.
+/// A format by the name that tests/integration/formats/parse.py has for it, and what asks for it.
 const FORMATS: [(&str, &str); 6] = [
     ("classic", "text/plain;version=0.0.4"),
     ("openmetrics", "application/openmetrics-text;version=1.0.0"),
@@ -61,7 +61,7 @@ fn python() -> Option<PathBuf> {
 /// Reads a body with somebody else's parser.
 fn read(python: &Path, form: &str, coding: Option<&str>, body: &[u8]) -> Found {
     let mut child = Command::new(python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats/parse.py"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/formats/parse.py"))
         .arg(form)
         .args(coding)
         .stdin(Stdio::piped())

@@ -345,7 +345,7 @@ fn an_account_of_the_environment_signs_in_too_and_a_reader_may_leave() {
     let output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.starts_with("Not signed in: the sign-in service could not be asked"), "{text}");
+    assert!(text.starts_with("Not signed in: the request to the sign-in service failed"), "{text}");
 
     let mut child = stage.command(&[]).stdout(std::process::Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
@@ -419,7 +419,7 @@ fn a_sign_in_that_is_declined_in_the_browser_says_so() {
     let remedy = "What to do: run the command again and accept, or have an administrator";
     assert_contains(
         &screen,
-        &["Not signed in: the sign-in service refused, access_denied: AADSTS65004", remedy],
+        &["Not signed in: the sign-in service refused the sign-in, access_denied: AADSTS65004", remedy],
     );
     assert_eq!((stage.stored(TENANT), stage.simulator.count("token")), (None, 0));
 }

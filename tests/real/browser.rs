@@ -2,7 +2,7 @@
 //!
 //! The exporter is the real one, on the simulator. Browser and axe-core come from `scripts/fetch-tools --browser`.
 //! Where they are missing these tests are reported as ignored, with the reason; with `REQUIRE_TOOLS=1`, as
-//! scripts/test sets it, they fail instead. With `PICTURES=docs`, as scripts/screenshots sets it, the pictures of
+//! scripts/test sets it, they fail instead. With `PICTURES=docs/images`, as scripts/screenshots sets it, the pictures of
 //! the page are written there.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests fail by panicking")]
@@ -307,7 +307,7 @@ fn failing(stage: &Stage) {
             "fabrikam failing since 20",
             "Reason: mfa · last tried ",
             "UTC What happened: the API answered 401 ",
-            "What to do: sign in again with partner-license-exporter login, with multi-factor authentication.",
+            "What to do: sign in again with partner-license-exporter login, using multi-factor authentication.",
             "The rows are those of the last good poll. Unless another one succeeds, they vanish in 1 d 23 h",
             "1 row, lowest first · 1 low.",
             "Exchange o365 reseller 38.00 %",

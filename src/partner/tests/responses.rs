@@ -1,14 +1,18 @@
-use axum::http::HeaderMap;
+//! Tests of the reason, text and traffic that follow from each response.
+
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 
+use super::redaction::Redactor;
+use super::response::HttpResponse;
 use super::*;
 
-/// Scenario, reason, seconds of `Retry-After`, and what went over the wire.
+/// A scenario, and the expected reason, seconds of `Retry-After`, and traffic.
 type Case = (&'static str, Reason, Option<u64>, &'static str);
 
 async fn check(table: &[Case]) {
     for (scenario, reason, retry_after, traffic) in table {
-        let bed = Bed::new(scenario).await;
+        let bed = TestBed::new(scenario).await;
         let error = bed.client().fetch().await.expect_err(scenario);
         assert_eq!(error.reason(), *reason, "{scenario}: {error}");
         assert_eq!(error.retry_after().map(|wait| wait.as_secs()), *retry_after, "{scenario}");
@@ -22,7 +26,7 @@ async fn check(table: &[Case]) {
 }
 
 #[tokio::test]
-async fn each_answer_of_the_usage_endpoint_has_its_reason() {
+async fn each_response_of_the_usage_endpoint_has_its_reason() {
     check(&[
         (
             "usage: {answer: throttled}",
@@ -73,7 +77,7 @@ async fn each_answer_of_the_usage_endpoint_has_its_reason() {
 }
 
 #[tokio::test]
-async fn each_answer_of_the_token_endpoint_has_its_reason() {
+async fn each_response_of_the_token_endpoint_has_its_reason() {
     check(&[
         ("token: {answer: refresh_token_expired}", Reason::Credentials, None, "token 400: 1"),
         ("token: {answer: consent_revoked}", Reason::Consent, None, "token 400: 1"),
@@ -96,15 +100,15 @@ async fn each_answer_of_the_token_endpoint_has_its_reason() {
 }
 
 #[tokio::test]
-async fn a_report_without_a_byte_order_mark_or_without_rows_is_good() {
+async fn a_collection_without_a_byte_order_mark_or_without_rows_is_a_success() {
     for (scenario, rows) in [("usage: {answer: no_bom}", 5), ("usage: {answer: empty}", 0)] {
-        let bed = Bed::new(scenario).await;
+        let bed = TestBed::new(scenario).await;
         assert_eq!(bed.client().fetch().await.unwrap().rows().len(), rows, "{scenario}");
     }
 }
 
 #[tokio::test]
-async fn what_passes_within_three_attempts_is_no_failure() {
+async fn a_failure_that_ends_within_three_attempts_does_not_fail_the_fetch() {
     for (scenario, traffic) in [
         (
             "usage: {answer: server_error, times: 2}",
@@ -119,15 +123,15 @@ async fn what_passes_within_three_attempts_is_no_failure() {
             "token 200: 1, token 503: 2, usage 200: 1, token retries: 2",
         ),
     ] {
-        let bed = Bed::new(scenario).await;
+        let bed = TestBed::new(scenario).await;
         assert!(bed.client().fetch().await.is_ok(), "{scenario}");
         assert_eq!(bed.traffic(), traffic, "{scenario}");
     }
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_a_matter_of_the_network() {
-    let mut bed = Bed::new("").await;
+async fn a_refused_connection_has_the_reason_network() {
+    let mut bed = TestBed::new("").await;
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     bed.address = closed.local_addr().unwrap();
     drop(closed);
@@ -135,22 +139,22 @@ async fn a_refused_connection_is_a_matter_of_the_network() {
     assert_eq!(error.reason(), Reason::Network);
     assert_eq!(bed.traffic(), "token error: 3, token retries: 2");
     let text = error.to_string();
-    assert!(text.starts_with("the sign-in service could not be asked: "), "{text}");
+    assert!(text.starts_with("the request to the sign-in service failed: "), "{text}");
     assert!(text.contains("Connection refused") && !text.contains(TENANT), "{text}");
 }
 
 #[tokio::test]
-async fn a_counterpart_that_speaks_no_tls_is_a_matter_of_tls() {
-    let bed = Bed::new("").await;
+async fn a_server_without_tls_has_the_reason_tls() {
+    let bed = TestBed::new("").await;
     let client = bed.client_of(&bed.account(REFRESH_TOKEN, "https"), Duration::from_mins(1));
     let error = client.fetch().await.unwrap_err();
     assert_eq!(error.reason(), Reason::Tls, "{error}");
-    assert_eq!(bed.traffic(), "token error: 1", "the same certificate will not be better in a second");
+    assert_eq!(bed.traffic(), "token error: 1", "a failed handshake is not retried");
 }
 
 #[tokio::test]
-async fn a_service_that_does_not_answer_in_time_is_asked_three_times() {
-    let bed = Bed::new("token: {delay: 1h}").await;
+async fn a_request_that_times_out_is_sent_three_times() {
+    let bed = TestBed::new("token: {delay: 1h}").await;
     let client = bed.client_of(&bed.account(REFRESH_TOKEN, "http"), Duration::from_millis(30));
     let error = client.fetch().await.unwrap_err();
     assert_eq!(error.reason(), Reason::Timeout, "{error}");
@@ -158,18 +162,18 @@ async fn a_service_that_does_not_answer_in_time_is_asked_three_times() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_end_is_not_read_to_its_end() {
+async fn a_response_that_is_too_large_is_not_read_to_its_end() {
     let routes = Router::new().route(USAGE, get(|| async { vec![b' '; (16 << 20) + 1] }));
-    let bed = Bed::with(routes).await;
+    let bed = TestBed::with(routes).await;
     let error = bed.client().fetch().await.unwrap_err();
     assert_eq!(error.reason(), Reason::Payload);
-    assert!(error.to_string().starts_with("the answer of the API is larger than 16 MiB"), "{error}");
+    assert!(error.to_string().starts_with("the response from the API is larger than 16 MiB"), "{error}");
     assert_eq!(bed.traffic(), "token 200: 1, usage error: 1");
 }
 
 #[tokio::test]
-async fn a_failure_names_the_ids_under_which_microsoft_finds_it() {
-    let bed = Bed::new("usage: {answer: forbidden}").await;
+async fn a_failure_has_the_ids_by_which_microsoft_finds_the_call() {
+    let bed = TestBed::new("usage: {answer: forbidden}").await;
     let text = bed.client().fetch().await.unwrap_err().to_string();
     let id = super::text(&bed.log_of("usage").await[0]["request_id"]);
     let start = "the API answered 403 Forbidden, code 900150: The supplied role doesn't have the rights to \
@@ -178,13 +182,13 @@ async fn a_failure_names_the_ids_under_which_microsoft_finds_it() {
     assert!(text.contains(", MS-CV ") && text.ends_with(", MS-ServerId 101112012)"), "{text}");
 }
 
-fn reply(status: u16, body: &str) -> http::Reply {
+fn response(status: u16, body: &str) -> HttpResponse {
     let status = StatusCode::from_u16(status).unwrap();
-    http::Reply { status, headers: HeaderMap::new(), body: body.into(), retry_after: None }
+    HttpResponse { status, headers: HeaderMap::new(), body: body.into(), retry_after: None }
 }
 
 #[test]
-fn the_documented_error_bodies_of_the_api_are_understood() {
+fn the_documented_error_bodies_of_the_api_are_parsed() {
     let table = [
         (
             400,
@@ -211,14 +215,14 @@ fn the_documented_error_bodies_of_the_api_are_understood() {
         (502, "<html>", Reason::Server, "the API answered 502 Bad Gateway"),
     ];
     for (status, body, reason, text) in table {
-        let error = FetchError::api(&reply(status, body), &Secrets(Vec::new()));
+        let error = refusal::by_api(&response(status, body), &Redactor::default());
         assert_eq!(error.reason(), reason, "{body}");
         assert!(error.to_string().starts_with(text), "{error}");
     }
 }
 
 #[test]
-fn the_recorded_error_bodies_of_the_sign_in_service_are_understood() {
+fn the_recorded_error_bodies_of_the_sign_in_service_are_parsed() {
     macro_rules! recorded {
         ($name:literal) => {
             include_str!(concat!("../../../tests/fixtures/token/", $name, ".json"))
@@ -237,10 +241,10 @@ fn the_recorded_error_bodies_of_the_sign_in_service_are_understood() {
         (400, recorded!("error-invalid_scope-70011-entra-doc-v2"), Reason::Server, "70011"),
     ];
     for (status, body, reason, code) in table {
-        let error = FetchError::token(&reply(status, body), &Secrets(Vec::new()));
+        let error = refusal::by_sign_in(&response(status, body), &Redactor::default());
         assert_eq!(error.reason(), reason, "{body}");
         let text = error.to_string();
         assert!(text.contains(&format!(": AADSTS{code}: ")), "{text}");
-        assert_eq!(text.matches("race").count(), 1, "the trace id is named once: {text}");
+        assert_eq!(text.matches("race").count(), 1, "the trace id appears once: {text}");
     }
 }

@@ -1,9 +1,8 @@
-//! The fields of a token request by which the application proves itself.
+//! The fields of a token request that authenticate the application.
 //!
-//! A certificate proves by an assertion that it signs: a JSON Web Token about one request, made anew for each
-//! attempt. A federated token is an assertion that somebody else has signed.
+//! With a certificate the application signs an assertion, a JSON Web Token for one request, anew for each attempt. A
+//! federated token is an assertion that another identity provider has signed.
 
-use std::fmt;
 use std::sync::Mutex;
 
 use base64::Engine;
@@ -18,60 +17,61 @@ use crate::domain::reason::Reason;
 
 use super::error::FetchError;
 
-/// The credential of one sign-in, with all attempts at it.
-pub(super) struct Proof {
-    found: ClientProof,
+/// The client credential of one request to the token endpoint, all attempts included.
+pub(super) struct ClientAuthentication {
+    credential: ClientProof,
     client_id: String,
     audience: String,
-    /// What was sent, to be kept out of messages.
+    /// The secrets that were sent, which must not appear in messages.
     sent: Mutex<Vec<SecretString>>,
 }
 
-/// How long an assertion may be used. Microsoft asks for ten minutes at most.
+/// The lifetime of an assertion; Microsoft asks for ten minutes at most.
 const ASSERTION_SECONDS: i64 = 5 * 60;
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-impl Proof {
-    /// Reads the credential as it is now, for requests to the token endpoint `audience`.
+impl ClientAuthentication {
+    /// Reads the credential as it is now, for requests to the token endpoint at `audience`.
     pub(super) fn load(
         credential: &ClientCredential,
         client_id: &str,
         audience: &str,
     ) -> Result<Self, FetchError> {
-        let found = credential.load().map_err(|error| {
-            FetchError::new(Reason::Credentials, format!("{}: {error}", credential.kind()))
-        })?;
+        let kind = credential.kind();
+        let credential = credential
+            .load()
+            .map_err(|error| FetchError::new(Reason::Credentials, format!("{kind}: {error}")))?;
         let (client_id, audience) = (client_id.to_owned(), audience.to_owned());
-        Ok(Self { found, client_id, audience, sent: Mutex::default() })
+        Ok(Self { credential, client_id, audience, sent: Mutex::default() })
     }
 
-    /// When the certificate expires, if it is one.
+    /// The expiry of the certificate, if the credential is one.
     pub(super) fn certificate_expires_at(&self) -> Option<Timestamp> {
-        match &self.found {
+        match &self.credential {
             ClientProof::Certificate(certificate) => Some(certificate.not_after()),
             _ => None,
         }
     }
 
-    /// The fields for one attempt at `now`.
+    /// The fields of one attempt at `now`.
     pub(super) fn fields(&self, now: Timestamp) -> Vec<(&'static str, SecretString)> {
-        let (name, secret) = match &self.found {
+        let (name, secret) = match &self.credential {
             ClientProof::Secret(secret) => ("client_secret", secret.clone()),
             ClientProof::Certificate(certificate) => ("client_assertion", self.assertion(certificate, now)),
             ClientProof::FederatedToken(token) => ("client_assertion", token.clone()),
             ClientProof::None => return Vec::new(),
         };
-        self.sent.lock().expect("nobody panics while holding it").push(secret.clone());
+        self.sent.lock().expect("no holder of this lock panics").push(secret.clone());
         let assertion_type =
             (name == "client_assertion").then(|| ("client_assertion_type", ASSERTION_TYPE.into()));
         assertion_type.into_iter().chain([(name, secret)]).collect()
     }
 
-    /// What was sent by all attempts. Of an assertion the signature is a secret of its own: an answer may quote
-    /// one in parts.
+    /// The secrets that all attempts sent. The signature of an assertion is one by itself, because a response may
+    /// quote a part of an assertion.
     pub(super) fn sent(self) -> Vec<SecretString> {
-        let mut secrets = self.sent.into_inner().expect("nobody panics while holding it");
-        if !matches!(self.found, ClientProof::Secret(_)) {
+        let mut secrets = self.sent.into_inner().expect("no holder of this lock panics");
+        if !matches!(self.credential, ClientProof::Secret(_)) {
             let signature =
                 |assertion: &SecretString| Some(assertion.expose_secret().rsplit_once('.')?.1.into());
             let signatures: Vec<_> = secrets.iter().filter_map(signature).collect();
@@ -98,14 +98,8 @@ impl Proof {
             "exp": now + ASSERTION_SECONDS,
         });
         let parts = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
-        let signed = parts.join(".");
-        let signature = URL_SAFE_NO_PAD.encode(certificate.sign(signed.as_bytes()));
-        format!("{signed}.{signature}").into()
-    }
-}
-
-impl fmt::Debug for Proof {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Proof(redacted)")
+        let message = parts.join(".");
+        let signature = URL_SAFE_NO_PAD.encode(certificate.sign(message.as_bytes()));
+        format!("{message}.{signature}").into()
     }
 }
