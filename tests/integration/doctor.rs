@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-#[expect(dead_code, reason = "it is for tests of faults")]
 use std::fs;
 use std::path::Path;
 use std::process::Command;

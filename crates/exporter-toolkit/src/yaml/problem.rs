@@ -6,7 +6,7 @@ use std::{fmt, io};
 /// One thing that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// A path into the file such as `accounts[1].name`, the name of a variable, or nothing.
+    /// A path into the file such as `targets[1].url`, the name of a variable, or nothing.
     pub path: String,
     /// What is wrong and what to do, on one line and without any secret.
     pub text: String,

@@ -18,7 +18,7 @@ use crate::support::{Example, Listening};
 /// Longer than any deadline of the server.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The size of a response: more than the system buffers for a peer that does not read.
-pub(crate) const PADDING: usize = 250_000;
+pub(crate) const PADDING: usize = 150_000;
 /// The credentials of alice with the password `sesame`.
 const ALICE: &str = "Authorization: Basic YWxpY2U6c2VzYW1l\r\n";
 
