@@ -172,6 +172,16 @@ fn a_web_configuration_file_protects_every_path_with_tls_and_a_password() {
     let plain = ask(TcpStream::connect(&guarded.address).unwrap(), "GET", "/metrics", &[ALICE]);
     assert_eq!(plain.body, "Client sent an HTTP request to an HTTPS server.\n");
     assert_eq!(plain.status, 400);
+    // Events of the toolkit are among the lines, each with its place in the toolkit.
+    let valid = std::fs::read_to_string(guarded.path("web.yml")).unwrap();
+    for text in ["nonsense", &valid] {
+        std::fs::write(guarded.path("web.yml"), text).unwrap();
+        let stream = connect_tls(&guarded.address, &guarded.certificate());
+        assert_eq!(stream.is_ok(), text == valid);
+    }
+    let log = guarded.log_until("The web configuration is valid again");
+    let line = log.lines().find(|line| line.contains("The web configuration is valid again")).unwrap();
+    assert!(line.contains(" source=web_config/"), "{line}");
 }
 
 #[test]

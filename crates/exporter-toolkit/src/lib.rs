@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 
-// In the order of dependency: a module names only modules above it.
+// The modules are in order of dependency: each one names only modules above it.
 pub mod yaml;
 pub mod secret;
 pub mod listen;

@@ -2,6 +2,7 @@
 //!
 //! It speaks HTTP/1.1, and HTTP/2 where a TLS peer asks for it. Every wait for a peer has a deadline.
 
+// The modules are in order of dependency.
 mod limits;
 mod connection;
 mod connections;
