@@ -1,5 +1,4 @@
-//! Tells the program what it was built from, for `--version` and the `build_info` metric, and gives it the files that
-//! it carries.
+//! Sets the build information of `--version` and the `build_info` metric, and embeds the bundled files.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +7,7 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src");
-    // A commit changes the log of HEAD, and so does a checkout. A source archive has none.
+    // Every commit and checkout changes the log of HEAD. A source archive has none.
     if std::path::Path::new(".git/logs/HEAD").exists() {
         println!("cargo::rerun-if-changed=.git/logs/HEAD");
     }
@@ -18,7 +17,7 @@ fn main() {
         ("BUILD_BRANCH", "git", &["rev-parse", "--abbrev-ref", "HEAD"]),
         ("BUILD_RUSTVERSION", rustc.as_str(), &["--version"]),
     ] {
-        // A packager without git names revision and branch in the environment.
+        // A packager without git sets revision and branch in the environment.
         let value = std::env::var(name).ok().or_else(|| output(program, arguments));
         println!("cargo::rustc-env={name}={}", value.as_deref().unwrap_or("unknown"));
         println!("cargo::rerun-if-env-changed={name}");
@@ -27,10 +26,10 @@ fn main() {
     bundle();
 }
 
-/// A directory of the repository, which files of it, and where they go.
+/// A directory of the repository, the suffix of its files to embed, and their directory in an export.
 type Source = (&'static str, &'static str, &'static str);
 
-/// What the program carries, to write or to serve it.
+/// The files that `export` writes, by the name of their list.
 const BUNDLES: [(&str, &[Source]); 2] = [
     ("DASHBOARDS", &[("dashboards", ".json", "")]),
     (
@@ -66,7 +65,7 @@ fn bundle() {
     std::fs::write(output, code).expect("OUT_DIR can be written");
 }
 
-/// The files of a directory whose names have this end, in order.
+/// Returns the files of a directory, not below it, whose names end so, sorted.
 fn files(directory: &Path, end: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten();
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -75,7 +74,7 @@ fn files(directory: &Path, end: &str) -> Vec<PathBuf> {
     files
 }
 
-/// The first line a command prints, unless it fails.
+/// Returns the first line that a command prints, or none if it fails.
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output =
         Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
