@@ -1,4 +1,4 @@
-//! The alert rules as files: what linters check, what belongs to each alert (tests, a runbook, a line in README.md), and
+//! The alert rules as files: what linters check, what belongs to each alert (tests, a runbook, a line in docs/guide/alerts.md), and
 //! whether every part of every rule is tested. tests/alerting.rs has them at work.
 
 #![expect(clippy::unwrap_used, clippy::string_slice, reason = "tests fail by panicking")]
@@ -137,13 +137,16 @@ fn every_alert_is_tested_for_when_it_fires_when_it_does_not_and_what_it_says() {
 }
 
 #[test]
-fn the_table_of_alerts_in_the_readme_is_that_of_the_rules() {
-    let readme = read("README.md");
-    let table = readme
+fn the_table_of_alerts_in_the_guide_is_that_of_the_rules() {
+    let guide = read("docs/guide/alerts.md");
+    let table = guide
         .split_once("<!-- alerts:begin -->")
         .and_then(|(_, rest)| rest.split_once("<!-- alerts:end -->"));
-    let rows =
-        table.expect("README.md has a table of alerts").0.lines().filter_map(|line| line.strip_prefix("| "));
+    let rows = table
+        .expect("docs/guide/alerts.md has a table of alerts")
+        .0
+        .lines()
+        .filter_map(|line| line.strip_prefix("| "));
     let found: Vec<String> = rows
         .filter(|row| row.starts_with("[`"))
         .map(|row| row.split(" | ").take(2).collect::<Vec<_>>().join(" | "))
@@ -151,7 +154,7 @@ fn the_table_of_alerts_in_the_readme_is_that_of_the_rules() {
     let mut expected: Vec<String> = Vec::new();
     for rule in Rules::shipped().alerts() {
         let name = rule.base_name();
-        let link = format!("[`{name}`](docs/runbooks/{name}.md) | ");
+        let link = format!("[`{name}`](../runbooks/{name}.md) | ");
         match expected.iter_mut().find(|row| row.starts_with(&link)) {
             Some(row) => *row += &format!(", {}", rule.severity()),
             None => expected.push(format!("{link}{}", rule.severity())),

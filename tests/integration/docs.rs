@@ -1,11 +1,11 @@
-//! Holds the documents to the program: tables in README.md to what the program knows, links to files, names of
-//! metrics in rules and dashboards to the metrics that exist. Every discrepancy is a line of the failure.
+//! Holds the documents to the program: tables in docs/ to what the program knows, links to files, names of metrics in
+//! documents, rules and dashboards to the metrics that exist. Every discrepancy is a line of the failure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use partner_center_simulator::Scenario;
+use partner_center_simulator::{CLIENT_ID, Scenario};
 use partner_license_exporter::domain::reason::Reason;
 use partner_license_exporter::exposition::Kind;
 use partner_license_exporter::metrics::FAMILIES;
@@ -14,6 +14,20 @@ use partner_license_exporter::partner::hints;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_partner-license-exporter");
 /// The command whose word may be left out: its flags are those of the program.
 const DEFAULT_COMMAND: &str = "serve";
+/// The longest that README.md may be, in lines.
+const README_LINES: usize = 220;
+
+/// The document that contains a table.
+fn place(table: &str) -> &'static str {
+    match table {
+        "metrics" => "docs/reference/metrics.md",
+        "reasons" | "refusals" => "docs/reference/failures.md",
+        "commands" | "flags" => "docs/reference/command-line.md",
+        "keys" => "docs/reference/configuration.md",
+        "scenario" | "behaviour" | "answers" => "docs/reference/simulator.md",
+        other => panic!("no document has a table of {other}"),
+    }
+}
 
 // === metrics ===
 
@@ -46,7 +60,7 @@ fn metric_names_in_documents_rules_dashboards_and_examples_exist() {
     let mut files = vec![root().join("README.md")];
     for directory in ["alerts", "dashboards", "examples", "docs"] {
         let found = files_below(&root().join(directory));
-        if found.is_empty() && directory != "docs" {
+        if found.is_empty() {
             findings.add(format!("{directory}/: no file; is the directory missing?"));
         }
         files.extend(found);
@@ -78,21 +92,22 @@ fn metric_names_in_documents_rules_dashboards_and_examples_exist() {
 #[test]
 fn the_table_of_reasons_is_the_programs() {
     let mut findings = Findings::default();
-    let rows = table("reasons");
+    let (document, rows) = (place("reasons"), table("reasons"));
     let documented: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
     let known = Reason::ALL.map(Reason::as_str);
     if documented != known {
-        findings.add(format!("README.md, reasons: has {documented:?}, the program {known:?}"));
+        findings.add(format!("{document}, reasons: has {documented:?}, the program {known:?}"));
     }
     for reason in Reason::ALL {
         let (word, remedy) = (reason.as_str(), reason.remedy());
         let retried = if reason.needs_operator() { "rarely" } else { "soon" };
         let Some(row) = rows.iter().find(|row| row[0].trim_matches('`') == word) else { continue };
         if row[2] != retried {
-            findings.add(format!("README.md, reasons: {word} is retried {retried}, not {:?}", row[2]));
+            findings.add(format!("{document}, reasons: {word} is retried {retried}, not {:?}", row[2]));
         }
         if row[3] != remedy {
-            findings.add(format!("README.md, reasons: the remedy of {word} is {remedy:?}, not {:?}", row[3]));
+            findings
+                .add(format!("{document}, reasons: the remedy of {word} is {remedy:?}, not {:?}", row[3]));
         }
     }
     findings.none();
@@ -116,12 +131,13 @@ fn the_table_of_refusals_is_the_programs() {
 #[test]
 fn the_tables_of_commands_and_flags_are_what_help_prints() {
     let mut findings = Findings::default();
+    let document = place("flags");
     let top = help(&[]);
     let commands = commands(&top);
     let documented: Vec<String> =
         table("commands").iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
     if documented != commands {
-        findings.add(format!("README.md, commands: has {documented:?}, --help {commands:?}"));
+        findings.add(format!("{document}, commands: has {documented:?}, --help {commands:?}"));
     }
 
     let mut printed = BTreeMap::new();
@@ -152,15 +168,15 @@ fn the_tables_of_commands_and_flags_are_what_help_prints() {
     }
     for ((command, flag), default) in &printed {
         match written.get(&(command.clone(), flag.clone())) {
-            None => findings.add(format!("README.md, flags: {flag} of {command} is missing")),
+            None => findings.add(format!("{document}, flags: {flag} of {command} is missing")),
             Some(other) if other != default => findings.add(format!(
-                "README.md, flags: {flag} of {command} has the default {default:?}, not {other:?}"
+                "{document}, flags: {flag} of {command} has the default {default:?}, not {other:?}"
             )),
             Some(_) => {}
         }
     }
     for (command, flag) in written.keys().filter(|key| !printed.contains_key(*key)) {
-        findings.add(format!("README.md, flags: {command} has no {flag}"));
+        findings.add(format!("{document}, flags: {command} has no {flag}"));
     }
     findings.none();
 }
@@ -224,11 +240,12 @@ fn every_configuration_key_is_in_the_reference() {
     let leaves: BTreeSet<String> = known.iter().filter(|key| !is_section(key)).cloned().collect();
     let written: BTreeSet<String> =
         table("keys").iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
+    let document = place("keys");
     for key in leaves.difference(&written) {
-        findings.add(format!("README.md, keys: {key} is missing"));
+        findings.add(format!("{document}, keys: {key} is missing"));
     }
     for key in written.difference(&leaves) {
-        findings.add(format!("README.md, keys: the program knows no {key}"));
+        findings.add(format!("{document}, keys: the program knows no {key}"));
     }
     findings.none();
 }
@@ -236,18 +253,17 @@ fn every_configuration_key_is_in_the_reference() {
 #[test]
 fn configurations_in_the_documents_are_valid() {
     let mut findings = Findings::default();
-    let documents = [root().join("README.md")].into_iter().chain(files_below(&root().join("docs")));
-    let mut configurations: Vec<(String, String)> = documents
-        .flat_map(|document| {
-            let found = blocks(&read(&document), "yaml").into_iter();
-            found
-                .filter(|(_, text)| text.lines().any(|line| line == "accounts:"))
-                .map(|(line, text)| (format!("{}:{line}", shown(&document)), text))
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    if configurations.is_empty() {
-        findings.add("README.md: no configuration with accounts: in it".to_owned());
+    let mut configurations = Vec::new();
+    for document in documents() {
+        let text = read(&document);
+        let written = blocks(&text, "yaml").into_iter().chain(here_documents(&text));
+        let found = written.filter(|(_, text)| text.lines().any(|line| line == "accounts:"));
+        configurations.extend(found.map(|(line, text)| (format!("{}:{line}", shown(&document)), text)));
+    }
+    for document in ["README.md", place("keys")] {
+        if !configurations.iter().any(|(origin, _)| origin.starts_with(document)) {
+            findings.add(format!("{document}: no configuration with accounts: in it"));
+        }
     }
     let example = root().join("examples/config.yml");
     if example.is_file() {
@@ -262,6 +278,18 @@ fn configurations_in_the_documents_are_valid() {
         }
     }
     findings.none();
+}
+
+/// What commands write to a file, with values for the variables in it, and the line that the block begins at.
+fn here_documents(markdown: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (line, block) in blocks(markdown, "sh") {
+        for rest in block.split("<<END\n").skip(1) {
+            let (text, _) = rest.split_once("\nEND").expect("a here-document ends");
+            found.push((line, text.replace("$tenant", "contoso.example").replace("$client_id", CLIENT_ID)));
+        }
+    }
+    found
 }
 
 /// Checks a configuration whose files are replaced by ones that exist.
@@ -315,7 +343,8 @@ fn the_reference_of_scenarios_is_the_simulators() {
         let list = error.split_once("expected one of ").and_then(|(_, rest)| rest.split_once(" at line"));
         let known: Vec<&str> = list.map(|(list, _)| list.split(", ").collect()).unwrap_or_default();
         if written != known {
-            findings.add(format!("README.md, {what}: has {written:?}, the simulator {known:?}"));
+            let document = place("scenario");
+            findings.add(format!("{document}, {what}: has {written:?}, the simulator {known:?}"));
         }
     }
     findings.none();
@@ -324,15 +353,17 @@ fn the_reference_of_scenarios_is_the_simulators() {
 #[test]
 fn scenarios_in_the_documents_are_valid() {
     let mut findings = Findings::default();
-    let readme = read(&root().join("README.md"));
-    let scenarios: Vec<&str> =
-        readme.split("--data '").skip(1).filter_map(|rest| Some(rest.split_once('\'')?.0)).collect();
-    if scenarios.is_empty() {
-        findings.add("README.md: no scenario after --data".to_owned());
-    }
-    for scenario in scenarios {
-        if let Err(error) = Scenario::parse(scenario) {
-            findings.add(format!("README.md: {scenario}: {error}"));
+    for document in documents() {
+        let text = read(&document);
+        let scenarios = ["--data '", "-d '"].into_iter().flat_map(|flag| text.split(flag).skip(1));
+        let scenarios: Vec<&str> = scenarios.filter_map(|rest| Some(rest.split_once('\'')?.0)).collect();
+        if scenarios.is_empty() && document.ends_with(place("scenario")) {
+            findings.add(format!("{}: no scenario after --data", shown(&document)));
+        }
+        for scenario in scenarios {
+            if let Err(error) = Scenario::parse(scenario) {
+                findings.add(format!("{}: {scenario}: {error}", shown(&document)));
+            }
         }
     }
     findings.none();
@@ -343,31 +374,71 @@ fn scenarios_in_the_documents_are_valid() {
 #[test]
 fn relative_links_lead_somewhere() {
     let mut findings = Findings::default();
-    let documents: Vec<PathBuf> = files_in(&root())
-        .into_iter()
-        .chain(files_below(&root().join("docs")))
-        .filter(|file| file.extension().is_some_and(|extension| extension == "md"))
-        .collect();
+    let elsewhere = ["docs", "crates", "fuzz", "tests"].map(|directory| files_below(&root().join(directory)));
+    let documents =
+        files_in(&root()).into_iter().chain(elsewhere.into_iter().flatten()).filter(|file| is_markdown(file));
     for document in documents {
-        let text = prose(&read(&document));
-        for target in text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)) {
-            if target.contains("://") || target.starts_with("mailto:") {
-                continue;
-            }
-            let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
-            let file = if path.is_empty() {
-                document.clone()
-            } else {
-                document.parent().expect("a file has a directory").join(path)
-            };
+        for (target, file, anchor) in links(&document) {
             if !file.exists() {
                 findings.add(format!("{}: the link to {target} leads nowhere", shown(&document)));
-            } else if !anchor.is_empty() && !anchors(&read(&file)).contains(anchor) {
+            } else if !anchor.is_empty() && !anchors(&read(&file)).contains(&anchor) {
                 findings.add(format!("{}: {} has no heading #{anchor}", shown(&document), shown(&file)));
             }
         }
     }
     findings.none();
+}
+
+#[test]
+fn every_file_in_docs_is_reachable_from_the_index() {
+    let docs = root().join("docs").canonicalize().expect("there is a directory docs");
+    let index = docs.join("README.md");
+    let mut reached = BTreeSet::from([index.clone()]);
+    let mut unread = vec![index];
+    while let Some(document) = unread.pop() {
+        for (_, file, _) in links(&document) {
+            // Two spellings of a path are one file; what does not exist is for another test.
+            let Ok(file) = file.canonicalize() else { continue };
+            if file.starts_with(&docs) && reached.insert(file.clone()) && is_markdown(&file) {
+                unread.push(file);
+            }
+        }
+    }
+    let mut findings = Findings::default();
+    let files = files_below(&docs);
+    assert!(files.len() > 30, "only {} files were found", files.len());
+    for file in files.iter().filter(|file| !reached.contains(*file)) {
+        findings.add(format!("{}: no link from docs/README.md leads there", shown(file)));
+    }
+    findings.none();
+}
+
+#[test]
+fn the_readme_is_short_enough_to_be_read_to_its_end() {
+    let lines = read(&root().join("README.md")).lines().count();
+    assert!(lines <= README_LINES, "README.md has {lines} lines, more than {README_LINES}");
+}
+
+/// The relative links of a document: as they are written, the file they lead to, and the heading, if any.
+fn links(document: &Path) -> Vec<(String, PathBuf, String)> {
+    let text = prose(&read(document));
+    let targets = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
+    targets
+        .filter(|target| !target.contains("://") && !target.starts_with("mailto:"))
+        .map(|target| {
+            let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = if path.is_empty() {
+                document.to_owned()
+            } else {
+                document.parent().expect("a file has a directory").join(path)
+            };
+            (target.to_owned(), file, anchor.to_owned())
+        })
+        .collect()
+}
+
+fn is_markdown(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "md")
 }
 
 /// What headings are linked by.
@@ -398,29 +469,30 @@ impl Findings {
     }
 }
 
-/// Compares a table of README.md with the rows it should have.
+/// Compares a table of the documents with the rows it should have.
 fn same_rows(name: &str, wanted: &[Vec<String>]) {
     let mut findings = Findings::default();
-    let found = table(name);
+    let (document, found) = (place(name), table(name));
     let line = |row: &Vec<String>| format!("| {} |", row.join(" | ")).replace("|  |", "| |");
     for row in wanted.iter().filter(|row| !found.contains(row)) {
-        findings.add(format!("README.md, {name}: this row is missing: {}", line(row)));
+        findings.add(format!("{document}, {name}: this row is missing: {}", line(row)));
     }
     for row in found.iter().filter(|row| !wanted.contains(row)) {
-        findings.add(format!("README.md, {name}: this row is not the program's: {}", line(row)));
+        findings.add(format!("{document}, {name}: this row is not the program's: {}", line(row)));
     }
     if findings.0.is_empty() && found != wanted {
-        findings.add(format!("README.md, {name}: the rows are not in the program's order"));
+        findings.add(format!("{document}, {name}: the rows are not in the program's order"));
     }
     findings.none();
 }
 
-/// The cells of a table in README.md, between its markers, without its two head lines.
+/// The cells of a table, between its markers, without its two head lines.
 fn table(name: &str) -> Vec<Vec<String>> {
-    let readme = read(&root().join("README.md"));
+    let document = place(name);
+    let text = read(&root().join(document));
     let (begin, end) = (format!("<!-- {name}:begin -->"), format!("<!-- {name}:end -->"));
-    let inside = readme.split_once(&begin).and_then(|(_, rest)| rest.split_once(&end));
-    let (inside, _) = inside.unwrap_or_else(|| panic!("README.md: no table between {begin} and {end}"));
+    let inside = text.split_once(&begin).and_then(|(_, rest)| rest.split_once(&end));
+    let (inside, _) = inside.unwrap_or_else(|| panic!("{document}: no table between {begin} and {end}"));
     let rows: Vec<Vec<String>> = inside
         .lines()
         .filter_map(|line| line.trim().strip_prefix('|')?.strip_suffix('|'))
@@ -428,7 +500,7 @@ fn table(name: &str) -> Vec<Vec<String>> {
         .collect();
     let columns = rows.first().map_or(0, Vec::len);
     for row in &rows {
-        assert_eq!(row.len(), columns, "README.md, {name}: {row:?} has not as many cells as the head");
+        assert_eq!(row.len(), columns, "{document}, {name}: {row:?} has not as many cells as the head");
     }
     rows.into_iter().skip(2).collect()
 }
@@ -456,6 +528,12 @@ fn blocks(markdown: &str, language: &str) -> Vec<(usize, String)> {
 fn prose(markdown: &str) -> String {
     let parts: Vec<&str> = markdown.split("\n```").step_by(2).collect();
     parts.join("\n")
+}
+
+/// README.md and the documents in docs/.
+fn documents() -> Vec<PathBuf> {
+    let found = files_below(&root().join("docs")).into_iter().filter(|file| is_markdown(file));
+    [root().join("README.md")].into_iter().chain(found).collect()
 }
 
 fn is_word(byte: u8) -> bool {

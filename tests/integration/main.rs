@@ -15,6 +15,7 @@ mod layering;
 mod listeners;
 mod login;
 mod program;
+mod readme;
 mod replicas;
 mod secrets;
 #[path = "../support/mod.rs"]

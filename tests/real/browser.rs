@@ -2,7 +2,7 @@
 //!
 //! The exporter is the real one, on the simulator. Browser and axe-core come from `scripts/fetch-tools --browser`.
 //! Where they are missing these tests are reported as ignored, with the reason; with `REQUIRE_TOOLS=1`, as
-//! scripts/test sets it, they fail instead. With `PICTURES=docs`, as scripts/screenshots sets it, the pictures of
+//! scripts/test sets it, they fail instead. With `PICTURES=docs/images`, as scripts/screenshots sets it, the pictures of
 //! the page are written there.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests fail by panicking")]

@@ -85,9 +85,9 @@ fn alternative() -> String {
     let lines = lines.map_while(|line| line.strip_prefix("    #   "));
     let text = lines.map(|line| ["  ", line, "\n"].concat()).collect::<String>();
     assert!(text.contains("labelmap") && text.contains("labeldrop"), "{text}");
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let guide = fs::read_to_string(root().join("docs/guide/alerts.md")).unwrap();
     for line in text.lines() {
-        assert!(readme.contains(line), "README.md says something else than {line}");
+        assert!(guide.contains(line), "docs/guide/alerts.md says something else than {line}");
     }
     text
 }

@@ -1,6 +1,6 @@
 //! The dashboards, from lint to data: what linters check, each query and variable on a real Prometheus (the oldest
 //! supported and the newest that Debian has) with forty days of history and the real exporter, and that each of these
-//! checks finds the faults it is for. And that the demo, as README.md has it, fills every panel.
+//! checks finds the faults it is for. And that the demo, as docs/start/demo.md has it, fills every panel.
 //!
 //! The real Prometheus comes from scripts/fetch-tools. Where it is missing the tests that need it are reported as
 //! ignored, with the reason; with `REQUIRE_TOOLS=1`, as scripts/test sets it, they fail instead.
@@ -15,6 +15,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod demo;
 mod grafana;
 mod lint;
 mod model;
@@ -22,7 +23,6 @@ mod prometheus;
 mod promql;
 mod provisioning;
 mod queries;
-mod readme;
 mod sample;
 mod seeds;
 
@@ -93,8 +93,8 @@ pub(crate) fn run(arguments: &Arguments) -> Conclusion {
             let name = format!("{suite}::{which}::every_query_has_data_and_every_fault_is_found");
             trials.push(trial(name, &[suite], Box::new(move || answers_are_right(suite, accounts))));
         }
-        let name = format!("{suite}::with_the_demo::every_panel_is_filled_by_what_the_readme_tells_to_do");
-        trials.push(trial(name, &[suite], Box::new(move || readme::every_panel_is_filled(suite))));
+        let name = format!("{suite}::with_the_demo::every_panel_is_filled_by_the_commands_of_its_page");
+        trials.push(trial(name, &[suite], Box::new(move || demo::every_panel_is_filled(suite))));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     if conclusion.num_ignored > 0 {

@@ -23,9 +23,9 @@ pub(crate) fn provider_and_data_source_are_valid() {
         "options": { "path": PATH },
     });
     assert_eq!(provider, json!({ "apiVersion": 1, "providers": [expected] }));
-    let guide = read("docs/dashboards.md");
+    let guide = read("docs/guide/dashboards.md");
     for named in [PATH, "examples/grafana/dashboards.yml", "examples/grafana/datasource.yml"] {
-        assert!(guide.contains(named), "docs/dashboards.md does not name {named}");
+        assert!(guide.contains(named), "docs/guide/dashboards.md does not name {named}");
     }
 
     let sources = yaml("examples/grafana/datasource.yml");

@@ -1,4 +1,4 @@
-//! What README.md tells to do to see the dashboards filled, done as it stands there.
+//! Runs the commands of docs/start/demo.md that fill the dashboards, as they stand there.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,8 @@ use crate::dashboards::queries::{ask, empty};
 use crate::support::real::tool;
 use crate::support::{Process, eventually, program};
 
-const HEADING: &str = "**To watch alerts and dashboards,**";
+const PAGE: &str = "docs/start/demo.md";
+const HEADING: &str = "\n## Watch alerts and dashboards\n";
 const ANY_PORT: &str = "127.0.0.1:0";
 
 pub(crate) fn every_panel_is_filled(suite: &str) {
@@ -67,10 +68,10 @@ pub(crate) fn every_panel_is_filled(suite: &str) {
     crate::dashboards::none(&findings);
 }
 
-/// The code below the heading.
+/// The commands below the heading.
 fn commands() -> String {
-    let readme = std::fs::read_to_string(crate::dashboards::root().join("README.md")).unwrap();
-    let (_, rest) = readme.split_once(HEADING).expect("README.md says how to watch");
+    let page = std::fs::read_to_string(crate::dashboards::root().join(PAGE)).unwrap();
+    let (_, rest) = page.split_once(HEADING).unwrap_or_else(|| panic!("{PAGE} does not say how to watch"));
     let (section, _) = rest.split_once("\n## ").unwrap();
     section.split("```sh\n").skip(1).map(|block| block.split_once("```").unwrap().0).collect()
 }
