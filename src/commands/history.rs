@@ -1,93 +1,93 @@
-//! A made-up past for demonstrations: every series of a scrape, and none besides, carried back in time, in the text of
-//! OpenMetrics, of which `promtool tsdb create-blocks-from openmetrics` makes blocks. Alerts are added as Prometheus would
-//! have recorded them: usage that was low or fell, figures that stand still, an outage, a reload that failed.
+//! Generates a history for demonstrations from the text of one scrape, for `promtool tsdb create-blocks-from openmetrics`.
 //!
-//! It knows the exporter by the text of a scrape, and the same scrape always has the same past.
+//! The history contains exactly the series of the scrape, extended into the past, and the alerts that Prometheus would
+//! have recorded: low or dropped usage, stale data, an outage and a failed reload. It knows the exporter only from the
+//! text of the scrape, and the same scrape always gives the same history.
 
 use std::io::{self, Write};
 
-/// The label `job` of everything.
+/// The label `job` of every series.
 pub const JOB: &str = "partner-license";
 
 const HOUR: f64 = 3600.0;
 const DAY: f64 = 24.0 * HOUR;
-/// How far back the series go that are of no row.
-const OWN_DAYS: f64 = 7.25;
-/// As far as Prometheus looks back for a sample, and a part of every step that a graph of a week or a month has.
+/// The days of history of the series that do not belong to a usage row.
+const OTHER_DAYS: f64 = 7.25;
+/// The time between two samples: Prometheus' lookback, which also divides the step of a graph of a week or a month.
 const STEP: f64 = 300.0;
-/// A row with older figures has stopped moving.
-const STILL: f64 = 16.0 * DAY;
+/// The age from which the figures of a row count as stale.
+const STALE_AGE: f64 = 16.0 * DAY;
 
-/// What is carried back, and how far.
+/// What the history is generated from, and how far back it goes.
 #[derive(Clone, Copy, Debug)]
 pub struct History<'a> {
-    /// What a scrape has just said, in Prometheus' text.
+    /// The scrape, in Prometheus' text format.
     pub scrape: &'a str,
-    /// The targets that said it. All of them have the rows, and the first has the rest.
+    /// The targets of the scrape; all have the series of the usage rows, and only the first has the others.
     pub instances: &'a [&'a str],
-    /// When the past ends. Prometheus has to begin later.
+    /// The end of the history, in seconds since the Unix epoch; Prometheus must start later.
     pub end: f64,
-    /// How far back rows and alerts go.
+    /// The days of history of usage rows and alerts.
     pub days: u32,
 }
 
-/// A line of a scrape. The labels are as they were written.
+/// A line of the scrape, with its labels as written.
 #[derive(Clone, Copy)]
 struct Series<'a> {
     name: &'a str,
     labels: &'a str,
-    live: f64,
+    current: f64,
 }
 
-/// A row of the usage report as it is now.
-struct Row<'a> {
+/// The current state of a usage row, and its trend.
+struct UsageRow<'a> {
     labels: &'a str,
     percent: f64,
     processed: f64,
-    /// Of rows that are not muted.
+    /// Absent from muted rows.
     threshold: Option<f64>,
-    /// How much it gains in a day, on average.
-    gain: f64,
-    /// How many days ago it fell, if it is low.
-    fell: Option<f64>,
-    is_still: bool,
+    /// The average change per day, in percentage points.
+    daily_change: f64,
+    /// How many days ago the row dropped, if it is low.
+    dropped: Option<f64>,
+    is_stale: bool,
 }
 
-/// When something was wrong.
-struct Spell {
+/// The time during which something was wrong.
+struct Period {
     from: f64,
     to: f64,
 }
 
-impl Spell {
-    fn has(&self, t: f64) -> bool {
+impl Period {
+    fn contains(&self, t: f64) -> bool {
         (self.from..self.to).contains(&t)
     }
 }
 
 impl History<'_> {
-    /// Writes all of it.
+    /// Writes the whole history as OpenMetrics.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Fails only if writing to `out` fails.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        let exposed: Vec<Series<'_>> = self.scrape.lines().filter_map(Series::read).collect();
+        let exposed: Vec<Series<'_>> = self.scrape.lines().filter_map(Series::parse).collect();
         let rows = self.rows(&exposed);
         let interval = exposed.iter().find(|series| series.name == "partner_license_poll_interval_seconds");
-        let interval = interval.map_or(DAY, |series| series.live);
+        let interval = interval.map_or(DAY, |series| series.current);
         for series in &exposed {
-            // No other series has the labels of a row.
+            // Only the series of a row have its labels.
             let row = rows.iter().find(|row| row.labels == series.labels);
             let (targets, days) = match row {
                 Some(_) => (self.instances.len(), f64::from(self.days)),
-                None => (1, OWN_DAYS),
+                None => (1, OTHER_DAYS),
             };
             for instance in self.instances.iter().take(targets) {
-                let labels = joined(&target(instance), series.labels);
+                let labels = join(&target(instance), series.labels);
                 let from = self.end - days * DAY;
                 self.samples(out, series.name, &labels, (from, self.end), |t| match row {
-                    Some(row) => row.past(series, t, self.end),
-                    None => self.past(series, interval, t),
+                    Some(row) => row.value_at(series, t, self.end),
+                    None => self.value_at(series, interval, t),
                 })?;
             }
         }
@@ -95,7 +95,7 @@ impl History<'_> {
         out.write_all(b"# EOF\n")
     }
 
-    /// Writes the samples of a series: at every step, and at the very end.
+    /// Writes the samples of a series, one per step and one at its end.
     fn samples(
         &self,
         out: &mut impl Write,
@@ -113,41 +113,42 @@ impl History<'_> {
         if from <= to { writeln!(out, "{name}{{{labels}}} {} {to}", value(to)) } else { Ok(()) }
     }
 
-    fn rows<'a>(&self, exposed: &[Series<'a>]) -> Vec<Row<'a>> {
+    fn rows<'a>(&self, exposed: &[Series<'a>]) -> Vec<UsageRow<'a>> {
         let named = |name: &'static str| exposed.iter().filter(move |series| series.name == name);
-        let of = |name, labels| named(name).find(|series| series.labels == labels).map(|series| series.live);
+        let of =
+            |name, labels| named(name).find(|series| series.labels == labels).map(|series| series.current);
         let usage = named("partner_license_usage_percent");
         let row = |(n, series): (u32, &Series<'a>)| {
             let threshold = of("partner_license_usage_threshold_percent", series.labels);
             let processed = of("partner_license_usage_processed_timestamp_seconds", series.labels)?;
-            let is_low = threshold.is_some_and(|threshold| series.live < threshold);
-            let gain = f64::from(n * 7 % 11) * 0.15 - 0.75;
-            Some(Row {
+            let is_low = threshold.is_some_and(|threshold| series.current < threshold);
+            let change = f64::from(n * 7 % 11) * 0.15 - 0.75;
+            Some(UsageRow {
                 labels: series.labels,
-                percent: series.live,
+                percent: series.current,
                 processed,
                 threshold,
-                gain: if is_low { -gain.abs() } else { gain },
-                fell: is_low.then(|| 10.0 + 2.0 * f64::from(n % 5)),
-                is_still: self.end - processed > STILL,
+                daily_change: if is_low { -change.abs() } else { change },
+                dropped: is_low.then(|| 10.0 + 2.0 * f64::from(n % 5)),
+                is_stale: self.end - processed > STALE_AGE,
             })
         };
         (0..).zip(usage).filter_map(row).collect()
     }
 
-    /// What a series of no row was at `t`.
-    fn past(&self, series: &Series<'_>, interval: f64, t: f64) -> f64 {
-        let days = (t - (self.end - OWN_DAYS * DAY)) / DAY;
+    /// The value at `t` of a series that does not belong to a row.
+    fn value_at(&self, series: &Series<'_>, interval: f64, t: f64) -> f64 {
+        let days = (t - (self.end - OTHER_DAYS * DAY)) / DAY;
         let (outage, rejected) = (self.outage(), days.floor());
         let down = t.clamp(outage.from, outage.to) - outage.from;
-        // A failed poll is tried again after half an interval at the latest, or after an hour.
+        // A failed poll is retried after half an interval, or after an hour if that is sooner.
         let failed = (down / HOUR.min(interval / 2.0)).floor();
         let polls = ((days * DAY - down) / interval).floor();
         let last_poll = (t / interval).floor() * interval;
-        let last_success = if outage.has(t) { outage.from } else { last_poll };
+        let last_success = if outage.contains(t) { outage.from } else { last_poll };
         let label = |name| series.label(name);
         match series.name {
-            "partner_license_up" => f64::from(u8::from(!outage.has(t))),
+            "partner_license_up" => f64::from(u8::from(!outage.contains(t))),
             "partner_license_last_scrape_timestamp_seconds" => last_poll,
             "partner_license_last_success_timestamp_seconds"
             | "partner_license_refresh_token_issued_timestamp_seconds" => last_success,
@@ -181,44 +182,45 @@ impl History<'_> {
                 polls * share
             }
             "partner_license_exporter_config_last_reload_successful" => {
-                f64::from(u8::from(!self.failed_reload().has(t)))
+                f64::from(u8::from(!self.failed_reload().contains(t)))
             }
             "promhttp_metric_handler_requests_total" if label("code") == Some("200") => (t / 15.0).floor(),
-            // The one that asks is among them.
+            // The scrape itself is in flight.
             "promhttp_metric_handler_requests_in_flight" => 1.0,
             "process_cpu_seconds_total" => t / 500.0,
-            "process_resident_memory_bytes" => (series.live * (1.0 + 0.1 * (t / DAY).sin())).floor(),
-            "process_open_fds" => series.live + (t / HOUR).sin().round(),
-            _ => series.live,
+            "process_resident_memory_bytes" => (series.current * (1.0 + 0.1 * (t / DAY).sin())).floor(),
+            "process_open_fds" => series.current + (t / HOUR).sin().round(),
+            _ => series.current,
         }
     }
 
-    /// Half a day, about three days ago, in which Partner Center could not be reached.
-    fn outage(&self) -> Spell {
-        // Not at a step of any graph: between two windows of a rate something gets lost, if samples are this far apart.
+    /// The half day, about three days ago, during which Partner Center was unreachable.
+    fn outage(&self) -> Period {
+        // The start is not at a step of any graph: as samples are this far apart, a rate would miss an increase
+        // between two of its windows.
         let from = midnight(self.end, 3.0) + 5.0 * STEP;
-        Spell { from, to: from + 0.5 * DAY }
+        Period { from, to: from + 0.5 * DAY }
     }
 
-    /// Three hours, about five days ago, in which a new configuration was no good.
-    fn failed_reload(&self) -> Spell {
+    /// The three hours, about five days ago, during which a new configuration was invalid.
+    fn failed_reload(&self) -> Period {
         let from = midnight(self.end, 5.0) + 9.0 * HOUR;
-        Spell { from, to: from + 3.0 * HOUR }
+        Period { from, to: from + 3.0 * HOUR }
     }
 
-    fn alerts(&self, out: &mut impl Write, rows: &[Row<'_>], exposed: &[Series<'_>]) -> io::Result<()> {
+    fn alerts(&self, out: &mut impl Write, rows: &[UsageRow<'_>], exposed: &[Series<'_>]) -> io::Result<()> {
         for row in rows.iter().filter(|row| row.threshold.is_some()) {
-            if row.is_still {
+            if row.is_stale {
                 let from = self.end - f64::from(self.days) * DAY;
-                self.alert(out, "UsageDataStale", row.labels, HOUR, &Spell { from, to: self.end })?;
+                self.alert(out, "UsageDataStale", row.labels, HOUR, &Period { from, to: self.end })?;
             }
-            for spell in self.low(row) {
-                self.alert(out, "UsageLow", row.labels, DAY, &spell)?;
+            for period in self.low_periods(row) {
+                self.alert(out, "UsageLow", row.labels, DAY, &period)?;
             }
-            if let Some(fell) = row.fell.filter(|_| !row.is_still) {
-                let spell =
-                    Spell { from: midnight(self.end, fell - 1.0), to: midnight(self.end, fell - 9.0) };
-                self.alert(out, "UsageDropped", row.labels, 0.0, &spell)?;
+            if let Some(dropped) = row.dropped.filter(|_| !row.is_stale) {
+                let period =
+                    Period { from: midnight(self.end, dropped - 1.0), to: midnight(self.end, dropped - 9.0) };
+                self.alert(out, "UsageDropped", row.labels, 0.0, &period)?;
             }
         }
         for account in exposed.iter().filter(|series| series.name == "partner_license_up") {
@@ -230,51 +232,51 @@ impl History<'_> {
         Ok(())
     }
 
-    /// When the alert on low usage was active: it asks for a day and is held for two.
-    fn low(&self, row: &Row<'_>) -> Vec<Spell> {
-        let mut spells: Vec<Spell> = Vec::new();
+    /// The active periods of the alert on low usage, which fires after one day and keeps firing for two.
+    fn low_periods(&self, row: &UsageRow<'_>) -> Vec<Period> {
+        let mut periods: Vec<Period> = Vec::new();
         for day in (0..=self.days).rev().map(f64::from) {
             if row.threshold.is_none_or(|threshold| row.percent_before(day) >= threshold) {
                 continue;
             }
             let from = midnight(self.end, day);
-            match spells.last_mut() {
+            match periods.last_mut() {
                 Some(last) if last.to >= from => last.to = from + 3.0 * DAY,
-                _ => spells.push(Spell { from, to: from + 3.0 * DAY }),
+                _ => periods.push(Period { from, to: from + 3.0 * DAY }),
             }
         }
-        // What was low for a day only has never fired.
-        spells.retain(|spell| spell.to - spell.from > 3.0 * DAY);
-        spells
+        // The alert does not fire for usage that was low on a single day.
+        periods.retain(|period| period.to - period.from > 3.0 * DAY);
+        periods
     }
 
-    /// Writes an alert that was active for a spell, and fired for as much of it as is left after `wait`.
+    /// Writes an alert that was active for a period: pending for `wait` seconds, then firing.
     fn alert(
         &self,
         out: &mut impl Write,
         name: &str,
         labels: &str,
         wait: f64,
-        spell: &Spell,
+        period: &Period,
     ) -> io::Result<()> {
-        let labels = joined(&format!("alertname=\"PartnerLicense{name}\",severity=\"warning\""), labels);
-        let fires = spell.from + wait;
-        for (state, span) in [("pending", (spell.from, fires - STEP)), ("firing", (fires, spell.to))] {
+        let labels = join(&format!("alertname=\"PartnerLicense{name}\",severity=\"warning\""), labels);
+        let fires = period.from + wait;
+        for (state, span) in [("pending", (period.from, fires - STEP)), ("firing", (fires, period.to))] {
             self.samples(out, "ALERTS", &format!("{labels},alertstate=\"{state}\""), span, |_| 1.0)?;
         }
-        self.samples(out, "ALERTS_FOR_STATE", &labels, (spell.from, spell.to), |_| spell.from)
+        self.samples(out, "ALERTS_FOR_STATE", &labels, (period.from, period.to), |_| period.from)
     }
 }
 
 impl<'a> Series<'a> {
-    /// Reads a line; comments are none.
-    fn read(line: &'a str) -> Option<Self> {
-        let (series, live) = line.rsplit_once(' ').filter(|_| !line.starts_with('#'))?;
+    /// Parses a line of the scrape, unless it is a comment.
+    fn parse(line: &'a str) -> Option<Self> {
+        let (series, value) = line.rsplit_once(' ').filter(|_| !line.starts_with('#'))?;
         let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
-        Some(Self { name, labels: labels.strip_suffix('}')?, live: live.parse().ok()? })
+        Some(Self { name, labels: labels.strip_suffix('}')?, current: value.parse().ok()? })
     }
 
-    /// The value of a label that has no need of escapes.
+    /// The value of a label, which must not contain escapes or commas.
     fn label(&self, name: &str) -> Option<&'a str> {
         self.labels
             .split(',')
@@ -282,43 +284,44 @@ impl<'a> Series<'a> {
     }
 }
 
-impl Row<'_> {
-    /// What a series of this row was at `t`.
-    fn past(&self, series: &Series<'_>, t: f64, end: f64) -> f64 {
+impl UsageRow<'_> {
+    /// The value at `t` of a series of this row.
+    fn value_at(&self, series: &Series<'_>, t: f64, end: f64) -> f64 {
         match series.name {
             "partner_license_usage_percent" => self.percent_before(((midnight(end, 0.0) - t) / DAY).ceil()),
-            "partner_license_usage_processed_timestamp_seconds" if !self.is_still => {
+            "partner_license_usage_processed_timestamp_seconds" if !self.is_stale => {
                 let today = midnight(t, 0.0);
-                // On Sundays no new figures come.
+                // There are no new figures on Sundays.
                 let is_sunday = (today / DAY + 4.0).rem_euclid(7.0) == 0.0;
                 today - (midnight(end, 0.0) - self.processed) - if is_sunday { DAY } else { 0.0 }
             }
-            _ => series.live,
+            _ => series.current,
         }
     }
 
-    /// A figure a day, on a line that ends at today's, with some swing.
+    /// The percentage some days ago: one figure a day, on a trend with oscillation that ends at the current figure.
     fn percent_before(&self, days: f64) -> f64 {
-        if self.is_still || days <= 0.0 {
+        if self.is_stale || days <= 0.0 {
             return self.percent;
         }
         let swing = ((days + self.percent) * 0.7).sin() * (1.0 + self.percent / 40.0);
-        let fall = if self.fell.is_some_and(|fell| days > fell) { 25.0 } else { 0.0 };
-        ((self.percent - self.gain * days + swing + fall) * 100.0).round().max(0.0) / 100.0
+        let drop = if self.dropped.is_some_and(|dropped| days > dropped) { 25.0 } else { 0.0 };
+        ((self.percent - self.daily_change * days + swing + drop) * 100.0).round().max(0.0) / 100.0
     }
 }
 
-/// The beginning of the day, in UTC, some days before `t`.
+/// The start of the UTC day that is `days` before the day of `t`.
 fn midnight(t: f64, days: f64) -> f64 {
     ((t / DAY).floor() - days) * DAY
 }
 
+/// The labels of a target.
 fn target(instance: &str) -> String {
     format!("instance=\"{instance}\",job=\"{JOB}\"")
 }
 
-/// Labels, and more of them if there are any.
-fn joined(labels: &str, more: &str) -> String {
+/// Joins two lists of labels, of which the second may be empty.
+fn join(labels: &str, more: &str) -> String {
     if more.is_empty() { labels.to_owned() } else { format!("{labels},{more}") }
 }
 
@@ -332,7 +335,7 @@ mod tests {
     const END: f64 = 1_764_504_061.0;
     const ROW: &str = r#"{account="a",service="o365",workload="x, \"y\"",channel="direct"}"#;
 
-    /// A row that is as high and was processed as many days ago as this.
+    /// A scrape with one row of this percentage, processed `days` ago.
     fn scrape(percent: f64, days: f64) -> String {
         let processed = midnight(END, days);
         format!(
@@ -346,7 +349,7 @@ mod tests {
         )
     }
 
-    /// Each series with its times and values.
+    /// The samples of each series, as pairs of time and value.
     fn history(scrape: &str) -> BTreeMap<String, Vec<(f64, f64)>> {
         let mut text = Vec::new();
         History { scrape, instances: &["one:1", "two:2"], end: END, days: 31 }.write(&mut text).unwrap();
@@ -365,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn every_series_of_the_scrape_is_carried_back_and_none_besides_but_alerts() {
+    fn the_history_has_exactly_the_series_of_the_scrape_and_alerts() {
         let scrape = scrape(30.0, 2.0);
         let mut expected = BTreeSet::new();
         for line in scrape.lines().skip(1) {
@@ -382,12 +385,12 @@ mod tests {
         assert_eq!(found, expected);
         for (series, samples) in &history {
             assert!(samples.is_sorted_by(|one, next| one.0 < next.0), "{series} goes back in time");
-            assert!(samples.iter().all(|(at, _)| *at <= END), "{series} goes on");
+            assert!(samples.iter().all(|(at, _)| *at <= END), "{series} goes beyond the end");
         }
     }
 
     #[test]
-    fn the_past_of_a_row_ends_with_what_it_is_now_and_has_a_sample_within_any_five_minutes() {
+    fn the_history_of_a_row_ends_at_its_current_value_and_has_a_sample_every_five_minutes() {
         let history = history(&scrape(61.7, 2.0));
         let percent = of(&history, &["usage_percent", "one:1"]);
         assert_eq!(percent.last(), Some(&(END, 61.7)));
@@ -398,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn low_usage_fires_a_day_after_it_has_begun_and_a_row_that_is_high_has_no_alert() {
+    fn low_usage_fires_after_a_day_and_a_high_row_has_no_alert() {
         let low = history(&scrape(30.0, 2.0));
         let (pending, firing) =
             (of(&low, &["ALERTS{", "UsageLow", "pending"]), of(&low, &["ALERTS{", "UsageLow", "firing"]));
@@ -411,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_that_have_stopped_moving_have_always_stood_still() {
+    fn the_figures_of_a_stale_row_never_change() {
         let history = history(&scrape(0.0, 3000.0));
         assert!(of(&history, &["usage_percent"]).iter().all(|(_, value)| *value == 0.0));
         let processed = of(&history, &["processed"]);

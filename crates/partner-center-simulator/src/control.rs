@@ -1,67 +1,69 @@
-//! The simulator's own endpoints: its scenario, the requests it saw and a page that explains it.
+//! The control endpoints: the scenario, the request log and an overview of all endpoints.
 //!
-//! It knows nothing of the two services that are simulated.
+//! It knows nothing of the two simulated services.
 
-use axum::{
-    Router,
-    extract::{DefaultBodyLimit, State as Shared},
-    http::StatusCode,
-    response::Response,
-    routing::get,
-};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
 
-use super::{Simulator, log::RequestLog, scenario::Scenario, wire};
+use crate::{log::RequestLog, scenario::Scenario, simulator::Simulator, wire};
 
+/// The largest scenario that is accepted, in bytes.
 const LARGEST_SCENARIO: usize = 256 * 1024;
 
-const PAGE: &str = "\
+const OVERVIEW: &str = "\
 A simulator of Entra ID's sign-in and of Partner Center's licence usage report.
 Nothing here is real: no tenant, no secret, no figure.
 
 POST   /{tenant}/oauth2/v2.0/token      exchanges a refresh token, a device code or an authorization code
-POST   /{tenant}/oauth2/v2.0/devicecode gives out a device code
-GET    /simulator/device                where a person enters its user code
+POST   /{tenant}/oauth2/v2.0/devicecode issues a device code
+GET    /simulator/device                shows the page where a person enters a user code
 GET    /{tenant}/oauth2/v2.0/authorize  signs in with a browser
-GET    /v1/analytics/licenses/usage     the licence usage report
-GET    /simulator/scenario              what the simulator is told to do, as JSON
-PUT    /simulator/scenario              tells it something else, in YAML or JSON
-GET    /simulator/requests              the latest requests and how many there were
-DELETE /simulator/requests              forgets them
+GET    /v1/analytics/licenses/usage     returns the licence usage report
+GET    /simulator/scenario              shows the scenario, as JSON
+PUT    /simulator/scenario              replaces the scenario, by YAML or JSON
+GET    /simulator/requests              shows the latest requests and how many there were
+DELETE /simulator/requests              clears the request log
 ";
 
-pub(super) fn router() -> Router<Simulator> {
+/// The routes of the control endpoints.
+pub(crate) fn router() -> Router<Simulator> {
     Router::new()
-        .route("/", get(PAGE))
+        .route("/", get(OVERVIEW))
         .route(
             "/simulator/scenario",
-            get(|Shared(simulator): Shared<Simulator>| async move {
-                wire::json(StatusCode::OK, &simulator.state().scenario)
-            })
-            .put(|Shared(simulator): Shared<Simulator>, text: String| async move {
-                replace(&simulator, &text)
-            })
-            .layer(DefaultBodyLimit::max(LARGEST_SCENARIO)),
+            get(show_scenario).put(replace_scenario).layer(DefaultBodyLimit::max(LARGEST_SCENARIO)),
         )
-        .route(
-            "/simulator/requests",
-            get(|Shared(simulator): Shared<Simulator>| async move {
-                wire::json(StatusCode::OK, &simulator.state().log)
-            })
-            .delete(|Shared(simulator): Shared<Simulator>| async move {
-                simulator.state().log = RequestLog::default();
-                StatusCode::NO_CONTENT
-            }),
-        )
+        .route("/simulator/requests", get(show_requests).delete(clear_requests))
 }
 
-fn replace(simulator: &Simulator, text: &str) -> Response {
-    match Scenario::parse(text) {
+/// `GET /simulator/scenario`
+async fn show_scenario(State(simulator): State<Simulator>) -> Response {
+    wire::json(StatusCode::OK, &simulator.state().scenario)
+}
+
+/// `PUT /simulator/scenario`
+async fn replace_scenario(State(simulator): State<Simulator>, text: String) -> Response {
+    match Scenario::parse(&text) {
         Ok(scenario) => {
             simulator.set_scenario(scenario);
-            wire::empty(StatusCode::NO_CONTENT)
+            StatusCode::NO_CONTENT.into_response()
         }
         Err(error) => wire::text(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", format!("{error}\n")),
     }
+}
+
+/// `GET /simulator/requests`
+async fn show_requests(State(simulator): State<Simulator>) -> Response {
+    wire::json(StatusCode::OK, &simulator.state().log)
+}
+
+/// `DELETE /simulator/requests`
+async fn clear_requests(State(simulator): State<Simulator>) -> StatusCode {
+    simulator.state().log = RequestLog::default();
+    StatusCode::NO_CONTENT
 }
 
 #[cfg(test)]

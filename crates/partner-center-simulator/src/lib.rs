@@ -1,11 +1,12 @@
-//! A fake of Entra ID's sign-in and of the Partner Center API, as one router that does what
-//! a [`Scenario`] says.
+//! Simulates the sign-in of Entra ID and the Partner Center API, as a router that responds as a [`Scenario`] says.
 //!
-//! It shares no type with the exporter's client: were both built on one wrong idea of the wire, they
-//! would agree and no test could tell. It binds no port either; the caller serves the router.
+//! It shares no type with the exporter's client: if both were built on one wrong assumption about the wire format, they
+//! would agree and no test would notice. It binds no port; the caller serves the router.
+//!
+//! The modules stand in order of dependency: a module names only modules above it.
 //!
 //! ```
-//! use partner_license_exporter::simulator::{Scenario, Simulator};
+//! use partner_center_simulator::{Scenario, Simulator};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let simulator = Simulator::new(Scenario::parse("rows: portfolio")?, || jiff::Timestamp::UNIX_EPOCH);
@@ -15,58 +16,49 @@
 //! # }
 //! ```
 
+// What the simulator does.
 mod certificate;
-mod control;
-mod entra;
-mod log;
 mod notation;
-mod partner_center;
-mod portfolio;
+mod rows;
 mod scenario;
-mod state;
+
+// What it keeps between requests.
+mod log;
+mod scope;
+mod authorization_codes;
+mod device_codes;
 mod tokens;
+mod state;
+mod simulator;
+
+// The two services and the control endpoints.
 mod wire;
+mod report;
+mod partner_center;
+mod entra;
+mod control;
 
 #[cfg(test)]
 mod testkit;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use axum::{
-    Router,
-    routing::{get, post},
-};
-use jiff::Timestamp;
+use axum::Router;
+use axum::routing::{get, post};
 
 pub use certificate::Certificate;
+pub use rows::{ReportRow, ReportRows};
 pub use scenario::{
     Authorize, AuthorizeAnswer, Behaviour, CLIENT_ID, CLIENT_SECRET, Device, DeviceAnswer,
-    FederatedCredential, REFRESH_TOKEN, Rotation, Row, Rows, Scenario, ScenarioError, TenantScenario,
-    TokenAnswer, UsageAnswer,
+    FederatedCredential, REFRESH_TOKEN, Rotation, Scenario, ScenarioError, TenantScenario, TokenAnswer,
+    UsageAnswer,
 };
-use state::State;
-
-/// The two services and what they remember. A clone is a handle to the same simulator.
-#[derive(Clone)]
-pub struct Simulator {
-    state: Arc<Mutex<State>>,
-    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-}
+pub use simulator::Simulator;
 
 impl Simulator {
-    /// A simulator that has issued no token yet.
-    ///
-    /// The clock dates answers and moves the portfolio. The life of tokens and the delays follow
-    /// Tokio's clock, so that a test can pause them.
-    pub fn new(scenario: Scenario, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self { state: Arc::new(Mutex::new(State::new(scenario))), clock: Arc::new(clock) }
-    }
-
-    /// Both services and the control endpoints below `/simulator`.
+    /// Returns a router with both services and the control endpoints.
     pub fn router(&self) -> Router {
         Router::new()
-            .route("/{tenant}/oauth2/v2.0/token", post(entra::token))
-            .route("/{tenant}/oauth2/v2.0/devicecode", post(entra::device::codes))
+            .route("/{tenant}/oauth2/v2.0/token", post(entra::token::issue))
+            .route("/{tenant}/oauth2/v2.0/devicecode", post(entra::device::issue))
             .route(
                 "/{tenant}/oauth2/v2.0/authorize",
                 get(entra::authorize::authorize).post(entra::authorize::decide),
@@ -77,23 +69,5 @@ impl Simulator {
             .fallback(partner_center::not_found)
             .method_not_allowed_fallback(partner_center::not_found)
             .with_state(self.clone())
-    }
-
-    /// Replaces the scenario and begins to count its `times` anew. Issued tokens stay valid.
-    pub fn set_scenario(&self, scenario: Scenario) {
-        self.state().replace_scenario(scenario);
-    }
-
-    /// The scenario as it is now.
-    pub fn scenario(&self) -> Scenario {
-        self.state().scenario.clone()
-    }
-
-    fn now(&self) -> Timestamp {
-        (self.clock)()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

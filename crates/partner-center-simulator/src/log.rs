@@ -1,26 +1,28 @@
-//! The latest requests, for tests and for people who wonder what their exporter sends.
+//! The latest requests, for tests and for people who want to see what their exporter sends.
 //!
-//! It keeps a few harmless headers and never a body, a query or a word that the caller chose in them, so no
-//! secret and no token can be in it.
+//! It keeps a few harmless headers and nothing from bodies or queries, so it never contains a secret or a token.
 
 use std::collections::VecDeque;
 
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use serde::Serialize;
 
-const KEPT: usize = 1000;
+/// How many requests are kept.
+const CAPACITY: usize = 1000;
 
+/// The endpoints whose requests are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Endpoint {
+pub(crate) enum Endpoint {
     Token,
     DeviceCode,
     Authorize,
     Usage,
 }
 
+/// The latest requests and the number of all requests.
 #[derive(Default, Serialize)]
-pub(super) struct RequestLog {
+pub(crate) struct RequestLog {
     totals: Totals,
     requests: VecDeque<Entry>,
 }
@@ -35,10 +37,11 @@ struct Totals {
     authorize: u64,
 }
 
+/// One request, with the headers that are kept and what the handler adds.
 #[derive(Serialize)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     endpoint: Endpoint,
-    pub(super) tenant: Option<String>,
+    pub(crate) tenant: Option<String>,
     status: u16,
     request_id: Option<String>,
     correlation_id: Option<String>,
@@ -46,19 +49,19 @@ pub(super) struct Entry {
     locale: Option<String>,
     accept: Option<String>,
     user_agent: Option<String>,
-    /// What a token was asked for with, by its name here.
-    pub(super) grant: Option<&'static str>,
-    /// How the application said who it is.
-    pub(super) credential: Option<&'static str>,
-    /// What became of the access token.
-    pub(super) authorization: Option<&'static str>,
-    /// The sign-in that it came from.
-    pub(super) sign_in: Option<u64>,
+    /// The grant of a token request, in the log's own words.
+    pub(crate) grant: Option<&'static str>,
+    /// The kind of the application's credential.
+    pub(crate) credential: Option<&'static str>,
+    /// The verdict on the access token.
+    pub(crate) authorization: Option<&'static str>,
+    /// The number of the token response that contained the access token.
+    pub(crate) sign_in: Option<u64>,
 }
 
 impl RequestLog {
-    /// Notes a request; `complete` adds what its headers do not say.
-    pub(super) fn record(
+    /// Records a request; `complete` adds what its headers do not contain.
+    pub(crate) fn record(
         &mut self,
         endpoint: Endpoint,
         request: &HeaderMap,
@@ -71,19 +74,22 @@ impl RequestLog {
             Endpoint::DeviceCode => self.totals.device_code += 1,
             Endpoint::Authorize => self.totals.authorize += 1,
         }
-        if self.requests.len() == KEPT {
+        if self.requests.len() == CAPACITY {
             self.requests.pop_front();
         }
+        let text = |name: HeaderName| {
+            request.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
         let mut entry = Entry {
             endpoint,
             tenant: None,
             status: status.as_u16(),
-            request_id: text(request, &HeaderName::from_static("ms-requestid")),
-            correlation_id: text(request, &HeaderName::from_static("ms-correlationid")),
-            continuation: text(request, &HeaderName::from_static("ms-continuationtoken")),
-            locale: text(request, &HeaderName::from_static("x-locale")),
-            accept: text(request, &header::ACCEPT),
-            user_agent: text(request, &header::USER_AGENT),
+            request_id: text(HeaderName::from_static("ms-requestid")),
+            correlation_id: text(HeaderName::from_static("ms-correlationid")),
+            continuation: text(HeaderName::from_static("ms-continuationtoken")),
+            locale: text(HeaderName::from_static("x-locale")),
+            accept: text(header::ACCEPT),
+            user_agent: text(header::USER_AGENT),
             grant: None,
             credential: None,
             authorization: None,
@@ -94,11 +100,7 @@ impl RequestLog {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde sets the signature")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
-}
-
-fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }

@@ -1,60 +1,11 @@
-//! How a scenario's values are written: rows by name or as a list, durations for people, statuses as
-//! numbers.
+//! How a scenario writes durations, status codes, headers and binary bodies, as modules for `#[serde(with = "…")]`.
 //!
-//! It does not know what a value is for.
+//! It does not know what a value is used for.
 
-use std::fmt;
-
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error, SeqAccess, Unexpected, Visitor, value::SeqAccessDeserializer},
-};
-
-use super::scenario::Rows;
-
-impl Serialize for Rows {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Documented => serializer.serialize_str("documented"),
-            Self::Portfolio => serializer.serialize_str("portfolio"),
-            Self::Listed(rows) => rows.serialize(serializer),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Rows {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RowsVisitor)
-    }
-}
-
-/// Written by hand because an untagged enum cannot say which key of which row is wrong.
-struct RowsVisitor;
-
-impl<'de> Visitor<'de> for RowsVisitor {
-    type Value = Rows;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("`documented`, `portfolio` or a list of rows")
-    }
-
-    fn visit_str<E: Error>(self, name: &str) -> Result<Rows, E> {
-        match name {
-            "documented" => Ok(Rows::Documented),
-            "portfolio" => Ok(Rows::Portfolio),
-            _ => Err(E::invalid_value(Unexpected::Str(name), &self)),
-        }
-    }
-
-    fn visit_seq<S: SeqAccess<'de>>(self, rows: S) -> Result<Rows, S::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(rows)).map(Rows::Listed)
-    }
-}
-
-pub(super) mod human_duration {
+pub(crate) mod human_duration {
     use std::time::Duration;
 
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     pub(crate) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&humantime::format_duration(*value))
@@ -63,15 +14,15 @@ pub(super) mod human_duration {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
         humantime::parse_duration(&text)
-            .map_err(|error| serde::de::Error::custom(format!("`{text}` is not a duration: {error}")))
+            .map_err(|error| D::Error::custom(format!("`{text}` is not a duration: {error}")))
     }
 }
 
-pub(super) mod status_code {
+pub(crate) mod status_code {
     use axum::http::StatusCode;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-    #[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    #[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde sets the signature")]
     pub(crate) fn serialize<S: Serializer>(
         value: &Option<StatusCode>,
         serializer: S,
@@ -83,16 +34,14 @@ pub(super) mod status_code {
         deserializer: D,
     ) -> Result<Option<StatusCode>, D::Error> {
         let Some(number) = Option::<u16>::deserialize(deserializer)? else { return Ok(None) };
-        // A 1xx is no final answer: the server would never finish the exchange.
-        StatusCode::from_u16(number)
-            .ok()
-            .filter(|_| (200..600).contains(&number))
-            .map(Some)
-            .ok_or_else(|| serde::de::Error::custom(format!("`{number}` is not a status from 200 to 599")))
+        // A 1xx status is not final: the server would never complete the exchange.
+        let status = StatusCode::from_u16(number).ok().filter(|_| (200..600).contains(&number));
+        let wrong = || D::Error::custom(format!("`{number}` is not a status from 200 to 599"));
+        status.map(Some).ok_or_else(wrong)
     }
 }
 
-pub(super) mod headers {
+pub(crate) mod headers {
     use std::collections::BTreeMap;
 
     use axum::http::{HeaderName, HeaderValue, header};
@@ -100,7 +49,7 @@ pub(super) mod headers {
 
     type Headers = Vec<(HeaderName, Option<HeaderValue>)>;
 
-    /// What the server itself has to get right, or there is no answer at all.
+    /// The headers that only the server itself can set without breaking the response.
     const OF_THE_CONNECTION: [HeaderName; 3] =
         [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION];
 
@@ -114,7 +63,7 @@ pub(super) mod headers {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Headers, D::Error> {
         let map = BTreeMap::<String, Option<String>>::deserialize(deserializer)?;
         let header = |(name, value): (String, Option<String>)| {
-            let wrong = || D::Error::custom(format!("`{name}` is no header that can be set"));
+            let wrong = || D::Error::custom(format!("`{name}` is not a header that can be set"));
             let parsed: HeaderName = name.parse().map_err(|_| wrong())?;
             if OF_THE_CONNECTION.contains(&parsed) {
                 return Err(wrong());
@@ -126,11 +75,11 @@ pub(super) mod headers {
     }
 }
 
-pub(super) mod base64_text {
+pub(crate) mod base64_text {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-    #[expect(clippy::ref_option, reason = "serde calls it so")]
+    #[expect(clippy::ref_option, reason = "serde sets the signature")]
     pub(crate) fn serialize<S: Serializer>(
         value: &Option<Vec<u8>>,
         serializer: S,
@@ -142,6 +91,6 @@ pub(super) mod base64_text {
         deserializer: D,
     ) -> Result<Option<Vec<u8>>, D::Error> {
         let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
-        STANDARD.decode(text).map(Some).map_err(|error| D::Error::custom(format!("no Base64: {error}")))
+        STANDARD.decode(text).map(Some).map_err(|error| D::Error::custom(format!("not Base64: {error}")))
     }
 }

@@ -1,6 +1,6 @@
-//! What the simulator is told to do: the scenario file, its defaults and its parser.
+//! The scenario, which determines what the simulator does: its keys, its defaults and its parser.
 //!
-//! It knows nothing of HTTP, and it does not know how an answer is written on the wire.
+//! It does not know how a response is written on the wire.
 //!
 //! ```yaml
 //! access_token_lifetime: 5m
@@ -17,151 +17,163 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{
-    certificate::Certificate,
-    notation::{base64_text, headers, human_duration, status_code},
-};
+use crate::certificate::Certificate;
+use crate::notation::{base64_text, headers, human_duration, status_code};
+use crate::rows::ReportRows;
 
-/// The application id that a scenario accepts unless it names another.
+/// The application id that a scenario accepts by default.
 pub const CLIENT_ID: &str = "00000000-0000-0000-0000-00000000c11e";
-/// The client secret that a scenario accepts unless it names another.
+/// The client secret that a scenario accepts by default.
 pub const CLIENT_SECRET: &str = "simulated-client-secret";
-/// The first refresh token that a scenario accepts unless it names another.
+/// The initial refresh token that a scenario accepts by default.
 pub const REFRESH_TOKEN: &str = "simulated-refresh-token";
 
-/// Which tokens of another issuer the application may present.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FederatedCredential {
-    /// With whose key the issuer signs them.
-    pub certificate: Certificate,
-    /// Their claim `iss`.
-    pub issuer: String,
-    /// Their claim `sub`.
-    pub subject: String,
-    /// Their claim `aud`.
-    #[serde(default = "exchange")]
-    pub audience: String,
-}
-
-/// The audience that Entra ID recommends.
-fn exchange() -> String {
-    "api://AzureADTokenExchange".to_owned()
-}
-
-/// Everything that decides how the simulator answers. Every key is optional in the file.
+/// Everything that determines how the simulator responds; every key is optional in the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Scenario {
-    /// The only application that the token endpoint knows.
+    /// The id of the only application that is registered.
     pub client_id: String,
-    /// The secret of that application, if it has one.
+    /// The application's secret, if it has one.
     pub client_secret: Option<String>,
-    /// The certificate of that application, with whose key it may sign assertions.
+    /// The certificate that verifies the application's assertions, if it may sign any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<Certificate>,
-    /// Another issuer whose tokens the application may present as its assertion.
+    /// An issuer whose tokens the application may present as its assertion.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub federated_credential: Option<FederatedCredential>,
-    /// Whether the application has no credential and must not send one, whatever the keys above say.
+    /// Whether the application must not send a credential, whatever the keys above say.
     #[serde(skip_serializing_if = "is_default")]
     pub public_client: bool,
-    /// The refresh token to begin with; those issued later are accepted too.
+    /// The initial refresh token; tokens issued later are accepted too.
     pub refresh_token: String,
-    /// How long a refresh token is accepted from its issue. The first one counts as issued when a
-    /// scenario first named it.
+    /// How long a refresh token is accepted after its issue; an initial token counts as issued when a scenario
+    /// first names it.
     #[serde(with = "human_duration")]
     pub refresh_token_lifetime: Duration,
-    /// How long an access token is accepted, such as `1h` or `90s`.
+    /// How long an access token is accepted after its issue.
     #[serde(with = "human_duration")]
     pub access_token_lifetime: Duration,
-    /// What becomes of a refresh token once it was used.
+    /// What happens to a refresh token once it has been used.
     pub rotation: Rotation,
-    /// Whether people sign in with a second factor; what they sign in for inherits it.
+    /// Whether people sign in with a second factor; it applies to all tokens of the sign-in.
     pub mfa: bool,
-    /// Whether the usage endpoint refuses who has signed in without one.
+    /// Whether the usage endpoint refuses tokens of a sign-in without a second factor.
     pub enforce_mfa: bool,
-    /// What becomes of a sign-in with a device code.
+    /// How a sign-in with a device code ends.
     pub device: Device,
-    /// What becomes of a sign-in in the browser.
+    /// How a sign-in in the browser ends.
     pub authorize: Authorize,
-    /// The rows of a usage report.
-    pub rows: Rows,
-    /// The report comes in pages of so many rows, linked as Partner Center links them; 0 = in one.
+    /// The rows of the usage report.
+    pub rows: ReportRows,
+    /// The number of rows on one page of the report, or 0 for a single page.
     #[serde(skip_serializing_if = "is_default")]
     pub page_size: usize,
-    /// How the token endpoint answers.
+    /// How the token endpoint responds.
     pub token: Behaviour<TokenAnswer>,
-    /// How the usage endpoint answers a caller with a valid access token.
+    /// How the usage endpoint responds to a valid access token.
     pub usage: Behaviour<UsageAnswer>,
-    /// What differs for a tenant; the key is the tenant in the token endpoint's path.
+    /// What differs for a tenant, keyed by the tenant in the token endpoint's path.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tenants: BTreeMap<String, TenantScenario>,
 }
 
-/// What one tenant does differently. An absent key means: as in the scenario itself.
+/// What differs for one tenant; an absent key takes the scenario's own value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TenantScenario {
-    /// The refresh token to begin with.
+    /// The initial refresh token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
     /// Whether people sign in with a second factor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mfa: Option<bool>,
-    /// Whether the usage endpoint refuses who has signed in without one.
+    /// Whether the usage endpoint refuses tokens of a sign-in without a second factor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforce_mfa: Option<bool>,
-    /// What becomes of a sign-in with a device code.
+    /// How a sign-in with a device code ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<Device>,
-    /// What becomes of a sign-in in the browser.
+    /// How a sign-in in the browser ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorize: Option<Authorize>,
-    /// The rows of a usage report.
+    /// The rows of the usage report.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rows: Option<Rows>,
-    /// The rows of one page.
+    pub rows: Option<ReportRows>,
+    /// The number of rows on one page of the report, or 0 for a single page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page_size: Option<usize>,
-    /// How the token endpoint answers.
+    /// How the token endpoint responds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Behaviour<TokenAnswer>>,
-    /// How the usage endpoint answers.
+    /// How the usage endpoint responds to a valid access token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Behaviour<UsageAnswer>>,
 }
 
-/// What becomes of a refresh token once it was used.
+/// The settings that apply to one tenant: its own values, or else the scenario's.
+pub(crate) struct TenantSettings<'a> {
+    pub(crate) refresh_token: &'a str,
+    pub(crate) mfa: bool,
+    pub(crate) enforce_mfa: bool,
+    pub(crate) device: &'a Device,
+    pub(crate) authorize: &'a Authorize,
+    pub(crate) rows: &'a ReportRows,
+    pub(crate) page_size: usize,
+    pub(crate) token: &'a Behaviour<TokenAnswer>,
+    pub(crate) usage: &'a Behaviour<UsageAnswer>,
+}
+
+/// An issuer whose tokens the application may present as its assertion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FederatedCredential {
+    /// The certificate that verifies the issuer's signatures.
+    pub certificate: Certificate,
+    /// The expected claim `iss`.
+    pub issuer: String,
+    /// The expected claim `sub`.
+    pub subject: String,
+    /// The expected claim `aud`.
+    #[serde(default = "recommended_audience")]
+    pub audience: String,
+}
+
+/// The audience that Microsoft recommends for federated credentials.
+fn recommended_audience() -> String {
+    "api://AzureADTokenExchange".to_owned()
+}
+
+/// What happens to a refresh token once it has been used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rotation {
-    /// It stays valid beside its successor, as Entra ID documents.
+    /// It stays valid alongside its successor, as Entra ID documents.
     #[default]
     Lenient,
-    /// It is refused as soon as its successor was issued.
+    /// It is refused as soon as its successor has been issued.
     Strict,
-    /// Whoever uses it again is taken for a thief: refused, and with it every token of the same sign-in.
+    /// Its reuse counts as theft: it is refused, and so is every refresh token of the same sign-in.
     Family,
 }
 
-/// What becomes of a sign-in with a device code.
+/// How a sign-in with a device code ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Device {
-    /// What the person does who got the code.
+    /// What the person who received the user code does.
     pub answer: DeviceAnswer,
-    /// So many polls are answered with "pending" before.
+    /// How many polls are answered with "pending" before that.
     pub polls: u32,
-    /// How long a client has to wait between two polls.
+    /// How long a client must wait between two polls.
     #[serde(with = "human_duration")]
     pub interval: Duration,
-    /// How long the codes are good.
+    /// How long the codes are valid.
     #[serde(with = "human_duration")]
     pub expires_in: Duration,
 }
 
-/// What a person does with a device code. A decision at `/simulator/device` comes before it.
+/// What a person does with a device code; a decision made at `/simulator/device` takes precedence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceAnswer {
@@ -170,79 +182,79 @@ pub enum DeviceAnswer {
     Approve,
     /// Declines.
     Decline,
-    /// Nothing.
+    /// Does nothing.
     Pending,
     /// Signs in, but conditional access forbids device codes.
     Blocked,
 }
 
-/// What becomes of a sign-in in the browser.
+/// How a sign-in in the browser ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Authorize {
-    /// What the person does who sees the page.
+    /// What the person who is sent to the sign-in page does.
     pub answer: AuthorizeAnswer,
 }
 
-/// What a person does with the sign-in page.
+/// What a person does on the sign-in page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthorizeAnswer {
-    /// Signs in and consents, at once and without a page.
+    /// Signs in and consents at once, without seeing a page.
     #[default]
     Approve,
-    /// Declines, at once and without a page.
+    /// Declines at once, without seeing a page.
     Decline,
-    /// There is a page, with a button for either.
+    /// Sees a page with one button to approve and one to decline.
     Page,
 }
 
-/// How one endpoint answers. What is given besides `answer` takes the place of what the answer has.
+/// How one endpoint responds: the kind of response, what overrides its parts, and which calls it applies to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, bound(deserialize = "A: Deserialize<'de> + Default"))]
 pub struct Behaviour<A> {
-    /// The kind of answer.
+    /// The kind of response.
     pub answer: A,
-    /// How long the caller waits for it.
+    /// How long the response is delayed.
     #[serde(with = "human_duration", skip_serializing_if = "Duration::is_zero")]
     pub delay: Duration,
-    /// The `Retry-After` header in seconds. A throttled answer says 57 when this is absent.
+    /// The header `Retry-After` in seconds; a 429 response has one by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
-    /// A status in place of the one that belongs to the answer.
+    /// The status.
     #[serde(with = "status_code", skip_serializing_if = "Option::is_none")]
     pub status: Option<StatusCode>,
-    /// Headers to set, or to leave out where there is no value. Not those that the connection is made of.
+    /// The headers to set, or to remove where the value is absent; headers of the connection are not allowed.
     #[serde(with = "headers", skip_serializing_if = "is_default")]
     pub headers: Vec<(HeaderName, Option<HeaderValue>)>,
-    /// Another body; its `Content-Type` is a matter of `headers`.
+    /// The body as text; it leaves the header `Content-Type` as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// Another body that is no text, in Base64.
+    /// The body as bytes, in Base64.
     #[serde(with = "base64_text", skip_serializing_if = "Option::is_none")]
     pub body_base64: Option<Vec<u8>>,
-    /// What is different in a body that is a JSON object; a null takes its member out.
+    /// The members to set in a body that is a JSON object, or to remove where the value is null.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub merge: Map<String, Value>,
-    /// Whether the body is compressed, and the header says so.
+    /// Whether the body is compressed, with the matching `Content-Encoding`.
     #[serde(skip_serializing_if = "is_default")]
     pub gzip: bool,
-    /// So many calls of each tenant are answered normally before.
+    /// How many calls of each tenant get the default response first.
     #[serde(skip_serializing_if = "is_default")]
     pub skip: u32,
-    /// Applies to so many calls of each tenant; the calls after them are answered normally.
+    /// How many calls of each tenant this behaviour applies to; later calls get the default response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
 }
 
-/// The kinds of answer of the token endpoint.
+/// The kinds of response of the token endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenAnswer {
-    /// Checks the request and issues tokens or says what is wrong with it.
+    /// 200 with tokens for a valid request, otherwise the error that fits the request.
     #[default]
     Ok,
-    /// 400 `invalid_grant`, AADSTS700082: unused for 90 days.
+    /// 400 `invalid_grant`, AADSTS700082: the token was unused for 90 days.
     RefreshTokenExpired,
     /// 400 `invalid_grant` with suberror `consent_required`, AADSTS65001.
     ConsentRevoked,
@@ -254,9 +266,9 @@ pub enum TokenAnswer {
     SecretExpired,
     /// 400 `unauthorized_client`, AADSTS700016.
     UnknownApplication,
-    /// 400 `invalid_grant`, AADSTS50173: a new password, or an administrator ended all sessions.
+    /// 400 `invalid_grant`, AADSTS50173: the password changed, or an administrator ended all sessions.
     RefreshTokenRevoked,
-    /// 400 `invalid_grant` with suberror `basic_action`, AADSTS50078: the second factor was too long ago.
+    /// 400 `invalid_grant` with suberror `basic_action`, AADSTS50078: the second factor has expired.
     MfaExpired,
     /// 400 `invalid_grant` with suberror `message_only`, AADSTS53003.
     ConditionalAccess,
@@ -272,91 +284,58 @@ pub enum TokenAnswer {
     Throttled,
     /// 503 `temporarily_unavailable`, AADSTS90033.
     ServerError,
-    /// 200 with a body that ends in the middle of the JSON.
+    /// 200 with a body that is incomplete JSON.
     Malformed,
 }
 
-/// The kinds of answer of the usage endpoint.
+/// The kinds of response of the usage endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UsageAnswer {
-    /// 200 with the scenario's rows behind a byte order mark.
+    /// 200 with the scenario's rows after a byte order mark.
     #[default]
     Ok,
     /// 200 with the scenario's rows and no byte order mark.
     NoBom,
-    /// 200 without a single row.
+    /// 200 with no rows.
     Empty,
-    /// 429 as the gateway writes it, with `Retry-After`.
+    /// 429 as Microsoft's gateway words it, with `Retry-After`.
     Throttled,
     /// 500 with code 800003.
     ServerError,
-    /// 401 although the access token is valid.
+    /// 401 as for an unknown access token.
     Unauthorized,
     /// 401 with code 900421: the sign-in had no second factor.
     MfaRequired,
     /// 401 with code 900420: the token is for another API.
     WrongAudience,
-    /// 403 with code 900150: the role lacks the right.
+    /// 403 with code 900150: the caller's role lacks the permission.
     Forbidden,
-    /// 403 with code 900329: an application without a user.
+    /// 403 with code 900329: the token was issued to an application without a user.
     AppOnly,
-    /// 403 with code 900309: conditional access.
+    /// 403 with code 900309: conditional access blocks the caller.
     ConditionalAccess,
     /// 404 with no body.
     NotFound,
-    /// 200 with a body that ends in the middle of the JSON, and a matching length.
+    /// 200 with a body that is incomplete JSON of the announced length.
     Malformed,
-    /// 200 with the page of a proxy.
+    /// 200 with the HTML page of a proxy.
     Html,
-    /// 200 whose connection ends before the announced length.
+    /// 200 with a connection that closes before the announced length is sent.
     Truncated,
-    /// 204.
+    /// 204 with no body.
     NoContent,
-    /// 400 with the `Authorization` header of the request in its text.
+    /// 400 with a text that quotes the request's header `Authorization`.
     Echo,
 }
 
-/// The rows of a usage report.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Rows {
-    /// The five rows of Microsoft's documentation.
-    #[default]
-    Documented,
-    /// A made-up partner whose figures drift with the time.
-    Portfolio,
-    /// These.
-    Listed(Vec<Row>),
-}
-
-/// One row of a usage report. An absent key leaves the property out of the answer.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Row {
-    /// `serviceName`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
-    /// `workloadName`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub workload: Option<String>,
-    /// `channel`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub channel: Option<String>,
-    /// `proratedLicensesUsagePercent`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub percent: Option<f64>,
-    /// `processedDateTime`, passed on as it is written here
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub processed: Option<String>,
-}
-
-/// A scenario that cannot be used. Its text is one line.
+/// The reason, in one line, why a scenario is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ScenarioError(String);
 
 impl Scenario {
-    /// Reads a scenario from YAML or JSON.
+    /// Parses a scenario from YAML or JSON.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
         let options = serde_saphyr::options! { with_snippet: false };
         serde_saphyr::from_str_with_options(text, options).map_err(|error| {
@@ -364,55 +343,26 @@ impl Scenario {
         })
     }
 
-    /// Every refresh token that some tenant may begin with.
-    pub(super) fn first_tokens(&self) -> impl Iterator<Item = &str> {
+    /// The initial refresh tokens of all tenants.
+    pub(crate) fn initial_refresh_tokens(&self) -> impl Iterator<Item = &str> {
         let own = self.tenants.values().filter_map(|tenant| tenant.refresh_token.as_deref());
         std::iter::once(&*self.refresh_token).chain(own)
     }
 
-    pub(super) fn refresh_token_of(&self, tenant: &str) -> &str {
-        self.of_tenant(tenant, |tenant| tenant.refresh_token.as_deref(), &self.refresh_token)
-    }
-
-    pub(super) fn mfa_of(&self, tenant: &str) -> bool {
-        *self.of_tenant(tenant, |tenant| tenant.mfa.as_ref(), &self.mfa)
-    }
-
-    pub(super) fn enforce_mfa_of(&self, tenant: &str) -> bool {
-        *self.of_tenant(tenant, |tenant| tenant.enforce_mfa.as_ref(), &self.enforce_mfa)
-    }
-
-    pub(super) fn device_of(&self, tenant: &str) -> &Device {
-        self.of_tenant(tenant, |tenant| tenant.device.as_ref(), &self.device)
-    }
-
-    pub(super) fn authorize_of(&self, tenant: &str) -> &Authorize {
-        self.of_tenant(tenant, |tenant| tenant.authorize.as_ref(), &self.authorize)
-    }
-
-    pub(super) fn rows_of(&self, tenant: &str) -> &Rows {
-        self.of_tenant(tenant, |tenant| tenant.rows.as_ref(), &self.rows)
-    }
-
-    pub(super) fn page_size_of(&self, tenant: &str) -> usize {
-        *self.of_tenant(tenant, |tenant| tenant.page_size.as_ref(), &self.page_size)
-    }
-
-    pub(super) fn token_of(&self, tenant: &str) -> &Behaviour<TokenAnswer> {
-        self.of_tenant(tenant, |tenant| tenant.token.as_ref(), &self.token)
-    }
-
-    pub(super) fn usage_of(&self, tenant: &str) -> &Behaviour<UsageAnswer> {
-        self.of_tenant(tenant, |tenant| tenant.usage.as_ref(), &self.usage)
-    }
-
-    fn of_tenant<'a, T: ?Sized>(
-        &'a self,
-        tenant: &str,
-        own: impl FnOnce(&'a TenantScenario) -> Option<&'a T>,
-        common: &'a T,
-    ) -> &'a T {
-        self.tenants.get(tenant).and_then(own).unwrap_or(common)
+    /// The settings that apply to a tenant.
+    pub(crate) fn for_tenant(&self, tenant: &str) -> TenantSettings<'_> {
+        let own = self.tenants.get(tenant);
+        TenantSettings {
+            refresh_token: own.and_then(|own| own.refresh_token.as_ref()).unwrap_or(&self.refresh_token),
+            mfa: own.and_then(|own| own.mfa).unwrap_or(self.mfa),
+            enforce_mfa: own.and_then(|own| own.enforce_mfa).unwrap_or(self.enforce_mfa),
+            device: own.and_then(|own| own.device.as_ref()).unwrap_or(&self.device),
+            authorize: own.and_then(|own| own.authorize.as_ref()).unwrap_or(&self.authorize),
+            rows: own.and_then(|own| own.rows.as_ref()).unwrap_or(&self.rows),
+            page_size: own.and_then(|own| own.page_size).unwrap_or(self.page_size),
+            token: own.and_then(|own| own.token.as_ref()).unwrap_or(&self.token),
+            usage: own.and_then(|own| own.usage.as_ref()).unwrap_or(&self.usage),
+        }
     }
 }
 
@@ -432,7 +382,7 @@ impl Default for Scenario {
             enforce_mfa: false,
             device: Device::default(),
             authorize: Authorize::default(),
-            rows: Rows::default(),
+            rows: ReportRows::default(),
             page_size: 0,
             token: Behaviour::default(),
             usage: Behaviour::default(),

@@ -1,5 +1,5 @@
-//! What the simulator remembers between two requests: the scenario, how often it was applied, the
-//! tokens it issued, the sign-ins under way and the requests it saw.
+//! What the simulator keeps between requests: the scenario, how many calls it applied to, issued tokens and codes,
+//! and the request log.
 //!
 //! It knows nothing of HTTP beyond the `Authorization` header.
 
@@ -7,29 +7,29 @@ use std::collections::{HashMap, HashSet};
 
 use axum::http::HeaderValue;
 
-use super::{
-    entra::{authorize::Codes, device::Devices},
-    log::{Endpoint, RequestLog},
-    scenario::{Behaviour, Scenario, TokenAnswer, UsageAnswer},
-    tokens::{Caller, Tokens},
-};
+use crate::authorization_codes::AuthorizationCodes;
+use crate::device_codes::DeviceCodes;
+use crate::log::{Endpoint, RequestLog};
+use crate::scenario::{Behaviour, Scenario, TokenAnswer, UsageAnswer};
+use crate::tokens::{Caller, TokenStore};
 
+/// The state that all requests share.
 #[derive(Default)]
-pub(super) struct State {
-    pub(super) scenario: Scenario,
-    pub(super) log: RequestLog,
-    pub(super) tokens: Tokens,
-    pub(super) devices: Devices,
-    pub(super) codes: Codes,
-    /// The ids of assertions that were accepted: each is good once.
-    pub(super) assertions: HashSet<String>,
-    /// Calls under this scenario, as far as its behaviour depends on them.
+pub(crate) struct SimulatorState {
+    pub(crate) scenario: Scenario,
+    pub(crate) log: RequestLog,
+    pub(crate) tokens: TokenStore,
+    pub(crate) device_codes: DeviceCodes,
+    pub(crate) authorization_codes: AuthorizationCodes,
+    /// The claim `jti` of every accepted assertion, each of which is valid only once.
+    pub(crate) used_assertions: HashSet<String>,
+    /// The calls under this scenario, where its behaviour depends on their number.
     calls: HashMap<(Endpoint, String), u32>,
 }
 
-/// What the usage endpoint makes of the `Authorization` header.
+/// The usage endpoint's verdict on the `Authorization` header.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Authorization {
+pub(crate) enum Authorization {
     Valid(Caller),
     Expired(Caller),
     WrongAudience(Caller),
@@ -38,27 +38,29 @@ pub(super) enum Authorization {
     Missing,
 }
 
-impl State {
-    pub(super) fn new(scenario: Scenario) -> Self {
+impl SimulatorState {
+    pub(crate) fn new(scenario: Scenario) -> Self {
         let mut state = Self::default();
         state.replace_scenario(scenario);
         state
     }
 
-    /// Issued tokens stay valid: a new scenario is a change of the weather, not a new server.
-    pub(super) fn replace_scenario(&mut self, scenario: Scenario) {
-        self.tokens.name_first(&scenario);
+    /// Replaces the scenario and resets its counts of calls; issued tokens stay valid.
+    pub(crate) fn replace_scenario(&mut self, scenario: Scenario) {
+        self.tokens.add_initial_tokens(&scenario);
         self.scenario = scenario;
         self.calls.clear();
     }
 
-    pub(super) fn next_token_behaviour(&mut self, tenant: &str) -> Behaviour<TokenAnswer> {
-        let behaviour = self.scenario.token_of(tenant).clone();
+    /// Counts a call of the token endpoint and returns the behaviour that applies to it.
+    pub(crate) fn next_token_behaviour(&mut self, tenant: &str) -> Behaviour<TokenAnswer> {
+        let behaviour = self.scenario.for_tenant(tenant).token.clone();
         self.apply(Endpoint::Token, tenant, behaviour)
     }
 
-    pub(super) fn next_usage_behaviour(&mut self, tenant: &str) -> Behaviour<UsageAnswer> {
-        let behaviour = self.scenario.usage_of(tenant).clone();
+    /// Counts a call of the usage endpoint and returns the behaviour that applies to it.
+    pub(crate) fn next_usage_behaviour(&mut self, tenant: &str) -> Behaviour<UsageAnswer> {
+        let behaviour = self.scenario.for_tenant(tenant).usage.clone();
         self.apply(Endpoint::Usage, tenant, behaviour)
     }
 
@@ -79,16 +81,16 @@ impl State {
         if applies { behaviour } else { Behaviour::default() }
     }
 
-    /// `origin` is the address that the request came to, if it says so.
-    pub(super) fn authorize(&self, header: Option<&HeaderValue>, origin: Option<&str>) -> Authorization {
+    /// Judges an `Authorization` header; `origin` is the origin that the request was sent to, where it is known.
+    pub(crate) fn authorize(&self, header: Option<&HeaderValue>, origin: Option<&str>) -> Authorization {
         let Some(token) = header.and_then(bearer_token) else { return Authorization::Missing };
-        let Some((caller, alive)) = self.tokens.caller(token) else { return Authorization::Unknown };
+        let Some((caller, valid)) = self.tokens.caller(token) else { return Authorization::Unknown };
         let caller = caller.clone();
-        if !alive {
+        if !valid {
             Authorization::Expired(caller)
-        } else if origin.is_some_and(|origin| !is_of(&caller.audience, origin)) {
+        } else if origin.is_some_and(|origin| !has_host(&caller.audience, origin)) {
             Authorization::WrongAudience(caller)
-        } else if !caller.mfa && self.scenario.enforce_mfa_of(&caller.tenant) {
+        } else if !caller.mfa && self.scenario.for_tenant(&caller.tenant).enforce_mfa {
             Authorization::NoSecondFactor(caller)
         } else {
             Authorization::Valid(caller)
@@ -96,13 +98,14 @@ impl State {
     }
 }
 
-/// Whether a resource has this origin, whatever its path. Whether there is TLS in front is not known here.
-fn is_of(resource: &str, origin: &str) -> bool {
+/// Whether a resource has the host and port of an origin; schemes may differ, as a proxy in front may add TLS.
+fn has_host(resource: &str, origin: &str) -> bool {
     resource.split('/').skip(1).take(2).eq(origin.split('/').skip(1))
 }
 
 impl Authorization {
-    pub(super) fn caller(&self) -> Option<&Caller> {
+    /// The identity that the access token was issued to, if the token is known.
+    pub(crate) fn caller(&self) -> Option<&Caller> {
         match self {
             Self::Valid(caller)
             | Self::Expired(caller)
@@ -112,7 +115,7 @@ impl Authorization {
         }
     }
 
-    pub(super) fn as_str(&self) -> &'static str {
+    pub(crate) fn as_str(&self) -> &'static str {
         match self {
             Self::Valid(_) => "valid",
             Self::Expired(_) => "expired",

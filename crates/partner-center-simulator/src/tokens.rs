@@ -1,7 +1,6 @@
-//! The tokens that the simulator issued: what they say, from which sign-in they descend and what became of
-//! them.
+//! The tokens that were issued: their claims, the sign-in that each descends from and whether they are still valid.
 //!
-//! It knows nothing of HTTP, and it does not ask who may have a token.
+//! It knows nothing of HTTP and does not decide who gets a token.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -11,27 +10,29 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::scenario::{Rotation, Scenario};
+use crate::scenario::{Rotation, Scenario};
 
+/// Every token that was issued.
 #[derive(Default)]
-pub(super) struct Tokens {
-    sign_ins: u64,
+pub(crate) struct TokenStore {
+    /// How many token responses were issued.
+    responses: u64,
     families: Vec<Family>,
-    /// By tenant and token. A first token is in it once used.
+    /// By tenant and token; an initial token is added on its first use.
     refresh: HashMap<(String, String), RefreshToken>,
-    /// An expired one is kept, to tell it from one that was never issued.
+    /// Expired tokens stay, to tell them from tokens that were never issued.
     access: HashMap<String, AccessToken>,
-    /// When a scenario first named a first token.
-    named: HashMap<String, Instant>,
+    /// When a scenario first named each initial token.
+    initial: HashMap<String, Instant>,
 }
 
-/// All that descends from one sign-in of a person, by its place in the list.
+/// Identifies the family of tokens that descend from one sign-in, by its index.
 #[derive(Clone, Copy)]
-pub(super) struct FamilyId(usize);
+pub(crate) struct FamilyId(usize);
 
 struct Family {
     mfa: bool,
-    ended: bool,
+    revoked: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -47,105 +48,110 @@ struct AccessToken {
     lifetime: Duration,
 }
 
-/// What an access token says.
+/// The identity that an access token was issued to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Caller {
-    pub(super) tenant: String,
-    /// The number of the answer that had the token; its refresh token's name has it too.
-    pub(super) sign_in: u64,
-    pub(super) audience: String,
-    pub(super) mfa: bool,
+pub(crate) struct Caller {
+    pub(crate) tenant: String,
+    /// The number of the token response, which is part of the names of its tokens.
+    pub(crate) response: u64,
+    pub(crate) audience: String,
+    pub(crate) mfa: bool,
 }
 
-/// What is wrong with a refresh token.
+/// Why a refresh token is refused, with the instant of its issue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum RefreshTokenError {
     Unknown,
     Revoked(Instant),
     Expired(Instant),
 }
 
-/// Who gets tokens for what.
-pub(super) struct Order<'a> {
-    pub(super) tenant: &'a str,
-    pub(super) family: FamilyId,
-    pub(super) audience: &'a str,
-    /// The refresh token that gets a successor, if there is to be one.
-    pub(super) used: Option<&'a str>,
-    pub(super) offline: bool,
-    pub(super) now: Timestamp,
+/// What tokens are issued for.
+pub(crate) struct IssueRequest<'a> {
+    pub(crate) tenant: &'a str,
+    pub(crate) family: FamilyId,
+    pub(crate) audience: &'a str,
+    /// The refresh token that was redeemed, which a new refresh token supersedes.
+    pub(crate) redeemed: Option<&'a str>,
+    /// Whether a refresh token is issued too.
+    pub(crate) offline: bool,
+    pub(crate) now: Timestamp,
 }
 
-impl Tokens {
-    /// Lets the life of first tokens begin that are new in this scenario.
-    pub(super) fn name_first(&mut self, scenario: &Scenario) {
-        for token in scenario.first_tokens() {
-            self.named.entry(token.to_owned()).or_insert_with(Instant::now);
+impl TokenStore {
+    /// Starts the lifetime of the initial tokens that no earlier scenario named.
+    pub(crate) fn add_initial_tokens(&mut self, scenario: &Scenario) {
+        for token in scenario.initial_refresh_tokens() {
+            self.initial.entry(token.to_owned()).or_insert_with(Instant::now);
         }
     }
 
-    /// A person has signed in.
-    pub(super) fn begin(&mut self, mfa: bool) -> FamilyId {
-        self.families.push(Family { mfa, ended: false });
+    /// Starts the family of a new sign-in.
+    pub(crate) fn start_family(&mut self, mfa: bool) -> FamilyId {
+        self.families.push(Family { mfa, revoked: false });
         FamilyId(self.families.len() - 1)
     }
 
-    /// The sign-in that a refresh token descends from.
-    pub(super) fn redeem(
+    /// Redeems a refresh token and returns its family.
+    pub(crate) fn redeem(
         &mut self,
         scenario: &Scenario,
         tenant: &str,
         token: &str,
-    ) -> Result<FamilyId, Refusal> {
+    ) -> Result<FamilyId, RefreshTokenError> {
         let key = (tenant.to_owned(), token.to_owned());
         let known = match self.refresh.get(&key) {
             Some(known) => *known,
-            None if scenario.refresh_token_of(tenant) == token => {
-                let issued = self.named.get(token).copied().unwrap_or_else(Instant::now);
-                let family = self.begin(scenario.mfa_of(tenant));
+            None if scenario.for_tenant(tenant).refresh_token == token => {
+                let issued = self.initial.get(token).copied().unwrap_or_else(Instant::now);
+                let family = self.start_family(scenario.for_tenant(tenant).mfa);
                 let known = RefreshToken { family, issued, superseded: false };
                 self.refresh.insert(key, known);
                 known
             }
-            None => return Err(Refusal::Unknown),
+            None => return Err(RefreshTokenError::Unknown),
         };
         let family = &mut self.families[known.family.0];
         match scenario.rotation {
-            Rotation::Strict if known.superseded => return Err(Refusal::Unknown),
-            Rotation::Family if known.superseded => family.ended = true,
+            Rotation::Strict if known.superseded => return Err(RefreshTokenError::Unknown),
+            Rotation::Family if known.superseded => family.revoked = true,
             _ => {}
         }
-        if family.ended {
-            Err(Refusal::Revoked(known.issued))
+        if family.revoked {
+            Err(RefreshTokenError::Revoked(known.issued))
         } else if known.issued.elapsed() >= scenario.refresh_token_lifetime {
-            Err(Refusal::Expired(known.issued))
+            Err(RefreshTokenError::Expired(known.issued))
         } else {
             Ok(known.family)
         }
     }
 
-    /// Issues an access token and, if it is asked for, a refresh token.
-    pub(super) fn issue(&mut self, scenario: &Scenario, order: &Order<'_>) -> (String, Option<String>) {
-        self.sign_ins += 1;
-        let &Order { tenant, family, audience, used, offline, now } = order;
+    /// Issues an access token and, if requested, a refresh token.
+    pub(crate) fn issue(
+        &mut self,
+        scenario: &Scenario,
+        request: &IssueRequest<'_>,
+    ) -> (String, Option<String>) {
+        self.responses += 1;
+        let &IssueRequest { tenant, family, audience, redeemed, offline, now } = request;
         let caller = Caller {
             tenant: tenant.to_owned(),
-            sign_in: self.sign_ins,
+            response: self.responses,
             audience: audience.to_owned(),
             mfa: self.families[family.0].mfa,
         };
         let (issued, lifetime) = (Instant::now(), scenario.access_token_lifetime);
         let name =
-            |kind: &str| format!("simulated-{kind}-token-{}-{}", caller.sign_in, Uuid::new_v4().simple());
+            |kind: &str| format!("simulated-{kind}-token-{}-{}", caller.response, Uuid::new_v4().simple());
         let header = json!({"typ": "JWT", "alg": "RS256"});
         let claims = claims(&caller, &scenario.client_id, now, lifetime);
-        let access = format!("{}.{}.{}", part(&header), part(&claims), name("access"));
+        let access = format!("{}.{}.{}", encoded(&header), encoded(&claims), name("access"));
         let refresh = offline.then(|| name("refresh"));
         self.access.insert(access.clone(), AccessToken { caller, issued, lifetime });
         if let Some(refresh) = &refresh {
-            let superseded = used.and_then(|used| self.refresh.get_mut(&(tenant.into(), used.into())));
-            if let Some(superseded) = superseded {
-                superseded.superseded = true;
+            let predecessor = redeemed.map(|token| (tenant.to_owned(), token.to_owned()));
+            if let Some(predecessor) = predecessor.and_then(|key| self.refresh.get_mut(&key)) {
+                predecessor.superseded = true;
             }
             let token = RefreshToken { family, issued, superseded: false };
             self.refresh.insert((tenant.to_owned(), refresh.clone()), token);
@@ -153,14 +159,14 @@ impl Tokens {
         (access, refresh)
     }
 
-    /// To whom an access token was issued, and whether it is still good.
-    pub(super) fn caller(&self, access_token: &str) -> Option<(&Caller, bool)> {
+    /// The identity that an access token was issued to, and whether the token is still valid.
+    pub(crate) fn caller(&self, access_token: &str) -> Option<(&Caller, bool)> {
         let AccessToken { caller, issued, lifetime } = self.access.get(access_token)?;
         Some((caller, issued.elapsed() < *lifetime))
     }
 }
 
-/// As Entra ID writes them into a v1.0 token, which is what Partner Center takes.
+/// The claims of a v1.0 access token, the version that Partner Center accepts.
 fn claims(caller: &Caller, client_id: &str, now: Timestamp, lifetime: Duration) -> Value {
     let methods: &[&str] = if caller.mfa { &["pwd", "mfa"] } else { &["pwd"] };
     let issued = now.as_second();
@@ -180,6 +186,6 @@ fn claims(caller: &Caller, client_id: &str, now: Timestamp, lifetime: Duration) 
     })
 }
 
-fn part(json: &Value) -> String {
+fn encoded(json: &Value) -> String {
     URL_SAFE_NO_PAD.encode(json.to_string())
 }

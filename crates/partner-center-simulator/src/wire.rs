@@ -1,40 +1,35 @@
-//! The few things that several endpoints do with a request or a response.
+//! What several endpoints do with requests and responses.
 //!
 //! It knows neither of the two services.
 
-use std::io::Write as _;
+use std::io::Read as _;
 
-use axum::{
-    body::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-    response::Response,
-};
-use flate2::{Compression, write::GzEncoder};
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use flate2::{Compression, read::GzEncoder};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::scenario::Behaviour;
+use crate::scenario::Behaviour;
 
-pub(super) const BYTE_ORDER_MARK: &str = "\u{feff}";
-pub(super) const JSON_UTF8: &str = "application/json; charset=utf-8";
-/// What a throttled answer says unless the scenario says otherwise, in seconds.
-pub(super) const RETRY_AFTER: u64 = 57;
+pub(crate) const BYTE_ORDER_MARK: &str = "\u{feff}";
+pub(crate) const JSON_UTF8: &str = "application/json; charset=utf-8";
+/// The default `Retry-After` of a throttled response, in seconds.
+pub(crate) const RETRY_AFTER: u64 = 57;
 
-pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
-    let body = serde_json::to_string(body).expect("structs of text and numbers have a JSON form");
+pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    let body = serde_json::to_string(body).expect("structs of text and numbers serialise to JSON");
     text(status, JSON_UTF8, body)
 }
 
-pub(super) fn text(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
-    let mut response = empty(status);
-    set(&mut response, header::CONTENT_TYPE, content_type);
-    *response.body_mut() = body.into();
-    response
+pub(crate) fn text(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
+    (status, [(header::CONTENT_TYPE, content_type)], body.into()).into_response()
 }
 
-/// A page for people, of which `body` is the inside; it must be HTML already.
-pub(super) fn page(status: StatusCode, title: &str, body: &str) -> Response {
+/// Makes an HTML page; `body` must be HTML.
+pub(crate) fn page(status: StatusCode, title: &str, body: &str) -> Response {
     let html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title></head>\n\
          <body><h1>{title}</h1>\n{body}\n</body></html>\n"
@@ -42,31 +37,32 @@ pub(super) fn page(status: StatusCode, title: &str, body: &str) -> Response {
     text(status, "text/html; charset=utf-8", html)
 }
 
-/// The address that the caller used, as far as it is the same for every path: `http://localhost:1234`. The
-/// simulator itself speaks nothing but plain http.
-pub(super) fn origin(request: &HeaderMap) -> Option<String> {
+/// The origin that the caller addressed, such as `http://localhost:1234`.
+///
+/// The simulator itself serves plain http only; a proxy in front of it announces TLS by `X-Forwarded-Proto`.
+pub(crate) fn origin(request: &HeaderMap) -> Option<String> {
     let host = request.get(header::HOST)?.to_str().ok()?;
-    // Whoever stands before it with TLS says so.
     let tls = request.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
     let scheme = if tls { "https" } else { "http" };
     Some(format!("{scheme}://{host}"))
 }
 
-pub(super) fn empty(status: StatusCode) -> Response {
-    let mut response = Response::default();
-    *response.status_mut() = status;
-    response
-}
-
-/// Sets a header, unless the value cannot be one.
-pub(super) fn set(response: &mut Response, name: HeaderName, value: &str) {
+/// Sets a header, unless the value is not valid in one.
+pub(crate) fn set(response: &mut Response, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }
 }
 
-/// Puts in the place of an answer's parts what a scenario may ask for with every kind of answer.
-pub(super) fn dress<A>(mut response: Response, behaviour: &Behaviour<A>) -> Response {
+/// Sets the headers of a response that must not be cached.
+pub(crate) fn forbid_caching(response: &mut Response, now: Timestamp) {
+    set(response, header::CACHE_CONTROL, "no-store");
+    set(response, header::PRAGMA, "no-cache");
+    set(response, header::DATE, &http_date(now));
+}
+
+/// Applies a behaviour's body, `Retry-After` and status, before the endpoint sets its common headers.
+pub(crate) fn override_response<A>(mut response: Response, behaviour: &Behaviour<A>) -> Response {
     let body = behaviour.body.clone().map(String::into_bytes).or_else(|| behaviour.body_base64.clone());
     if let Some(body) = body {
         *response.body_mut() = body.into();
@@ -82,8 +78,8 @@ pub(super) fn dress<A>(mut response: Response, behaviour: &Behaviour<A>) -> Resp
     response
 }
 
-/// The last touch, when every other header is there: what is merged, compressed, set, left out and waited for.
-pub(super) async fn finish<A>(mut response: Response, behaviour: &Behaviour<A>) -> Response {
+/// Applies the rest of a behaviour to a response that is otherwise complete: merge, compression, headers and delay.
+pub(crate) async fn finish<A>(mut response: Response, behaviour: &Behaviour<A>) -> Response {
     if !behaviour.merge.is_empty() {
         response = with_body(response, |body| merged(body, &behaviour.merge)).await;
     }
@@ -107,8 +103,9 @@ async fn with_body(response: Response, change: impl FnOnce(Vec<u8>) -> Vec<u8>) 
     Response::from_parts(parts, change(body.into()).into())
 }
 
-/// A body that is a JSON object, perhaps behind a byte order mark, with the members of `changes`; one that is
-/// null there is left out. Any other body stays as it is.
+/// Sets the members of `changes` in a body that is a JSON object, or removes those that are null.
+///
+/// A byte order mark stays, and so does a body that is not a JSON object.
 fn merged(body: Vec<u8>, changes: &Map<String, Value>) -> Vec<u8> {
     let json = body.strip_prefix(BYTE_ORDER_MARK.as_bytes());
     let mark = if json.is_some() { BYTE_ORDER_MARK } else { "" };
@@ -126,12 +123,12 @@ fn merged(body: Vec<u8>, changes: &Map<String, Value>) -> Vec<u8> {
 }
 
 fn compressed(body: &[u8]) -> Vec<u8> {
-    const IN_MEMORY: &str = "memory takes everything";
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(body).expect(IN_MEMORY);
-    encoder.finish().expect(IN_MEMORY)
+    let mut compressed = Vec::new();
+    let mut encoder = GzEncoder::new(body, Compression::default());
+    encoder.read_to_end(&mut compressed).expect("reading from memory cannot fail");
+    compressed
 }
 
-pub(super) fn http_date(now: Timestamp) -> String {
+pub(crate) fn http_date(now: Timestamp) -> String {
     now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }

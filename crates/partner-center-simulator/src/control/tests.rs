@@ -1,28 +1,26 @@
-//! The control endpoints as a person or a test sees them.
+//! Tests the control endpoints as a person or a test sees them.
 
 use std::time::Duration;
 
 use axum::http::Method;
 use serde_json::json;
 
-use super::super::{
-    CLIENT_SECRET, REFRESH_TOKEN, UsageAnswer,
-    testkit::{USAGE, access_token, ask, get, send, simulator, usage},
-};
 use super::*;
+use crate::testkit::{USAGE, access_token, exchange, get, send, simulator, usage};
+use crate::{CLIENT_SECRET, REFRESH_TOKEN, UsageAnswer};
 
 const SCENARIO: &str = "/simulator/scenario";
 const REQUESTS: &str = "/simulator/requests";
 
 #[tokio::test]
-async fn the_first_page_lists_the_endpoints() {
+async fn the_overview_lists_the_endpoints() {
     let answer = get(&simulator("{}"), "/", &[]).await;
     assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
     assert!(answer.text().contains(USAGE) && answer.text().contains(REQUESTS));
 }
 
 #[tokio::test]
-async fn a_scenario_is_replaced_while_it_runs() {
+async fn the_scenario_is_replaced_while_the_simulator_runs() {
     let simulator = simulator("{}");
     let answer = send(&simulator, Method::PUT, SCENARIO, &[], "usage: { answer: html }").await;
     assert_eq!((answer.status.as_u16(), answer.text()), (204, ""));
@@ -30,7 +28,7 @@ async fn a_scenario_is_replaced_while_it_runs() {
 }
 
 #[tokio::test]
-async fn the_scenario_that_is_shown_can_be_put_back() {
+async fn the_shown_scenario_can_be_put_back() {
     let simulator = simulator("rows: [{percent: 7.5}]");
     let shown = get(&simulator, SCENARIO, &[]).await;
     assert_eq!(shown.json()["rows"], json!([{"percent": 7.5}]));
@@ -38,7 +36,7 @@ async fn the_scenario_that_is_shown_can_be_put_back() {
 }
 
 #[tokio::test]
-async fn a_bad_scenario_changes_nothing_and_is_explained_in_one_line() {
+async fn an_invalid_scenario_changes_nothing_and_is_explained_in_one_line() {
     let simulator = simulator("rows: portfolio");
     let answer = send(&simulator, Method::PUT, SCENARIO, &[], "rows: [\nnothing: {").await;
     assert_eq!(answer.status, 400);
@@ -47,16 +45,16 @@ async fn a_bad_scenario_changes_nothing_and_is_explained_in_one_line() {
 }
 
 #[tokio::test]
-async fn a_huge_scenario_is_not_read() {
+async fn an_oversized_scenario_is_refused() {
     let text = "#".repeat(LARGEST_SCENARIO + 1);
     assert_eq!(send(&simulator("{}"), Method::PUT, SCENARIO, &[], &text).await.status, 413);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_log_shows_each_request_and_no_secret() {
+async fn the_log_shows_every_request_and_no_secret() {
     let simulator = simulator("access_token_lifetime: 1h");
-    let tokens = ask(&simulator, "contoso", &[]).await;
-    let token = tokens.token("access_token");
+    let tokens = exchange(&simulator, "contoso", &[]).await;
+    let token = tokens.member("access_token");
     let authorization = format!("Bearer {token}");
     let headers = [
         ("authorization", &*authorization),
@@ -91,20 +89,20 @@ async fn the_log_shows_each_request_and_no_secret() {
     let authorizations: Vec<_> =
         (2..5).map(|index| json["requests"][index]["authorization"].as_str().unwrap()).collect();
     assert_eq!(authorizations, ["missing", "unknown", "expired"]);
-    for secret in [CLIENT_SECRET, REFRESH_TOKEN, &token, &tokens.token("refresh_token")] {
+    for secret in [CLIENT_SECRET, REFRESH_TOKEN, &token, &tokens.member("refresh_token")] {
         assert!(!log.text().contains(secret));
     }
 }
 
 #[tokio::test]
-async fn the_log_has_words_of_its_own_for_grants_and_credentials() {
+async fn the_log_names_grants_and_credentials_without_quoting_them() {
     let simulator = simulator("{}");
     for changes in [
         &[("grant_type", "a-secret-by-mistake")][..],
         &[("client_secret", ""), ("client_assertion", "an.assertion.signed")],
         &[("grant_type", "authorization_code"), ("client_secret", ""), ("code", "a-code")],
     ] {
-        ask(&simulator, "contoso", changes).await;
+        exchange(&simulator, "contoso", changes).await;
     }
     get(&simulator, "/contoso/oauth2/v2.0/authorize?client_id=an-id&code_challenge=a-challenge", &[]).await;
     let log = get(&simulator, REQUESTS, &[]).await;
@@ -122,7 +120,7 @@ async fn the_log_has_words_of_its_own_for_grants_and_credentials() {
 }
 
 #[tokio::test]
-async fn the_log_keeps_the_latest_thousand_and_counts_them_all() {
+async fn the_log_keeps_the_latest_thousand_requests_and_counts_all() {
     let simulator = simulator("{}");
     for index in 0..1001 {
         let id = index.to_string();
@@ -135,7 +133,7 @@ async fn the_log_keeps_the_latest_thousand_and_counts_them_all() {
 }
 
 #[tokio::test]
-async fn the_log_can_be_forgotten() {
+async fn the_log_can_be_cleared() {
     let simulator = simulator("{}");
     access_token(&simulator, "contoso").await;
     assert_eq!(send(&simulator, Method::DELETE, REQUESTS, &[], "").await.status, 204);

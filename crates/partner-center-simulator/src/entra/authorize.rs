@@ -1,90 +1,28 @@
-//! Signing in with a browser: the page, the way back to the application, and the codes it takes there.
+//! Sign-in with a browser: the page, and the redirect back to the application.
 //!
-//! It issues no token.
+//! It issues no tokens.
 
-use std::time::Duration;
-
-use aws_lc_rs::digest::{SHA256, digest};
-use axum::{
-    extract::{Form, Path, Query, State as Shared, rejection::FormRejection},
-    http::{HeaderMap, StatusCode, Uri, header},
-    response::Response,
-};
+use axum::extract::{Form, Path, Query, State, rejection::FormRejection};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
-use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{client, device::Choice, grants::Scope, not_to_be_kept, problem::Problem};
-use crate::{Simulator, log::Endpoint, scenario::AuthorizeAnswer, state::State, wire};
+use super::{client, request::Decision};
+use crate::authorization_codes::Authorized;
+use crate::log::Endpoint;
+use crate::scenario::AuthorizeAnswer;
+use crate::scope::Scope;
+use crate::simulator::Simulator;
+use crate::state::SimulatorState;
+use crate::wire;
 
-/// How long a code is good.
-const LIFETIME: Duration = Duration::from_mins(10);
-
-/// The codes that were given out, those that were redeemed among them.
-#[derive(Default)]
-pub(crate) struct Codes(Vec<Code>);
-
-struct Code {
-    text: String,
-    tenant: String,
-    client_id: String,
-    redirect_uri: String,
-    challenge: String,
-    scope: Scope,
-    issued: Instant,
-    redeemed: bool,
-}
-
-impl Codes {
-    /// What the person agreed to who brought the code, if it is redeemed by who asked for it.
-    pub(super) fn redeem(&mut self, tenant: &str, request: &super::Request) -> Result<Scope, Problem> {
-        let found = self.0.iter_mut().find(|code| {
-            code.text == request.code && code.tenant == tenant && code.client_id == request.client_id
-        });
-        let Some(code) = found else {
-            let text = "The provided value for the 'code' parameter is not valid.";
-            return Err(Problem::invalid_grant(70_000, text));
-        };
-        if code.redeemed {
-            let text = "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use \
-                        an existing refresh token.";
-            return Err(Problem::invalid_grant(54_005, text));
-        }
-        if code.issued.elapsed() >= LIFETIME {
-            let text = "The provided authorization code or refresh token has expired due to inactivity. Send a new \
-                        interactive authorization request for this user and resource.";
-            return Err(Problem::invalid_grant(70_008, text));
-        }
-        if code.redirect_uri != request.redirect_uri {
-            let text = format!(
-                "The reply address '{}' does not match the reply address '{}' provided when requesting \
-                 Authorization code.",
-                request.redirect_uri, code.redirect_uri
-            );
-            return Err(Problem::invalid_grant(500_112, text));
-        }
-        if !proves(&request.code_verifier, &code.challenge) {
-            let text =
-                "The Code_Verifier does not match the code_challenge supplied in the authorization request.";
-            return Err(Problem::invalid_grant(501_481, text));
-        }
-        code.redeemed = true;
-        Ok(code.scope.clone())
-    }
-}
-
-fn proves(verifier: &str, challenge: &str) -> bool {
-    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    (43..=128).contains(&verifier.len())
-        && verifier.bytes().all(unreserved)
-        && URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes())) == challenge
-}
-
-/// What an application sends a browser with. Other parameters are ignored, and an absent one counts as empty.
+/// The query that an application sends a browser with; other parameters are ignored, and an absent one counts as
+/// empty.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Request {
+pub(crate) struct AuthorizeRequest {
     client_id: String,
     response_type: String,
     response_mode: String,
@@ -95,29 +33,29 @@ pub(crate) struct Request {
     code_challenge_method: String,
 }
 
-/// What a person decides on the page.
+/// The form of the page.
 #[derive(Deserialize)]
-pub(crate) struct Decision {
-    decision: Choice,
+pub(crate) struct AuthorizeForm {
+    decision: Decision,
 }
 
 /// `GET /{tenant}/oauth2/v2.0/authorize`
 pub(crate) async fn authorize(
-    simulator: Shared<Simulator>,
+    simulator: State<Simulator>,
     tenant: Path<String>,
     headers: HeaderMap,
-    request: Query<Request>,
+    request: Query<AuthorizeRequest>,
 ) -> Response {
     respond(&simulator, &tenant, &headers, &request, None)
 }
 
-/// `POST /{tenant}/oauth2/v2.0/authorize`, by the buttons of the page.
+/// `POST /{tenant}/oauth2/v2.0/authorize`, sent by the buttons of the page.
 pub(crate) async fn decide(
-    simulator: Shared<Simulator>,
+    simulator: State<Simulator>,
     tenant: Path<String>,
     headers: HeaderMap,
-    request: Query<Request>,
-    form: Result<Form<Decision>, FormRejection>,
+    request: Query<AuthorizeRequest>,
+    form: Result<Form<AuthorizeForm>, FormRejection>,
 ) -> Response {
     respond(&simulator, &tenant, &headers, &request, form.ok().map(|Form(form)| form.decision))
 }
@@ -126,58 +64,60 @@ fn respond(
     simulator: &Simulator,
     tenant: &str,
     headers: &HeaderMap,
-    request: &Request,
-    choice: Option<Choice>,
+    request: &AuthorizeRequest,
+    decision: Option<Decision>,
 ) -> Response {
     let mut state = simulator.state();
-    let mut response = answer(&mut state, tenant, request, choice);
+    let mut response = scripted(&mut state, tenant, request, decision);
     state.log.record(Endpoint::Authorize, headers, response.status(), |entry| {
         entry.tenant = Some(tenant.to_owned());
     });
-    not_to_be_kept(&mut response, simulator.now());
+    wire::forbid_caching(&mut response, simulator.now());
     response
 }
 
-fn answer(state: &mut State, tenant: &str, request: &Request, choice: Option<Choice>) -> Response {
-    let known = client::known(&state.scenario.client_id, tenant, &request.client_id).is_ok();
+/// Responds as the scenario says; a person's decision counts where the scenario shows the page.
+fn scripted(
+    state: &mut SimulatorState,
+    tenant: &str,
+    request: &AuthorizeRequest,
+    decision: Option<Decision>,
+) -> Response {
+    let known = client::check_id(&state.scenario.client_id, tenant, &request.client_id).is_ok();
     if !known || !is_loopback(&request.redirect_uri) {
-        // Whoever is not known is not sent a browser.
-        let what = if known { "redirect_uri is no loopback address" } else { "client_id is unknown" };
+        // Redirecting to an unknown application or a foreign host is not safe.
+        let what = if known { "redirect_uri is not a loopback address" } else { "client_id is unknown" };
         return wire::page(StatusCode::BAD_REQUEST, "Sorry", &format!("<p>The {what}.</p>"));
     }
-    let scope = match check(request) {
+    let scope = match validate(request) {
         Ok(scope) => scope,
-        Err((error, text)) => return back(request, &[("error", error), ("error_description", text)]),
+        Err((error, text)) => return redirect(request, &[("error", error), ("error_description", text)]),
     };
-    let decision = match (choice, state.scenario.authorize_of(tenant).answer) {
-        (Some(choice), AuthorizeAnswer::Page) => choice,
-        (_, AuthorizeAnswer::Approve) => Choice::Approve,
-        (_, AuthorizeAnswer::Decline) => Choice::Decline,
+    let decision = match (decision, state.scenario.for_tenant(tenant).authorize.answer) {
+        (Some(decision), AuthorizeAnswer::Page) => decision,
+        (_, AuthorizeAnswer::Approve) => Decision::Approve,
+        (_, AuthorizeAnswer::Decline) => Decision::Decline,
         (None, AuthorizeAnswer::Page) => return page(),
     };
-    if decision == Choice::Decline {
+    if decision == Decision::Decline {
         let text = "AADSTS65004: User declined to consent to access the app.";
-        return back(
+        return redirect(
             request,
             &[("error", "access_denied"), ("error_subcode", "cancel"), ("error_description", text)],
         );
     }
-    let code = format!("simulated-authorization-code-{}", Uuid::new_v4().simple());
-    state.codes.0.push(Code {
-        text: code.clone(),
+    let code = state.authorization_codes.issue(Authorized {
         tenant: tenant.to_owned(),
         client_id: request.client_id.clone(),
         redirect_uri: request.redirect_uri.clone(),
         challenge: request.code_challenge.clone(),
         scope,
-        issued: Instant::now(),
-        redeemed: false,
     });
-    back(request, &[("code", &code), ("session_state", &Uuid::new_v4().to_string())])
+    redirect(request, &[("code", &code), ("session_state", &Uuid::new_v4().to_string())])
 }
 
-/// What is wrong with a request of an application that is known.
-fn check(request: &Request) -> Result<Scope, (&'static str, &'static str)> {
+/// The scope of a valid request, or the `error` and the `error_description` for the application.
+fn validate(request: &AuthorizeRequest) -> Result<Scope, (&'static str, &'static str)> {
     if request.response_type != "code" {
         return Err(("unsupported_response_type", "AADSTS700054: response_type is not 'code'."));
     }
@@ -191,10 +131,10 @@ fn check(request: &Request) -> Result<Scope, (&'static str, &'static str)> {
         return Err(("invalid_request", "AADSTS501491: Invalid size of Code_Challenge parameter."));
     }
     let wrong = "AADSTS70011: The provided value for the input parameter 'scope' isn't valid.";
-    Scope::parse(&request.scope).map_err(|_| ("invalid_scope", wrong))
+    Scope::parse(&request.scope).ok_or(("invalid_scope", wrong))
 }
 
-/// Whether an address can only be of a program on the machine of the person who signs in.
+/// Whether a redirect URI can only lead to the machine of the person who signs in.
 fn is_loopback(redirect_uri: &str) -> bool {
     let Ok(uri) = redirect_uri.parse::<Uri>() else { return false };
     let plain = !redirect_uri.contains(['#', '@', '\\']) && uri.scheme_str() == Some("http");
@@ -210,16 +150,16 @@ fn page() -> Response {
     )
 }
 
-/// Sends the browser back to the application.
-fn back(request: &Request, parameters: &[(&str, &str)]) -> Response {
+/// Redirects the browser to the application.
+fn redirect(request: &AuthorizeRequest, parameters: &[(&str, &str)]) -> Response {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(parameters);
     if let Some(state) = &request.state {
         query.append_pair("state", state);
     }
-    let address = &request.redirect_uri;
-    let mark = if address.contains('?') { '&' } else { '?' };
-    let mut response = wire::empty(StatusCode::FOUND);
-    wire::set(&mut response, header::LOCATION, &format!("{address}{mark}{}", query.finish()));
+    let uri = &request.redirect_uri;
+    let separator = if uri.contains('?') { '&' } else { '?' };
+    let mut response = StatusCode::FOUND.into_response();
+    wire::set(&mut response, header::LOCATION, &format!("{uri}{separator}{}", query.finish()));
     response
 }

@@ -1,19 +1,19 @@
-//! The usage endpoint as a client sees it.
+//! Tests the usage endpoint as a client sees it.
 
 use axum::http::Method;
 
-use super::super::testkit::{Answer, HOST, USAGE, access_token, ask, get, send, simulator, usage};
+use crate::testkit::{HOST, TestResponse, USAGE, access_token, exchange, get, send, simulator, usage};
 
 const REPORT: &[u8] = include_bytes!("../../../../tests/fixtures/usage-documented-wire-bytes.json");
 
-async fn scripted(behaviour: &str) -> Answer {
+async fn scripted(behaviour: &str) -> TestResponse {
     let simulator = simulator(&format!("usage: {behaviour}"));
     let token = access_token(&simulator, "contoso").await;
     usage(&simulator, &token).await
 }
 
 #[tokio::test]
-async fn the_documented_rows_are_sent_byte_by_byte_as_documented() {
+async fn the_documented_rows_are_sent_as_the_documented_bytes() {
     let answer = scripted("{}").await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.body, REPORT);
@@ -25,7 +25,7 @@ async fn the_documented_rows_are_sent_byte_by_byte_as_documented() {
 }
 
 #[tokio::test]
-async fn the_ids_of_a_request_are_echoed_and_absent_ones_are_made_up() {
+async fn the_ids_of_a_request_are_echoed_and_absent_ids_are_generated() {
     let ids = [("MS-RequestId", "request-1"), ("MS-CorrelationId", "correlation-1")];
     for path in [USAGE, "/elsewhere"] {
         let answer = get(&simulator("{}"), path, &ids).await;
@@ -38,7 +38,7 @@ async fn the_ids_of_a_request_are_echoed_and_absent_ones_are_made_up() {
 }
 
 #[tokio::test]
-async fn without_a_known_token_access_is_denied() {
+async fn access_without_a_known_token_is_denied() {
     let simulator = simulator("{}");
     for headers in [vec![], vec![("authorization", "Basic abc")], vec![("authorization", "Bearer unknown")]] {
         let answer = get(&simulator, USAGE, &headers).await;
@@ -50,7 +50,7 @@ async fn without_a_known_token_access_is_denied() {
 }
 
 #[tokio::test]
-async fn a_denied_request_uses_up_no_fault() {
+async fn a_denied_request_does_not_count_as_a_call() {
     let simulator = simulator("usage: { answer: server_error, times: 1 }");
     assert_eq!(usage(&simulator, "unknown").await.status, 401);
     let token = access_token(&simulator, "contoso").await;
@@ -59,7 +59,7 @@ async fn a_denied_request_uses_up_no_fault() {
 }
 
 #[tokio::test]
-async fn errors_of_the_api_have_their_status_and_code() {
+async fn each_api_error_has_its_status_and_code() {
     for (kind, status, code) in [
         ("unauthorized", 401, 400),
         ("mfa_required", 401, 900_421),
@@ -76,7 +76,7 @@ async fn errors_of_the_api_have_their_status_and_code() {
 }
 
 #[tokio::test]
-async fn a_throttled_answer_is_the_gateways() {
+async fn a_throttled_response_is_worded_as_by_the_gateway() {
     let answer = scripted("{ answer: throttled }").await;
     assert_eq!(answer.status, 429);
     assert_eq!(answer.header("retry-after"), Some("57"));
@@ -95,12 +95,12 @@ async fn an_empty_report_has_no_rows() {
 }
 
 #[tokio::test]
-async fn a_report_may_lack_the_byte_order_mark() {
+async fn a_report_can_lack_the_byte_order_mark() {
     assert_eq!(scripted("{ answer: no_bom }").await.body, REPORT[3..]);
 }
 
 #[tokio::test]
-async fn answers_without_a_body_have_none() {
+async fn responses_without_a_body_are_empty() {
     for (kind, status) in [("no_content", 204), ("not_found", 404)] {
         let answer = scripted(&format!("{{ answer: {kind} }}")).await;
         assert_eq!((answer.status.as_u16(), answer.text()), (status, ""));
@@ -108,7 +108,7 @@ async fn answers_without_a_body_have_none() {
 }
 
 #[tokio::test]
-async fn a_malformed_report_has_the_length_it_announces_and_is_no_json() {
+async fn a_malformed_report_has_the_announced_length_and_is_not_json() {
     let answer = scripted("{ answer: malformed }").await;
     assert_eq!(answer.header("content-length"), Some(&*answer.body.len().to_string()));
     let json = answer.text().trim_start_matches('\u{feff}');
@@ -116,14 +116,14 @@ async fn a_malformed_report_has_the_length_it_announces_and_is_no_json() {
 }
 
 #[tokio::test]
-async fn a_truncated_report_is_shorter_than_it_announces() {
+async fn a_truncated_report_is_shorter_than_announced() {
     let answer = scripted("{ answer: truncated }").await;
     assert_eq!(answer.header("content-length"), Some("1156"));
     assert_eq!(answer.body, REPORT[..578]);
 }
 
 #[tokio::test]
-async fn a_proxys_page_is_html_with_the_status_of_the_scenario() {
+async fn a_proxy_page_is_html_with_the_status_of_the_scenario() {
     let answer = scripted("{ answer: html, status: 502 }").await;
     assert_eq!(answer.status, 502);
     assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
@@ -131,7 +131,7 @@ async fn a_proxys_page_is_html_with_the_status_of_the_scenario() {
 }
 
 #[tokio::test]
-async fn each_tenant_has_its_own_report_and_faults() {
+async fn each_tenant_has_its_own_report_and_errors() {
     let simulator =
         simulator("tenants: { contoso: { rows: portfolio }, fabrikam: { usage: { answer: forbidden } } }");
     let mut statuses = vec![];
@@ -147,7 +147,7 @@ async fn each_tenant_has_its_own_report_and_faults() {
 }
 
 #[tokio::test]
-async fn a_caller_may_ask_whether_its_sign_in_had_a_second_factor() {
+async fn a_caller_can_query_whether_its_sign_in_had_a_second_factor() {
     for (kind, compliant) in [("ok", "true"), ("mfa_required", "false")] {
         let simulator = simulator(&format!("usage: {{ answer: {kind} }}"));
         let authorization = format!("Bearer {}", access_token(&simulator, "contoso").await);
@@ -158,7 +158,7 @@ async fn a_caller_may_ask_whether_its_sign_in_had_a_second_factor() {
 }
 
 #[tokio::test]
-async fn a_token_without_a_second_factor_is_refused_where_one_is_demanded() {
+async fn a_token_without_a_second_factor_is_refused_where_mfa_is_enforced() {
     let simulator = simulator(
         "{ enforce_mfa: true, usage: { answer: no_bom, times: 1 }, tenants: { contoso: { mfa: false } } }",
     );
@@ -174,7 +174,7 @@ async fn a_token_without_a_second_factor_is_refused_where_one_is_demanded() {
 }
 
 #[tokio::test]
-async fn whether_there_was_a_second_factor_is_told_where_none_is_demanded() {
+async fn a_missing_second_factor_is_reported_where_mfa_is_not_enforced() {
     let simulator = simulator("mfa: false");
     let authorization = format!("Bearer {}", access_token(&simulator, "contoso").await);
     let asked = [("authorization", &*authorization), ("ValidateMfa", "true")];
@@ -189,12 +189,12 @@ async fn a_token_for_another_api_is_refused() {
         ("http://localhost:1234", 200),
         ("http://localhost:1234/api", 200),
         ("http://localhost:12345", 401),
-        // As a proxy in front may have it.
+        // As behind a proxy that adds TLS.
         ("https://localhost:1234", 200),
         ("https://graph.windows.net", 401),
     ] {
         let scope = format!("{resource}/user_impersonation");
-        let token = ask(&simulator, "contoso", &[("scope", &scope)]).await.token("access_token");
+        let token = exchange(&simulator, "contoso", &[("scope", &scope)]).await.member("access_token");
         let headers = [("authorization", &*format!("Bearer {token}")), ("host", HOST)];
         let answer = get(&simulator, USAGE, &headers).await;
         assert_eq!(answer.status, status, "{resource}");
@@ -206,7 +206,7 @@ async fn a_token_for_another_api_is_refused() {
 }
 
 #[tokio::test]
-async fn anything_else_is_not_found() {
+async fn other_paths_and_methods_are_not_found() {
     let simulator = simulator("{}");
     for (method, path) in [
         (Method::GET, "/v1/customers"),
@@ -221,23 +221,23 @@ async fn anything_else_is_not_found() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delayed_report_takes_its_time() {
+async fn a_delayed_report_arrives_after_the_delay() {
     let start = tokio::time::Instant::now();
     assert_eq!(scripted("{ delay: 90s }").await.status, 200);
     assert_eq!(start.elapsed().as_secs(), 90);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_whose_caller_gives_up_is_logged_all_the_same() {
+async fn a_request_is_logged_even_when_its_caller_gives_up() {
     let simulator = simulator("usage: { delay: 90s }");
-    let token = ask(&simulator, "contoso", &[]).await.token("access_token");
-    let patience = std::time::Duration::from_secs(1);
-    assert!(tokio::time::timeout(patience, usage(&simulator, &token)).await.is_err());
+    let token = exchange(&simulator, "contoso", &[]).await.member("access_token");
+    let limit = std::time::Duration::from_secs(1);
+    assert!(tokio::time::timeout(limit, usage(&simulator, &token)).await.is_err());
     assert_eq!(get(&simulator, "/simulator/requests", &[]).await.json()["totals"]["usage"], 1);
 }
 
 #[tokio::test]
-async fn a_report_in_pages_links_each_page_to_the_next_by_a_continuation_token() {
+async fn each_page_of_a_report_links_to_the_next_by_a_continuation_token() {
     let simulator = simulator("page_size: 2");
     let token = access_token(&simulator, "contoso").await;
     let authorization = format!("Bearer {token}");
@@ -261,7 +261,7 @@ async fn a_report_in_pages_links_each_page_to_the_next_by_a_continuation_token()
 }
 
 #[tokio::test]
-async fn a_scenario_may_replace_body_and_headers_or_leave_headers_out() {
+async fn a_scenario_can_replace_the_body_and_replace_or_remove_headers() {
     let answer = scripted(
         "{ answer: throttled, body: hello, headers: { retry-after: null, content-type: text/plain, Date: never } }",
     )
@@ -273,7 +273,7 @@ async fn a_scenario_may_replace_body_and_headers_or_leave_headers_out() {
 }
 
 #[tokio::test]
-async fn a_report_may_come_compressed() {
+async fn a_report_can_be_compressed() {
     use std::io::Read as _;
     let answer = scripted("{ gzip: true }").await;
     assert_eq!(answer.header("content-encoding"), Some("gzip"));
@@ -283,7 +283,7 @@ async fn a_report_may_come_compressed() {
 }
 
 #[tokio::test]
-async fn a_scenario_may_change_members_of_a_body_that_is_an_object() {
+async fn a_scenario_can_change_members_of_a_json_object() {
     let answer = scripted("{ merge: { totalCount: 7, items: null, more: [] } }").await;
     let body = "\u{feff}{\"totalCount\":7,\"attributes\":{\"objectType\":\"Collection\"},\"more\":[]}";
     assert_eq!(answer.text(), body);
@@ -303,7 +303,7 @@ async fn an_echo_quotes_the_token_of_the_request() {
 }
 
 #[tokio::test]
-async fn a_fault_may_begin_after_some_calls_and_end_after_more() {
+async fn an_error_can_start_after_some_calls_and_end_after_more() {
     let simulator = simulator("usage: { answer: forbidden, skip: 1, times: 2 }");
     let token = access_token(&simulator, "contoso").await;
     let mut statuses = vec![];

@@ -1,4 +1,4 @@
-//! What a scenario file may say, and what is said about a wrong one.
+//! Tests what a scenario file can contain, and the errors for invalid ones.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn a_scenario_without_keys_is_the_default() {
 }
 
 #[test]
-fn yaml_and_json_say_the_same() {
+fn yaml_and_json_are_equivalent() {
     let yaml = "
 access_token_lifetime: 5m
 rotation: strict
@@ -31,13 +31,13 @@ tenants:
     let scenario = Scenario::parse(yaml).unwrap();
     assert_eq!(scenario, Scenario::parse(json).unwrap());
     assert_eq!(scenario.token.delay, Duration::from_secs(2));
-    assert_eq!(scenario.rows_of("contoso.example"), &Rows::Portfolio);
-    assert_eq!(scenario.refresh_token_of("contoso.example"), "other");
-    assert_eq!(scenario.token_of("contoso.example"), &scenario.token);
+    assert_eq!(scenario.for_tenant("contoso.example").rows, &ReportRows::Portfolio);
+    assert_eq!(scenario.for_tenant("contoso.example").refresh_token, "other");
+    assert_eq!(scenario.for_tenant("contoso.example").token, &scenario.token);
 }
 
 #[test]
-fn what_is_written_is_read_back() {
+fn a_serialised_scenario_parses_to_itself() {
     let scenario = Scenario::parse(
         "{rows: [{percent: 1.25}, {}], usage: {answer: html, status: 502, delay: 1s 5ms, times: 0}, page_size: 3, \
          token: {body: a, headers: {a: null, b: c}, merge: {a: null, b: {c: [1]}}, gzip: true, skip: 2}, \
@@ -50,32 +50,32 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
-fn an_unknown_key_is_named_with_its_place() {
+fn an_unknown_key_is_named_with_its_line() {
     let error = error("rotation: strict\nusage: { anser: ok }\n");
     assert!(error.contains("anser") && error.contains("line 2"), "{error}");
 }
 
 #[test]
-fn an_unknown_answer_is_named_with_the_known_ones() {
+fn an_unknown_answer_is_named_with_the_known_answers() {
     let error = error("usage: { answer: throtled }");
     assert!(error.contains("throtled") && error.contains("throttled"), "{error}");
 }
 
 #[test]
-fn a_wrong_key_of_a_row_is_named() {
+fn an_unknown_key_of_a_row_is_named() {
     let error = error("rows: [{service: o365}, {wrkload: Exchange}]");
     assert!(error.contains("wrkload"), "{error}");
 }
 
 #[test]
-fn other_wrong_values_are_named() {
+fn other_invalid_values_are_named() {
     for (text, part) in [
         ("rows: all", "all"),
         ("access_token_lifetime: soon", "`soon` is not a duration"),
         ("usage: { status: 101 }", "`101` is not a status from 200 to 599"),
         ("usage: { status: 600 }", "`600` is not a status"),
         ("usage: { times: -1 }", "line 1, column 17"),
-        ("client_certificate: none", "no certificate in PEM"),
+        ("client_certificate: none", "not a certificate in PEM format"),
         ("device: { answer: maybe }", "maybe"),
         ("authorize: { anser: page }", "anser"),
         ("rows: [", "line 1"),

@@ -1,17 +1,16 @@
-//! Signing in with a browser.
+//! Tests sign-in with a browser.
 
 use std::time::Duration;
 
 use axum::http::Method;
 
-use crate::{
-    CLIENT_ID, Simulator,
-    testkit::{Answer, ask, get, problem, send, simulator, summary},
-};
+use crate::testkit::{TestResponse, changed, exchange, get, refusal, send, simulator, summary};
+use crate::{CLIENT_ID, Simulator};
 
 const REDIRECT: &str = "http://localhost:4711/signed-in?a=b";
-/// Verifier and challenge of the example in RFC 7636.
+/// The verifier of the example in RFC 7636, appendix B.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+/// The challenge of the same example.
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
 fn address(changes: &[(&str, &str)]) -> String {
@@ -25,34 +24,32 @@ fn address(changes: &[(&str, &str)]) -> String {
         ("code_challenge_method", "S256"),
         ("prompt", "select_account"),
     ];
-    let changed = |name: &str| changes.iter().any(|(changed, _)| *changed == name);
-    let fields = usual.iter().filter(|(name, _)| !changed(name)).chain(changes);
+    let fields = changed(&usual, changes);
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
     format!("/contoso/oauth2/v2.0/authorize?{query}")
 }
 
-async fn visit(simulator: &Simulator, changes: &[(&str, &str)]) -> Answer {
+async fn visit(simulator: &Simulator, changes: &[(&str, &str)]) -> TestResponse {
     get(simulator, &address(changes), &[]).await
 }
 
-/// What the browser brings back to the application.
-fn brought(answer: &Answer) -> Vec<(String, String)> {
+/// The parameters that the browser returns to the application.
+fn returned(answer: &TestResponse) -> Vec<(String, String)> {
     assert_eq!(answer.status, 302);
     let query = answer.header("location").unwrap().strip_prefix("http://localhost:4711/signed-in?").unwrap();
     form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
-fn value(answer: &Answer, name: &str) -> Option<String> {
-    brought(answer).into_iter().find(|(found, _)| found == name).map(|(_, value)| value)
+fn value(answer: &TestResponse, name: &str) -> Option<String> {
+    returned(answer).into_iter().find(|(found, _)| found == name).map(|(_, value)| value)
 }
 
-async fn redeem(simulator: &Simulator, tenant: &str, code: &str, changes: &[(&str, &str)]) -> Answer {
+async fn redeem(simulator: &Simulator, tenant: &str, code: &str, changes: &[(&str, &str)]) -> TestResponse {
     let usual = [("redirect_uri", REDIRECT), ("code_verifier", VERIFIER)];
-    let changed = |name: &str| changes.iter().any(|(changed, _)| *changed == name);
     let mut fields =
         vec![("grant_type", "authorization_code"), ("refresh_token", ""), ("scope", ""), ("code", code)];
-    fields.extend(usual.iter().filter(|(name, _)| !changed(name)).chain(changes).copied());
-    ask(simulator, tenant, &fields).await
+    fields.extend(changed(&usual, changes));
+    exchange(simulator, tenant, &fields).await
 }
 
 async fn code(simulator: &Simulator) -> String {
@@ -68,18 +65,18 @@ async fn a_person_who_signs_in_is_sent_back_with_a_code_that_gets_tokens() {
     let tokens = redeem(&simulator, "contoso", &value(&answer, "code").unwrap(), &[]).await;
     assert_eq!(tokens.status, 200, "{}", tokens.text());
     assert_eq!(
-        ask(&simulator, "contoso", &[("refresh_token", &tokens.token("refresh_token"))]).await.status,
+        exchange(&simulator, "contoso", &[("refresh_token", &tokens.member("refresh_token"))]).await.status,
         200
     );
 }
 
 #[tokio::test]
-async fn a_code_is_redeemed_once() {
+async fn a_code_can_be_redeemed_once() {
     let simulator = simulator("{}");
     let code = code(&simulator).await;
     assert_eq!(redeem(&simulator, "contoso", &code, &[]).await.status, 200);
     let again = redeem(&simulator, "contoso", &code, &[]).await;
-    assert_eq!(summary(&again), problem(400, "invalid_grant", 54_005));
+    assert_eq!(summary(&again), refusal(400, "invalid_grant", 54_005));
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,11 +85,11 @@ async fn a_code_expires() {
     let code = code(&simulator).await;
     tokio::time::advance(Duration::from_mins(10)).await;
     let late = redeem(&simulator, "contoso", &code, &[]).await;
-    assert_eq!(summary(&late), problem(400, "invalid_grant", 70_008));
+    assert_eq!(summary(&late), refusal(400, "invalid_grant", 70_008));
 }
 
 #[tokio::test]
-async fn a_code_is_bound_to_what_it_was_asked_with() {
+async fn a_code_is_bound_to_the_request_that_it_was_issued_for() {
     let simulator = simulator("{}");
     let code = code(&simulator).await;
     let wrong = VERIFIER.replace('d', "e");
@@ -104,15 +101,15 @@ async fn a_code_is_bound_to_what_it_was_asked_with() {
         ("contoso", &[("code_verifier", "short")], 501_481),
     ] {
         let answer = redeem(&simulator, tenant, &code, changes).await;
-        assert_eq!(summary(&answer), problem(400, "invalid_grant", code_number));
+        assert_eq!(summary(&answer), refusal(400, "invalid_grant", code_number));
     }
-    let unproved = redeem(&simulator, "contoso", &code, &[("code_verifier", "")]).await;
-    assert_eq!(summary(&unproved), problem(400, "invalid_request", 900_144));
+    let unverified = redeem(&simulator, "contoso", &code, &[("code_verifier", "")]).await;
+    assert_eq!(summary(&unverified), refusal(400, "invalid_request", 900_144));
     assert_eq!(redeem(&simulator, "contoso", &code, &[]).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_person_may_decline() {
+async fn a_person_can_decline() {
     let answer = visit(&simulator("authorize: { answer: decline }"), &[]).await;
     assert_eq!(value(&answer, "error").as_deref(), Some("access_denied"));
     assert_eq!(value(&answer, "state").as_deref(), Some("a state"));
@@ -120,7 +117,7 @@ async fn a_person_may_decline() {
 }
 
 #[tokio::test]
-async fn a_person_may_decide_on_a_page() {
+async fn a_person_can_decide_on_a_page() {
     let simulator = simulator("tenants: { contoso: { authorize: { answer: page } } }");
     let page = visit(&simulator, &[]).await;
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
@@ -134,7 +131,7 @@ async fn a_person_may_decide_on_a_page() {
 }
 
 #[tokio::test]
-async fn a_browser_is_sent_nowhere_but_to_its_own_machine() {
+async fn a_browser_is_redirected_only_to_its_own_machine() {
     for redirect in [
         "",
         "http://example.com/",
@@ -157,7 +154,7 @@ async fn a_browser_is_sent_nowhere_but_to_its_own_machine() {
 }
 
 #[tokio::test]
-async fn what_else_is_wrong_is_told_to_the_application() {
+async fn other_errors_are_reported_to_the_application() {
     for (change, error) in [
         (("response_type", "token"), "unsupported_response_type"),
         (("response_mode", "form_post"), "invalid_request"),

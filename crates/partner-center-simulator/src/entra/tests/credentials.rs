@@ -1,23 +1,19 @@
-//! How an application proves who it is.
+//! Tests how an application authenticates.
 
-use aws_lc_rs::{
-    digest::{SHA256, digest},
-    rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PSS_SHA256, RsaKeyPair},
-};
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PSS_SHA256, RsaKeyPair};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SignatureAlgorithm};
 use serde_json::{Value, json};
 
-use crate::{
-    CLIENT_ID, Simulator,
-    testkit::{Answer, HOST, ask, clock, problem, simulator, summary},
-};
+use crate::testkit::{HOST, TestResponse, clock, exchange, refusal, simulator, summary};
+use crate::{CLIENT_ID, Simulator};
 
 const TYPE: (&str, &str) =
     ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
 
-/// An application with a certificate, and what it says of itself.
+/// An application with a certificate, and the header and claims of its next assertion.
 struct Application {
     key: KeyPair,
     certificate: rcgen::Certificate,
@@ -68,12 +64,12 @@ impl Application {
     }
 }
 
-async fn present(simulator: &Simulator, assertion: &str) -> Answer {
-    ask(simulator, "contoso", &[("client_secret", ""), TYPE, ("client_assertion", assertion)]).await
+async fn present(simulator: &Simulator, assertion: &str) -> TestResponse {
+    exchange(simulator, "contoso", &[("client_secret", ""), TYPE, ("client_assertion", assertion)]).await
 }
 
 #[tokio::test]
-async fn an_assertion_signed_with_the_certificates_key_signs_in() {
+async fn an_assertion_signed_with_the_key_of_the_certificate_is_accepted() {
     for algorithm in [&PKCS_RSA_SHA256, &PKCS_ECDSA_P256_SHA256] {
         let application = Application::new(algorithm);
         let answer = present(&application.simulator(), &application.assertion()).await;
@@ -82,20 +78,20 @@ async fn an_assertion_signed_with_the_certificates_key_signs_in() {
 }
 
 #[tokio::test]
-async fn an_assertion_signs_in_once() {
+async fn an_assertion_is_accepted_once() {
     let mut application = Application::elliptic();
     let simulator = application.simulator();
     let assertion = application.assertion();
     assert_eq!(present(&simulator, &assertion).await.status, 200);
     let again = present(&simulator, &assertion).await;
-    assert_eq!(summary(&again), problem(401, "invalid_client", 700_027));
+    assert_eq!(summary(&again), refusal(401, "invalid_client", 700_027));
     assert!(again.text().contains("The claim jti was used before."), "{}", again.text());
     application.claims["jti"] = json!("2");
     assert_eq!(present(&simulator, &application.assertion()).await.status, 200);
 }
 
 #[tokio::test]
-async fn an_assertion_that_is_wrong_in_one_thing_is_refused_and_the_thing_is_named() {
+async fn each_invalid_part_of_an_assertion_is_refused_and_named() {
     let now = clock().as_second();
     for (part, name, value, reason) in [
         ("header", "typ", json!("jwt"), "header typ"),
@@ -117,22 +113,22 @@ async fn an_assertion_that_is_wrong_in_one_thing_is_refused_and_the_thing_is_nam
             changed.as_object_mut().unwrap().remove(name);
         }
         let answer = present(&application.simulator(), &application.assertion()).await;
-        assert_eq!(summary(&answer), problem(401, "invalid_client", 700_027));
-        assert!(answer.token("error_description").contains(reason), "{reason}: {}", answer.text());
+        assert_eq!(summary(&answer), refusal(401, "invalid_client", 700_027));
+        assert!(answer.member("error_description").contains(reason), "{reason}: {}", answer.text());
     }
 }
 
 #[tokio::test]
-async fn an_assertion_of_another_key_is_refused() {
+async fn an_assertion_signed_with_another_key_is_refused() {
     let (application, mut other) = (Application::elliptic(), Application::elliptic());
     other.header = application.header.clone();
     let answer = present(&application.simulator(), &other.assertion()).await;
-    assert_eq!(summary(&answer), problem(401, "invalid_client", 700_027));
+    assert_eq!(summary(&answer), refusal(401, "invalid_client", 700_027));
     assert!(answer.text().contains("verify the signature failed"), "{}", answer.text());
     assert_eq!(present(&application.simulator(), "an.assertion").await.status, 401);
 }
 
-/// An issuer whose tokens the application may present, and one of them.
+/// An issuer with its next token, and a simulator that accepts the issuer.
 fn federated() -> (Application, Simulator) {
     let mut issuer = Application::elliptic();
     issuer.header = json!({"alg": "ES256", "kid": "1"});
@@ -148,7 +144,7 @@ fn federated() -> (Application, Simulator) {
 }
 
 #[tokio::test]
-async fn a_federated_token_signs_in_as_often_as_it_likes_until_it_ends() {
+async fn a_federated_token_is_accepted_more_than_once() {
     let (mut issuer, simulator) = federated();
     for _ in 0..2 {
         let answer = present(&simulator, &issuer.assertion()).await;
@@ -158,13 +154,13 @@ async fn a_federated_token_signs_in_as_often_as_it_likes_until_it_ends() {
     assert_eq!(present(&simulator, &issuer.assertion()).await.status, 200);
     let untyped = [("client_secret", ""), ("client_assertion", &issuer.assertion())];
     assert_eq!(
-        summary(&ask(&simulator, "contoso", &untyped).await),
-        problem(400, "invalid_request", 900_144)
+        summary(&exchange(&simulator, "contoso", &untyped).await),
+        refusal(400, "invalid_request", 900_144)
     );
 }
 
 #[tokio::test]
-async fn a_federated_token_that_is_wrong_in_one_thing_is_refused_and_the_thing_is_named() {
+async fn each_invalid_part_of_a_federated_token_is_refused_and_named() {
     for (name, value, code, reason) in [
         ("iss", json!("https://other.example"), 700_211, "issuer"),
         ("sub", json!("other"), 700_213, "subject"),
@@ -174,30 +170,33 @@ async fn a_federated_token_that_is_wrong_in_one_thing_is_refused_and_the_thing_i
         let (mut issuer, simulator) = federated();
         issuer.claims[name] = value;
         let answer = present(&simulator, &issuer.assertion()).await;
-        assert_eq!(summary(&answer), problem(401, "invalid_client", code));
-        assert!(answer.token("error_description").contains(reason), "{}", answer.text());
+        assert_eq!(summary(&answer), refusal(401, "invalid_client", code));
+        assert!(answer.member("error_description").contains(reason), "{}", answer.text());
     }
     let (issuer, simulator) = federated();
     let mut other = Application::elliptic();
     (other.header, other.claims) = (issuer.header, issuer.claims);
     assert_eq!(
         summary(&present(&simulator, &other.assertion()).await),
-        problem(401, "invalid_client", 70_021)
+        refusal(401, "invalid_client", 70_021)
     );
     assert_eq!(present(&simulator, "a.federated.token").await.status, 401);
 }
 
 #[tokio::test]
-async fn a_public_application_may_not_send_a_credential() {
+async fn a_public_application_must_not_send_a_credential() {
     let simulator = simulator("public_client: true");
-    assert_eq!(ask(&simulator, "contoso", &[("client_secret", "")]).await.status, 200);
-    assert_eq!(summary(&ask(&simulator, "contoso", &[]).await), problem(401, "invalid_client", 700_025));
-    assert_eq!(summary(&present(&simulator, "a").await), problem(401, "invalid_client", 700_025));
+    assert_eq!(exchange(&simulator, "contoso", &[("client_secret", "")]).await.status, 200);
+    assert_eq!(summary(&exchange(&simulator, "contoso", &[]).await), refusal(401, "invalid_client", 700_025));
+    assert_eq!(summary(&present(&simulator, "a").await), refusal(401, "invalid_client", 700_025));
 }
 
 #[tokio::test]
-async fn an_application_without_a_secret_is_not_known_by_one() {
+async fn a_secret_is_refused_where_the_application_has_none() {
     let simulator = simulator("client_secret: null");
-    assert_eq!(summary(&ask(&simulator, "contoso", &[]).await), problem(401, "invalid_client", 7_000_215));
-    assert_eq!(summary(&present(&simulator, "a").await), problem(401, "invalid_client", 700_027));
+    assert_eq!(
+        summary(&exchange(&simulator, "contoso", &[]).await),
+        refusal(401, "invalid_client", 7_000_215)
+    );
+    assert_eq!(summary(&present(&simulator, "a").await), refusal(401, "invalid_client", 700_027));
 }

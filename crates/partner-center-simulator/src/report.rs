@@ -1,27 +1,27 @@
-//! The rows of a usage report and the JSON they are written as.
+//! The rows behind the names that a scenario uses, and the JSON of a usage report.
 //!
-//! It does not know who asks, nor which status and headers the answer has.
+//! It does not know who requests a report, nor the status and headers of the response.
 
 use std::f64::consts::TAU;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::scenario::{Row, Rows};
+use crate::rows::{ReportRow, ReportRows};
 
-/// A part of a report's rows.
+/// One page of a report.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Page<'a> {
-    pub(super) rows: &'a [Row],
+pub(crate) struct ReportPage<'a> {
+    pub(crate) rows: &'a [ReportRow],
     /// The continuation token of the next page, if there is one.
-    pub(super) next: Option<usize>,
+    pub(crate) next: Option<usize>,
 }
 
-/// Writes the compact JSON of a report, without a byte order mark.
-pub(super) fn report(page: Page<'_>) -> String {
+/// Writes a page as compact JSON, without a byte order mark.
+pub(crate) fn json(page: ReportPage<'_>) -> String {
     let items = page.rows.iter().map(item).collect::<Vec<_>>().join(",");
     let count = page.rows.len();
-    // As recorded of other collections: the path is relative and leaves the version out.
+    // As recorded from other collections: the path is relative and omits the version.
     let links = page.next.map_or_else(String::new, |token| {
         format!(
             r#""links":{{"next":{{"uri":"/analytics/licenses/usage?seekOperation=Next","method":"GET","headers":[{{"key":"MS-ContinuationToken","value":"{token}"}}]}}}},"#
@@ -30,7 +30,7 @@ pub(super) fn report(page: Page<'_>) -> String {
     format!(r#"{{"totalCount":{count},"items":[{items}],{links}"attributes":{{"objectType":"Collection"}}}}"#)
 }
 
-fn item(row: &Row) -> String {
+fn item(row: &ReportRow) -> String {
     let properties = [
         row.percent.map(|percent| property("proratedLicensesUsagePercent", &percent)),
         row.workload.as_ref().map(|workload| property("workloadName", workload)),
@@ -43,20 +43,20 @@ fn item(row: &Row) -> String {
 }
 
 fn property(name: &str, value: &impl Serialize) -> String {
-    let value = serde_json::to_string(value).expect("numbers and text have a JSON form");
+    let value = serde_json::to_string(value).expect("numbers and text serialise to JSON");
     format!(r#""{name}":{value}"#)
 }
 
-/// The rows that a scenario asks for, as they are at `now`.
-pub(super) fn rows(rows: &Rows, now: Timestamp) -> Vec<Row> {
+/// The rows that a scenario selects, with their figures at `now`.
+pub(crate) fn rows(rows: &ReportRows, now: Timestamp) -> Vec<ReportRow> {
     match rows {
-        Rows::Documented => documented(),
-        Rows::Portfolio => PORTFOLIO.iter().map(|curve| curve.row(now)).collect(),
-        Rows::Listed(rows) => rows.clone(),
+        ReportRows::Documented => documented(),
+        ReportRows::Portfolio => PORTFOLIO.iter().map(|curve| curve.row(now)).collect(),
+        ReportRows::Listed(rows) => rows.clone(),
     }
 }
 
-fn documented() -> Vec<Row> {
+fn documented() -> Vec<ReportRow> {
     [
         ("crm", "Microsoft Dynamics CRM", "2017-03-10T00:00:00+00:00"),
         ("crm", "SharePoint", "2017-03-10T00:00:00+00:00"),
@@ -64,7 +64,7 @@ fn documented() -> Vec<Row> {
         ("o365", "SharePoint", "2017-03-09T00:00:00+00:00"),
         ("o365", "Skype For Business", "2017-03-09T00:00:00+00:00"),
     ]
-    .map(|(service, workload, processed)| Row {
+    .map(|(service, workload, processed)| ReportRow {
         service: Some(service.to_owned()),
         workload: Some(workload.to_owned()),
         channel: Some("reseller".to_owned()),
@@ -74,59 +74,45 @@ fn documented() -> Vec<Row> {
     .into()
 }
 
-/// A percentage that swings around its middle.
-struct Curve {
-    service: &'static str,
-    workload: &'static str,
-    channel: &'static str,
-    middle: f64,
-    swing: f64,
-    period_minutes: f64,
-}
+/// A row whose percentage oscillates around a mean.
+///
+/// The fields are the service, the channel, the workload, the mean, the amplitude and the period in minutes.
+struct Curve(&'static str, &'static str, &'static str, f64, f64, f64);
 
-const fn curve(
-    service: &'static str,
-    channel: &'static str,
-    workload: &'static str,
-    (middle, swing): (f64, f64),
-    period_minutes: f64,
-) -> Curve {
-    Curve { service, workload, channel, middle, swing, period_minutes }
-}
-
-/// One row falls below 40 for some of every five minutes, one stays far below, one above 100.
+/// One row falls below 40 for a part of every five minutes, one stays far below 40, and one stays above 100.
 const PORTFOLIO: [Curve; 14] = [
-    curve("o365", "reseller", "Exchange", (91.5, 2.4), 17.0),
-    curve("o365", "reseller", "SharePoint", (68.0, 5.5), 13.0),
-    curve("o365", "reseller", "OneDrive", (74.2, 4.1), 19.0),
-    curve("o365", "reseller", "Teams", (82.7, 6.3), 11.0),
-    curve("o365", "reseller", "Skype For Business", (9.4, 2.2), 23.0),
-    curve("o365", "reseller", "Yammer", (106.8, 3.9), 15.0),
-    curve("o365", "reseller", "Viva Insights", (48.0, 14.0), 5.0),
-    curve("o365", "direct", "Exchange", (88.1, 1.8), 21.0),
-    curve("o365", "direct", "SharePoint", (59.3, 4.7), 9.0),
-    curve("o365", "direct", "OneDrive", (63.9, 3.2), 16.0),
-    curve("o365", "direct", "Teams", (77.6, 7.5), 14.0),
-    curve("crm", "reseller", "Microsoft Dynamics CRM", (57.4, 6.8), 18.0),
-    curve("crm", "reseller", "SharePoint", (51.2, 3.6), 12.0),
-    curve("crm", "direct", "Microsoft Dynamics CRM", (65.5, 5.0), 20.0),
+    Curve("o365", "reseller", "Exchange", 91.5, 2.4, 17.0),
+    Curve("o365", "reseller", "SharePoint", 68.0, 5.5, 13.0),
+    Curve("o365", "reseller", "OneDrive", 74.2, 4.1, 19.0),
+    Curve("o365", "reseller", "Teams", 82.7, 6.3, 11.0),
+    Curve("o365", "reseller", "Skype For Business", 9.4, 2.2, 23.0),
+    Curve("o365", "reseller", "Yammer", 106.8, 3.9, 15.0),
+    Curve("o365", "reseller", "Viva Insights", 48.0, 14.0, 5.0),
+    Curve("o365", "direct", "Exchange", 88.1, 1.8, 21.0),
+    Curve("o365", "direct", "SharePoint", 59.3, 4.7, 9.0),
+    Curve("o365", "direct", "OneDrive", 63.9, 3.2, 16.0),
+    Curve("o365", "direct", "Teams", 77.6, 7.5, 14.0),
+    Curve("crm", "reseller", "Microsoft Dynamics CRM", 57.4, 6.8, 18.0),
+    Curve("crm", "reseller", "SharePoint", 51.2, 3.6, 12.0),
+    Curve("crm", "direct", "Microsoft Dynamics CRM", 65.5, 5.0, 20.0),
 ];
 
 impl Curve {
-    fn row(&self, now: Timestamp) -> Row {
-        let days = if self.service == "crm" { 5 } else { 2 };
-        Row {
-            service: Some(self.service.to_owned()),
-            workload: Some(self.workload.to_owned()),
-            channel: Some(self.channel.to_owned()),
+    fn row(&self, now: Timestamp) -> ReportRow {
+        let &Self(service, channel, workload, ..) = self;
+        ReportRow {
+            service: Some(service.to_owned()),
+            workload: Some(workload.to_owned()),
+            channel: Some(channel.to_owned()),
             percent: Some(self.percent(now)),
-            processed: Some(midnight_before(now, days)),
+            processed: Some(midnight_before(now, if service == "crm" { 5 } else { 2 })),
         }
     }
 
     fn percent(&self, now: Timestamp) -> f64 {
-        let turns = now.as_duration().as_secs_f64() / 60.0 / self.period_minutes;
-        let percent = self.middle + self.swing * (turns.fract() * TAU).sin();
+        let &Self(.., mean, amplitude, period) = self;
+        let turns = now.as_duration().as_secs_f64() / 60.0 / period;
+        let percent = mean + amplitude * (turns.fract() * TAU).sin();
         (percent * 100.0).round() / 100.0
     }
 }
@@ -146,8 +132,8 @@ mod tests {
         "2026-11-23T05:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_mins(minute)
     }
 
-    fn portfolio(minute: i64) -> Vec<Row> {
-        rows(&Rows::Portfolio, at(minute))
+    fn portfolio(minute: i64) -> Vec<ReportRow> {
+        rows(&ReportRows::Portfolio, at(minute))
     }
 
     fn percents_over_a_day(workload: &str) -> Vec<f64> {
@@ -159,17 +145,18 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_report_is_the_documented_bytes() {
+    fn the_documented_report_has_the_documented_bytes() {
         let fixture = include_bytes!("../../../tests/fixtures/usage-documented-wire-bytes.json");
-        let report = report(Page { rows: &rows(&Rows::Documented, at(0)), next: None });
+        let report = json(ReportPage { rows: &rows(&ReportRows::Documented, at(0)), next: None });
         assert_eq!(["\u{feff}", &report].concat().as_bytes(), fixture);
     }
 
     #[test]
-    fn a_listed_row_leaves_out_what_it_does_not_name_and_escapes_the_rest() {
-        let row = Row { workload: Some("a\"b".to_owned()), percent: Some(41.5), ..Row::default() };
+    fn a_listed_row_omits_absent_properties_and_escapes_the_others() {
+        let row =
+            ReportRow { workload: Some("a\"b".to_owned()), percent: Some(41.5), ..ReportRow::default() };
         assert_eq!(
-            report(Page { rows: &[row], next: None }),
+            json(ReportPage { rows: &[row], next: None }),
             concat!(
                 r#"{"totalCount":1,"items":[{"proratedLicensesUsagePercent":41.5,"workloadName":"a\"b","#,
                 r#""attributes":{"objectType":"PartnerLicensesUsageInsights"}}],"#,
@@ -186,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn every_figure_of_the_portfolio_moves_within_minutes_and_has_two_decimals() {
+    fn every_portfolio_figure_changes_within_minutes_and_has_at_most_two_decimals() {
         for index in 0..PORTFOLIO.len() {
             let figures: BTreeSet<_> =
                 (0..5).map(|minute| portfolio(minute).remove(index).percent.unwrap().to_string()).collect();
@@ -199,10 +186,10 @@ mod tests {
         }
     }
 
-    /// Long enough for an alert that waits for a while, and long enough for it to end.
+    /// So an alert with a short waiting time fires, and then resolves.
     #[test]
-    fn one_row_is_below_forty_for_between_one_and_two_of_any_five_minutes() {
-        let curve = PORTFOLIO.iter().find(|curve| curve.workload == "Viva Insights").unwrap();
+    fn one_row_is_below_forty_for_one_to_two_of_any_five_minutes() {
+        let curve = PORTFOLIO.iter().find(|Curve(_, _, workload, ..)| *workload == "Viva Insights").unwrap();
         for minute in 0..1440 {
             let seconds = (0..300).map(|second| at(minute) + SignedDuration::from_secs(second));
             let low = seconds.filter(|second| curve.percent(*second) < 40.0).count();
@@ -211,13 +198,13 @@ mod tests {
     }
 
     #[test]
-    fn one_row_stays_far_below_forty_and_one_above_a_hundred() {
+    fn one_row_stays_far_below_forty_and_one_stays_above_a_hundred() {
         assert!(percents_over_a_day("Skype For Business").iter().all(|percent| *percent < 20.0));
         assert!(percents_over_a_day("Yammer").iter().all(|percent| *percent > 100.0));
     }
 
     #[test]
-    fn the_portfolio_was_processed_at_a_midnight_of_the_days_before() {
+    fn the_portfolio_was_processed_at_midnight_some_days_ago() {
         let rows = portfolio(0);
         assert_eq!(rows[0].processed.as_deref(), Some("2026-11-21T00:00:00+00:00"));
         assert_eq!(rows[13].processed.as_deref(), Some("2026-11-18T00:00:00+00:00"));
