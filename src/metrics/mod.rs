@@ -1,19 +1,18 @@
-//! Every series this program exports: the one table of families, and how their points come about.
+//! The series that this program exports: the one table of families, and where their samples come from.
 //!
-//! The [`Page`] holds what accounts have to show: it is a snapshot, written when somebody first wants it in a format,
-//! and from then on bytes that a scrape sends. [`OwnMetrics`] are the few families of the process itself, written
-//! anew for each scrape.
+//! A [`MetricsSnapshot`] holds the series of all accounts. It is encoded when a scrape first asks for a format, and
+//! later scrapes send the same bytes. [`OwnMetrics`] are the few families of the process itself, encoded for each
+//! scrape.
 
+mod family;
 mod own;
-mod page;
 mod process;
+mod snapshot;
+mod value;
 
-use std::borrow::Cow;
-
-use crate::exposition::{Family, Kind, Labels, Value};
-
+pub use family::{Family, Kind, Selection, trailer};
 pub use own::{InFlight, OwnMetrics};
-pub use page::{Fleet, Page};
+pub use snapshot::{Fleet, MetricsSnapshot};
 
 /// What this binary was built from.
 pub const BUILD: [(&str, &str); 4] = [
@@ -39,45 +38,45 @@ families! {
     PROCESSED Gauge "partner_license_usage_processed_timestamp_seconds" ["service" "workload" "channel"]
         "When Microsoft aggregated the row, usually days ago: processedDateTime of Partner Center's /v1/analytics/licenses/usage, polled in the background and cached."
     THRESHOLD Gauge "partner_license_usage_threshold_percent" ["service" "workload" "channel"]
-        "Usage below this share, scale 0-100, counts as low, as configured; absent for muted rows."
+        "Configured threshold, scale 0-100: usage below it counts as low; absent for muted rows."
     ROWS Gauge "partner_license_usage_rows" []
-        "Rows in the last good usage collection; 0 when it was empty."
+        "Rows in the last successful usage collection; 0 if it was empty."
     REJECTED Counter "partner_license_usage_rows_rejected_total" ["reason"]
         "Rows dropped from usage collections, by reason."
     UP Gauge "partner_license_up" []
         "Whether the last poll of the Partner Center API succeeded (1) or not (0)."
     SCRAPES Counter "partner_license_scrapes_total" []
-        "Polls of the Partner Center API that ended, good or not."
+        "Completed polls of the Partner Center API, successful or failed."
     FAILURES Counter "partner_license_scrape_failures_total" ["reason"]
-        "Polls of the Partner Center API that failed, by reason."
+        "Failed polls of the Partner Center API, by reason."
     DURATION Gauge "partner_license_scrape_duration_seconds" []
-        "How long the last poll of the Partner Center API took, good or not."
+        "Duration of the last poll of the Partner Center API, successful or failed."
     LAST_SCRAPE Gauge "partner_license_last_scrape_timestamp_seconds" []
-        "When the last poll of the Partner Center API ended, good or not."
+        "When the last poll of the Partner Center API ended, successful or failed."
     LAST_SUCCESS Gauge "partner_license_last_success_timestamp_seconds" []
-        "When the last good poll of the Partner Center API ended."
+        "When the last successful poll of the Partner Center API ended."
     NEXT_SCRAPE Gauge "partner_license_next_scrape_timestamp_seconds" []
         "When the next poll of the Partner Center API is due."
     INTERVAL Gauge "partner_license_poll_interval_seconds" []
-        "Pause between two good polls of the Partner Center API, as configured."
+        "Configured pause between two successful polls of the Partner Center API."
     REQUESTS Counter "partner_license_api_requests_total" ["endpoint" "code"]
-        "HTTP requests sent to Entra ID (token) and Partner Center (usage), by status code, or error when there was no complete answer."
+        "HTTP requests sent to Entra ID (token) and Partner Center (usage), by status code; the code is error if no complete response arrived."
     REQUEST_DURATION Histogram "partner_license_api_request_duration_seconds" ["endpoint"]
         "Duration of HTTP requests sent to Entra ID (token) and Partner Center (usage)."
     RETRIES Counter "partner_license_api_retries_total" ["endpoint"]
-        "HTTP requests that repeated a failed one within the same poll."
+        "HTTP requests that retried a failed request within the same poll."
     THROTTLED Counter "partner_license_api_throttled_total" ["endpoint"]
-        "HTTP answers that asked to slow down: 429, or any with Retry-After."
+        "HTTP responses that asked the exporter to slow down: status 429, or any status with Retry-After."
     ACCESS_EXPIRY Gauge "partner_license_access_token_expiry_timestamp_seconds" []
-        "When the access token in use expires; it is renewed before."
+        "Expiry of the access token in use; it is renewed earlier."
     REFRESH_ISSUED Gauge "partner_license_refresh_token_issued_timestamp_seconds" []
-        "When the refresh token in use was issued; absent as long as only the configuration knows it."
+        "When the refresh token in use was issued; absent for a token from the configuration until it is renewed."
     REFRESH_EXPIRY Gauge "partner_license_refresh_token_expiry_timestamp_seconds" []
-        "When the refresh token in use expires unless it is renewed before: 90 days after its issue."
+        "Expiry of the refresh token in use unless it is renewed earlier: 90 days after its issue."
     CERTIFICATE_EXPIRY Gauge "partner_license_client_certificate_expiry_timestamp_seconds" []
-        "When the client certificate in use expires; absent where the application signs in without one."
+        "Expiry of the client certificate in use; absent if the application signs in without one."
     MFA Gauge "partner_license_mfa_compliant" []
-        "Whether Partner Center called the sign-in compliant with its demand for multi-factor authentication (1) or not (0); absent until it has said so."
+        "Whether Partner Center reported that the sign-in meets its requirement for multi-factor authentication (1) or not (0); absent until it reports either."
     BUILD_INFO Gauge "partner_license_exporter_build_info" ["version" "revision" "branch" "rustversion"]
         "A metric with a constant '1' value labeled by version, revision, branch and rustversion from which partner_license_exporter was built."
     RELOAD_OK Gauge "partner_license_exporter_config_last_reload_successful" []
@@ -108,21 +107,6 @@ families! {
         "Number of bytes received over the network, by all processes in the network namespace of this one."
     SENT Counter "process_network_transmit_bytes_total" []
         "Number of bytes sent over the network, by all processes in the network namespace of this one."
-}
-
-/// A label that is known by name.
-fn label<'a>(name: &'static str, value: impl Into<Cow<'a, str>>) -> Labels<'a> {
-    vec![(name, value.into())]
-}
-
-/// 1 for yes, 0 for no.
-fn flag(value: bool) -> Value {
-    Value::Gauge(f64::from(u8::from(value)))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts and bytes are far below 2^53")]
-fn float(count: usize) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

@@ -1,19 +1,20 @@
 //! The series of the process itself: what it was built from, reloads, scrapes, and what the system says of it.
 
-use std::borrow::Cow;
+use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use exporter_toolkit::negotiation::Format;
 use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::domain::clock::{Clock, unix_seconds};
-use crate::exposition::{Exposition, Labels, Value};
 
+use super::family::{self, Collect, Families, Selection};
 use super::process::Process;
-use super::{BUILD, BUILD_INFO, HANDLED, IN_FLIGHT, RELOAD_OK, RELOAD_TIME, flag, label};
+use super::{BUILD, BUILD_INFO, HANDLED, IN_FLIGHT, RELOAD_OK, RELOAD_TIME};
 
-/// The series of the process itself, made anew for each scrape.
+/// The series of the process itself, encoded for each scrape.
 #[derive(Debug)]
 pub struct OwnMetrics {
     /// Whose `process_*` are exported, and `promhttp_*` with them.
@@ -67,33 +68,29 @@ impl OwnMetrics {
         }
     }
 
-    /// Writes the families in their order.
-    pub fn write(&self, out: &mut Exposition<'_>) {
-        let reloads = *self.reloads.lock().expect("nobody panics while holding it");
-        let build = || -> Labels<'_> { BUILD.map(|(name, value)| (name, Cow::from(value))).into() };
-        out.add(&BUILD_INFO, || vec![(build(), Value::Gauge(1.0))]);
-        out.add(&RELOAD_OK, || vec![(Labels::new(), flag(reloads.last_ok))]);
-        out.add(&RELOAD_TIME, || vec![(Labels::new(), Value::Gauge(unix_seconds(reloads.last_success)))]);
-        let Some(process) = &self.process else { return };
-        out.add(&HANDLED, || {
-            let count = |n: usize| Value::Count(self.handled[n].get());
-            let handled = HANDLED_CODES.iter().enumerate();
-            handled.map(|(n, code)| (label("code", code.to_string()), count(n))).collect()
-        });
-        #[expect(clippy::cast_precision_loss, reason = "a number of requests in flight is small")]
-        out.add(&IN_FLIGHT, || vec![(Labels::new(), Value::Gauge(self.in_flight.get() as f64))]);
-        process.write(out);
+    /// Encodes the selected families, without the exposition's end.
+    pub fn encode(self: &Arc<Self>, format: Format, selection: &Selection) -> Vec<u8> {
+        family::encode(format, selection, self)
+    }
+
+    /// A text, without its end.
+    #[cfg(test)]
+    pub(crate) fn text(self: &Arc<Self>, format: Format) -> String {
+        String::from_utf8(self.encode(format, &Selection::everything())).unwrap()
     }
 }
 
-#[cfg(test)]
-impl OwnMetrics {
-    /// A text, without its end.
-    pub(crate) fn text(&self, format: crate::exposition::Format) -> String {
-        let selection = crate::exposition::Selection::everything();
-        let mut out = Exposition::new(format, &selection);
-        self.write(&mut out);
-        String::from_utf8(out.into_bytes()).unwrap()
+impl Collect for OwnMetrics {
+    fn collect(&self, out: &mut Families<'_>) -> fmt::Result {
+        let reloads = *self.reloads.lock().expect("nobody panics while holding it");
+        out.add(&BUILD_INFO, [(BUILD, true)])?;
+        out.add_one(&RELOAD_OK, || Some(reloads.last_ok))?;
+        out.add_one(&RELOAD_TIME, || Some(unix_seconds(reloads.last_success)))?;
+        let Some(process) = &self.process else { return Ok(()) };
+        let handled = HANDLED_CODES.iter().zip(&self.handled);
+        out.add(&HANDLED, handled.map(|(code, count)| ([(HANDLED.labels[0], *code)], count.get())))?;
+        out.add_one(&IN_FLIGHT, || u64::try_from(self.in_flight.get()).ok())?;
+        process.collect(out)
     }
 }
 

@@ -2,14 +2,13 @@
 //!
 //! From /proc. What cannot be read there is left out, and on other systems all of it is.
 
-use crate::exposition::Exposition;
 #[cfg(target_os = "linux")]
-use crate::exposition::{Labels, Value};
+use std::cell::LazyCell;
+use std::fmt;
 
+use super::family::Families;
 #[cfg(target_os = "linux")]
-use super::{
-    CPU, MAX_FDS, OPEN_FDS, RECEIVED, RESIDENT, SENT, START_TIME, THREADS, VIRTUAL, VIRTUAL_MAX, float,
-};
+use super::{CPU, MAX_FDS, OPEN_FDS, RECEIVED, RESIDENT, SENT, START_TIME, THREADS, VIRTUAL, VIRTUAL_MAX};
 
 /// This process.
 #[derive(Debug)]
@@ -17,7 +16,7 @@ pub(super) struct Process {
     /// Clock ticks per second.
     #[cfg(target_os = "linux")]
     ticks: f64,
-    /// In seconds since 1970. It is asked for once: the whole of /proc/stat is slow to make on large machines.
+    /// In seconds since 1970. Read once: the whole of /proc/stat takes long on large machines.
     #[cfg(target_os = "linux")]
     started: Option<f64>,
 }
@@ -28,14 +27,13 @@ impl Process {
         Self {}
     }
 
-    pub(super) const fn write(&self, _out: &mut Exposition<'_>) {}
+    pub(super) const fn collect(&self, _out: &mut Families<'_>) -> fmt::Result {
+        Ok(())
+    }
 }
 
 #[cfg(target_os = "linux")]
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "ticks, bytes and limits are below 2^53, or as good as infinite"
-)]
+#[expect(clippy::cast_precision_loss, reason = "ticks and seconds are below 2^53")]
 impl Process {
     pub(super) fn myself() -> Self {
         let ticks = procfs::ticks_per_second() as f64;
@@ -46,37 +44,30 @@ impl Process {
         Self { ticks, started: started() }
     }
 
-    /// Writes the families in their order.
-    pub(super) fn write(&self, out: &mut Exposition<'_>) {
+    /// Adds the families in their order. A file of /proc is read if a selected family needs it.
+    pub(super) fn collect(&self, out: &mut Families<'_>) -> fmt::Result {
         use procfs::WithCurrentSystemInfo as _;
         use procfs::process::LimitValue;
 
-        let me = procfs::process::Process::myself().ok();
-        let stat = me.as_ref().and_then(|me| me.stat().ok());
-        let limits = me.as_ref().and_then(|me| me.limits().ok());
-        let limit = |limit: LimitValue| match limit {
-            LimitValue::Value(most) => most as f64,
-            LimitValue::Unlimited => u64::MAX as f64,
+        let me = LazyCell::new(|| procfs::process::Process::myself().ok());
+        let stat = LazyCell::new(|| me.as_ref()?.stat().ok());
+        let limits = LazyCell::new(|| me.as_ref()?.limits().ok());
+        let octets = LazyCell::new(|| octets(&std::fs::read_to_string("/proc/self/net/netstat").ok()?));
+        let soft = |limit: procfs::process::Limit| match limit.soft_limit {
+            LimitValue::Value(most) => most,
+            LimitValue::Unlimited => u64::MAX,
         };
-        let netstat = std::fs::read_to_string("/proc/self/net/netstat").unwrap_or_default();
-        let (received, sent) = octets(&netstat).unzip();
 
-        let (stat, limits) = (stat.as_ref(), limits.as_ref());
-        let seconds = stat.map(|stat| (stat.utime + stat.stime) as f64 / self.ticks);
-        for (family, value) in [
-            (&CPU, seconds.map(Value::Sum)),
-            (&OPEN_FDS, me.as_ref().and_then(|me| Some(Value::Gauge(float(me.fd_count().ok()?))))),
-            (&MAX_FDS, limits.map(|of| Value::Gauge(limit(of.max_open_files.soft_limit)))),
-            (&VIRTUAL, stat.map(|stat| Value::Gauge(stat.vsize as f64))),
-            (&VIRTUAL_MAX, limits.map(|of| Value::Gauge(limit(of.max_address_space.soft_limit)))),
-            (&RESIDENT, stat.map(|stat| Value::Gauge(stat.rss_bytes().get() as f64))),
-            (&START_TIME, self.started.map(Value::Gauge)),
-            (&THREADS, stat.map(|stat| Value::Gauge(stat.num_threads as f64))),
-            (&RECEIVED, received.map(Value::Count)),
-            (&SENT, sent.map(Value::Count)),
-        ] {
-            out.add(family, || value.map(|value| (Labels::new(), value)).into_iter().collect());
-        }
+        out.add_one(&CPU, || stat.as_ref().map(|stat| (stat.utime + stat.stime) as f64 / self.ticks))?;
+        out.add_one(&OPEN_FDS, || Some(me.as_ref()?.fd_count().ok()? as u64))?;
+        out.add_one(&MAX_FDS, || limits.as_ref().map(|limits| soft(limits.max_open_files)))?;
+        out.add_one(&VIRTUAL, || stat.as_ref().map(|stat| stat.vsize))?;
+        out.add_one(&VIRTUAL_MAX, || limits.as_ref().map(|limits| soft(limits.max_address_space)))?;
+        out.add_one(&RESIDENT, || stat.as_ref().map(|stat| stat.rss_bytes().get()))?;
+        out.add_one(&START_TIME, || self.started)?;
+        out.add_one(&THREADS, || u64::try_from(stat.as_ref()?.num_threads).ok())?;
+        out.add_one(&RECEIVED, || octets.map(|(received, _)| received))?;
+        out.add_one(&SENT, || octets.map(|(_, sent)| sent))
     }
 }
 

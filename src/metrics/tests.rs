@@ -6,11 +6,11 @@ use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::domain::clock::Clock;
-use crate::domain::reason::Reason;
-use crate::domain::status::{AccountStatus, Code, Endpoint, Failure, Ledger};
+use crate::domain::failure::{Failure, FailureReason};
+use crate::domain::status::{AccountStatus, Code, Endpoint, Ledger};
 use crate::domain::usage::{LicenseUsage, Percent, RowError, UsageReport};
-use crate::exposition::{Coding, Exposition, Format, Selection};
-use crate::polling::Scene;
+use crate::polling::Render;
+use exporter_toolkit::negotiation::{Coding, Format};
 
 use super::*;
 
@@ -81,15 +81,15 @@ fn fill(ledger: &Ledger) {
         collected(status, rows, NOW - 2 * HOUR, Duration::from_millis(1250));
         let text = "it failed".to_owned();
         let failure = Failure {
-            reason: Reason::Throttled,
+            reason: FailureReason::Throttled,
             needs_operator: false,
             retry_after: None,
             rejected: std::collections::BTreeMap::new(),
-            remedy: Reason::Throttled.remedy(),
+            remedy: FailureReason::Throttled.remedy(),
             text,
         };
         status.poll_ended(Err(failure), NOW - HOUR, Duration::from_millis(300));
-        status.next_at = Some(NOW + HOUR);
+        status.next_poll_at = Some(NOW + HOUR);
         for (endpoint, code, seconds) in [
             (Endpoint::Token, Code::Status(200), 0.25),
             (Endpoint::Usage, Code::Status(200), 1.0),
@@ -109,11 +109,11 @@ fn fill(ledger: &Ledger) {
 }
 
 fn classic(fleet: &Fleet, now: Timestamp) -> String {
-    fleet.draw(now).text(Format::Classic)
+    fleet.render(now).text(Format::Classic)
 }
 
-fn own(with_process: bool) -> OwnMetrics {
-    OwnMetrics::new(with_process, &Clock::fixed(NOW))
+fn own(with_process: bool) -> Arc<OwnMetrics> {
+    Arc::new(OwnMetrics::new(with_process, &Clock::fixed(NOW)))
 }
 
 // === a small parser of both text formats ===

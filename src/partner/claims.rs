@@ -1,7 +1,7 @@
-//! What an access token says of itself, for people who wonder why it is refused.
+//! The claims of an access token, for people who ask why the API refuses it.
 //!
-//! Read, never trusted: the signature is the API's business. Entra ID may change the format at any time, so
-//! nothing that keeps the exporter working depends on it.
+//! The signature is not verified, which only the API can do. Entra ID may change the format at any time, so polling does
+//! not depend on the claims.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,30 +11,30 @@ use serde::Deserialize;
 
 use crate::config::Cloud;
 
-use super::error::Secrets;
+use super::redaction::Redactor;
 
-/// The claims that decide whether Partner Center takes a token. None of them is a secret.
+/// The claims that decide whether Partner Center accepts a token. None of them is a secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
-    /// `aud`: whom the token is for.
+    /// `aud`: the API for which the token is.
     pub audience: Option<String>,
     /// `tid`: the tenant.
     pub tenant: Option<String>,
     /// `appid` or `azp`: the application.
     pub application: Option<String>,
-    /// `upn`, `unique_name` or `preferred_username`: who signed in. A token of the application alone has none.
+    /// `upn`, `unique_name` or `preferred_username`: the user. A token of the application alone has none.
     pub user: Option<String>,
     /// `scp`: the delegated permissions.
     pub scopes: Vec<String>,
-    /// `roles`: permissions of the application itself.
+    /// `roles`: the permissions of the application itself.
     pub roles: Vec<String>,
-    /// `amr`: how the user signed in; absent in some tokens.
+    /// `amr`: the methods of the sign-in; absent in some tokens.
     pub methods: Option<Vec<String>>,
-    /// `exp`: when the token ends.
+    /// `exp`: the expiry of the token.
     pub expires_at: Option<Timestamp>,
 }
 
-/// The application id of the API, which stands for its address in some tokens.
+/// The application id of the API, which some tokens have in place of its URL.
 const PARTNER_CENTER: &str = "fa3d9a0c-3fb0-42cc-9193-47c7ecd2edbd";
 
 #[derive(Deserialize)]
@@ -54,13 +54,13 @@ struct Payload {
 }
 
 impl Claims {
-    /// Reads a token, if it is a JSON Web Token.
+    /// Reads the claims of a token, if it is a JSON Web Token.
     pub(super) fn of(token: &SecretString) -> Option<Self> {
         let mut parts = token.expose_secret().split('.');
         let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
         let payload: Payload = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
-        let secrets = Secrets(vec![token.clone()]);
-        let line = |text: String| secrets.one_line(&text);
+        let redactor = Redactor::new(vec![token.clone()]);
+        let line = |text: String| redactor.one_line(&text);
         let lines = |texts: Vec<String>| texts.into_iter().map(line).collect();
         let scopes = payload.scp.unwrap_or_default().split_whitespace().map(str::to_owned).collect();
         Some(Self {
@@ -75,7 +75,7 @@ impl Claims {
         })
     }
 
-    /// Whether multi-factor authentication was part of the sign-in; unknown if the token does not say.
+    /// Whether the sign-in included multi-factor authentication; unknown without `amr`.
     pub fn has_mfa(&self) -> Option<bool> {
         self.methods.as_ref().map(|methods| methods.iter().any(|method| method == "mfa"))
     }
@@ -86,7 +86,7 @@ impl Claims {
         audience.trim_end_matches('/') == cloud.api_base_url || audience == PARTNER_CENTER
     }
 
-    /// Whether a user signed in, rather than the application alone, whose tokens Partner Center's analytics refuse.
+    /// Whether the token is for a user. Partner Center's analytics refuse tokens of the application alone.
     pub fn is_delegated(&self) -> bool {
         !self.scopes.is_empty()
     }
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_token_does_not_say_is_unknown_and_what_is_no_token_has_no_claims() {
+    fn absent_claims_are_unknown_and_a_text_that_is_not_a_token_has_no_claims() {
         let claims = Claims::of(&token("{}")).unwrap();
         assert_eq!((claims.has_mfa(), claims.is_delegated()), (None, false));
         for text in ["", "a", "a.b", "a.b.c", "..", "e30.e30"] {

@@ -1,13 +1,13 @@
-//! Collections that come in pages: which request the link of a page to the next one means. Pure.
+//! Turns the link from a page of a collection to the next one into a request. Pure.
 //!
-//! The access token goes along with that request, so a link leads nowhere but to where the page came from.
+//! The request carries the access token, so a link is followed only within the origin of the page.
 
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::wire::Link;
+use super::wire::PageLink;
 
-/// What to ask for, besides the headers that every request has.
+/// A request for a page, without the headers that every request has.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct PageRequest {
     pub(super) url: Url,
@@ -18,59 +18,59 @@ pub(super) struct PageRequest {
 #[derive(Debug)]
 pub(super) struct Pages {
     base: Url,
-    asked: Vec<PageRequest>,
+    requests: Vec<PageRequest>,
 }
 
-/// Why a link cannot be followed. It is not quoted: a continuation token is nobody's business.
+/// Why a link cannot be followed. The link is not quoted, because its continuation token may be confidential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LinkError {
-    #[error("the link to the next page is no request that can be made")]
+    #[error("the link to the next page is not a valid request")]
     Unusable,
     #[error("the link to the next page leads to another origin")]
     ForeignOrigin,
-    #[error("the link to the next page leads back to an earlier one")]
-    Circle,
+    #[error("the link to the next page leads back to an earlier page")]
+    Loop,
     #[error("there are more than {MAX_PAGES} pages")]
     TooManyPages,
 }
 
-/// The longest address and header value of a link, in bytes: servers take no longer ones.
+/// The longest URL and header value of a link, in bytes; servers accept no longer ones.
 const MAX_TEXT: usize = 8 * 1024;
-/// More of them has no link that was ever seen; there it is one.
+/// The most headers of a link; links of Partner Center have one.
 const MAX_HEADERS: usize = 16;
-/// More than a collection of a few rows can have.
+/// The most pages of a collection, far more than one of a few rows needs.
 const MAX_PAGES: usize = 100;
-/// Links leave the version out, and Microsoft's SDK puts it before them, unless it is there.
+/// The version of the API. Links usually omit it, and Microsoft's SDK then adds it.
 const VERSION: &str = "/v1/";
 
 impl Pages {
-    /// Begins at `path` of the API at `api_base_url`, which is an address without a slash at its end.
+    /// Begins with `path` of the API at `api_base_url`, which has no trailing slash.
     pub(super) fn begin(api_base_url: &str, path: &str) -> Self {
-        const CHECKED: &str = "the configuration's address was checked";
+        const CHECKED: &str = "the configuration has checked the URL";
         let base: Url = format!("{api_base_url}{VERSION}").parse().expect(CHECKED);
         let url = base.join(path).expect(CHECKED);
-        Self { base, asked: vec![PageRequest { url, headers: HeaderMap::new() }] }
+        Self { base, requests: vec![PageRequest { url, headers: HeaderMap::new() }] }
     }
 
     /// The request for the current page.
     pub(super) fn current(&self) -> &PageRequest {
-        self.asked.last().expect("there is a first one")
+        self.requests.last().expect("there is a first page")
     }
 
-    /// Goes on to the page that `link`, found in the current one, leads to.
-    pub(super) fn follow(&mut self, link: &Link) -> Result<(), LinkError> {
+    /// Continues with the page that `link`, found in the current one, leads to.
+    pub(super) fn follow(&mut self, link: &PageLink) -> Result<(), LinkError> {
         let next = self.resolve(link)?;
-        if self.asked.contains(&next) {
-            return Err(LinkError::Circle);
+        if self.requests.contains(&next) {
+            return Err(LinkError::Loop);
         }
-        if self.asked.len() == MAX_PAGES {
+        if self.requests.len() == MAX_PAGES {
             return Err(LinkError::TooManyPages);
         }
-        self.asked.push(next);
+        self.requests.push(next);
         Ok(())
     }
 
-    fn resolve(&self, link: &Link) -> Result<PageRequest, LinkError> {
+    fn resolve(&self, link: &PageLink) -> Result<PageRequest, LinkError> {
         let get = link.method.as_ref().is_none_or(|method| method.eq_ignore_ascii_case("GET"));
         if !get || link.uri.is_empty() || link.uri.len() > MAX_TEXT || link.headers.len() > MAX_HEADERS {
             return Err(LinkError::Unusable);
@@ -88,7 +88,7 @@ impl Pages {
         }
         let mut headers = HeaderMap::new();
         for header in &link.headers {
-            // Those of Partner Center only, such as `MS-ContinuationToken`; never one that is ours to set.
+            // Only headers of Partner Center such as `MS-ContinuationToken`, and none that the client itself sets.
             let ours = ["ms-requestid", "ms-correlationid"];
             let name: HeaderName = header.key.parse().map_err(|_| LinkError::Unusable)?;
             if name.as_str().starts_with("ms-") && !ours.contains(&name.as_str()) {
@@ -115,13 +115,13 @@ mod tests {
 
     const BASE: &str = "https://api.example";
 
-    fn link(uri: &str, headers: &[(&str, &str)]) -> Link {
+    fn link(uri: &str, headers: &[(&str, &str)]) -> PageLink {
         let header =
             |(key, value): &(&str, &str)| LinkHeader { key: (*key).to_owned(), value: (*value).to_owned() };
-        Link { uri: uri.to_owned(), method: None, headers: headers.iter().map(header).collect() }
+        PageLink { uri: uri.to_owned(), method: None, headers: headers.iter().map(header).collect() }
     }
 
-    fn follow_from(base: &str, link: &Link) -> Result<PageRequest, LinkError> {
+    fn follow_from(base: &str, link: &PageLink) -> Result<PageRequest, LinkError> {
         let mut pages = Pages::begin(base, "usage");
         pages.follow(link).map(|()| pages.current().clone())
     }
@@ -131,11 +131,11 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_relative_to_the_version_whether_it_names_it_or_not() {
+    fn a_link_is_relative_to_the_version_whether_it_includes_it_or_not() {
         for base in [BASE, "http://127.0.0.1:8080", "https://proxy.example/partner"] {
-            let there = Ok(format!("{base}/v1/x/y?size=2"));
+            let expected = Ok(format!("{base}/v1/x/y?size=2"));
             for uri in ["/x/y?size=2", "/v1/x/y?size=2", "x/y?size=2", &format!("{base}/v1/x/y?size=2#top")] {
-                assert_eq!(url_from(base, uri), there, "{uri}");
+                assert_eq!(url_from(base, uri), expected, "{uri}");
             }
         }
     }
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_brings_its_continuation_token_and_cannot_set_our_headers() {
+    fn a_link_adds_its_continuation_token_and_cannot_set_the_headers_of_the_client() {
         let headers = [
             ("MS-ContinuationToken", "AQAAAA=="),
             ("Authorization", "Bearer x"),
@@ -172,19 +172,19 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_leads_back_is_refused_and_so_is_one_page_too_many() {
+    fn a_link_to_an_earlier_page_is_refused_and_so_is_one_page_too_many() {
         let mut pages = Pages::begin(BASE, "usage");
-        assert_eq!(pages.follow(&link("/usage", &[])), Err(LinkError::Circle));
+        assert_eq!(pages.follow(&link("/usage", &[])), Err(LinkError::Loop));
         let page = |number: usize| link("/usage", &[("MS-ContinuationToken", &number.to_string())]);
         for number in 2..=MAX_PAGES {
             assert_eq!(pages.follow(&page(number)), Ok(()));
-            assert_eq!(pages.follow(&page(2)), Err(LinkError::Circle));
+            assert_eq!(pages.follow(&page(2)), Err(LinkError::Loop));
         }
         assert_eq!(pages.follow(&page(MAX_PAGES + 1)), Err(LinkError::TooManyPages));
     }
 
     #[test]
-    fn a_link_that_is_no_request_is_refused() {
+    fn a_link_that_is_not_a_valid_request_is_refused() {
         let long = "x".repeat(MAX_TEXT + 1);
         for uri in ["", "https://", &long] {
             assert_eq!(url_from(BASE, uri), Err(LinkError::Unusable), "{uri}");
@@ -192,7 +192,7 @@ mod tests {
         for (name, value) in [("MS-ContinuationToken", "a\r\nX: y"), ("MS-A", &long), ("no name", "a")] {
             assert_eq!(follow_from(BASE, &link("/x", &[(name, value)])), Err(LinkError::Unusable), "{name}");
         }
-        let post = Link { method: Some("POST".to_owned()), ..link("/x", &[]) };
+        let post = PageLink { method: Some("POST".to_owned()), ..link("/x", &[]) };
         assert_eq!(follow_from(BASE, &post), Err(LinkError::Unusable));
         assert_eq!(
             follow_from(BASE, &link("/x", &[("MS-A", "a"); MAX_HEADERS + 1])),
@@ -200,19 +200,19 @@ mod tests {
         );
     }
 
-    /// What addresses are made of, and what has led parsers of them astray.
+    /// Parts of URLs, among them some that parsers have misread.
     const PARTS: &str = "https: http: // / \\ api.example proxy.example 127.0.0.1 evil.example :8080 :443 @ v1 partner \
                          .. %2e%2E %09 ? # ü";
 
     proptest! {
         #[test]
-        fn no_link_whatever_it_is_made_of_leads_anywhere_else(
+        fn no_link_leads_to_another_origin_whatever_its_parts(
             uri in vec(select(PARTS.split(' ').collect::<Vec<_>>()), 0..12),
             header in "(MS-|ms-)?[a-zA-Z-]{0,12}",
             value in any::<String>(),
         ) {
-            invariants::leads_nowhere_else(&link(&uri.concat(), &[]));
-            invariants::leads_nowhere_else(&link(&uri.concat(), &[(&header, &value)]));
+            invariants::stays_within_the_api(&link(&uri.concat(), &[]));
+            invariants::stays_within_the_api(&link(&uri.concat(), &[(&header, &value)]));
         }
     }
 }

@@ -1,8 +1,11 @@
-//! The real client against the simulator, over real sockets on loopback.
+//! Tests of the client against the simulator, over sockets on loopback.
 
 use std::collections::VecDeque;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -14,54 +17,58 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-use super::*;
-use crate::config::Config;
-use crate::domain::reason::Reason;
-use crate::domain::status::Code;
 use partner_center_simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
 
-mod answers;
+use super::http::RetryPolicy;
+use super::*;
+use crate::config::{Account, Config};
+use crate::domain::clock::Clock;
+use crate::domain::failure::FailureReason;
+use crate::domain::status::{Code, Endpoint, Ledger};
+
 mod credentials;
-mod oddities;
+mod refresh_tokens;
 mod renewals;
 mod requests;
+mod responses;
 mod secrets;
 mod store;
+mod unusual_responses;
 
 const TENANT: &str = "contoso.example";
 const USAGE: &str = "/v1/analytics/licenses/usage";
 const START: Timestamp = Timestamp::constant(1_795_410_800, 0);
 
-/// One request, as it was when it arrived.
+/// A request that arrived at the simulator.
 #[derive(Clone, Debug)]
 struct Arrival {
     path: String,
-    /// The body: the form of a token request.
+    /// The body, which is the form of a token request.
     form: String,
-    /// The refresh token that was on the disk at that moment.
+    /// The refresh token that was on disk when the request arrived.
     stored: Option<String>,
 }
 
-/// A simulator at a port of its own, and everything that a client of it needs.
-struct Bed {
+/// A simulator on a port of its own, and everything that a client of it needs.
+struct TestBed {
     simulator: Simulator,
     address: SocketAddr,
     directory: tempfile::TempDir,
     ledger: Ledger,
     clock: Clock,
     arrivals: watch::Receiver<Vec<Arrival>>,
-    /// While it is false, a request that arrived waits.
+    /// While this is false, requests wait after their arrival.
     gate: watch::Sender<bool>,
 }
 
-impl Bed {
+impl TestBed {
     async fn new(scenario: &str) -> Self {
         let simulator = Simulator::new(Scenario::parse(scenario).unwrap(), || START);
         let router = simulator.router();
         Self::serving(simulator, router).await
     }
 
-    /// With routes that come before the simulator's.
+    /// A test bed with `first` in front of the simulator's routes.
     async fn with(first: Router) -> Self {
         let simulator = Simulator::new(Scenario::default(), || START);
         let router = first.fallback_service(simulator.router());
@@ -73,7 +80,7 @@ impl Bed {
         let (arrived, arrivals) = watch::channel(Vec::new());
         let gate = watch::Sender::new(true);
         let (open, state) = (gate.subscribe(), directory.path().join("state"));
-        let noting = middleware::from_fn(move |request: Request, next: Next| {
+        let recording = middleware::from_fn(move |request: Request, next: Next| {
             let (arrived, mut open, state) = (arrived.clone(), open.clone(), state.clone());
             async move {
                 let (parts, body) = request.into_parts();
@@ -91,7 +98,7 @@ impl Bed {
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(axum::serve(listener, router.layer(noting)).into_future());
+        tokio::spawn(axum::serve(listener, router.layer(recording)).into_future());
         let ledger = Ledger::new(None, Arc::default());
         Self { simulator, address, directory, ledger, clock: Clock::fixed(START), arrivals, gate }
     }
@@ -100,7 +107,7 @@ impl Bed {
         self.simulator.set_scenario(Scenario::parse(text).unwrap());
     }
 
-    fn state_directory(&self) -> std::path::PathBuf {
+    fn state_directory(&self) -> PathBuf {
         self.directory.path().join("state")
     }
 
@@ -114,7 +121,7 @@ impl Bed {
         Config::parse(&config, &|_| None).unwrap().accounts.remove(0)
     }
 
-    /// A client as a start of the program makes it, only that it hardly pauses between attempts.
+    /// A client as at a start of the program, but with short pauses between attempts.
     fn client_of(&self, account: &Account, limit: Duration) -> PartnerCenter {
         let store = TokenStore::open(&self.state_directory(), account).unwrap();
         let mut retry = RetryPolicy::new(limit);
@@ -123,10 +130,15 @@ impl Bed {
     }
 
     fn client(&self) -> PartnerCenter {
-        self.client_of(&self.account(REFRESH_TOKEN, "http"), Duration::from_mins(1))
+        self.client_with_token(REFRESH_TOKEN)
     }
 
-    /// What the simulator logged.
+    /// A client with another configured refresh token.
+    fn client_with_token(&self, token: &str) -> PartnerCenter {
+        self.client_of(&self.account(token, "http"), Duration::from_mins(1))
+    }
+
+    /// The log of the simulator.
     async fn log(&self) -> Value {
         let request = Request::get("/simulator/requests").body(Body::empty()).unwrap();
         let response = self.simulator.router().oneshot(request).await.unwrap();
@@ -150,11 +162,26 @@ impl Bed {
         self.arrivals.borrow().clone()
     }
 
+    /// The refresh tokens that were sent, in order.
+    fn sent_tokens(&self) -> Vec<String> {
+        let arrivals = self.arrivals().into_iter().filter(|arrival| arrival.path.ends_with("/token"));
+        arrivals
+            .map(|arrival| {
+                let token = arrival.form.split('&').find_map(|pair| pair.strip_prefix("refresh_token="));
+                token.unwrap().to_owned()
+            })
+            .collect()
+    }
+
+    fn token_file(&self) -> PathBuf {
+        token_file_in(&self.state_directory())
+    }
+
     fn stored(&self) -> Option<Value> {
         stored_in(&self.state_directory())
     }
 
-    /// What the ledger says of the wire, leaving out what never happened.
+    /// The counters of traffic in the ledger that are not zero.
     fn traffic(&self) -> String {
         let traffic = self.ledger.read().traffic;
         let requests = traffic.requests.iter().map(|((endpoint, code), count)| {
@@ -173,10 +200,13 @@ impl Bed {
     }
 }
 
-/// The token's file in a directory.
-fn stored_in(directory: &std::path::Path) -> Option<Value> {
-    let name = format!("refresh-token-{TENANT}-{CLIENT_ID}.json");
-    let text = fs::read_to_string(directory.join(name)).ok()?;
+fn token_file_in(directory: &Path) -> PathBuf {
+    directory.join(format!("refresh-token-{TENANT}-{CLIENT_ID}.json"))
+}
+
+/// The content of the token file in a directory.
+fn stored_in(directory: &Path) -> Option<Value> {
+    let text = fs::read_to_string(token_file_in(directory)).ok()?;
     serde_json::from_str(&text).ok()
 }
 
@@ -184,8 +214,8 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no string")).to_owned()
 }
 
-/// Lets time pass at once. No request may be under way.
-async fn pass(time: Duration) {
+/// Advances the clock of the runtime. No request may be in progress.
+async fn advance(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();

@@ -1,126 +1,104 @@
-//! The documented JSON of the usage collection, and nothing else.
+//! Parses the documented JSON of the usage collection.
 //!
-//! Tolerant by the row: every field is optional, unknown ones are ignored, a bad row is counted and the
-//! rest is kept. Strict about the whole: what is no collection, or has rows of which none can be used, is
-//! no answer. Rows are read one after the other, so that memory follows what is kept.
+//! A row that cannot be used is counted and dropped, and unknown fields are ignored. A body that is not a collection, or
+//! a collection without a usable row among its rows, is an error. Rows are parsed one by one, so that memory use is
+//! bounded by the rows that are kept.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::marker::PhantomData;
 
 use jiff::{Timestamp, civil, tz::TimeZone};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::domain::usage::{LicenseUsage, MAX_LABEL_BYTES, Percent, RowError, UsageReport, listing};
 
-/// Why a body is no page of a usage collection, or the pages make no collection.
+use super::json_object::JsonObject;
+
+/// Why a body is not a page of a usage collection, or why the pages together are not usable.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
-    /// Not JSON, or JSON of another shape. The parser's own message may quote the body, so only its place is told.
-    #[error("the body is no collection with a list named items, see line {} column {}", .0.line(), .0.column())]
-    NoCollection(serde_json::Error),
-    /// It goes on, but where is not said in the way of Partner Center's collections.
-    #[error("links.next is no link")]
-    NoLink,
-    /// There are rows, and each was dropped: the shape of rows must have changed.
+    /// The body is not JSON, or is JSON of another shape. Only the position is reported, because the parser's message
+    /// may quote the body.
+    #[error("the body is not a collection with a list named items, see line {} column {}", .0.line(), .0.column())]
+    NotACollection(serde_json::Error),
+    /// There is a further page, but its link is not one of Partner Center's collections.
+    #[error("links.next is not a link")]
+    NotALink,
+    /// Every row was dropped, so the format of rows must have changed.
     #[error("none of the rows can be used: {}", listing(.0))]
     NothingUsable(BTreeMap<RowError, u64>),
-    /// No service, workload and channel could make so many.
+    /// There are more rows than services, workloads and channels could produce.
     #[error("there are more than {MAX_ROWS} rows")]
     TooManyRows,
 }
 
 /// One page of the collection.
 #[derive(Debug)]
-pub(super) struct Page {
-    /// Its rows, each with its own verdict.
-    pub(super) rows: Vec<Row>,
-    /// Where the next page is, if there is one.
-    pub(super) next: Option<Link>,
+pub(super) struct CollectionPage {
+    pub(super) rows: Vec<ParsedRow>,
+    /// The link to the next page, if there is one.
+    pub(super) next: Option<PageLink>,
 }
 
 /// A row, or why it was dropped.
-pub(super) type Row = Result<LicenseUsage, RowError>;
+pub(super) type ParsedRow = Result<LicenseUsage, RowError>;
 
-/// A link of a collection, as every Partner Center collection writes it.
+/// A link to another page, in the format of all Partner Center collections.
 #[derive(Debug, serde::Deserialize)]
-pub(super) struct Link {
+pub(super) struct PageLink {
     pub(super) uri: String,
     pub(super) method: Option<String>,
     #[serde(default)]
     pub(super) headers: Vec<LinkHeader>,
 }
 
-/// A header to send along.
+/// A header that a request for the linked page must have.
 #[derive(Debug, serde::Deserialize)]
 pub(super) struct LinkHeader {
     pub(super) key: String,
     pub(super) value: String,
 }
 
+/// The body of a page.
 #[derive(serde::Deserialize)]
-struct Collection {
+struct PageBody {
     items: Items,
     #[serde(default)]
     links: Value,
 }
 
-struct Items(Vec<Row>);
+struct Items(Vec<ParsedRow>);
 
-/// Of all pages together.
+/// The maximum number of rows of all pages together.
 const MAX_ROWS: usize = 100_000;
 
-/// Reads a body without its byte order mark. Bytes that are no UTF-8 become U+FFFD: they spoil a name, not the
-/// collection.
-pub(super) fn page(json: &[u8]) -> Result<Page, WireError> {
-    // `totalCount` is ignored on purpose: Microsoft's own SDK computes it from the items.
-    let Object(Collection { items: Items(rows), links }) =
-        serde_json::from_str(&String::from_utf8_lossy(json)).map_err(WireError::NoCollection)?;
+/// Parses the body of a page, without its byte order mark. Invalid UTF-8 becomes U+FFFD, so that it damages one name
+/// and not the collection.
+pub(super) fn parse_page(json: &[u8]) -> Result<CollectionPage, WireError> {
+    // `totalCount` is ignored, because Microsoft's own SDK computes it from the items.
+    let JsonObject(PageBody { items: Items(rows), links }) =
+        serde_json::from_str(&String::from_utf8_lossy(json)).map_err(WireError::NotACollection)?;
     let next = links.get("next").filter(|next| !next.is_null());
-    let next = next.map(Object::deserialize).transpose().map_err(|_| WireError::NoLink)?;
-    Ok(Page { rows, next: next.map(|Object(link)| link) })
+    let next = next.map(JsonObject::deserialize).transpose().map_err(|_| WireError::NotALink)?;
+    Ok(CollectionPage { rows, next: next.map(|JsonObject(link)| link) })
 }
 
 /// Adds the rows of a page to those of the pages before it.
-pub(super) fn append(rows: &mut Vec<Row>, page: Vec<Row>) -> Result<(), WireError> {
+pub(super) fn append(rows: &mut Vec<ParsedRow>, page: Vec<ParsedRow>) -> Result<(), WireError> {
     rows.extend(page);
     if rows.len() > MAX_ROWS { Err(WireError::TooManyRows) } else { Ok(()) }
 }
 
-/// Makes a report of the rows of all pages.
-pub(super) fn report(rows: Vec<Row>) -> Result<UsageReport, WireError> {
+/// Builds the report from the rows of all pages.
+pub(super) fn report(rows: Vec<ParsedRow>) -> Result<UsageReport, WireError> {
     let empty = rows.is_empty();
     let report = UsageReport::collect(rows);
     if report.rows().is_empty() && !empty {
         return Err(WireError::NothingUsable(report.rejected().clone()));
     }
     Ok(report)
-}
-
-/// Something that is read from an object, and from nothing else: a derived reader takes a list of its fields too.
-pub(super) struct Object<T>(pub(super) T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor(PhantomData))
-    }
-}
-
-struct ObjectVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-    type Value = Object<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(members)).map(Object)
-    }
 }
 
 impl<'de> Deserialize<'de> for Items {
@@ -140,19 +118,19 @@ impl<'de> Visitor<'de> for ItemsVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Items, A::Error> {
         let mut rows = Vec::new();
-        // Raw at first: a number beyond all bounds or a nesting without end spoils its own row only.
+        // Each item is parsed by itself, so that a number out of range or too deep a nesting costs one row only.
         while let Some(item) = list.next_element::<&RawValue>()? {
             if rows.len() > MAX_ROWS {
-                continue; // read to the end, kept no longer
+                continue; // the body is read to its end, but no further row is kept
             }
             let item: Result<Value, _> = serde_json::from_str(item.get());
-            rows.push(item.map_err(|_| RowError::Unreadable).and_then(|item| row(&item)));
+            rows.push(item.map_err(|_| RowError::Unreadable).and_then(|item| parse_row(&item)));
         }
         Ok(Items(rows))
     }
 }
 
-fn row(item: &Value) -> Result<LicenseUsage, RowError> {
+fn parse_row(item: &Value) -> ParsedRow {
     let item = item.as_object().ok_or(RowError::NotAnObject)?;
     let field = |name: &str| item.get(name).filter(|value| !value.is_null());
     let label = |name: &str| match field(name) {
@@ -167,7 +145,7 @@ fn row(item: &Value) -> Result<LicenseUsage, RowError> {
     }?;
     let processed_at = match field("processedDateTime") {
         None => Err(RowError::MissingDate),
-        Some(value) => value.as_str().and_then(date).ok_or(RowError::InvalidDate),
+        Some(value) => value.as_str().and_then(parse_date).ok_or(RowError::InvalidDate),
     }?;
     Ok(LicenseUsage {
         service: label("serviceName")?,
@@ -178,9 +156,9 @@ fn row(item: &Value) -> Result<LicenseUsage, RowError> {
     })
 }
 
-/// `2017-03-10T00:00:00+00:00`, the same with `Z`, with up to seven fraction digits, or with no zone at all,
-/// which means UTC.
-fn date(text: &str) -> Option<Timestamp> {
+/// Parses `2017-03-10T00:00:00+00:00`, the same with `Z`, with up to seven fraction digits, or without a zone, which
+/// means UTC.
+fn parse_date(text: &str) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(time);
     }
@@ -200,7 +178,7 @@ mod tests {
     const DOCUMENTED: &[u8] = include_bytes!("../../tests/fixtures/usage-documented-wire-bytes.json");
 
     fn usage_report(json: &[u8]) -> Result<UsageReport, WireError> {
-        page(json).and_then(|page| report(page.rows))
+        parse_page(json).and_then(|page| report(page.rows))
     }
 
     fn report_of(items: &str) -> UsageReport {
@@ -208,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_answer_is_read() {
+    fn the_documented_response_is_parsed() {
         let report = usage_report(&DOCUMENTED[3..]).unwrap();
         let rows: Vec<_> = report
             .rows()
@@ -230,20 +208,20 @@ mod tests {
     }
 
     #[test]
-    fn every_date_form_of_the_api_is_the_same_moment() {
+    fn every_date_format_of_the_api_is_parsed() {
         for text in [
             "2017-03-14T03:25:16.36+00:00",
             "2017-03-14T03:25:16.36Z",
             "2017-03-14T03:25:16.3600000",
             "2017-03-14T05:25:16.36+02:00",
         ] {
-            assert_eq!(date(text).unwrap().as_millisecond(), 1_489_461_916_360, "{text}");
+            assert_eq!(parse_date(text).unwrap().as_millisecond(), 1_489_461_916_360, "{text}");
         }
-        assert_eq!(date("yesterday"), None);
+        assert_eq!(parse_date("yesterday"), None);
     }
 
     #[test]
-    fn a_bad_row_is_counted_and_the_rest_is_kept() {
+    fn a_row_that_cannot_be_used_is_counted_and_the_rest_is_kept() {
         let good = r#"{"proratedLicensesUsagePercent":104.5,"workloadName":"Teams","processedDateTime":"2026-01-01T00:00:00","serviceName":"o365","channel":"reseller","new":{}}"#;
         let report = report_of(&format!(
             "7, {{}}, {good}, {}, {}, {}, {}, {}",
@@ -267,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_collection_is_refused_and_an_empty_one_is_not() {
+    fn a_body_that_is_not_a_collection_is_an_error_and_an_empty_collection_is_not() {
         assert_eq!(report_of("").rows().len(), 0);
         for body in [
             "",
@@ -281,14 +259,14 @@ mod tests {
             "null",
             "7",
         ] {
-            assert!(usage_report(body.as_bytes()).is_err(), "{body:?} was taken for a collection");
+            assert!(usage_report(body.as_bytes()).is_err(), "{body:?} was accepted");
         }
     }
 
     #[test]
-    fn the_link_to_the_next_page_is_read_and_what_is_no_link_is_not_taken_for_an_end() {
+    fn the_link_to_the_next_page_is_parsed_and_an_invalid_one_is_not_the_end() {
         let links = include_str!("../../tests/fixtures/collection-with-next-link.json");
-        let next = page(links.as_bytes()).unwrap().next.expect("a link");
+        let next = parse_page(links.as_bytes()).unwrap().next.expect("a link");
         assert!(next.uri.contains("seekOperation=Next"), "{}", next.uri);
         assert_eq!(next.method.as_deref(), Some("GET"));
         assert_eq!(
@@ -296,19 +274,19 @@ mod tests {
             ("MS-ContinuationToken", "AQAAAA==")
         );
         for end in ["null", "{}", "[]", r#"{"self":{"uri":"/x"}}"#, r#"{"next":null}"#] {
-            let page = page(format!(r#"{{"links":{end},"items":[]}}"#).as_bytes()).unwrap();
+            let page = parse_page(format!(r#"{{"links":{end},"items":[]}}"#).as_bytes()).unwrap();
             assert!(page.next.is_none(), "{end}");
         }
         for wrong in
             ["7", r#""/x""#, "{}", r#"["/x","GET",[]]"#, r#"{"uri":7}"#, r#"{"uri":"/x","headers":{}}"#]
         {
             let json = format!(r#"{{"items":[],"links":{{"next":{wrong}}}}}"#);
-            assert!(matches!(page(json.as_bytes()), Err(WireError::NoLink)), "{wrong}");
+            assert!(matches!(parse_page(json.as_bytes()), Err(WireError::NotALink)), "{wrong}");
         }
     }
 
     #[test]
-    fn bytes_that_are_no_text_spoil_a_name_and_not_the_collection() {
+    fn invalid_utf_8_damages_a_name_and_not_the_collection() {
         let row = r#"{"proratedLicensesUsagePercent":1,"workloadName":"?","processedDateTime":"2026-01-01T00:00:00","serviceName":"s","channel":"c"}"#;
         let json: Vec<u8> = format!(r#"{{"items":[{row}]}}"#)
             .bytes()
@@ -327,7 +305,7 @@ mod tests {
         ]
     }
 
-    /// Of fields most of which are good, so that the whole is good now and then.
+    /// An item with mostly valid fields, so that some items are valid as a whole.
     fn any_item() -> impl Strategy<Value = String> {
         let field = |name: &'static str, good: &'static str| {
             let value = prop_oneof![3 => Just(good.to_owned()), 1 => any_value()];
@@ -345,7 +323,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn of_any_items_each_is_kept_or_counted(
+        fn every_item_is_kept_or_counted(
             items in vec(any_item(), 0..20), next in any_value(), uri in any_value(),
         ) {
             let items = items.join(",");
@@ -355,7 +333,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_refused_or_a_page(bytes in vec(any::<u8>(), 0..500)) {
+        fn any_bytes_are_a_page_or_an_error(bytes in vec(any::<u8>(), 0..500)) {
             invariants::payload(&bytes);
         }
     }

@@ -16,11 +16,10 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
-use crate::exposition::{Exposition, Selection};
-use crate::metrics::{InFlight, OwnMetrics, Page};
+use crate::metrics::{self, InFlight, MetricsSnapshot, OwnMetrics, Selection};
 use exporter_toolkit::negotiation::{Beginning, Coding, Format, negotiate};
 
-use super::Site;
+use super::site::Site;
 
 /// Answers a scrape, or 503 if there are too many at a time.
 pub(super) async fn metrics(
@@ -39,8 +38,8 @@ pub(super) async fn metrics(
 
     let answer = negotiate(&list(&headers, ACCEPT));
     let coding = Coding::negotiate(&list(&headers, ACCEPT_ENCODING));
-    let page = Arc::clone(&site.web.page.borrow());
-    let parts = parts(page, Arc::clone(own), selection(query.as_deref()), answer.format, coding).await;
+    let snapshot = Arc::clone(&site.web.snapshot.borrow());
+    let parts = parts(snapshot, Arc::clone(own), selection(query.as_deref()), answer.format, coding).await;
     let Some((first, last)) = parts else {
         return failed(own);
     };
@@ -78,9 +77,9 @@ fn selection(query: Option<&str>) -> Selection {
     if names.is_empty() { Selection::everything() } else { Selection::of(names) }
 }
 
-/// Both parts of a body; `None` if they cannot be had, by a fault of ours.
+/// Both parts of a body; `None` if they cannot be encoded, by a fault of ours.
 async fn parts(
-    page: Arc<Page>,
+    snapshot: Arc<MetricsSnapshot>,
     own: Arc<OwnMetrics>,
     selection: Selection,
     format: Format,
@@ -88,31 +87,29 @@ async fn parts(
 ) -> Option<(Bytes, Vec<u8>)> {
     if !selection.is_everything() {
         let whole = move || {
-            let mut out = Exposition::new(format, &selection);
-            page.write(&mut out);
-            let beginning = coding.begin(Bytes::new());
-            let end = end(out, &own, &beginning);
+            let beginning = coding.begin(snapshot.encode(format, &selection));
+            let end = end(&own, format, &selection, &beginning);
             (beginning.bytes, end)
         };
-        return in_peace(whole).await;
+        return run_blocking(whole).await;
     }
-    if page.ready(format, coding).is_none() {
-        let page = Arc::clone(&page);
-        in_peace(move || _ = page.body(format, coding)).await?;
+    if snapshot.ready(format, coding).is_none() {
+        let snapshot = Arc::clone(&snapshot);
+        run_blocking(move || _ = snapshot.body(format, coding)).await?;
     }
-    let beginning = page.body(format, coding);
-    Some((beginning.bytes.clone(), end(Exposition::new(format, &selection), &own, beginning)))
+    let beginning = snapshot.body(format, coding);
+    Some((beginning.bytes.clone(), end(&own, format, &selection, beginning)))
 }
 
-/// What follows a page: the process' own families, and the exposition's end.
-fn end(mut out: Exposition<'_>, own: &OwnMetrics, beginning: &Beginning) -> Vec<u8> {
-    own.write(&mut out);
-    out.end();
-    beginning.end(out.into_bytes())
+/// What follows the accounts' families: those of the process, and the exposition's end.
+fn end(own: &Arc<OwnMetrics>, format: Format, selection: &Selection, beginning: &Beginning) -> Vec<u8> {
+    let mut rest = own.encode(format, selection);
+    rest.extend_from_slice(metrics::trailer(format));
+    beginning.end(rest)
 }
 
 /// Does what may take a while, without keeping other requests waiting; `None` if it panics.
-pub(super) async fn in_peace<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(super) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let done = spawn_blocking(work).await;
     done.inspect_err(|error| tracing::error!(err = %error, "Cannot write the metrics")).ok()
 }

@@ -20,18 +20,13 @@ use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, eventually};
 const USAGE: &str = "partner_license_usage_percent";
 
 /// A format by the name that tests/integration/formats/parse.py has for it, and what asks for it.
-const FORMATS: [(&str, &str); 6] = [
+const FORMATS: [(&str, &str); 4] = [
     ("classic", "text/plain;version=0.0.4"),
     ("openmetrics", "application/openmetrics-text;version=1.0.0"),
     ("openmetrics", "application/openmetrics-text;version=0.0.1"),
     (
         "delimited",
         "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
-    ),
-    ("text", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text"),
-    (
-        "compact",
-        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=compact-text",
     ),
 ];
 

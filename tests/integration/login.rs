@@ -288,7 +288,8 @@ fn signed_in_out_of_turn(stage: &Stage) -> (fs::File, Terminal) {
     let file = fs::File::create(&lock).unwrap();
     file.lock().unwrap();
     let terminal = stage.login(&[]);
-    terminal.wait_for_text(&format!("Signed in. Another process keeps {}", lock.display()));
+    terminal
+        .wait_for_text(&format!("Signed in. Waiting for another process that has locked {}", lock.display()));
     assert_eq!(stage.stored(TENANT), None);
     (file, terminal)
 }
@@ -345,7 +346,7 @@ fn an_account_of_the_environment_signs_in_too_and_a_reader_may_leave() {
     let output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.starts_with("Not signed in: the sign-in service could not be asked"), "{text}");
+    assert!(text.starts_with("Not signed in: the request to the sign-in service failed"), "{text}");
 
     let mut child = stage.command(&[]).stdout(std::process::Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
@@ -413,13 +414,13 @@ fn a_sign_in_that_is_declined_in_the_browser_says_so() {
     let stage = Stage::new("authorize: { answer: decline }");
     let terminal = stage.login(&["--browser"]);
     let (url, _) = address(&terminal);
-    assert!(support::get(&url).contains("The terminal tells how it went"));
+    assert!(support::get(&url).contains("The terminal shows the result"));
     let (code, screen) = terminal.end();
     assert_eq!(code, 1);
     let remedy = "What to do: run the command again and accept, or have an administrator";
     assert_contains(
         &screen,
-        &["Not signed in: the sign-in service refused, access_denied: AADSTS65004", remedy],
+        &["Not signed in: the sign-in service refused the sign-in, access_denied: AADSTS65004", remedy],
     );
     assert_eq!((stage.stored(TENANT), stage.simulator.count("token")), (None, 0));
 }
@@ -515,7 +516,7 @@ fn a_public_client_signs_in_and_polls() {
 fn recovers(exporter: &Exporter) {
     exporter.wait_for("recovery", |metrics| (metrics.value("partner_license_up", &[])? > 0.0).then_some(()));
     let log = exporter.process.stderr.text();
-    for line in ["The credentials have changed, polling at once", "Polling works again"] {
+    for line in ["The credentials have changed; polling now", "Polling works again"] {
         assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
     }
     assert_eq!(exporter.metrics().value("partner_license_scrapes_total", &[]), Some(2.0));

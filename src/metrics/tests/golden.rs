@@ -29,11 +29,11 @@ partner_license_usage_percent{account="contoso",service="o365",workload="Exchang
 # TYPE partner_license_usage_processed_timestamp_seconds gauge
 partner_license_usage_processed_timestamp_seconds{account="contoso",service="crm",workload="Teams",channel="reseller"} 1794873600
 partner_license_usage_processed_timestamp_seconds{account="contoso",service="o365",workload="Exchange",channel="reseller"} 1794873600
-# HELP partner_license_usage_threshold_percent Usage below this share, scale 0-100, counts as low, as configured; absent for muted rows.
+# HELP partner_license_usage_threshold_percent Configured threshold, scale 0-100: usage below it counts as low; absent for muted rows.
 # TYPE partner_license_usage_threshold_percent gauge
 partner_license_usage_threshold_percent{account="contoso",service="crm",workload="Teams",channel="reseller"} 40
 partner_license_usage_threshold_percent{account="contoso",service="o365",workload="Exchange",channel="reseller"} 40
-# HELP partner_license_usage_rows Rows in the last good usage collection; 0 when it was empty.
+# HELP partner_license_usage_rows Rows in the last successful usage collection; 0 if it was empty.
 # TYPE partner_license_usage_rows gauge
 partner_license_usage_rows{account="contoso"} 2
 # HELP partner_license_usage_rows_rejected_total Rows dropped from usage collections, by reason.
@@ -60,11 +60,11 @@ partner_license_usage_rows_rejected_total{account="fabrikam",reason="unreadable"
 # TYPE partner_license_up gauge
 partner_license_up{account="contoso"} 0
 partner_license_up{account="fabrikam"} 0
-# HELP partner_license_scrapes_total Polls of the Partner Center API that ended, good or not.
+# HELP partner_license_scrapes_total Completed polls of the Partner Center API, successful or failed.
 # TYPE partner_license_scrapes_total counter
 partner_license_scrapes_total{account="contoso"} 2
 partner_license_scrapes_total{account="fabrikam"} 0
-# HELP partner_license_scrape_failures_total Polls of the Partner Center API that failed, by reason.
+# HELP partner_license_scrape_failures_total Failed polls of the Partner Center API, by reason.
 # TYPE partner_license_scrape_failures_total counter
 partner_license_scrape_failures_total{account="contoso",reason="consent"} 0
 partner_license_scrape_failures_total{account="contoso",reason="credentials"} 0
@@ -86,23 +86,23 @@ partner_license_scrape_failures_total{account="fabrikam",reason="timeout"} 0
 partner_license_scrape_failures_total{account="fabrikam",reason="network"} 0
 partner_license_scrape_failures_total{account="fabrikam",reason="tls"} 0
 partner_license_scrape_failures_total{account="fabrikam",reason="payload"} 0
-# HELP partner_license_scrape_duration_seconds How long the last poll of the Partner Center API took, good or not.
+# HELP partner_license_scrape_duration_seconds Duration of the last poll of the Partner Center API, successful or failed.
 # TYPE partner_license_scrape_duration_seconds gauge
 partner_license_scrape_duration_seconds{account="contoso"} 0.3
-# HELP partner_license_last_scrape_timestamp_seconds When the last poll of the Partner Center API ended, good or not.
+# HELP partner_license_last_scrape_timestamp_seconds When the last poll of the Partner Center API ended, successful or failed.
 # TYPE partner_license_last_scrape_timestamp_seconds gauge
 partner_license_last_scrape_timestamp_seconds{account="contoso"} 1795407200
-# HELP partner_license_last_success_timestamp_seconds When the last good poll of the Partner Center API ended.
+# HELP partner_license_last_success_timestamp_seconds When the last successful poll of the Partner Center API ended.
 # TYPE partner_license_last_success_timestamp_seconds gauge
 partner_license_last_success_timestamp_seconds{account="contoso"} 1795403600
 # HELP partner_license_next_scrape_timestamp_seconds When the next poll of the Partner Center API is due.
 # TYPE partner_license_next_scrape_timestamp_seconds gauge
 partner_license_next_scrape_timestamp_seconds{account="contoso"} 1795414400
-# HELP partner_license_poll_interval_seconds Pause between two good polls of the Partner Center API, as configured.
+# HELP partner_license_poll_interval_seconds Configured pause between two successful polls of the Partner Center API.
 # TYPE partner_license_poll_interval_seconds gauge
 partner_license_poll_interval_seconds{account="contoso"} 21600
 partner_license_poll_interval_seconds{account="fabrikam"} 21600
-# HELP partner_license_api_requests_total HTTP requests sent to Entra ID (token) and Partner Center (usage), by status code, or error when there was no complete answer.
+# HELP partner_license_api_requests_total HTTP requests sent to Entra ID (token) and Partner Center (usage), by status code; the code is error if no complete response arrived.
 # TYPE partner_license_api_requests_total counter
 partner_license_api_requests_total{account="contoso",endpoint="token",code="200"} 1
 partner_license_api_requests_total{account="contoso",endpoint="token",code="error"} 0
@@ -155,7 +155,7 @@ partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint=
 partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="token",le="60"} 0
 partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="token",le="120"} 0
 partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="token",le="+Inf"} 0
-partner_license_api_request_duration_seconds_sum{account="fabrikam",endpoint="token"} 0
+partner_license_api_request_duration_seconds_sum{account="fabrikam",endpoint="token"} 0.0
 partner_license_api_request_duration_seconds_count{account="fabrikam",endpoint="token"} 0
 partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="0.05"} 0
 partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="0.1"} 0
@@ -169,33 +169,33 @@ partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint=
 partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="60"} 0
 partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="120"} 0
 partner_license_api_request_duration_seconds_bucket{account="fabrikam",endpoint="usage",le="+Inf"} 0
-partner_license_api_request_duration_seconds_sum{account="fabrikam",endpoint="usage"} 0
+partner_license_api_request_duration_seconds_sum{account="fabrikam",endpoint="usage"} 0.0
 partner_license_api_request_duration_seconds_count{account="fabrikam",endpoint="usage"} 0
-# HELP partner_license_api_retries_total HTTP requests that repeated a failed one within the same poll.
+# HELP partner_license_api_retries_total HTTP requests that retried a failed request within the same poll.
 # TYPE partner_license_api_retries_total counter
 partner_license_api_retries_total{account="contoso",endpoint="token"} 0
 partner_license_api_retries_total{account="contoso",endpoint="usage"} 2
 partner_license_api_retries_total{account="fabrikam",endpoint="token"} 0
 partner_license_api_retries_total{account="fabrikam",endpoint="usage"} 0
-# HELP partner_license_api_throttled_total HTTP answers that asked to slow down: 429, or any with Retry-After.
+# HELP partner_license_api_throttled_total HTTP responses that asked the exporter to slow down: status 429, or any status with Retry-After.
 # TYPE partner_license_api_throttled_total counter
 partner_license_api_throttled_total{account="contoso",endpoint="token"} 0
 partner_license_api_throttled_total{account="contoso",endpoint="usage"} 1
 partner_license_api_throttled_total{account="fabrikam",endpoint="token"} 0
 partner_license_api_throttled_total{account="fabrikam",endpoint="usage"} 0
-# HELP partner_license_access_token_expiry_timestamp_seconds When the access token in use expires; it is renewed before.
+# HELP partner_license_access_token_expiry_timestamp_seconds Expiry of the access token in use; it is renewed earlier.
 # TYPE partner_license_access_token_expiry_timestamp_seconds gauge
 partner_license_access_token_expiry_timestamp_seconds{account="contoso"} 1795414400
-# HELP partner_license_refresh_token_issued_timestamp_seconds When the refresh token in use was issued; absent as long as only the configuration knows it.
+# HELP partner_license_refresh_token_issued_timestamp_seconds When the refresh token in use was issued; absent for a token from the configuration until it is renewed.
 # TYPE partner_license_refresh_token_issued_timestamp_seconds gauge
 partner_license_refresh_token_issued_timestamp_seconds{account="contoso"} 1795324400
-# HELP partner_license_refresh_token_expiry_timestamp_seconds When the refresh token in use expires unless it is renewed before: 90 days after its issue.
+# HELP partner_license_refresh_token_expiry_timestamp_seconds Expiry of the refresh token in use unless it is renewed earlier: 90 days after its issue.
 # TYPE partner_license_refresh_token_expiry_timestamp_seconds gauge
 partner_license_refresh_token_expiry_timestamp_seconds{account="contoso"} 1803100400
-# HELP partner_license_client_certificate_expiry_timestamp_seconds When the client certificate in use expires; absent where the application signs in without one.
+# HELP partner_license_client_certificate_expiry_timestamp_seconds Expiry of the client certificate in use; absent if the application signs in without one.
 # TYPE partner_license_client_certificate_expiry_timestamp_seconds gauge
 partner_license_client_certificate_expiry_timestamp_seconds{account="contoso"} 1796274800
-# HELP partner_license_mfa_compliant Whether Partner Center called the sign-in compliant with its demand for multi-factor authentication (1) or not (0); absent until it has said so.
+# HELP partner_license_mfa_compliant Whether Partner Center reported that the sign-in meets its requirement for multi-factor authentication (1) or not (0); absent until it reports either.
 # TYPE partner_license_mfa_compliant gauge
 partner_license_mfa_compliant{account="contoso"} 1
 "#;
@@ -259,7 +259,7 @@ partner_license_api_request_duration_seconds_bucket{endpoint="token",le="30"} 0
 partner_license_api_request_duration_seconds_bucket{endpoint="token",le="60"} 0
 partner_license_api_request_duration_seconds_bucket{endpoint="token",le="120"} 0
 partner_license_api_request_duration_seconds_bucket{endpoint="token",le="+Inf"} 0
-partner_license_api_request_duration_seconds_sum{endpoint="token"} 0
+partner_license_api_request_duration_seconds_sum{endpoint="token"} 0.0
 partner_license_api_request_duration_seconds_count{endpoint="token"} 0
 partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="0.05"} 0
 partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="0.1"} 0
@@ -273,7 +273,7 @@ partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="30"} 0
 partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="60"} 0
 partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="120"} 0
 partner_license_api_request_duration_seconds_bucket{endpoint="usage",le="+Inf"} 0
-partner_license_api_request_duration_seconds_sum{endpoint="usage"} 0
+partner_license_api_request_duration_seconds_sum{endpoint="usage"} 0.0
 partner_license_api_request_duration_seconds_count{endpoint="usage"} 0
 # TYPE partner_license_api_retries_total counter
 partner_license_api_retries_total{endpoint="token"} 0

@@ -1,5 +1,4 @@
-//! What the application proves itself with. Signatures are verified with the public keys that openssl took from
-//! the certificates.
+//! Tests of the client credential. Signatures are verified with public keys that openssl extracted from the certificates.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,6 +15,8 @@ use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 
+use uuid::Uuid;
+
 use super::*;
 use crate::config::ClientCredential;
 
@@ -27,14 +28,14 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/client-certificates").join(name)
 }
 
-/// A sign-in service that takes whoever comes, after `refusals` of them, and an API likewise.
-async fn bed(refusals: u32) -> Bed {
+/// A sign-in service and an API that accept every credential, the former after `outages` responses of 503.
+async fn bed(outages: u32) -> TestBed {
     let rows = include_bytes!("../../../tests/fixtures/usage-documented-wire-bytes.json").as_slice();
-    let asked = Arc::new(AtomicU32::new(0));
+    let requests = Arc::new(AtomicU32::new(0));
     let token = move || {
-        let busy = asked.fetch_add(1, Ordering::Relaxed) < refusals;
+        let is_unavailable = requests.fetch_add(1, Ordering::Relaxed) < outages;
         async move {
-            if busy {
+            if is_unavailable {
                 return StatusCode::SERVICE_UNAVAILABLE.into_response();
             }
             json!({"token_type": "Bearer", "expires_in": 3600, "access_token": "granted"})
@@ -45,10 +46,10 @@ async fn bed(refusals: u32) -> Bed {
     let routes = Router::new()
         .route("/{tenant}/oauth2/v2.0/token", post(token))
         .route(USAGE, get(move || async move { rows }));
-    Bed::with(routes).await
+    TestBed::with(routes).await
 }
 
-impl Bed {
+impl TestBed {
     fn client_with(&self, credential: ClientCredential) -> PartnerCenter {
         let account = Account { client_credential: credential, ..self.account(REFRESH_TOKEN, "http") };
         self.client_of(&account, Duration::from_mins(1))
@@ -63,25 +64,25 @@ impl Bed {
     }
 }
 
-/// Header and claims of the assertion in a form, whose signature is verified.
+/// Verifies the assertion in a form, and returns its header and claims.
 fn verified(form: &BTreeMap<String, String>) -> (Value, Value) {
     assert_eq!(form["client_assertion_type"], "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
     assert!(!form.contains_key("client_secret"));
     let assertion = &form["client_assertion"];
-    let (signed, signature) = assertion.rsplit_once('.').unwrap();
-    let (header, claims) = signed.split_once('.').unwrap();
+    let (message, signature) = assertion.rsplit_once('.').unwrap();
+    let (header, claims) = message.split_once('.').unwrap();
     let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap();
     let [header, claims] =
         [header, claims].map(|part| serde_json::from_slice::<Value>(&decoded(part)).unwrap());
     let public = |name| SubjectPublicKeyInfoDer::from_pem_file(fixture(name)).unwrap();
-    let confirmed = match header["alg"].as_str().unwrap() {
+    let verified = match header["alg"].as_str().unwrap() {
         "PS256" => UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, public("rsa-public.pem"))
-            .verify(signed.as_bytes(), &decoded(signature)),
+            .verify(message.as_bytes(), &decoded(signature)),
         "ES256" => UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, public("ec-public.pem"))
-            .verify(signed.as_bytes(), &decoded(signature)),
+            .verify(message.as_bytes(), &decoded(signature)),
         other => panic!("{other}"),
     };
-    assert!(confirmed.is_ok(), "{header}");
+    assert!(verified.is_ok(), "{header}");
     (header, claims)
 }
 
@@ -110,7 +111,7 @@ async fn a_certificate_signs_an_assertion_as_microsoft_documents_it() {
 }
 
 #[tokio::test]
-async fn no_assertion_is_used_twice_not_even_within_a_poll() {
+async fn each_attempt_has_an_assertion_of_its_own() {
     let bed = bed(2).await;
     bed.client_with(ClientCredential::Certificate(fixture("ec.pem"))).fetch().await.unwrap();
     let ids: std::collections::BTreeSet<String> =
@@ -126,23 +127,23 @@ async fn a_renewed_certificate_is_used_at_the_next_sign_in() {
     let client = bed.client_with(ClientCredential::Certificate(path.clone()));
     client.fetch().await.unwrap();
     fs::copy(fixture("ec.pem"), &path).unwrap();
-    pass(Duration::from_hours(1)).await;
+    advance(Duration::from_hours(1)).await;
     client.fetch().await.unwrap();
     let used: Vec<String> = bed.forms().iter().map(|form| text(&verified(form).0["x5t#S256"])).collect();
     assert_eq!(used, [RSA_THUMBPRINT, EC_THUMBPRINT]);
 }
 
 #[tokio::test]
-async fn a_certificate_that_became_unusable_fails_the_poll_as_a_matter_of_credentials() {
+async fn a_certificate_that_has_become_unusable_has_the_reason_credentials() {
     let bed = bed(0).await;
     let path = bed.directory.path().join("client.pem");
     fs::copy(fixture("rsa.pem"), &path).unwrap();
     let client = bed.client_with(ClientCredential::Certificate(path.clone()));
     fs::copy(fixture("encrypted-pkcs8.pem"), &path).unwrap();
     let error = client.fetch().await.unwrap_err();
-    assert_eq!(error.reason(), Reason::Credentials);
+    assert_eq!(error.reason(), FailureReason::Credentials);
     let expected = format!(
-        "client certificate: {} holds an encrypted private key; store it without a passphrase",
+        "client certificate: {} contains an encrypted private key; store it without a passphrase",
         path.display()
     );
     assert_eq!(error.to_string(), expected);
@@ -153,14 +154,14 @@ async fn a_certificate_that_became_unusable_fails_the_poll_as_a_matter_of_creden
 }
 
 #[tokio::test]
-async fn a_federated_token_is_read_anew_for_every_sign_in() {
+async fn a_federated_token_is_read_anew_for_each_sign_in() {
     let bed = bed(0).await;
     let path = bed.directory.path().join("token");
     fs::write(&path, "first.federated.token\n").unwrap();
     let client = bed.client_with(ClientCredential::FederatedToken(path.clone()));
     client.fetch().await.unwrap();
     fs::write(&path, "second.federated.token").unwrap();
-    pass(Duration::from_hours(1)).await;
+    advance(Duration::from_hours(1)).await;
     client.fetch().await.unwrap();
     let forms = bed.forms();
     let sent: Vec<&str> = forms.iter().map(|form| form["client_assertion"].as_str()).collect();
@@ -179,7 +180,7 @@ async fn a_public_client_sends_no_credential() {
 }
 
 #[tokio::test]
-async fn an_assertion_that_an_answer_quotes_does_not_come_back_in_a_message() {
+async fn an_assertion_that_a_response_quotes_is_removed_from_the_message() {
     let echo = |form: String| async move {
         let form: BTreeMap<String, String> = form_urlencoded::parse(form.as_bytes()).into_owned().collect();
         let assertion = &form["client_assertion"];
@@ -188,14 +189,14 @@ async fn an_assertion_that_an_answer_quotes_does_not_come_back_in_a_message() {
         let body = json!({"error": "invalid_client", "error_description": text}).to_string();
         (StatusCode::UNAUTHORIZED, body)
     };
-    let bed = Bed::with(Router::new().route("/{tenant}/oauth2/v2.0/token", post(echo))).await;
+    let bed = TestBed::with(Router::new().route("/{tenant}/oauth2/v2.0/token", post(echo))).await;
     let path = bed.directory.path().join("token");
     fs::write(&path, "aaaa.bbbb.canary").unwrap();
     for credential in
         [ClientCredential::Certificate(fixture("ec.pem")), ClientCredential::FederatedToken(path)]
     {
         let error = bed.client_with(credential).fetch().await.unwrap_err();
-        assert_eq!(error.reason(), Reason::Credentials);
+        assert_eq!(error.reason(), FailureReason::Credentials);
         assert_eq!(
             error.to_string(),
             "the sign-in service answered 401 Unauthorized, invalid_client: AADSTS700027: bad signature \
@@ -205,17 +206,17 @@ async fn an_assertion_that_an_answer_quotes_does_not_come_back_in_a_message() {
 }
 
 #[tokio::test]
-async fn without_a_refresh_token_anywhere_the_poll_says_how_to_get_one() {
-    let bed = Bed::new("").await;
+async fn the_error_without_any_refresh_token_says_how_to_obtain_one() {
+    let bed = TestBed::new("").await;
     let account = Account { refresh_token: None, ..bed.account(REFRESH_TOKEN, "http") };
     let error = bed.client_of(&account, Duration::from_mins(1)).fetch().await.unwrap_err();
-    assert_eq!(error.reason(), Reason::Credentials);
+    assert_eq!(error.reason(), FailureReason::Credentials);
     assert_eq!(
         error.to_string(),
-        "there is no refresh token, neither in the configuration nor in state_directory; \
-         partner-license-exporter login gets one"
+        "there is no refresh token in the configuration or in state_directory; \
+         `partner-license-exporter login` obtains one"
     );
     bed.client().fetch().await.unwrap();
-    // Now there is one in the state directory.
+    // The fetch above has stored a successor in the state directory.
     bed.client_of(&account, Duration::from_mins(1)).fetch().await.unwrap();
 }

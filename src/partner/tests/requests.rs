@@ -1,18 +1,22 @@
+//! Tests of the requests that are sent.
+
+use uuid::Uuid;
+
 use super::*;
 
 #[tokio::test]
-async fn the_documented_rows_arrive() {
-    let bed = Bed::new("").await;
+async fn the_documented_rows_are_fetched() {
+    let bed = TestBed::new("").await;
     let report = bed.client().fetch().await.unwrap();
     assert_eq!(report.rows().len(), 5);
     assert_eq!(report.rows()[0].key(), ("crm", "Microsoft Dynamics CRM", "reseller"));
     assert!(report.rejected().is_empty());
-    assert_eq!(bed.ledger.read().credentials.mfa_compliant, Some(true), "the API was asked, and said so");
+    assert_eq!(bed.ledger.read().credentials.mfa_compliant, Some(true), "the request asks for it");
 }
 
 #[tokio::test]
-async fn a_usage_request_has_the_documented_headers_with_fresh_ids_for_each_fetch() {
-    let bed = Bed::new("").await;
+async fn a_usage_request_has_the_documented_headers_with_new_ids_for_each_fetch() {
+    let bed = TestBed::new("").await;
     let client = bed.client();
     client.fetch().await.unwrap();
     client.fetch().await.unwrap();
@@ -33,8 +37,8 @@ async fn a_usage_request_has_the_documented_headers_with_fresh_ids_for_each_fetc
 }
 
 #[tokio::test]
-async fn a_retry_has_the_request_id_of_the_call_that_it_repeats() {
-    let bed = Bed::new("usage: {answer: server_error, times: 2}").await;
+async fn a_retry_repeats_the_request_id() {
+    let bed = TestBed::new("usage: {answer: server_error, times: 2}").await;
     let client = bed.client();
     client.fetch().await.unwrap();
     client.fetch().await.unwrap();
@@ -45,8 +49,8 @@ async fn a_retry_has_the_request_id_of_the_call_that_it_repeats() {
 }
 
 #[tokio::test]
-async fn a_token_request_is_the_refresh_token_grant_of_the_second_version() {
-    let bed = Bed::new("").await;
+async fn a_token_request_is_the_refresh_token_grant_of_v2() {
+    let bed = TestBed::new("").await;
     bed.client().fetch().await.unwrap();
     let [token, usage] = &bed.arrivals()[..] else { panic!("two requests") };
     assert_eq!((token.path.as_str(), usage.path.as_str()), ("/contoso.example/oauth2/v2.0/token", USAGE));
@@ -61,8 +65,8 @@ async fn a_token_request_is_the_refresh_token_grant_of_the_second_version() {
 }
 
 #[tokio::test]
-async fn the_access_token_is_kept_between_fetches() {
-    let bed = Bed::new("").await;
+async fn the_access_token_is_cached_between_fetches() {
+    let bed = TestBed::new("").await;
     let client = bed.client();
     for _ in 0..3 {
         client.fetch().await.unwrap();
@@ -72,8 +76,8 @@ async fn the_access_token_is_kept_between_fetches() {
 }
 
 #[tokio::test]
-async fn two_fetches_at_a_time_share_one_renewal() {
-    let bed = Bed::new("rotation: strict").await;
+async fn concurrent_fetches_share_one_renewal() {
+    let bed = TestBed::new("rotation: strict").await;
     let client = bed.client();
     let (one, other) = tokio::join!(client.fetch(), client.fetch());
     assert!(one.is_ok() && other.is_ok());
@@ -81,8 +85,8 @@ async fn two_fetches_at_a_time_share_one_renewal() {
 }
 
 #[tokio::test]
-async fn a_request_is_counted_as_an_error_when_its_fetch_is_dropped() {
-    let bed = Bed::new("usage: {delay: 1h}").await;
+async fn a_request_counts_as_an_error_if_its_fetch_is_dropped() {
+    let bed = TestBed::new("usage: {delay: 1h}").await;
     let client = bed.client();
     tokio::select! {
         outcome = client.fetch() => panic!("{outcome:?}"),
@@ -92,10 +96,10 @@ async fn a_request_is_counted_as_an_error_when_its_fetch_is_dropped() {
 }
 
 #[tokio::test]
-async fn the_length_of_every_request_is_observed() {
-    let bed = Bed::new("usage: {answer: server_error, times: 1}").await;
+async fn the_duration_of_every_request_is_observed() {
+    let bed = TestBed::new("usage: {answer: server_error, times: 1}").await;
     bed.client().fetch().await.unwrap();
     let durations = bed.ledger.read().traffic.durations;
-    let count = |endpoint| durations[&endpoint].cumulative().last().unwrap().1;
+    let count = |endpoint| durations[&endpoint].buckets().map(|(_, count)| count).sum::<u64>();
     assert_eq!((count(Endpoint::Token), count(Endpoint::Usage)), (1, 2));
 }

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
-use partner_license_exporter::exposition::{Family, Kind as FamilyKind};
-use partner_license_exporter::metrics::FAMILIES;
+use partner_license_exporter::metrics::{FAMILIES, Family, Kind as FamilyKind};
 use promql_parser::parser::token::T_LOR;
 use promql_parser::parser::{self, BinaryExpr, Expr, LabelModifier, MatrixSelector, Offset, VectorSelector};
 use promql_parser::util::parse_duration;

@@ -175,7 +175,7 @@ fn hostile() -> Vec<Row> {
             "200 that quotes the access token",
             "usage: { status: 200, answer: echo }",
             // Where depends on the length of the token.
-            "the body is no collection with a list named items, see line 1 column",
+            "the body is not a collection with a list named items, see line 1 column",
         ),
     ];
     descriptions.into_iter().map(described).chain(others).collect()

@@ -31,7 +31,7 @@ const DOCUMENTED: [Usage; 5] = [
 
 /// A body that is no collection, and the place where that shows.
 fn no_collection(name: &'static str, scenario: impl Into<String>, place: &str) -> Row {
-    unusable(name, scenario, &format!("the body is no collection with a list named items, see {place}"))
+    unusable(name, scenario, &format!("the body is not a collection with a list named items, see {place}"))
 }
 
 fn encodings() -> Vec<Row> {
@@ -42,7 +42,7 @@ fn encodings() -> Vec<Row> {
     let two_marks = format!("\u{feff}{}", collection(&[item(&[])]));
     let whole = gzip(bytes);
     let half = base64(&whole[..whole.len() / 2]);
-    let cannot = "the answer of the API cannot be decompressed:";
+    let cannot = "the response from the API cannot be decompressed:";
     vec![
         good("the documented bytes", usage_bytes(bytes), &DOCUMENTED),
         good("the documented bytes without a byte order mark", usage_bytes(&bytes[3..]), &DOCUMENTED),
@@ -76,7 +76,7 @@ fn sizes() -> Vec<Row> {
             "16 MiB and a byte",
             usage_gzip(&spaces),
             "payload",
-            "the answer of the API is larger than 16 MiB",
+            "the response from the API is larger than 16 MiB",
         )
         .wire("token 200: 1, usage error: 1"),
         unusable("100,001 items", usage_gzip(&nothings), "there are more than 100000 rows"),
@@ -331,14 +331,14 @@ fn no_collections() -> Vec<Row> {
 }
 
 fn statuses() -> Vec<Row> {
-    let nothing = "the body is no collection with a list named items, see line 1 column 0";
-    let lost = "the API could not be asked:";
+    let nothing = "the body is not a collection with a list named items, see line 1 column 0";
+    let lost = "the request to the API failed:";
     vec![
         failed(
             "204",
             "usage: { answer: no_content }",
             "payload",
-            "the API answered 204 No Content: the answer has no content",
+            "the API answered 204 No Content: the response has no content",
         )
         .wire("token 200: 1, usage 204: 1"),
         failed(

@@ -76,13 +76,12 @@ fn followed(base: &str) -> Vec<Row> {
 }
 
 fn interrupted() -> Vec<Row> {
-    let fails = |name, usage: &str, reason, text: &str| {
-        failed(name, three_pages(usage), reason, format!("the API {text}"))
-    };
+    let fails = |name, usage: &str, reason, text: &str| failed(name, three_pages(usage), reason, text);
     let no_collection =
-        "answered 200 OK: the body is no collection with a list named items, see line 1 column 1";
-    let throttled = "answered 429 Too Many Requests: Rate limit is exceeded. Try again in 90 seconds.";
-    let server_error = "answered 500 Internal Server Error, code 800003: Unexpected service error";
+        "the API answered 200 OK: the body is not a collection with a list named items, see line 1 column 1";
+    let throttled =
+        "the API answered 429 Too Many Requests: Rate limit is exceeded. Try again in 90 seconds.";
+    let server_error = "the API answered 500 Internal Server Error, code 800003: Unexpected service error";
     vec![
         good(
             "a second page that fails once",
@@ -102,7 +101,7 @@ fn interrupted() -> Vec<Row> {
             "a third page and no good token",
             "answer: unauthorized, skip: 2",
             "credentials",
-            "answered 401 Unauthorized, code 400: Access denied",
+            "the API answered 401 Unauthorized, code 400: Access denied",
         )
         .wire("token 200: 2, usage 200: 2, usage 401: 2"),
         fails(
@@ -119,14 +118,14 @@ fn interrupted() -> Vec<Row> {
             "a third page without content",
             "answer: no_content, skip: 2",
             "payload",
-            "answered 204 No Content: the answer has no content",
+            "the API answered 204 No Content: the response has no content",
         )
         .wire("token 200: 1, usage 200: 2, usage 204: 1"),
         fails(
             "a second page that is cut off",
             "answer: truncated, skip: 1",
             "network",
-            "could not be asked:",
+            "the request to the API failed:",
         )
         .wire("token 200: 1, usage 200: 1, usage error: 3, usage retries: 2"),
     ]
@@ -134,9 +133,9 @@ fn interrupted() -> Vec<Row> {
 
 fn refused() -> Vec<Row> {
     let foreign = "the link to the next page leads to another origin";
-    let circle = "the link to the next page leads back to an earlier one";
-    let no_request = "the link to the next page is no request that can be made";
-    let no_link = "links.next is no link";
+    let circle = "the link to the next page leads back to an earlier page";
+    let no_request = "the link to the next page is not a valid request";
+    let no_link = "links.next is not a link";
     let links = [
         ("a link to another host", to("https://partner.example/v1/analytics/licenses/usage"), foreign),
         ("a link to another port", to("http://127.0.0.1:1/v1/analytics/licenses/usage"), foreign),

@@ -24,7 +24,7 @@ fn tokens() -> Vec<Row> {
         good(name, format!("rows: [], token: {{ merge: {merge} }}"), &[])
     }
     let v1 = r#"{ expires_in: "3599", ext_expires_in: "3599", expires_on: "1547581389", not_before: "1547577489", refresh_token: null }"#;
-    let no_token = "The new refresh token is no token; the old one works until 90 days after its issue";
+    let no_token = "The new refresh token is malformed; the old one works until 90 days after its issue";
     vec![
         with("an answer of v1, with numbers as text", v1).lifetime(3599).stored(false),
         with("no refresh token", "{ refresh_token: null }").stored(false),
@@ -54,7 +54,7 @@ fn no_tokens() -> Vec<Row> {
         let text = format!("the sign-in service answered with no {what}");
         failed(name, format!("token: {{ {token} }}"), "payload", text).wire("token 200: 1")
     };
-    let document = |name, token: &str| no_token(name, token, "token document");
+    let document = |name, token: &str| no_token(name, token, "token response");
     // The refresh token that comes along is not lost.
     let access = |name, access_token: &str| {
         no_token(name, &format!("merge: {{ access_token: {access_token} }}"), "usable access token")
@@ -82,7 +82,7 @@ fn no_tokens() -> Vec<Row> {
             "tokens in gzip that is none",
             "token: { headers: { content-encoding: gzip } }",
             "payload",
-            "the answer of the sign-in service cannot be decompressed:",
+            "the response from the sign-in service cannot be decompressed:",
         )
         .wire("token error: 1"),
     ]

@@ -1,6 +1,6 @@
 """Reads an exposition with somebody else's parser and prints what is in it, as JSON.
 
-    parse.py classic|openmetrics|delimited|text|compact [gzip] < body
+    parse.py classic|openmetrics|delimited [gzip] < body
 
 The parsers are those of Prometheus' client library and of protobuf, see scripts/fetch-tools. One object: "samples" are
 lists of name, labels and value, "families" are lists of type, help and unit by name.
@@ -11,7 +11,7 @@ import json
 import sys
 import zlib
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.proto import parse_length_prefixed
 from prometheus_client import openmetrics, parser
 import prometheus_client.openmetrics.parser
@@ -52,24 +52,18 @@ def metric_family():
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("io.prometheus.client.MetricFamily"))
 
 
-def messages(form, body):
-    kind = metric_family()
-    if form == "delimited":
-        stream = io.BytesIO(body)
-        while stream.tell() < len(body):
-            start = stream.tell()
-            message = parse_length_prefixed(kind, stream)
-            again = message.SerializeToString(deterministic=True)
-            assert body[start:stream.tell()].endswith(again), "bytes that mean nothing"
-            yield message
-        return
-    text = body.decode()
-    for part in text.split("\n\n" if form == "text" else "\n")[:-1]:
-        yield text_format.Parse(part, kind())
+def messages(body):
+    kind, stream = metric_family(), io.BytesIO(body)
+    while stream.tell() < len(body):
+        start = stream.tell()
+        message = parse_length_prefixed(kind, stream)
+        again = message.SerializeToString(deterministic=True)
+        assert body[start:stream.tell()].endswith(again), "bytes that mean nothing"
+        yield message
 
 
-def of_messages(form, body):
-    for message in messages(form, body):
+def of_messages(body):
+    for message in messages(body):
         samples = []
         for metric in message.metric:
             labels = {label.name: label.value for label in metric.label}
@@ -101,7 +95,7 @@ def main(form, coding=None):
         member = zlib.decompressobj(wbits=31)
         body = member.decompress(body)
         assert member.eof and not member.unused_data, "not one whole gzip member"
-    found = of_text(form, body) if form in ("classic", "openmetrics") else of_messages(form, body)
+    found = of_text(form, body) if form in ("classic", "openmetrics") else of_messages(body)
     families, samples = {}, []
     for name, kind, documentation, unit, of in found:
         assert name not in families, f"{name} occurs twice"

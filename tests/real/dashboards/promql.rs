@@ -3,8 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use partner_license_exporter::exposition::{Family, Kind};
-use partner_license_exporter::metrics::FAMILIES;
+use partner_license_exporter::metrics::{FAMILIES, Family, Kind};
 use serde_json::Value;
 
 use crate::dashboards::model::{list, text};

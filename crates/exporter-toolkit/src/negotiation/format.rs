@@ -16,16 +16,11 @@ pub enum Format {
     OpenMetrics,
     /// Messages of protobuf, each after its length.
     Protobuf,
-    /// The same messages as text for people.
-    ProtobufText,
-    /// The same messages as text, one per line.
-    ProtobufCompact,
 }
 
 impl Format {
-    /// Every format, in the order of the bodies of a page.
-    pub const ALL: [Self; 5] =
-        [Self::Classic, Self::OpenMetrics, Self::Protobuf, Self::ProtobufText, Self::ProtobufCompact];
+    /// Every format, in the order of the enumeration.
+    pub const ALL: [Self; 3] = [Self::Classic, Self::OpenMetrics, Self::Protobuf];
 }
 
 /// What somebody is answered with.
@@ -91,7 +86,7 @@ const OPEN_METRICS: (&str, &str) = ("application", "openmetrics-text");
 const PROTOBUF: (&str, &str) = ("application", "vnd.google.protobuf");
 
 /// What can be had; the first is for those who do not care.
-static OFFERS: [Offer; 6] = [
+static OFFERS: [Offer; 4] = [
     Offer {
         format: Format::Classic,
         media_type: "text/plain; version=0.0.4; charset=utf-8",
@@ -118,20 +113,6 @@ static OFFERS: [Offer; 6] = [
         media_type: "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
         kind: PROTOBUF,
         parameters: &[PROTO, ("encoding", "delimited")],
-        implied: false,
-    },
-    Offer {
-        format: Format::ProtobufText,
-        media_type: "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=text",
-        kind: PROTOBUF,
-        parameters: &[PROTO, ("encoding", "text")],
-        implied: false,
-    },
-    Offer {
-        format: Format::ProtobufCompact,
-        media_type: "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=compact-text",
-        kind: PROTOBUF,
-        parameters: &[PROTO, ("encoding", "compact-text")],
         implied: false,
     },
 ];

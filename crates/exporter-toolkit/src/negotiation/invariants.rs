@@ -4,21 +4,13 @@
 use super::{Coding, Escaping, Format, negotiate};
 
 /// Of each format, a clause that asks for it and nothing else.
-const EXACT: [(&str, Format); 6] = [
+const EXACT: [(&str, Format); 4] = [
     ("text/plain;version=0.0.4", Format::Classic),
     ("application/openmetrics-text;version=1.0.0", Format::OpenMetrics),
     ("application/openmetrics-text;version=0.0.1", Format::OpenMetrics),
     (
         "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
         Format::Protobuf,
-    ),
-    (
-        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text",
-        Format::ProtobufText,
-    ),
-    (
-        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=compact-text",
-        Format::ProtobufCompact,
     ),
 ];
 
@@ -45,7 +37,7 @@ fn format(accept: &str) {
     let word = match answer.format {
         Format::Classic => "",
         Format::OpenMetrics => "openmetrics-text",
-        Format::Protobuf | Format::ProtobufText | Format::ProtobufCompact => "vnd.google.protobuf",
+        Format::Protobuf => "vnd.google.protobuf",
     };
     assert!(asked.contains(word) || asked.contains('*'), "{:?} for {accept:?}", answer.format);
     assert!(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use partner_license_exporter::exposition::Kind;
+use partner_license_exporter::metrics::Kind;
 use serde_json::Value;
 
 use super::{Finding, Parse};

@@ -6,9 +6,6 @@ use super::*;
 
 const DELIMITED: &str =
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
-const TEXT: &str = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=text";
-const COMPACT: &str =
-    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=compact-text";
 const OM_0: &str = "application/openmetrics-text; version=0.0.1; charset=utf-8";
 const OM_1: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -37,17 +34,17 @@ fn held(accept: &str, offers: &[&str], default: Escaping, media_type: &str, esca
 
 #[test]
 fn without_open_metrics_the_choice_is_that_of_the_go_table() {
-    let offers = [DELIMITED, TEXT, COMPACT, CLASSIC];
+    let offers = [DELIMITED, CLASSIC];
     let p =
         |rest: &str| format!("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily{rest}");
     for (accept, media_type, escaping) in [
         (&*p(";encoding=delimited"), DELIMITED, "underscores"),
-        (&p(";encoding=text"), TEXT, "underscores"),
-        (&p(";encoding=compact-text"), COMPACT, "underscores"),
+        (&p(";encoding=text"), CLASSIC, "underscores"),
+        (&p(";encoding=compact-text"), CLASSIC, "underscores"),
         ("text/plain;version=0.0.4", CLASSIC, "underscores"),
         (&p(";encoding=delimited; escaping=allow-utf-8;"), DELIMITED, "allow-utf-8"),
-        (&p(";encoding=text; escaping=allow-utf-8;"), TEXT, "allow-utf-8"),
-        (&p(";encoding=compact-text; escaping=allow-utf-8;"), COMPACT, "allow-utf-8"),
+        (&p(";encoding=text; escaping=allow-utf-8;"), CLASSIC, "allow-utf-8"),
+        (&p(";encoding=compact-text; escaping=allow-utf-8;"), CLASSIC, "allow-utf-8"),
         ("text/plain;version=0.0.4;", CLASSIC, "underscores"),
         ("text/plain;version=0.0.4; escaping=values;", CLASSIC, "values"),
     ] {
@@ -57,7 +54,7 @@ fn without_open_metrics_the_choice_is_that_of_the_go_table() {
 
 #[test]
 fn with_open_metrics_the_choice_is_that_of_the_go_table() {
-    let offers = [OM_1, OM_0, DELIMITED, TEXT, COMPACT, CLASSIC];
+    let offers = [OM_1, OM_0, DELIMITED, CLASSIC];
     let p =
         |rest: &str| format!("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily{rest}");
     for (accept, media_type, escaping) in [
@@ -68,15 +65,15 @@ fn with_open_metrics_the_choice_is_that_of_the_go_table() {
         ("application/openmetrics-text;version=0.0.1", OM_0, "values"),
         ("application/openmetrics-text;version=1.0.0; escaping=values;", OM_1, "values"),
         ("application/openmetrics-text;version=0.0.4", CLASSIC, "values"),
-        (&*p(";encoding=compact-text; escaping=underscores"), COMPACT, "underscores"),
+        (&*p(";encoding=compact-text; escaping=underscores"), CLASSIC, "underscores"),
         ("text/plain;version=0.0.4", CLASSIC, "values"),
         ("text/plain;version=0.0.4; escaping=allow-utf-8", CLASSIC, "allow-utf-8"),
         (&p(";encoding=delimited; escaping=allow-utf-8;"), DELIMITED, "allow-utf-8"),
-        (&p(";encoding=text; escaping=allow-utf-8;"), TEXT, "allow-utf-8"),
-        (&p(";encoding=compact-text; escaping=allow-utf-8;"), COMPACT, "allow-utf-8"),
+        (&p(";encoding=text; escaping=allow-utf-8;"), CLASSIC, "allow-utf-8"),
+        (&p(";encoding=compact-text; escaping=allow-utf-8;"), CLASSIC, "allow-utf-8"),
         (&p(";encoding=delimited; escaping=underscores;"), DELIMITED, "underscores"),
-        (&p(";encoding=text; escaping=underscores;"), TEXT, "underscores"),
-        (&p(";encoding=compact-text; escaping=underscores;"), COMPACT, "underscores"),
+        (&p(";encoding=text; escaping=underscores;"), CLASSIC, "underscores"),
+        (&p(";encoding=compact-text; escaping=underscores;"), CLASSIC, "underscores"),
     ] {
         held(accept, &offers, Escaping::Values, media_type, escaping);
     }

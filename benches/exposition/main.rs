@@ -1,0 +1,154 @@
+//! How long it takes to encode and to compress the accounts' series, and to answer a scrape from what is ready:
+//! `cargo bench --bench exposition`, with `-- 5000` behind it for another number of rows.
+//!
+//! "Before" is the writer of `baseline.rs`, "after" the program. Both write the same bytes, in turns. What is printed
+//! is the quickest of many rounds: on a machine that others use as well, the others do not count.
+
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a table for people")]
+
+mod baseline;
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use exporter_toolkit::negotiation::{Coding, Format};
+use jiff::Timestamp;
+use partner_license_exporter::config::Config;
+use partner_license_exporter::domain::clock::{Clock, unix_seconds};
+use partner_license_exporter::domain::status::Ledger;
+use partner_license_exporter::domain::usage::{LicenseUsage, Percent, UsageReport};
+use partner_license_exporter::metrics::{self, BUILD, FAMILIES, Family, Fleet, OwnMetrics, Selection};
+use partner_license_exporter::polling::Render;
+use tokio::time::Instant;
+
+const ACCOUNT: &str = "contoso";
+
+fn main() {
+    let numbers: Vec<u32> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    for rows in if numbers.is_empty() { vec![1_000, 10_000, 100_000] } else { numbers } {
+        let now = "2026-11-23T05:13:20Z".parse().unwrap();
+        let (fleet, rounds) = (fleet(rows, now), if rows > 10_000 { 20 } else { 100 });
+        println!("{rows} rows                      before      after   ratio");
+        for coding in Coding::ALL {
+            cold(&fleet, now, coding, rounds);
+        }
+        for coding in Coding::ALL {
+            warm(&fleet, now, coding);
+        }
+        println!("  whole cold bodies");
+        for format in Format::ALL {
+            for coding in Coding::ALL {
+                let mut size = 0;
+                let best = (0..rounds).map(|_| {
+                    // Each snapshot is a new one, of which nothing is ready.
+                    let snapshot = fleet.render(now);
+                    timed(|| size = snapshot.body(format, coding).bytes.len())
+                });
+                let (best, format) = (best.min().unwrap(), format!("{format:?}"));
+                let coding = format!("{coding:?}");
+                println!("    {format:12}{coding:10}{size:12} bytes {:10.3} ms", milliseconds(best));
+            }
+        }
+    }
+}
+
+/// The first body of a snapshot: the families of the rows as text 0.0.4, for the rest is as large as nothing.
+fn cold(fleet: &Fleet, now: Timestamp, coding: Coding, rounds: u32) {
+    let families: [&Family; 3] = std::array::from_fn(|n| FAMILIES[n]);
+    let selection = Selection::of(families.map(|family| family.name.to_owned()));
+    let status = fleet.accounts[0].read();
+    let rows = status.last_good.as_ref().unwrap().report.rows();
+    let before = || {
+        let mut out = Vec::new();
+        let percents = baseline::points(ACCOUNT, rows, |row| Some(row.percent.get()));
+        baseline::write(&mut out, families[0], &percents);
+        let times = baseline::points(ACCOUNT, rows, |row| Some(unix_seconds(row.processed_at)));
+        baseline::write(&mut out, families[1], &times);
+        let thresholds = baseline::points(ACCOUNT, rows, |row| fleet.thresholds.applying_to(row));
+        baseline::write(&mut out, families[2], &thresholds);
+        coding.begin(out).bytes
+    };
+    let snapshot = fleet.render(now);
+    let after = || coding.begin(snapshot.encode(Format::Classic, &selection)).bytes;
+    assert_eq!(before(), after(), "both write the same");
+    compare("cold body", coding, rounds, 1, before, after);
+}
+
+/// A scrape that finds its body ready: what is ready, and the process' own families behind it.
+fn warm(fleet: &Fleet, now: Timestamp, coding: Coding) {
+    let (snapshot, own) = (fleet.render(now), Arc::new(OwnMetrics::new(false, &Clock::system())));
+    let ready = snapshot.body(Format::Classic, coding);
+    let everything = Selection::everything();
+    let own_families: Vec<&Family> =
+        FAMILIES.iter().copied().filter(|family| family.name.contains("_exporter_")).collect();
+    let before = || {
+        let mut out = Vec::new();
+        let build = BUILD.map(|(name, value)| (name, value.into())).to_vec();
+        baseline::write(&mut out, own_families[0], &[(build, 1.0)]);
+        baseline::write(&mut out, own_families[1], &[(Vec::new(), 1.0)]);
+        baseline::write(&mut out, own_families[2], &[(Vec::new(), unix_seconds(now))]);
+        (ready.bytes.clone(), ready.end(out))
+    };
+    let after = || {
+        let mut out = own.encode(Format::Classic, &everything);
+        out.extend_from_slice(metrics::trailer(Format::Classic));
+        (snapshot.body(Format::Classic, coding).bytes.clone(), ready.end(out))
+    };
+    compare("warm scrape", coding, 20, 1_000, before, after);
+}
+
+/// Prints the milliseconds that both take for one turn, and how they compare.
+fn compare<T, U>(
+    what: &str,
+    coding: Coding,
+    rounds: u32,
+    turns: u32,
+    before: impl Fn() -> T,
+    after: impl Fn() -> U,
+) {
+    let (mut best_before, mut best_after) = (Duration::MAX, Duration::MAX);
+    for _ in 0..rounds {
+        best_before = best_before.min(timed(|| (0..turns).for_each(|_| _ = black_box(before()))) / turns);
+        best_after = best_after.min(timed(|| (0..turns).for_each(|_| _ = black_box(after()))) / turns);
+    }
+    let (before, after, coding) =
+        (milliseconds(best_before), milliseconds(best_after), format!("{coding:?}"));
+    println!("  {what:12}{coding:10}{before:10.4} {after:10.4} ms {:6.2}", after / before);
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let begun = Instant::now();
+    work();
+    begun.elapsed()
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+/// One account with so many rows.
+fn fleet(rows: u32, now: Timestamp) -> Fleet {
+    let text = format!(
+        "accounts: [{{name: {ACCOUNT}, tenant_id: contoso.example, client_secret: s, refresh_token: r, \
+         client_id: 00000000-0000-0000-0000-00000000c11e}}]"
+    );
+    let config = Config::parse(&text, &|_| None).unwrap();
+    let ledger = Ledger::new(config.accounts[0].name.clone(), Arc::default());
+    let report = UsageReport::collect((0..rows).map(|n| {
+        Ok(LicenseUsage {
+            service: format!("service-{}", n / 100),
+            workload: format!("Workload {}", n % 100),
+            channel: "reseller".to_owned(),
+            percent: Percent::new(f64::from(n * 7919 % 10_000) / 100.0)?,
+            processed_at: now,
+        })
+    }));
+    ledger.write(|status| status.poll_ended(Ok(report), now, Duration::from_secs(1)));
+    Fleet {
+        accounts: vec![ledger],
+        poll_interval: config.poll_interval,
+        stale_after: config.stale_after,
+        thresholds: config.thresholds,
+    }
+}

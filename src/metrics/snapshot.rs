@@ -1,0 +1,250 @@
+//! The accounts' series at one moment, and their bodies in every format and coding.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use exporter_toolkit::negotiation::{Beginning, Coding, Format};
+use jiff::Timestamp;
+use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder};
+
+use crate::config::Thresholds;
+use crate::domain::account::AccountName;
+use crate::domain::clock::unix_seconds;
+use crate::domain::failure::FailureReason;
+use crate::domain::status::{AccountStatus, Code, Credentials, Endpoint, Latency, Ledger};
+use crate::domain::usage::{LicenseUsage, RowError};
+use crate::polling::Render;
+
+use super::family::{self, Collect, Families, Family, Selection};
+use super::value::Value;
+use super::{
+    ACCESS_EXPIRY, CERTIFICATE_EXPIRY, DURATION, FAILURES, INTERVAL, LAST_SCRAPE, LAST_SUCCESS, MFA,
+    NEXT_SCRAPE, PROCESSED, REFRESH_EXPIRY, REFRESH_ISSUED, REJECTED, REQUEST_DURATION, REQUESTS, RETRIES,
+    ROWS, SCRAPES, THRESHOLD, THROTTLED, UP, USAGE,
+};
+
+/// All accounts, and what of the configuration their series depend on.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    /// One per account, in the order of the configuration.
+    pub accounts: Vec<Ledger>,
+    /// As configured.
+    pub poll_interval: Duration,
+    /// As configured; `None` = rows never vanish.
+    pub stale_after: Option<Duration>,
+    /// As configured.
+    pub thresholds: Thresholds,
+}
+
+/// The series of all accounts at one moment. A body is encoded when it is first asked for, and kept as long as the
+/// snapshot.
+#[derive(Debug)]
+pub struct MetricsSnapshot {
+    series: Arc<Series>,
+    bodies: [[OnceLock<Beginning>; Coding::ALL.len()]; Format::ALL.len()],
+}
+
+/// What the series are made from.
+#[derive(Debug)]
+struct Series {
+    fleet: Fleet,
+    statuses: Vec<AccountStatus>,
+    at: Timestamp,
+}
+
+/// The labels of one sample: the account's name, if it has one, and the values of the family's labels.
+struct Labels<'a, const N: usize> {
+    account: Option<&'a AccountName>,
+    names: &'static [&'static str],
+    values: [Cow<'a, str>; N],
+}
+
+impl Render for Fleet {
+    type Output = MetricsSnapshot;
+
+    fn render(&self, now: Timestamp) -> MetricsSnapshot {
+        let statuses = self.accounts.iter().map(Ledger::read).collect();
+        let series = Series { fleet: self.clone(), statuses, at: now };
+        MetricsSnapshot { series: Arc::new(series), bodies: Default::default() }
+    }
+
+    fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let ends = self.accounts.iter().filter_map(|ledger| ledger.read().vanishes_at(self.stale_after));
+        ends.filter(|end| *end > now).min()
+    }
+}
+
+// === impl MetricsSnapshot ===
+
+impl MetricsSnapshot {
+    /// Whether the last collection of every account is known.
+    pub fn is_complete(&self) -> bool {
+        self.series.statuses.iter().all(|status| status.last_good.is_some())
+    }
+
+    /// A body that is prepared already, without the exposition's end.
+    pub fn ready(&self, format: Format, coding: Coding) -> Option<&Beginning> {
+        self.bodies[format as usize][coding as usize].get()
+    }
+
+    /// A body, without the exposition's end. The first call takes a while if there are many rows.
+    pub fn body(&self, format: Format, coding: Coding) -> &Beginning {
+        let [plain, ..] = &self.bodies[format as usize];
+        self.bodies[format as usize][coding as usize].get_or_init(|| match plain.get() {
+            Some(plain) if coding != Coding::Identity => coding.begin(plain.bytes.clone()),
+            // A plain body that nobody asks for is not kept beside a compressed one.
+            _ => coding.begin(self.encode(format, &Selection::everything())),
+        })
+    }
+
+    /// Encodes the selected families, without the exposition's end.
+    pub fn encode(&self, format: Format, selection: &Selection) -> Vec<u8> {
+        family::encode(format, selection, &self.series)
+    }
+
+    /// A text, without its end.
+    #[cfg(test)]
+    pub(crate) fn text(&self, format: Format) -> String {
+        String::from_utf8(self.body(format, Coding::Identity).bytes.to_vec()).unwrap()
+    }
+}
+
+// === impl Series ===
+
+impl Collect for Series {
+    fn collect(&self, out: &mut Families<'_>) -> fmt::Result {
+        self.collect_rows(out)?;
+        self.collect_polls(out)?;
+        self.collect_traffic(out)?;
+        self.collect_credentials(out)
+    }
+}
+
+impl Series {
+    fn collect_rows(&self, out: &mut Families<'_>) -> fmt::Result {
+        self.rows(out, &USAGE, |row| Some(row.percent.get()))?;
+        self.rows(out, &PROCESSED, |row| Some(unix_seconds(row.processed_at)))?;
+        self.rows(out, &THRESHOLD, |row| self.fleet.thresholds.applying_to(row))?;
+        self.each(out, &ROWS, |status| Some(status.last_good.as_ref()?.report.rows().len() as u64))?;
+        self.labelled(out, &REJECTED, |status| {
+            let count = |error| status.rejected.get(&error).copied().unwrap_or(0);
+            RowError::ALL.map(|error| ([error.as_str().into()], count(error)))
+        })
+    }
+
+    fn collect_polls(&self, out: &mut Families<'_>) -> fmt::Result {
+        self.each(out, &UP, |status| Some(status.up()))?;
+        self.each(out, &SCRAPES, |status| Some(status.polls))?;
+        self.labelled(out, &FAILURES, |status| {
+            let count = |reason| status.failures.get(&reason).copied().unwrap_or(0);
+            FailureReason::ALL.map(|reason| ([reason.as_str().into()], count(reason)))
+        })?;
+        self.each(out, &DURATION, |status| Some(status.last_poll_duration?.as_secs_f64()))?;
+        self.times(out, &LAST_SCRAPE, |status| status.last_poll_at)?;
+        self.times(out, &LAST_SUCCESS, |status| Some(status.last_good.as_ref()?.at))?;
+        self.times(out, &NEXT_SCRAPE, |status| status.next_poll_at)?;
+        self.each(out, &INTERVAL, |_| Some(self.fleet.poll_interval.as_secs_f64()))
+    }
+
+    fn collect_traffic(&self, out: &mut Families<'_>) -> fmt::Result {
+        self.labelled(out, &REQUESTS, |status| {
+            status.traffic.requests.iter().map(|((endpoint, code), count)| {
+                let code = match code {
+                    Code::Status(status) => status.to_string().into(),
+                    Code::Error => "error".into(),
+                };
+                ([endpoint.as_str().into(), code], *count)
+            })
+        })?;
+        let histogram =
+            |latency: &Latency| Value::Histogram { buckets: latency.buckets().collect(), sum: latency.sum() };
+        self.labelled(out, &REQUEST_DURATION, |status| by_endpoint(&status.traffic.durations, histogram))?;
+        let count = |count: &u64| *count;
+        self.labelled(out, &RETRIES, |status| by_endpoint(&status.traffic.retries, count))?;
+        self.labelled(out, &THROTTLED, |status| by_endpoint(&status.traffic.throttled, count))
+    }
+
+    fn collect_credentials(&self, out: &mut Families<'_>) -> fmt::Result {
+        self.times(out, &ACCESS_EXPIRY, |status| status.credentials.access_token_expires_at)?;
+        self.times(out, &REFRESH_ISSUED, |status| status.credentials.refresh_token_issued_at)?;
+        self.times(out, &REFRESH_EXPIRY, |status| {
+            let issued_at = status.credentials.refresh_token_issued_at?;
+            issued_at.checked_add(Credentials::REFRESH_TOKEN_LIFETIME).ok()
+        })?;
+        self.times(out, &CERTIFICATE_EXPIRY, |status| status.credentials.client_certificate_expires_at)?;
+        self.each(out, &MFA, |status| status.credentials.mfa_compliant)
+    }
+
+    /// Adds one sample for each visible row that has a value.
+    fn rows(
+        &self,
+        out: &mut Families<'_>,
+        family: &'static Family,
+        value: impl Fn(&LicenseUsage) -> Option<f64>,
+    ) -> fmt::Result {
+        self.labelled(out, family, |status| {
+            let visible = status.visible(self.at, self.fleet.stale_after);
+            let rows = visible.map_or(&[][..], |good| good.report.rows()).iter();
+            rows.filter_map(|row| {
+                let labels = [&row.service, &row.workload, &row.channel];
+                Some((labels.map(Cow::from), value(row)?))
+            })
+        })
+    }
+
+    /// Adds one sample for each account that has a value.
+    fn each<V: Into<Value>>(
+        &self,
+        out: &mut Families<'_>,
+        family: &'static Family,
+        value: impl Fn(&AccountStatus) -> Option<V>,
+    ) -> fmt::Result {
+        self.labelled(out, family, |status| value(status).map(|value| ([], value)))
+    }
+
+    /// Adds one sample for each account that has a time.
+    fn times(
+        &self,
+        out: &mut Families<'_>,
+        family: &'static Family,
+        time: impl Fn(&AccountStatus) -> Option<Timestamp>,
+    ) -> fmt::Result {
+        self.each(out, family, |status| time(status).map(unix_seconds))
+    }
+
+    /// Adds the samples of each account: the values of the family's labels, and the value.
+    fn labelled<'a, const N: usize, V: Into<Value>, I: IntoIterator<Item = ([Cow<'a, str>; N], V)>>(
+        &'a self,
+        out: &mut Families<'_>,
+        family: &'static Family,
+        samples: impl Fn(&'a AccountStatus) -> I,
+    ) -> fmt::Result {
+        let of_account = |status: &'a AccountStatus| {
+            let (account, names) = (status.name.as_ref(), family.labels);
+            samples(status).into_iter().map(move |(values, value)| (Labels { account, names, values }, value))
+        };
+        out.add(family, self.statuses.iter().flat_map(of_account))
+    }
+}
+
+fn by_endpoint<'a, T, V>(
+    map: &'a BTreeMap<Endpoint, T>,
+    value: impl Fn(&T) -> V,
+) -> impl Iterator<Item = ([Cow<'a, str>; 1], V)> {
+    map.iter().map(move |(endpoint, of)| ([endpoint.as_str().into()], value(of)))
+}
+
+impl<const N: usize> EncodeLabelSet for Labels<'_, N> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        if let Some(account) = self.account {
+            ("account", account.as_str()).encode(encoder.encode_label())?;
+        }
+        for (name, value) in self.names.iter().zip(&self.values) {
+            (*name, value.as_ref()).encode(encoder.encode_label())?;
+        }
+        Ok(())
+    }
+}

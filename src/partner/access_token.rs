@@ -1,0 +1,41 @@
+//! An access token and the times that depend on its lifetime.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
+
+/// An access token.
+#[derive(Clone, Debug)]
+pub(super) struct AccessToken {
+    secret: SecretString,
+    pub(super) renew_at: Instant,
+    pub(super) expires_at: Instant,
+    /// Whether a renewal was tried and failed.
+    pub(super) renewal_failed: bool,
+}
+
+/// A token is renewed this long before it expires, so that it does not expire on its way to the API.
+const RENEW_BEFORE_EXPIRY: Duration = Duration::from_mins(5);
+
+impl AccessToken {
+    /// A token with a `lifetime` that began at `issued_at`. A token that lives for less than ten minutes is renewed
+    /// after half of its lifetime.
+    pub(super) fn new(secret: SecretString, issued_at: Instant, lifetime: Duration) -> Self {
+        let renew_after = lifetime.saturating_sub(RENEW_BEFORE_EXPIRY).max(lifetime / 2);
+        Self {
+            secret,
+            renew_at: issued_at + renew_after,
+            expires_at: issued_at + lifetime,
+            renewal_failed: false,
+        }
+    }
+
+    pub(super) fn secret(&self) -> &SecretString {
+        &self.secret
+    }
+
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        self.secret.expose_secret() == other.secret.expose_secret()
+    }
+}

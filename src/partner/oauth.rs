@@ -1,0 +1,41 @@
+//! The OAuth 2.0 error codes of the sign-in service (RFC 6749 section 5.2, RFC 8628 section 3.5, Entra ID).
+
+use serde::Deserialize;
+use serde::de::value::{Error, StrDeserializer};
+
+/// The `error` member of an error response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OAuthError {
+    AccessDenied,
+    AuthorizationDeclined,
+    AuthorizationPending,
+    BadVerificationCode,
+    ConsentRequired,
+    ExpiredToken,
+    InteractionRequired,
+    InvalidClient,
+    InvalidGrant,
+    InvalidRequest,
+    InvalidScope,
+    ServerError,
+    SlowDown,
+    TemporarilyUnavailable,
+    UnauthorizedClient,
+    /// A code on which nothing depends.
+    #[serde(other)]
+    Other,
+}
+
+impl OAuthError {
+    /// Parses a code; an empty text is none.
+    pub(super) fn parse(code: &str) -> Option<Self> {
+        let parsed = Self::deserialize(StrDeserializer::<Error>::new(code)).unwrap_or(Self::Other);
+        (!code.is_empty()).then_some(parsed)
+    }
+
+    /// Whether the refresh token itself was refused, and not, for instance, the client credential.
+    pub(super) fn refuses_refresh_token(self) -> bool {
+        matches!(self, Self::InvalidGrant | Self::InteractionRequired | Self::InvalidRequest)
+    }
+}

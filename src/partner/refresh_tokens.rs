@@ -1,0 +1,207 @@
+//! The refresh tokens of one account: those that may be used, and the storage of their successors.
+//!
+//! A successor is on disk before anything else is done with it. Processes that share a state directory lock the stored
+//! token while they replace it.
+
+use std::fs::File;
+use std::mem;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Account, Secret};
+use crate::domain::failure::FailureReason;
+use crate::domain::status::Ledger;
+
+use super::error::FetchError;
+use super::hints::LOGIN;
+use super::store::{StoreError, TokenStore};
+use super::stored_token::{Ancestor, Lineage, StoredToken};
+use super::token_choice::{self, Candidate, CandidateSource};
+
+/// The refresh tokens of one account.
+pub(super) struct RefreshTokens {
+    account: Arc<Account>,
+    store: TokenStore,
+    ledger: Ledger,
+    memory: Mutex<Memory>,
+}
+
+/// What one renewal leaves to the next.
+#[derive(Default)]
+struct Memory {
+    /// The ancestor of a configured token that was refused while another token was accepted.
+    refused: Option<Ancestor>,
+    /// Whether the last token could be neither loaded nor set aside.
+    load_failed: bool,
+    /// Whether the last token could not be saved.
+    save_failed: bool,
+    /// The token that could not be saved.
+    unsaved: Option<StoredToken>,
+}
+
+/// A longer wait for the lock is logged.
+const LONG_WAIT: Duration = Duration::from_secs(10);
+/// The longest time for which another process renews a token, all attempts included.
+const LONGEST_RENEWAL: Duration = Duration::from_mins(5);
+
+impl RefreshTokens {
+    pub(super) fn new(account: Arc<Account>, store: TokenStore, ledger: Ledger) -> Self {
+        Self { account, store, ledger, memory: Mutex::default() }
+    }
+
+    /// Waits for the lock of the stored token.
+    pub(super) async fn lock(&self, limit: Duration) -> Result<Option<File>, StoreError> {
+        let mut lock = std::pin::pin!(self.store.lock(self.account.display_name(), limit));
+        if let Ok(lock) = tokio::time::timeout(LONG_WAIT, lock.as_mut()).await {
+            return lock;
+        }
+        let (account, file) = (self.account.display_name(), self.store.lock_path());
+        tracing::warn!(account, file = %file.display(), "Another process keeps the refresh token locked");
+        lock.await
+    }
+
+    /// Chooses the refresh tokens that may be used, at least one, in the order in which they are tried.
+    pub(super) fn choose(&self) -> Result<Vec<Candidate>, FetchError> {
+        let stored = self.load();
+        let configured = match self.read_configured() {
+            // The configured token is not needed once it has a successor.
+            Err(error) if stored.is_none() => return Err(error),
+            configured => configured.ok(),
+        };
+        let memory = self.memory();
+        let (refused, unsaved) = (memory.refused.as_ref(), memory.unsaved.clone());
+        Ok(token_choice::candidates(stored, configured, refused, unsaved))
+    }
+
+    fn read_configured(&self) -> Result<SecretString, FetchError> {
+        let Some(configured) = &self.account.refresh_token else {
+            let text = "there is no refresh token in the configuration or in state_directory; \
+                        `partner-license-exporter login` obtains one";
+            return Err(FetchError::new(FailureReason::Credentials, text).with_remedy(LOGIN));
+        };
+        configured
+            .read()
+            .map_err(|error| FetchError::new(FailureReason::Credentials, format!("refresh token: {error}")))
+    }
+
+    /// The newest token that is or was in the store.
+    fn load(&self) -> Option<StoredToken> {
+        let (mut memory, account) = (self.memory(), self.account.display_name());
+        match self.store.load() {
+            Ok(stored) => {
+                if mem::take(&mut memory.load_failed) {
+                    tracing::info!(account, "The stored refresh token can be read again");
+                }
+                stored
+            }
+            Err(error) => {
+                // A file is set aside once; a file that cannot be read remains so.
+                let persists = !matches!(error, StoreError::SetAside(_));
+                if mem::replace(&mut memory.load_failed, persists) && persists {
+                    tracing::debug!(account, err = %error, "Still cannot use the stored refresh token");
+                } else {
+                    tracing::warn!(
+                        account,
+                        err = %error,
+                        "Cannot use the stored refresh token, trying the newest one known"
+                    );
+                }
+                self.store.newest()
+            }
+        }
+    }
+
+    /// Stores a successor. As long as the old token is accepted, a successor that cannot be stored is not used.
+    pub(super) async fn persist(&self, successor: StoredToken) {
+        let (issued_at, account) = (successor.issued_at, self.account.display_name());
+        let saved = self.store.save(successor.clone()).await;
+        let mut memory = self.memory();
+        match saved {
+            Ok(()) => {
+                self.note_issue(Some(issued_at));
+                memory.unsaved = None;
+                if mem::take(&mut memory.save_failed) {
+                    tracing::info!(account, "New refresh tokens are stored again");
+                }
+            }
+            Err(error) => {
+                memory.unsaved = Some(successor);
+                if mem::replace(&mut memory.save_failed, true) {
+                    tracing::debug!(account, err = %error, "Still cannot store the new refresh token");
+                } else {
+                    tracing::error!(
+                        account,
+                        err = %error,
+                        "Cannot store the new refresh token; the old one works until 90 days after its issue"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Logs that `used` was accepted after `refused`, and remembers a configured token that was refused.
+    pub(super) fn note_refusal(&self, refused: &Candidate, error: &FetchError, used: &Candidate) {
+        tracing::warn!(
+            account = self.account.display_name(),
+            err = %error,
+            refused = refused.source.as_str(),
+            "The sign-in service refused a refresh token, using the {} one",
+            used.source.as_str()
+        );
+        if refused.source == CandidateSource::Configuration {
+            self.memory().refused = Some(refused.lineage.ancestor.clone());
+        }
+    }
+
+    /// Replaces the stored token by that of a new sign-in, and returns the path of the file. Waits for the lock until
+    /// `abandoned`, and stores the token in any case, so that the sign-in was not in vain.
+    pub(super) async fn replace(
+        &self,
+        token: SecretString,
+        issued_at: Timestamp,
+        abandoned: &CancellationToken,
+    ) -> Result<PathBuf, StoreError> {
+        // As a descendant of the token that is configured now, it takes precedence over it.
+        let ancestor = match self.account.refresh_token.as_ref().map(Secret::read) {
+            Some(Ok(configured)) => Ancestor::configured(&configured),
+            Some(Err(_)) => Ancestor::Unreadable,
+            None => Ancestor::NotConfigured,
+        };
+        let lineage = Lineage { ancestor, signed_in_at: Some(issued_at) };
+        let _lock = tokio::select! {
+            lock = self.store.lock(self.account.display_name(), LONGEST_RENEWAL) => lock.ok().flatten(),
+            () = abandoned.cancelled() => None,
+        };
+        self.store.save(StoredToken { token, issued_at, lineage }).await?;
+        Ok(self.store.path().to_owned())
+    }
+
+    /// Notes in the ledger when the refresh token that will be used was issued.
+    pub(super) fn announce(&self) {
+        if let Ok([candidate, ..]) = self.choose().as_deref() {
+            self.note_issue(candidate.issued_at);
+        }
+    }
+
+    /// Notes in the ledger when the refresh token in use was issued, if that is known.
+    pub(super) fn note_issue(&self, issued_at: Option<Timestamp>) {
+        self.ledger.write(|status| status.credentials.refresh_token_issued_at = issued_at);
+    }
+
+    pub(super) fn lineage(&self) -> Option<Lineage> {
+        self.store.lineage()
+    }
+
+    pub(super) fn lock_path(&self) -> PathBuf {
+        self.store.lock_path()
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,204 @@
+//! Tests of the choice between the stored, the configured and an unsaved refresh token.
+
+use super::*;
+
+/// Marks the stored token as that of a sign-in with this ancestor, and returns it.
+fn mark_as_signed_in(bed: &TestBed, ancestor: &str) -> String {
+    let mut record = bed.stored().unwrap();
+    record["ancestor_sha256"] = ancestor.into();
+    record["signed_in_at"] = START.to_string().into();
+    fs::write(bed.token_file(), record.to_string()).unwrap();
+    text(&record["refresh_token"])
+}
+
+#[tokio::test]
+async fn the_next_start_uses_the_successor() {
+    let bed = TestBed::new("rotation: strict").await;
+    bed.client().fetch().await.unwrap();
+    let successor = text(&bed.stored().unwrap()["refresh_token"]);
+    bed.client().fetch().await.unwrap();
+    assert_eq!(bed.sent_tokens(), [REFRESH_TOKEN, &successor]);
+    // Without the file, the configured token alone is refused.
+    fs::remove_file(bed.token_file()).unwrap();
+    assert_eq!(bed.client().fetch().await.unwrap_err().reason(), FailureReason::Credentials);
+}
+
+#[tokio::test]
+async fn another_configured_token_replaces_the_stored_one() {
+    let bed = TestBed::new("").await;
+    bed.client().fetch().await.unwrap();
+    bed.scenario("refresh_token: configured-second");
+    let account = bed.account("configured-second", "http");
+    for _ in 0..2 {
+        bed.client_of(&account, Duration::from_mins(1)).fetch().await.unwrap();
+    }
+    let sent = bed.sent_tokens();
+    assert_eq!(sent[..2], [REFRESH_TOKEN, "configured-second"]);
+    assert!(sent[2].starts_with("simulated-refresh-token-"), "then its successors are used: {sent:?}");
+}
+
+#[tokio::test]
+async fn a_refused_configured_token_is_replaced_by_the_stored_one_permanently() {
+    let bed = TestBed::new("rotation: strict").await;
+    bed.client().fetch().await.unwrap();
+    // An old configuration is restored.
+    let client = bed.client_with_token("an-old-token");
+    for _ in 0..2 {
+        client.fetch().await.unwrap();
+        advance(Duration::from_hours(1)).await;
+    }
+    let sent = bed.sent_tokens();
+    assert_eq!(sent[..2], [REFRESH_TOKEN, "an-old-token"]);
+    assert!(sent[2..].iter().all(|token| token.starts_with("simulated-refresh-token-")), "{sent:?}");
+    assert_eq!(sent.len(), 4, "the refused token is not tried again");
+}
+
+#[tokio::test]
+async fn the_token_of_a_new_sign_in_is_detected_and_used() {
+    let bed = TestBed::new("").await;
+    let client = bed.client();
+    client.fetch().await.unwrap();
+    let mut record = bed.stored().unwrap();
+    record["refresh_token"] = "another-one".into();
+    record["signed_in_at"] = START.to_string().into();
+    let detected = async {
+        client.credentials_changed().await;
+        client.fetch().await
+    };
+    let signing_in = async { fs::write(bed.token_file(), record.to_string()).unwrap() };
+    let (outcome, ()) = tokio::join!(detected, signing_in);
+    drop(outcome);
+    assert_eq!(bed.sent_tokens().last().unwrap(), "another-one");
+}
+
+#[tokio::test]
+async fn a_successor_that_another_process_stores_is_not_a_change_of_credentials() {
+    let bed = TestBed::new("").await;
+    let (one, other) = (bed.client(), bed.client());
+    one.fetch().await.unwrap();
+    other.fetch().await.unwrap();
+    assert_eq!(
+        bed.log().await["totals"]["token"],
+        2,
+        "the second client has replaced the token of the first"
+    );
+    tokio::time::pause();
+    assert!(timeout(Duration::from_mins(10), one.credentials_changed()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_sign_in_while_the_configured_token_is_unreadable_takes_precedence_over_it() {
+    let bed = TestBed::new("").await;
+    bed.client().fetch().await.unwrap();
+    let signed_in = mark_as_signed_in(&bed, "");
+    bed.client().fetch().await.unwrap();
+    assert_eq!(bed.sent_tokens(), [REFRESH_TOKEN, &signed_in]);
+    // A token that is configured later is newer still.
+    bed.scenario("refresh_token: configured-later");
+    bed.client_with_token("configured-later").fetch().await.unwrap();
+    assert_eq!(bed.sent_tokens().last().unwrap(), "configured-later");
+}
+
+#[tokio::test]
+async fn a_refused_client_secret_does_not_mark_the_refresh_token_as_refused() {
+    let bed = TestBed::new("").await;
+    bed.client().fetch().await.unwrap();
+    bed.scenario("{refresh_token: configured-second, token: {answer: bad_client_secret, times: 1}}");
+    let client = bed.client_with_token("configured-second");
+    assert_eq!(client.fetch().await.unwrap_err().reason(), FailureReason::Credentials);
+    client.fetch().await.unwrap();
+    assert_eq!(bed.sent_tokens()[1..], ["configured-second"; 2], "the token is tried again");
+}
+
+#[tokio::test]
+async fn if_the_configured_and_the_stored_token_are_refused_both_are_tried_again() {
+    let bed = TestBed::new("").await;
+    bed.client().fetch().await.unwrap();
+    bed.scenario("{refresh_token: configured-second, token: {answer: consent_revoked, times: 2}}");
+    let client = bed.client_with_token("configured-second");
+    assert_eq!(client.fetch().await.unwrap_err().reason(), FailureReason::Consent);
+    client.fetch().await.unwrap();
+    let sent = bed.sent_tokens();
+    assert_eq!(
+        (sent.len(), &sent[1], &sent[3]),
+        (4, &"configured-second".into(), &"configured-second".into())
+    );
+}
+
+/// A client that has received a successor and could not save it.
+async fn client_with_an_unsaved_successor(bed: &TestBed) -> PartnerCenter {
+    let client = bed.client();
+    fs::create_dir_all(bed.token_file().join("x")).unwrap();
+    client.fetch().await.unwrap();
+    advance(Duration::from_hours(1)).await;
+    client
+}
+
+#[tokio::test]
+async fn a_successor_that_could_not_be_saved_is_used_if_the_old_token_is_refused() {
+    let bed = TestBed::new("rotation: strict").await;
+    let client = client_with_an_unsaved_successor(&bed).await;
+    client.fetch().await.unwrap();
+    let sent = bed.sent_tokens();
+    assert_eq!(sent[..2], [REFRESH_TOKEN; 2], "the configured token comes first, because it is kept");
+    assert!(sent[2].starts_with("simulated-refresh-token-"), "{sent:?}");
+    fs::remove_dir_all(bed.token_file()).unwrap();
+    advance(Duration::from_hours(1)).await;
+    client.fetch().await.unwrap();
+    assert!(bed.stored().is_some(), "its successor is on disk");
+}
+
+#[tokio::test]
+async fn a_successor_that_could_not_be_saved_is_not_used_after_a_new_sign_in() {
+    let bed = TestBed::new("rotation: strict").await;
+    let client = client_with_an_unsaved_successor(&bed).await;
+    fs::remove_dir_all(bed.token_file()).unwrap();
+    let other = TestBed::new("").await;
+    other.client().fetch().await.unwrap();
+    let mut record = other.stored().unwrap();
+    record["owner"] = format!("http://{} {TENANT} {CLIENT_ID}", bed.address).into();
+    record["signed_in_at"] = START.to_string().into();
+    record["refresh_token"] = "refused-sign-in".into();
+    fs::write(bed.token_file(), record.to_string()).unwrap();
+    assert_eq!(client.fetch().await.unwrap_err().reason(), FailureReason::Credentials);
+    assert_eq!(bed.sent_tokens(), [REFRESH_TOKEN, "refused-sign-in"]);
+}
+
+#[tokio::test]
+async fn an_outage_after_a_refused_configured_token_is_reported_as_an_outage() {
+    let bed = TestBed::new("").await;
+    bed.client().fetch().await.unwrap();
+    bed.scenario("token: {answer: server_error, skip: 1}");
+    let client = bed.client_with_token("an-old-token");
+    assert_eq!(client.fetch().await.unwrap_err().reason(), FailureReason::Server);
+    bed.scenario("");
+    client.fetch().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_configured_after_a_sign_in_without_one_is_the_newer_one() {
+    let bed = TestBed::new("").await;
+    bed.client().fetch().await.unwrap();
+    let signed_in = mark_as_signed_in(&bed, "none");
+    bed.scenario("refresh_token: configured-later");
+    bed.client_with_token("configured-later").fetch().await.unwrap();
+    assert_eq!(bed.sent_tokens().last().unwrap(), "configured-later");
+    mark_as_signed_in(&bed, "none");
+    bed.client_with_token("configured-wrongly").fetch().await.unwrap();
+    let sent = bed.sent_tokens();
+    assert_eq!(sent[2], "configured-wrongly");
+    assert!(sent[3].starts_with("simulated-refresh-token-") && sent[3] != signed_in, "{sent:?}");
+}
+
+#[tokio::test]
+async fn the_configured_token_is_tried_when_a_sign_in_that_could_not_read_it_is_revoked() {
+    let bed = TestBed::new("").await;
+    bed.client().fetch().await.unwrap();
+    mark_as_signed_in(&bed, "");
+    let mut record = bed.stored().unwrap();
+    record["refresh_token"] = "revoked".into();
+    fs::write(bed.token_file(), record.to_string()).unwrap();
+    bed.client().fetch().await.unwrap();
+    assert_eq!(bed.sent_tokens()[1..], ["revoked", REFRESH_TOKEN]);
+    assert!(text(&bed.stored().unwrap()["refresh_token"]).starts_with("simulated-refresh-token-"));
+}
