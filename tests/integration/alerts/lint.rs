@@ -455,12 +455,20 @@ pub(crate) const SEEDS: &[(&str, &str, &str)] = &[
     ),
     (
         "for",
-        "        keep_firing_for: 2d\n        labels:\n          severity: warning\n        annotations:\n          summary: Licences are used much less",
-        "        for: 6h\n        labels:\n          severity: warning\n        annotations:\n          summary: Licences are used much less",
+        "        keep_firing_for: 2d\n        labels:\n          severity: warning\n        annotations:\n          summary: Licence usage has dropped sharply",
+        "        for: 6h\n        labels:\n          severity: warning\n        annotations:\n          summary: Licence usage has dropped sharply",
     ),
     ("hold", "keep_firing_for: 2d", "keep_firing_for: 20h"),
-    ("summary", "summary: Polls of Partner Center fail.", "summary: Polls of {{ $labels.account }} fail."),
-    ("sentence", "summary: Polls of Partner Center fail.", "summary: Polls of Partner Center fail"),
+    (
+        "summary",
+        "summary: Polls of Partner Center are failing.",
+        "summary: Polls of {{ $labels.account }} fail.",
+    ),
+    (
+        "sentence",
+        "summary: Polls of Partner Center are failing.",
+        "summary: Polls of Partner Center are failing",
+    ),
     ("template", "{{ $labels.endpoint }}", "{{ $labels.workload }}"),
     (
         "template",
@@ -469,8 +477,8 @@ pub(crate) const SEEDS: &[(&str, &str, &str)] = &[
     ),
     (
         "unit",
-        "max(partner_license_poll_interval_seconds{account=%q})\" $labels.account | query -}}\n            ; there should",
-        "max(partner_license_usage_rows{account=%q})\" $labels.account | query -}}\n            ; there should",
+        "max(partner_license_poll_interval_seconds{account=%q})\" $labels.account | query -}}\n            ; the poll interval",
+        "max(partner_license_usage_rows{account=%q})\" $labels.account | query -}}\n            ; the poll interval",
     ),
     (
         "runbook",
