@@ -89,7 +89,7 @@ fn every_row_holds(table: impl FnOnce(&str) -> Vec<Row>) {
         let leak = shown.iter().flat_map(|text| text.lines()).find(|line| line.contains(secret));
         assert_eq!(leak, None, "{secret} is shown");
     }
-    exporter.process.wait_for_rest();
+    exporter.process.wait_until_idle();
     exporter.process.signal(Signal::TERM);
     assert_eq!(exporter.process.wait().0.code(), Some(0), "a task had ended by itself");
 }

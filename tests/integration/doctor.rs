@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support;
 use crate::support::peers;
-use crate::support::peers::{Authority, Front, Peer};
+use crate::support::peers::{Authority, Peer, TlsSimulator};
 use crate::support::terminal::Terminal;
 use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, account, eventually, program, write_config};
 
@@ -297,7 +297,7 @@ fn of_tls_the_verdict_is_told_and_what_the_certificate_says() {
     let file = directory.path().join("ca.pem");
     fs::write(&file, authority.pem()).unwrap();
     let trusted = format!(", ca_file: \"{}\"", file.display());
-    let front = Front::new(authority.server("127.0.0.1", 2099), &["http/1.1"]);
+    let front = TlsSimulator::new(authority.server("127.0.0.1", 2099), &["http/1.1"]);
     let well = Examination::of(&account(None, TENANT, &front.url, &front.url, &trusted));
     assert_eq!((well.code, well.failed()), (0, vec![]), "{}", well.document);
     for step in ["reach_sign_in", "reach_api"] {

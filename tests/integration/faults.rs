@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::support::exposition::Exposition;
 use crate::support::peers;
-use crate::support::peers::{Authority, Front, Peer};
+use crate::support::peers::{Authority, Peer, TlsSimulator};
 use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, account, eventually, get, program};
 
 const UP: &str = "partner_license_up";
@@ -271,7 +271,7 @@ fn polls_share_one_connection_over_http_1_and_2_to_a_server_of_a_private_authori
     let (directory, authority, trusted) = with_authority();
     let fronts = [("http/1.1", TENANT, Version::HTTP_11), ("h2", OTHER_TENANT, Version::HTTP_2)];
     let fronts = fronts.map(|(protocol, tenant, version)| {
-        (protocol, tenant, version, Front::new(authority.server("127.0.0.1", 2099), &[protocol]))
+        (protocol, tenant, version, TlsSimulator::new(authority.server("127.0.0.1", 2099), &[protocol]))
     });
     let accounts = fronts.each_ref().map(|(protocol, tenant, _, front)| {
         account(Some(protocol), tenant, &front.url, &front.url, &trusted)
@@ -307,7 +307,7 @@ fn an_address_may_be_of_ip_version_6() {
 struct Line {
     proxy: Peer,
     proxy_url: String,
-    front: Front,
+    front: TlsSimulator,
     directory: Arc<tempfile::TempDir>,
     trusted: String,
 }
@@ -317,7 +317,7 @@ impl Line {
         let (directory, authority, trusted) = with_authority();
         let proxy = Peer::answering(peers::tunnel);
         let proxy_url = format!("http://user:{PROXY_PASSWORD}@{}", proxy.address);
-        let front = Front::new(authority.server("127.0.0.1", 2099), &["http/1.1"]);
+        let front = TlsSimulator::new(authority.server("127.0.0.1", 2099), &["http/1.1"]);
         Self { proxy, proxy_url, front, directory, trusted }
     }
 

@@ -444,7 +444,7 @@ fn scrape_interrupted_by(signal: Signal) -> (usize, Exporter) {
     exporter.wait_for_polls(None, 1.0);
 
     let mut scrape = TcpStream::connect(exporter.url.trim_start_matches("http://")).unwrap();
-    scrape.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    scrape.set_read_timeout(Some(support::TIMEOUT)).unwrap();
     scrape.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let mut first = [0; 15];
     scrape.read_exact(&mut first).unwrap();

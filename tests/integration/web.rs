@@ -125,7 +125,7 @@ fn connect_tls(address: &str, trusted: &CertificateDer<'static>) -> std::io::Res
 
 fn connect_tls_as(address: &str, config: ClientConfig) -> std::io::Result<TlsStream> {
     let mut socket = TcpStream::connect(address)?;
-    socket.set_read_timeout(Some(support::PATIENCE))?;
+    socket.set_read_timeout(Some(support::TIMEOUT))?;
     let mut connection = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
     while connection.is_handshaking() {
         connection.complete_io(&mut socket)?;

@@ -1,9 +1,7 @@
-//! The status page in a real browser: what it says, that nothing on it does harm, that everybody can read it.
+//! Tests of the status page in a real browser: its content, its safety, its accessibility.
 //!
-//! The exporter is the real one, on the simulator. Browser and axe-core come from `scripts/fetch-tools --browser`.
-//! Where they are missing these tests are reported as ignored, with the reason; with `REQUIRE_TOOLS=1`, as
-//! scripts/test sets it, they fail instead. With `PICTURES=docs/images`, as scripts/screenshots sets it, the pictures of
-//! the page are written there.
+//! The exporter is real and polls the simulator. Browser and axe-core come from `scripts/fetch-tools --browser`. With
+//! `PICTURES=docs/images`, which scripts/screenshots sets, screenshots of the page are written there.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests fail by panicking")]
 
@@ -21,14 +19,14 @@ use crate::support;
 use crate::support::browser::{Browser, Screen, Tab};
 use crate::support::{Exporter, Process, Simulator, program};
 
-const DESK: Screen = Screen { width: 1100, height: 800, dark: false };
-const NIGHT: Screen = Screen { dark: true, ..DESK };
+const DESKTOP: Screen = Screen { width: 1100, height: 800, dark: false };
+const DARK_DESKTOP: Screen = Screen { dark: true, ..DESKTOP };
 const PHONE: Screen = Screen { width: 360, height: 640, dark: false };
-const PHONE_AT_NIGHT: Screen = Screen { dark: true, ..PHONE };
+const DARK_PHONE: Screen = Screen { dark: true, ..PHONE };
 const SCREENS: [(&str, Screen); 4] =
-    [("desk", DESK), ("desk at night", NIGHT), ("phone", PHONE), ("phone at night", PHONE_AT_NIGHT)];
+    [("desktop", DESKTOP), ("dark desktop", DARK_DESKTOP), ("phone", PHONE), ("dark phone", DARK_PHONE)];
 
-type Case = (&'static str, fn(&Stage));
+type Case = (&'static str, fn(&Fixture));
 
 const CASES: [Case; 10] = [
     ("the_summary_counts_accounts_and_rows_and_leads_to_each_account", summary),
@@ -36,33 +34,33 @@ const CASES: [Case; 10] = [
     ("an_account_that_fails_shows_why_and_what_to_do_and_its_last_good_rows", failing),
     ("accounts_without_rows_say_so", without_rows),
     ("hostile_names_are_text_and_harmless_even_without_the_policy", hostile),
-    ("the_browser_has_nothing_to_complain_of_and_nothing_to_fetch", quiet),
-    ("nothing_is_wider_than_a_phone", narrow),
-    ("every_text_has_contrast_and_every_bar_too", contrast),
-    ("axe_finds_nothing_on_any_screen", axe),
+    ("the_browser_reports_no_problem_and_fetches_nothing_else", no_problems),
+    ("nothing_is_wider_than_the_screen_of_a_phone", narrow),
+    ("every_text_and_every_bar_has_enough_contrast", contrast),
+    ("axe_finds_no_problem_on_any_screen", axe),
     ("pictures_are_small", pictures),
 ];
 
 pub(crate) fn run(arguments: &Arguments) -> Conclusion {
-    // They share one browser.
+    // The tests share one browser.
     let arguments = Arguments { test_threads: Some(1), ..arguments.clone() };
     let missing: Vec<PathBuf> = [chromium(), axe_core()].into_iter().filter(|path| !path.exists()).collect();
     for path in &missing {
-        eprintln!("not found: {} (scripts/fetch-tools --browser brings it)", path.display());
+        eprintln!("not found: {} (scripts/fetch-tools --browser downloads it)", path.display());
     }
     let skipped = !missing.is_empty() && std::env::var_os("REQUIRE_TOOLS").is_none();
-    let stage = Arc::new(Stage::default());
+    let fixture = Arc::new(Fixture::default());
     let trials = CASES.map(|(name, case)| {
-        let stage = Arc::clone(&stage);
+        let fixture = Arc::clone(&fixture);
         let test = move || {
-            case(&stage);
+            case(&fixture);
             Ok(())
         };
         Trial::test(name, test).with_ignored_flag(skipped)
     });
     let conclusion = libtest_mimic::run(&arguments, trials.into());
     if skipped {
-        eprintln!("The tests in a browser were NOT run: it is missing, see above\n");
+        eprintln!("The tests in a browser were NOT run, because tools are missing: see above\n");
     }
     conclusion
 }
@@ -79,29 +77,29 @@ fn axe_core() -> PathBuf {
     root().join("target/tools/axe/axe.min.js")
 }
 
-/// What the tests have in common, started with the first of them.
+/// The browser and the exporter that all tests share; the first test starts them.
 #[derive(Default)]
-struct Stage {
+struct Fixture {
     browser: OnceLock<Mutex<Browser>>,
-    site: OnceLock<(Simulator, Exporter)>,
+    exporter: OnceLock<(Simulator, Exporter)>,
 }
 
-impl Stage {
+impl Fixture {
     fn browser(&self) -> MutexGuard<'_, Browser> {
         let browser = self.browser.get_or_init(|| Browser::start(&chromium()).into());
         browser.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn url(&self) -> &str {
-        &self.site.get_or_init(site).1.url
+        &self.exporter.get_or_init(every_kind_of_account).1.url
     }
 }
 
 // === accounts of every kind ===
 
 const HOSTILE_NAME: &str = "<b>Eve</b> \"'&\u{202e}";
-/// Each would do something if it were markup: run a script, set an attribute, turn the text around it, or push
-/// the page out of shape.
+/// Names that would have an effect if they were markup: run a script, set an attribute, reverse the text around them,
+/// or break the layout.
 const HOSTILE_WORKLOADS: [&str; 6] = [
     "<script>document.title='harmed'</script>",
     "</th></table><img src=x onerror=\"document.title='harmed'\">",
@@ -115,7 +113,7 @@ fn long_name() -> String {
     "W".repeat(1_024)
 }
 
-/// The day so many days ago. It stays the same when the tests run past midnight.
+/// The date some days before the first call, so that it does not change if the tests run past midnight.
 fn day(days: i64) -> String {
     static NOW: LazyLock<Timestamp> = LazyLock::new(|| Clock::system().now());
     (*NOW - SignedDuration::from_hours(24 * days)).strftime("%Y-%m-%d").to_string()
@@ -140,7 +138,7 @@ fn tenant(number: usize) -> String {
     format!("{number:08}-1111-1111-1111-111111111111")
 }
 
-/// A simulator and an exporter with an account for each of these tenants.
+/// Starts a simulator and an exporter with an account for each of these tenants.
 fn start(tenants: &[(&str, Value)], settings: &str) -> (Simulator, Exporter) {
     let scenarios: Value =
         tenants.iter().enumerate().map(|(n, (_, scenario))| (tenant(n), scenario.clone())).collect();
@@ -154,7 +152,7 @@ fn start(tenants: &[(&str, Value)], settings: &str) -> (Simulator, Exporter) {
     (simulator, exporter)
 }
 
-fn site() -> (Simulator, Exporter) {
+fn every_kind_of_account() -> (Simulator, Exporter) {
     let rows = json!([
         row("Exchange", 92.0),
         row("Teams", 58.25),
@@ -191,13 +189,13 @@ fn site() -> (Simulator, Exporter) {
         }
     };
     wait(1.0);
-    // fabrikam has its rows; from now on it fails.
+    // fabrikam has its rows; its next polls fail.
     assert_eq!(exporter.reload(), 200);
     wait(2.0);
     (simulator, exporter)
 }
 
-/// The section of an account, as an expression.
+/// A JavaScript expression for the section of an account.
 fn section(account: &str) -> String {
     format!(
         "[...document.querySelectorAll('main > section')].find(section => section.querySelector('h2').textContent === {})",
@@ -205,8 +203,8 @@ fn section(account: &str) -> String {
     )
 }
 
-/// What a person sees of an account, with single spaces.
-fn seen(tab: &mut Tab<'_>, account: &str) -> String {
+/// The visible text of an account, with single spaces.
+fn visible_text(tab: &mut Tab<'_>, account: &str) -> String {
     let text = tab.text(&format!("{}.innerText", section(account)));
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -215,17 +213,17 @@ fn list(tab: &mut Tab<'_>, expression: &str) -> Vec<String> {
     serde_json::from_value(tab.evaluate(expression)).unwrap()
 }
 
-fn assert_seen(text: &str, expected: &[&str]) {
+fn assert_contains(text: &str, expected: &[&str]) {
     for expected in expected {
         assert!(text.contains(expected), "{expected:?} is not in {text:?}");
     }
 }
 
-// === what it says ===
+// === content ===
 
-fn summary(stage: &Stage) {
-    let mut browser = stage.browser();
-    let mut tab = browser.open(stage.url(), DESK);
+fn summary(fixture: &Fixture) {
+    let mut browser = fixture.browser();
+    let mut tab = browser.open(fixture.url(), DESKTOP);
     assert_eq!(tab.text("document.title"), "2 of 6 failing · Partner license exporter");
     let totals = "[...document.querySelectorAll('.totals li')].map(item => item.textContent)";
     let expected = ["2 failing", "1 not polled yet", "3 working", "4 of 15 rows low", "1 muted"];
@@ -247,16 +245,16 @@ fn summary(stage: &Stage) {
     assert_eq!(tab.evaluate(leads), true);
     let links = "[...document.querySelectorAll('header a')].map(link => link.getAttribute('href'))";
     for path in list(&mut tab, links) {
-        let status = support::agent().get(&format!("{}{path}", stage.url())).call().unwrap().status();
+        let status = support::agent().get(&format!("{}{path}", fixture.url())).call().unwrap().status();
         assert!(status == 200 || path == "/-/ready" && status == 503, "{path} answers {status}");
     }
 }
 
-fn working(stage: &Stage) {
-    let mut browser = stage.browser();
-    let mut tab = browser.open(stage.url(), DESK);
-    let text = seen(&mut tab, "contoso");
-    assert_seen(
+fn working(fixture: &Fixture) {
+    let mut browser = fixture.browser();
+    let mut tab = browser.open(fixture.url(), DESKTOP);
+    let text = visible_text(&mut tab, "contoso");
+    assert_contains(
         &text,
         &[
             "contoso working since 20",
@@ -285,7 +283,7 @@ fn working(stage: &Stage) {
         format!("OneDrive | o365 | reseller | 1234567.50 % | 40 % | {recent}"),
     ];
     assert_eq!(list(&mut tab, &rows), expected);
-    // The bars are as long as the numbers say: 100 % is at four fifths, and none leaves its place.
+    // The length of each bar matches its number: 100 % is at four fifths, and no bar exceeds its track.
     let bars = format!(
         "[...{}.querySelectorAll('.bar')].map(bar => {{ \
            const box = bar.getBoundingClientRect(), fill = bar.firstElementChild.getBoundingClientRect(); \
@@ -298,11 +296,11 @@ fn working(stage: &Stage) {
     assert_eq!(tab.evaluate(times), true);
 }
 
-fn failing(stage: &Stage) {
-    let mut browser = stage.browser();
-    let mut tab = browser.open(stage.url(), DESK);
-    assert_seen(
-        &seen(&mut tab, "fabrikam"),
+fn failing(fixture: &Fixture) {
+    let mut browser = fixture.browser();
+    let mut tab = browser.open(fixture.url(), DESKTOP);
+    assert_contains(
+        &visible_text(&mut tab, "fabrikam"),
         &[
             "fabrikam failing since 20",
             "Reason: mfa · last tried ",
@@ -313,37 +311,37 @@ fn failing(stage: &Stage) {
             "Exchange o365 reseller 38.00 %",
         ],
     );
-    assert_seen(
-        &seen(&mut tab, "tailspin"),
+    assert_contains(
+        &visible_text(&mut tab, "tailspin"),
         &["Reason: consent · 2 times in a row · last tried ", "What to do: ", "Rows fetched never"],
     );
 }
 
-fn without_rows(stage: &Stage) {
-    let mut browser = stage.browser();
-    let mut tab = browser.open(stage.url(), DESK);
-    let empty = seen(&mut tab, "northwind");
-    assert_seen(
+fn without_rows(fixture: &Fixture) {
+    let mut browser = fixture.browser();
+    let mut tab = browser.open(fixture.url(), DESKTOP);
+    let empty = visible_text(&mut tab, "northwind");
+    assert_contains(
         &empty,
         &[
             "The last good collection was empty: Partner Center sent no rows.",
             "MFA not compliant sign in again",
         ],
     );
-    let waiting = seen(&mut tab, "woodgrove");
-    assert_seen(&waiting, &["woodgrove not polled yet", "Rows fetched never", "Next poll under way"]);
+    let waiting = visible_text(&mut tab, "woodgrove");
+    assert_contains(&waiting, &["woodgrove not polled yet", "Rows fetched never", "Next poll under way"]);
     let tables = "[...document.querySelectorAll('main > section')].filter(section => section.querySelector('table')).length";
     assert_eq!(tab.evaluate(tables), 3);
 }
 
-// === that it does no harm ===
+// === safety ===
 
-fn hostile(stage: &Stage) {
-    let mut browser = stage.browser();
+fn hostile(fixture: &Fixture) {
+    let mut browser = fixture.browser();
     for policy in [true, false] {
-        let mut tab = browser.blank(DESK);
+        let mut tab = browser.blank(DESKTOP);
         tab.call("Page.setBypassCSP", &json!({ "enabled": !policy }));
-        tab.load(stage.url());
+        tab.load(fixture.url());
         let expected: Vec<String> =
             HOSTILE_WORKLOADS.map(|name| name.replace(['\0', '\u{1b}'], "\u{fffd}")).into();
         let cells = |cell: usize| {
@@ -358,40 +356,40 @@ fn hostile(stage: &Stage) {
         for cell in 0..3 {
             assert_eq!(list(&mut tab, &cells(cell)), sorted, "policy: {policy}");
         }
-        let strangers = "[...document.body.querySelectorAll('*')].filter(element => \
+        let unexpected = "[...document.body.querySelectorAll('*')].filter(element => \
                          !/^(header|h1|nav|ul|li|a|main|section|h2|p|strong|time|dl|div|dt|dd|small|span|bdi|table|caption|\
                          thead|tbody|tr|th|td|svg|rect|b|code|footer|details|summary)$/.test(element.localName) || \
                          [...element.attributes].some(attribute => /^(on|style)/.test(attribute.name))).length";
-        assert_eq!(tab.evaluate(strangers), 0);
+        assert_eq!(tab.evaluate(unexpected), 0);
         assert_eq!(tab.evaluate("document.title.includes('harmed')"), false);
-        assert_eq!(tab.complaints(), [""; 0]);
+        assert_eq!(tab.problems(), [""; 0]);
     }
 }
 
-fn quiet(stage: &Stage) {
-    let mut browser = stage.browser();
+fn no_problems(fixture: &Fixture) {
+    let mut browser = fixture.browser();
     for (_, screen) in SCREENS {
-        let mut tab = browser.open(stage.url(), screen);
-        assert_eq!(tab.complaints(), [""; 0]);
+        let mut tab = browser.open(fixture.url(), screen);
+        assert_eq!(tab.problems(), [""; 0]);
         let requests = tab.requests();
-        let asked: Vec<&String> = requests.iter().filter(|url| !url.starts_with("data:")).collect();
-        assert_eq!(asked, [&format!("{}/", stage.url())]);
+        let fetched: Vec<&String> = requests.iter().filter(|url| !url.starts_with("data:")).collect();
+        assert_eq!(fetched, [&format!("{}/", fixture.url())]);
     }
-    // What is held against complaints above is worth something: the policy forbids, and this would be seen.
-    let mut tab = browser.open(stage.url(), DESK);
+    // Counter-check: the policy forbids these elements, and the browser reports them.
+    let mut tab = browser.open(fixture.url(), DESKTOP);
     tab.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\"><img src=/x><style>p{}</style>')");
-    let complaints = tab.complaints();
+    let problems = tab.problems();
     for directive in ["style-src", "img-src"] {
-        assert!(complaints.iter().any(|complaint| complaint.contains(directive)), "{complaints:?}");
+        assert!(problems.iter().any(|problem| problem.contains(directive)), "{problems:?}");
     }
 }
 
-// === that everybody can read it ===
+// === accessibility ===
 
-fn narrow(stage: &Stage) {
-    let mut browser = stage.browser();
+fn narrow(fixture: &Fixture) {
+    let mut browser = fixture.browser();
     for width in [320, 360, 832, 833, 1100] {
-        let mut tab = browser.open(stage.url(), Screen { width, ..PHONE });
+        let mut tab = browser.open(fixture.url(), Screen { width, ..PHONE });
         let too_wide = list(
             &mut tab,
             "[...document.querySelectorAll('body *')].filter(element => { \
@@ -402,7 +400,7 @@ fn narrow(stage: &Stage) {
         assert_eq!(too_wide, [""; 0], "at {width}");
         let widest = tab.evaluate("document.scrollingElement.scrollWidth");
         assert_eq!(widest, width, "the page is {widest} wide");
-        // A table whose parts are laid out in another way is one for those who are read to all the same.
+        // For a screen reader a table remains a table, even where its parts are laid out differently.
         let nodes = tab.accessibility();
         let count = |role: &str| nodes.iter().filter(|node| node.0 == role).count();
         let (tables, rows) = (count("table"), count("row"));
@@ -416,7 +414,7 @@ fn narrow(stage: &Stage) {
     }
 }
 
-/// Every text against what is behind it, and every bar against its track.
+/// A script that measures the contrast of every text with its background, and of every bar with its track.
 const CONTRAST: &str = r"(() => {
   const parse = text => {
     const [r, g, b, a = 1] = text.match(/[\d.]+/g).map(Number);
@@ -460,10 +458,10 @@ const CONTRAST: &str = r"(() => {
   return found;
 })()";
 
-fn contrast(stage: &Stage) {
-    let mut browser = stage.browser();
+fn contrast(fixture: &Fixture) {
+    let mut browser = fixture.browser();
     for (name, screen) in SCREENS {
-        let mut tab = browser.open(stage.url(), screen);
+        let mut tab = browser.open(fixture.url(), screen);
         let found = tab.evaluate(CONTRAST);
         for (kind, least, many) in [("text", 4.5, 100), ("bar", 3.0, 20)] {
             let found: Vec<&Value> =
@@ -477,11 +475,11 @@ fn contrast(stage: &Stage) {
     }
 }
 
-fn axe(stage: &Stage) {
+fn axe(fixture: &Fixture) {
     let script = fs::read_to_string(axe_core()).unwrap();
-    let mut browser = stage.browser();
+    let mut browser = fixture.browser();
     for (name, screen) in SCREENS {
-        let mut tab = browser.open(stage.url(), screen);
+        let mut tab = browser.open(fixture.url(), screen);
         tab.evaluate(&format!("{script}\n0"));
         let result = tab.evaluate(
             "axe.run().then(found => ({ passes: found.passes.length, \
@@ -492,14 +490,14 @@ fn axe(stage: &Stage) {
     }
 }
 
-// === pictures ===
+// === screenshots ===
 
 /// A scenario of the demo whose account `portfolio` fails.
 const PORTFOLIO_FAILS: &str = "tenants: { 00000000-0000-0000-0000-00000000f011: \
                                { rows: portfolio, usage: { answer: mfa_required } } }";
 
-/// Takes pictures of the page that `demo` serves, first as it starts and then with an account that fails.
-fn pictures(stage: &Stage) {
+/// Takes screenshots of the page that `demo` serves, first after its start and then with an account that fails.
+fn pictures(fixture: &Fixture) {
     let demo = Process::start(&mut program(&[
         "demo",
         "--web.listen-address=127.0.0.1:0",
@@ -515,7 +513,7 @@ fn pictures(stage: &Stage) {
     };
     let elsewhere = tempfile::tempdir().unwrap();
     let directory = std::env::var_os("PICTURES").map_or(elsewhere.path().to_owned(), |to| root().join(to));
-    let mut browser = stage.browser();
+    let mut browser = fixture.browser();
     wait_for_polls([1.0, 1.0]);
     for (name, screen) in [
         ("light", Screen { width: 1000, height: 1070, dark: false }),
@@ -533,9 +531,9 @@ fn pictures(stage: &Stage) {
             wait_for_polls([0.0, 1.0]);
         }
         let mut tab = browser.open(&url, screen);
-        let picture = base64::prelude::BASE64_STANDARD.decode(tab.picture()).unwrap();
-        assert!(picture.starts_with(b"\x89PNG"), "no picture");
-        assert!((10_000..150_000).contains(&picture.len()), "{name}: {} bytes", picture.len());
-        fs::write(directory.join(format!("status-page-{name}.png")), picture).unwrap();
+        let screenshot = base64::prelude::BASE64_STANDARD.decode(tab.screenshot()).unwrap();
+        assert!(screenshot.starts_with(b"\x89PNG"), "not a PNG");
+        assert!((10_000..150_000).contains(&screenshot.len()), "{name}: {} bytes", screenshot.len());
+        fs::write(directory.join(format!("status-page-{name}.png")), screenshot).unwrap();
     }
 }

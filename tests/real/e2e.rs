@@ -1,8 +1,4 @@
-//! The exporter and the real Prometheus, from the metrics' text to what is stored and shown.
-//!
-//! The parts come from scripts/fetch-tools, in two versions each: the oldest supported and the newest that
-//! Debian has. Where they are missing these tests are reported as ignored, with the reason; with
-//! `REQUIRE_TOOLS=1`, as scripts/test sets it, they fail instead. tests/alerting.rs goes on to Alertmanager.
+//! Tests of the exporter with the real Prometheus, from the text of the metrics to the stored series.
 
 #![expect(clippy::unwrap_used, clippy::float_cmp, reason = "tests fail by panicking")]
 
@@ -19,7 +15,7 @@ use crate::support::real::{Case, Prometheus, run_cases, run_tool, serve_text};
 use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, eventually, get};
 
 const CASES: [Case; 3] = [
-    ("promtool_finds_nothing_to_say_about_the_metrics", the_metrics_are_clean),
+    ("promtool_reports_no_problem_with_the_metrics", the_metrics_are_clean),
     ("prometheus_stores_every_series_in_both_formats", every_series_is_stored),
     ("prometheus_scrapes_over_tls_with_a_password_by_every_protocol", every_protocol_over_tls),
 ];
@@ -31,11 +27,11 @@ pub(crate) fn run(arguments: &Arguments) -> Conclusion {
 fn the_metrics_are_clean(suite: &'static str) {
     let (_simulator, exporter) = two_accounts();
     let text = get(&format!("{}/metrics", exporter.url));
-    let said = run_tool(suite, "promtool", &["check", "metrics"], &text);
-    assert_eq!(said.trim(), "");
+    let output = run_tool(suite, "promtool", &["check", "metrics"], &text);
+    assert_eq!(output.trim(), "");
 }
 
-/// An exporter with one account that works, with rows that need escaping, and one that fails.
+/// An exporter with an account that works, whose rows need escaping, and an account that fails.
 fn two_accounts() -> (Simulator, Exporter) {
     let simulator = Simulator::start(&format!(
         r#"
@@ -62,12 +58,12 @@ tenants:
 fn every_series_is_stored(suite: &'static str) {
     let (_simulator, exporter) = two_accounts();
     let classic = get(&format!("{}/metrics", exporter.url));
-    // Prometheus asks an exporter for OpenMetrics when it can have it; this one has the classic text only.
-    let frozen = serve_text(classic.clone());
+    // Prometheus prefers OpenMetrics, so a target that serves only the classic text stands in for that format.
+    let classic_only = serve_text(classic.clone());
     let config = format!(
         "global: {{ scrape_interval: 1s }}\nscrape_configs:\n\
          - {{ job_name: openmetrics, honor_labels: true, static_configs: [{{ targets: [\"{}\"] }}] }}\n\
-         - {{ job_name: classic, honor_labels: true, static_configs: [{{ targets: [\"{frozen}\"] }}] }}\n",
+         - {{ job_name: classic, honor_labels: true, static_configs: [{{ targets: [\"{classic_only}\"] }}] }}\n",
         exporter.url.trim_start_matches("http://"),
     );
     let prometheus = Prometheus::start(suite, &config);
@@ -83,14 +79,14 @@ fn every_series_is_stored(suite: &'static str) {
             .map(|((name, mut labels), value)| {
                 assert_eq!(labels.remove("job").as_deref(), Some(job));
                 assert!(labels.remove("instance").is_some());
-                (normal(name, labels), value)
+                (normalized(name, labels), value)
             })
             .collect();
         let exposed: BTreeMap<Series, f64> = exposed
             .0
             .clone()
             .into_iter()
-            .map(|((name, labels), value)| (normal(name, labels), value))
+            .map(|((name, labels), value)| (normalized(name, labels), value))
             .collect();
         let names = |samples: &BTreeMap<Series, f64>| samples.keys().cloned().collect::<BTreeSet<_>>();
         assert_eq!(names(&stored), names(&exposed), "series stored from {job}");
@@ -104,21 +100,21 @@ fn every_series_is_stored(suite: &'static str) {
         }
     }
     assert!(exposed.0.len() > 100, "only {} series were compared", exposed.0.len());
-    // Only OpenMetrics tells the unit: this is how one knows which format was read.
+    // Only OpenMetrics contains units, so the unit shows which format was scraped.
     for (job, unit) in [("openmetrics", "percent"), ("classic", "")] {
         assert_eq!(prometheus.unit_of("partner_license_usage_percent", job), unit, "{job}");
     }
 }
 
-/// Prometheus writes the bounds of buckets in its own way: `1` or `1.0`.
-fn normal(name: String, mut labels: BTreeMap<String, String>) -> Series {
+/// Prometheus formats the bounds of buckets in its own way: `1` or `1.0`.
+fn normalized(name: String, mut labels: BTreeMap<String, String>) -> Series {
     if let Some(le) = labels.get_mut("le") {
         *le = le.parse::<f64>().unwrap().to_string();
     }
     (name, labels)
 }
 
-/// What a Prometheus can be told to ask for; `None` = nothing is said.
+/// The scrape protocols that can be configured in a version of Prometheus; `None` configures none.
 fn scrape_protocols(suite: &str) -> Vec<Option<&'static str>> {
     match suite {
         "bookworm" => vec![None],
@@ -161,11 +157,11 @@ fn every_protocol_over_tls(suite: &'static str) {
         )
     };
     let protocols = scrape_protocols(suite);
-    let name = |protocol: Option<&'static str>| protocol.unwrap_or("unsaid");
-    let mut jobs = job("stranger", "wrong", "");
+    let name = |protocol: Option<&'static str>| protocol.unwrap_or("default");
+    let mut jobs = job("wrong_password", "wrong", "");
     for protocol in &protocols {
-        let said = protocol.map_or_else(String::new, |protocol| format!("scrape_protocols: [{protocol}]"));
-        jobs += &job(name(*protocol), "sesame", &said);
+        let setting = protocol.map_or_else(String::new, |protocol| format!("scrape_protocols: [{protocol}]"));
+        jobs += &job(name(*protocol), "sesame", &setting);
     }
     let config = format!("global: {{ scrape_interval: 1s }}\nscrape_configs:\n{jobs}");
     let prometheus = Prometheus::start(suite, &config);
@@ -174,12 +170,12 @@ fn every_protocol_over_tls(suite: &'static str) {
         eventually(&format!("rows by {protocol}"), || (prometheus.query(&rows).len() == 5).then_some(()));
         let up = prometheus.query(&format!("up{{job=\"{protocol}\"}}"));
         assert_eq!(up.into_values().collect::<Vec<_>>(), [1.0], "{protocol}");
-        // The text formats of Prometheus cannot tell a unit, the others do.
+        // The text formats of Prometheus cannot contain units; the other formats do.
         let unit = if protocol.starts_with("PrometheusText") { "" } else { "percent" };
         assert_eq!(prometheus.unit_of("partner_license_usage_percent", protocol), unit, "{protocol}");
     }
-    eventually("the stranger is turned away", || {
-        let up = prometheus.query("up{job=\"stranger\"}");
+    eventually("the wrong password is refused", || {
+        let up = prometheus.query("up{job=\"wrong_password\"}");
         (up.into_values().collect::<Vec<_>>() == [0.0]).then_some(())
     });
 }

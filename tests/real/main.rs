@@ -1,7 +1,7 @@
-//! The exporter with the real parts that its users have: Prometheus, Alertmanager, promtool, a browser.
+//! Tests of the exporter with the real programs that its users have: Prometheus, Alertmanager, promtool, a browser.
 //!
-//! `scripts/fetch-tools` brings them. Tests whose part is missing are reported as ignored, with the reason; with
-//! `REQUIRE_TOOLS=1`, as scripts/test sets it, they fail instead.
+//! `scripts/fetch-tools` downloads them. Tests whose programs are missing are reported as ignored, with the reason;
+//! with `REQUIRE_TOOLS=1`, which scripts/test sets, they fail instead.
 
 mod alerting;
 mod browser;

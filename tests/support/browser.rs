@@ -1,7 +1,7 @@
-//! A real browser without a window, told what to do by its debugging protocol over two pipes.
+//! A real headless browser, controlled over two pipes by its debugging protocol.
 //!
-//! The pipes are the browser's descriptors 3 and 4, each message ends in a NUL. A tab has cookies, cache and
-//! storage of its own. What the browser has to say about a page is collected from before it is opened.
+//! The pipes are the browser's descriptors 3 and 4; each message ends with a NUL. A tab has cookies, cache and storage
+//! of its own. Events of the browser are collected from before a page is opened.
 
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its own part")]
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
@@ -16,18 +16,18 @@ use std::thread;
 use command_fds::{CommandFdExt, FdMapping};
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, Process};
+use crate::support::{Process, TIMEOUT};
 
 pub struct Browser {
     commands: PipeWriter,
     messages: Receiver<Value>,
     next_id: u64,
-    // In this order: nothing is removed from under a process that runs.
+    // The order of these fields matters: the process must end before its directory is removed.
     _process: Process,
     _profile: tempfile::TempDir,
 }
 
-/// What a page is shown on.
+/// The screen on which a page is shown.
 #[derive(Clone, Copy)]
 pub struct Screen {
     pub width: u32,
@@ -59,7 +59,7 @@ impl Browser {
             ])
             .unwrap();
         let process = Process::start(&mut command);
-        // It holds our copies of the browser's ends, without which the browser's end is seen here.
+        // The command holds copies of the browser's pipe ends; while they are open, the end of the browser is not seen.
         drop(command);
         let (sender, receiver) = channel();
         thread::spawn(move || {
@@ -73,14 +73,14 @@ impl Browser {
         Self { commands, messages: receiver, next_id: 0, _process: process, _profile: profile }
     }
 
-    /// Opens a page and waits until it is loaded.
+    /// Opens a page in a new tab and waits until it is loaded.
     pub fn open(&mut self, url: &str, screen: Screen) -> Tab<'_> {
         let mut tab = self.blank(screen);
         tab.load(url);
         tab
     }
 
-    /// An empty page, to be set up before something is loaded.
+    /// Opens an empty tab, to be set up before a page is loaded.
     pub fn blank(&mut self, screen: Screen) -> Tab<'_> {
         let mut none = Vec::new();
         let context = self.call(None, "Target.createBrowserContext", &json!({}), &mut none);
@@ -102,7 +102,7 @@ impl Browser {
         tab
     }
 
-    /// Sends a command and waits for its result; what happens in between goes to `events`.
+    /// Sends a command and waits for its result; events that arrive in between are added to `events`.
     fn call(
         &mut self,
         session: Option<&str>,
@@ -127,7 +127,7 @@ impl Browser {
     }
 
     fn receive(&self, wanted: &str) -> Value {
-        self.messages.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("no answer to {wanted}: {error}"))
+        self.messages.recv_timeout(TIMEOUT).unwrap_or_else(|error| panic!("no message {wanted}: {error}"))
     }
 }
 
@@ -149,7 +149,7 @@ impl Tab<'_> {
         }
     }
 
-    /// The value of a script's expression, which may be a promise.
+    /// The value of a JavaScript expression, which may be a promise.
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let call = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let mut answer = self.call("Runtime.evaluate", &call);
@@ -157,38 +157,39 @@ impl Tab<'_> {
         answer["result"]["value"].take()
     }
 
-    /// The value of an expression that is a text.
+    /// The value of an expression that is a string.
     pub fn text(&mut self, expression: &str) -> String {
         let value = self.evaluate(expression);
-        value.as_str().unwrap_or_else(|| panic!("{expression} is no text: {value}")).to_owned()
+        value.as_str().unwrap_or_else(|| panic!("{expression} is not a string: {value}")).to_owned()
     }
 
-    /// What the browser had to say so far: console, exceptions, violations of the policy, other issues.
-    pub fn complaints(&mut self) -> Vec<String> {
-        // Two frames later whatever an element causes has been told.
+    /// The problems that the browser has reported so far: console messages, exceptions, policy violations, other
+    /// issues.
+    pub fn problems(&mut self) -> Vec<String> {
+        // Whatever an element causes has been reported two frames later.
         self.evaluate(
             "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))",
         );
         let kinds =
             ["Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded", "Audits.issueAdded"];
-        let told = |event: &&Value| kinds.iter().any(|kind| event["method"] == *kind);
-        self.events.iter().filter(told).map(ToString::to_string).collect()
+        let is_problem = |event: &&Value| kinds.iter().any(|kind| event["method"] == *kind);
+        self.events.iter().filter(is_problem).map(ToString::to_string).collect()
     }
 
-    /// The addresses that were asked for.
+    /// The URLs that the page has requested.
     pub fn requests(&self) -> Vec<String> {
         let sent = self.events.iter().filter(|event| event["method"] == "Network.requestWillBeSent");
         sent.map(|event| event["params"]["request"]["url"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// What is on the screen, as a PNG in Base64.
-    pub fn picture(&mut self) -> String {
-        let mut picture = self.call("Page.captureScreenshot", &json!({ "format": "png" }));
-        let Value::String(picture) = picture["data"].take() else { panic!("no picture") };
-        picture
+    /// A screenshot: a PNG in Base64.
+    pub fn screenshot(&mut self) -> String {
+        let mut screenshot = self.call("Page.captureScreenshot", &json!({ "format": "png" }));
+        let Value::String(screenshot) = screenshot["data"].take() else { panic!("no screenshot") };
+        screenshot
     }
 
-    /// What assistive technology is given: role and name of every node that is not ignored, in reading order.
+    /// The accessibility tree: role and name of every node that is not ignored, in reading order.
     pub fn accessibility(&mut self) -> Vec<(String, String)> {
         let tree = self.call("Accessibility.getFullAXTree", &json!({}));
         let text = |value: &Value| value["value"].as_str().unwrap_or_default().to_owned();

@@ -1,11 +1,11 @@
-//! A reader of the text formats that shares no code with the program's writer.
+//! A parser for the text formats that shares no code with the program's encoder.
 
 use std::collections::BTreeMap;
 
-/// Name and labels of one series.
+/// The name and the labels of a series.
 pub type Series = (String, BTreeMap<String, String>);
 
-/// One exposition: every sample by its series.
+/// One exposition: the value of every series.
 #[derive(Clone, Debug)]
 pub struct Exposition(pub BTreeMap<Series, f64>);
 
@@ -16,7 +16,7 @@ impl Exposition {
         self.0.get(&(name.to_owned(), labels)).copied()
     }
 
-    /// The series of a name, with their values.
+    /// The series with this name: labels and value of each.
     pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a BTreeMap<String, String>, f64)> {
         self.0
             .iter()
@@ -25,7 +25,7 @@ impl Exposition {
     }
 }
 
-/// Reads text 0.0.4 or OpenMetrics without timestamps and exemplars; anything else is a failure.
+/// Parses text 0.0.4 or OpenMetrics without timestamps and exemplars; panics at anything else.
 pub fn parse(text: &str) -> Exposition {
     let mut samples = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -36,7 +36,7 @@ pub fn parse(text: &str) -> Exposition {
             Some((name, rest)) => (name, parse_labels(rest)),
         };
         let twice = samples.insert((name.to_owned(), labels), value);
-        assert!(twice.is_none(), "a series occurs twice: {line}");
+        assert!(twice.is_none(), "this series occurs twice: {line}");
     }
     Exposition(samples)
 }

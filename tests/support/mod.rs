@@ -1,6 +1,7 @@
-//! What tests of the whole program share: starting it, asking it, waiting for it.
+//! Helpers for tests of the whole program: start it, send it requests, wait for a result.
 //!
-//! Everything listens on a loopback port that the system chose, and ends with the value that started it.
+//! Every process listens on a loopback port that the system chooses, and ends when the value that started it is
+//! dropped.
 
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its own part")]
 #![allow(
@@ -24,14 +25,14 @@ pub mod peers;
 pub mod real;
 pub mod terminal;
 
-/// How long a condition may take to come true before the test fails.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The time after which a condition that is still false fails the test.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The tenants and the secrets that tests use with the simulator.
+/// The tenants that tests use with the simulator.
 pub const TENANT: &str = "11111111-1111-1111-1111-111111111111";
 pub const OTHER_TENANT: &str = "22222222-2222-2222-2222-222222222222";
 
-/// The lines that a process has written so far.
+/// The lines that a process has written to a stream so far.
 #[derive(Clone, Default)]
 pub struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
 
@@ -49,14 +50,14 @@ impl Lines {
         lines
     }
 
-    /// Waits for a line that `wanted` makes something of.
+    /// Waits for a line for which `wanted` returns a value, and returns that value.
     pub fn wait_for<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
         let (lines, arrived) = &*self.0;
         let found = |lines: &[String]| lines.iter().find_map(|line| wanted(line));
         let guard = lines.lock().unwrap();
-        let (lines, _) = arrived.wait_timeout_while(guard, PATIENCE, |lines| found(lines).is_none()).unwrap();
+        let (lines, _) = arrived.wait_timeout_while(guard, TIMEOUT, |lines| found(lines).is_none()).unwrap();
         let (value, text) = (found(&lines), lines.join("\n"));
-        // Whoever shows the lines after a failure needs them too.
+        // The code that prints the lines after a failure needs the lock, too.
         drop(lines);
         value.unwrap_or_else(|| panic!("no {what} in:\n{text}"))
     }
@@ -95,13 +96,13 @@ impl Process {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// SIGKILL: no time for anything.
+    /// Sends SIGKILL, which leaves the process no time to clean up.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Waits for the end; returns the status and how long it took.
+    /// Waits for the end of the process; returns its status and how long that took.
     pub fn wait(&mut self) -> (ExitStatus, Duration) {
         let started = Instant::now();
         let mut status = None;
@@ -112,21 +113,21 @@ impl Process {
         (status.unwrap(), started.elapsed())
     }
 
-    /// Waits until it has nothing to do: for some while it takes no processor time.
-    pub fn wait_for_rest(&self) {
+    /// Waits until the process is idle: its CPU time has not changed in ten samples.
+    pub fn wait_until_idle(&self) {
         let stat = format!("/proc/{}/stat", self.id());
         let used = || {
             let stat = std::fs::read_to_string(&stat).unwrap();
-            // The name of the program, in parentheses, may have spaces.
+            // The name of the program, in parentheses, may contain spaces.
             let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
             (fields[11].to_owned(), fields[12].to_owned())
         };
-        let (mut before, mut looks) = (used(), 0);
-        eventually("the process comes to rest", || {
+        let (mut before, mut unchanged) = (used(), 0);
+        eventually("the process is idle", || {
             let now = used();
-            looks = if now == before { looks + 1 } else { 0 };
+            unchanged = if now == before { unchanged + 1 } else { 0 };
             before = now;
-            (looks == 10).then_some(())
+            (unchanged == 10).then_some(())
         });
     }
 
@@ -137,7 +138,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
         if thread::panicking() {
@@ -146,7 +147,7 @@ impl Drop for Process {
     }
 }
 
-/// The program under test, with no environment of the machine's own.
+/// A command for the program under test, without the variables of this machine that the program would read.
 pub fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_partner-license-exporter"));
     for (name, _) in std::env::vars() {
@@ -160,14 +161,14 @@ pub fn program(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs the program to its end: exit status, standard output, standard error.
+/// Runs the program to its end; returns exit status, standard output and standard error.
 pub fn run(arguments: &[&str]) -> (i32, String, String) {
     let output = program(arguments).stdin(Stdio::null()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-/// A running `simulate`.
+/// A running `simulate` command.
 pub struct Simulator {
     process: Process,
     pub url: String,
@@ -180,7 +181,7 @@ impl Simulator {
         simulator
     }
 
-    /// With a scenario from a file, as a user would give it.
+    /// Starts it with a scenario from a file, as a user would.
     pub fn with_file(scenario: &Path) -> Self {
         Self::start_at("127.0.0.1:0", &["--scenario", scenario.to_str().unwrap()])
     }
@@ -199,17 +200,17 @@ impl Simulator {
         put_scenario(&self.url, scenario);
     }
 
-    /// What was asked of it since the start.
+    /// The requests that it has received since its start.
     pub fn requests(&self) -> serde_json::Value {
         json(&format!("{}/simulator/requests", self.url))
     }
 
-    /// How many requests an endpoint got.
+    /// The number of requests that an endpoint has received.
     pub fn count(&self, endpoint: &str) -> u64 {
         self.requests()["totals"][endpoint].as_u64().unwrap()
     }
 
-    /// An account of this simulator, as an item of `accounts`.
+    /// An account at this simulator, as an item of `accounts`.
     pub fn account(&self, name: Option<&str>, tenant: &str) -> String {
         account(name, tenant, &self.url, &self.url, "")
     }
@@ -226,8 +227,8 @@ pub fn put_scenario(url: &str, scenario: &str) {
     assert_eq!(answer.status(), 204, "the simulator refuses the scenario: {said}");
 }
 
-/// An account that signs in at one address with what the simulator takes and asks another one for its usage, as
-/// an item of `accounts`; `more` are further keys.
+/// An account as an item of `accounts`: it signs in at `login` with the credentials that the simulator accepts, and
+/// requests its usage from `api`. `more` contains further keys.
 pub fn account(name: Option<&str>, tenant: &str, login: &str, api: &str, more: &str) -> String {
     let name = name.map_or_else(String::new, |name| format!("name: \"{name}\", "));
     format!(
@@ -239,7 +240,7 @@ pub fn account(name: Option<&str>, tenant: &str, login: &str, api: &str, more: &
     )
 }
 
-/// A running exporter, with its own directory.
+/// A running exporter with a directory of its own.
 pub struct Exporter {
     pub process: Process,
     pub url: String,
@@ -247,17 +248,17 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Starts it with `config` (without `state_directory`) and waits until it listens.
+    /// Starts it with `config`, to which `state_directory` is added, and waits until it listens.
     pub fn start(config: &str, flags: &[&str]) -> Self {
         Self::start_in(Arc::new(tempfile::tempdir().unwrap()), config, flags)
     }
 
-    /// The same in a directory where an exporter ran before.
+    /// Like `start`, in a directory in which an exporter may have run before.
     pub fn start_in(directory: Arc<tempfile::TempDir>, config: &str, flags: &[&str]) -> Self {
         Self::start_by(program(flags), directory, config)
     }
 
-    /// The same by a command of which only the usual flags are missing.
+    /// Like `start_in`, with a command that lacks only the flags for address and configuration.
     pub fn start_by(mut command: Command, directory: Arc<tempfile::TempDir>, config: &str) -> Self {
         let file = write_config(directory.path(), config);
         command.args(["--web.listen-address", "127.0.0.1:0", "--config.file", file.to_str().unwrap()]);
@@ -270,12 +271,12 @@ impl Exporter {
         exposition::parse(&get(&format!("{}/metrics", self.url)))
     }
 
-    /// Waits until the metrics are as wanted.
+    /// Waits until `wanted` returns a value for the metrics, and returns that value.
     pub fn wait_for<T>(&self, what: &str, wanted: impl Fn(&exposition::Exposition) -> Option<T>) -> T {
         eventually(what, || wanted(&self.metrics()))
     }
 
-    /// Waits until `polls` polls of the account ended.
+    /// Waits until at least `polls` polls of the account have finished.
     pub fn wait_for_polls(&self, account: Option<&str>, polls: f64) {
         let labels: Vec<_> = account.map(|name| ("account", name)).into_iter().collect();
         self.wait_for("poll", |metrics| {
@@ -288,6 +289,7 @@ impl Exporter {
     }
 }
 
+/// Writes a configuration file with a state directory beside it, and returns the path of the file.
 pub fn write_config(directory: &Path, config: &str) -> PathBuf {
     let file = directory.join("config.yml");
     let state = directory.join("state");
@@ -295,9 +297,9 @@ pub fn write_config(directory: &Path, config: &str) -> PathBuf {
     file
 }
 
-/// The address in the log line that announces it, in either log format.
+/// Waits for the log line that announces the address, in either log format, and returns the address.
 pub fn listening_on(log: &Lines) -> String {
-    log.wait_for("line that tells the address", |line| {
+    log.wait_for("line with the address", |line| {
         let (_, rest) = line.split_once("Listening on")?;
         let from = rest.find("127.0.0.1:").or_else(|| rest.find("[::"))?;
         let end = |c: char| c == '"' || c == ' ';
@@ -305,18 +307,18 @@ pub fn listening_on(log: &Lines) -> String {
     })
 }
 
-// === asking ===
+// === HTTP requests ===
 
 pub fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(PATIENCE))
+        .timeout_global(Some(TIMEOUT))
         .proxy(None)
         .build()
         .into()
 }
 
-/// The body of a 200 answer.
+/// The body of a response, which must have status 200.
 pub fn get(url: &str) -> String {
     let mut answer = agent().get(url).call().unwrap();
     let body = answer.body_mut().read_to_string().unwrap();
@@ -328,14 +330,14 @@ pub fn json(url: &str) -> serde_json::Value {
     serde_json::from_str(&get(url)).unwrap()
 }
 
-/// Asks again and again until there is an answer.
+/// Checks a condition repeatedly until it returns a value, and returns that value.
 pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        assert!(started.elapsed() < TIMEOUT, "no result within {TIMEOUT:?}: {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }

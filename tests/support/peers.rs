@@ -1,5 +1,5 @@
-//! Peers to fail at: servers with every fault of the wire, a proxy, and certificates good and bad. And one to
-//! succeed at: the simulator behind TLS, noting how it is asked.
+//! Peers for the client: servers with faults at the network level, a proxy, certificates, and a simulator behind TLS
+//! that records its requests.
 
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
@@ -27,16 +27,16 @@ use tokio_rustls::server::TlsStream;
 
 // === peers ===
 
-/// A listener on loopback, and who came.
+/// A server on loopback that counts its connections.
 pub struct Peer {
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
-    /// The requests that it has read.
+    /// The requests that the server has read.
     pub requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Peer {
-    /// Gives each connection to `behave`, in a thread of its own.
+    /// Calls `behave` with each connection, in a thread of its own.
     pub fn new(behave: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -46,14 +46,14 @@ impl Peer {
             for stream in listener.incoming().map_while(Result::ok) {
                 count.fetch_add(1, Ordering::SeqCst);
                 let behave = Arc::clone(&behave);
-                // The other side may go at any moment.
+                // An error is no failure here: the other side may close the connection at any time.
                 thread::spawn(move || drop(behave(stream)));
             }
         });
         Self { address, connections, requests: Arc::default() }
     }
 
-    /// Reads each connection's one request, answers it and closes the connection.
+    /// Reads one request from each connection, answers it and closes the connection.
     pub fn answering(
         answer: impl Fn(&mut TcpStream, &str) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
@@ -67,7 +67,7 @@ impl Peer {
         Self { requests, ..peer }
     }
 
-    /// The same within TLS; nobody says goodbye.
+    /// Like `answering`, within TLS; closes the connection without `close_notify`.
     pub fn answering_tls(config: ServerConfig, answer: &'static str) -> Self {
         let config = Arc::new(config);
         Self::new(move |stream| {
@@ -84,7 +84,7 @@ impl Peer {
     }
 }
 
-/// An address that refuses connections as long as the value lives: bound, but nobody listens.
+/// An address that refuses connections until the descriptor is dropped: it is bound, but nothing listens on it.
 pub fn refusing() -> (SocketAddrV4, OwnedFd) {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -92,7 +92,7 @@ pub fn refusing() -> (SocketAddrV4, OwnedFd) {
     (address, socket)
 }
 
-/// One request, head and body.
+/// Reads one request, head and body.
 fn read_request(stream: &mut impl Read) -> io::Result<String> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
@@ -144,24 +144,24 @@ pub fn reset_in_the_body(stream: &mut TcpStream, request: &str) -> io::Result<()
     reset(stream)
 }
 
-/// Has the coming close send RST instead of FIN.
+/// Makes the next close send RST instead of FIN.
 fn reset(stream: &TcpStream) -> io::Result<()> {
     Ok(sockopt::set_socket_linger(stream, Some(Duration::ZERO))?)
 }
 
-/// What a web server answers to a greeting that it does not understand.
+/// Answers a TLS handshake like a web server that does not support TLS.
 pub fn no_tls(mut stream: TcpStream) -> io::Result<()> {
-    // It comes as a whole.
+    // The first message arrives in one piece.
     let _length = stream.read(&mut [0; 0x4000])?;
     stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 }
 
-/// A short answer with this status line and these headers.
+/// Sends a response without a body, with this status line and these headers.
 pub fn says(head: String) -> impl Fn(&mut TcpStream, &str) -> io::Result<()> {
     move |stream, _| write!(stream, "HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n")
 }
 
-/// No HTTP, but everything that was sent, secrets included.
+/// Sends back the whole request, secrets included, instead of an HTTP response.
 pub fn echo(stream: &mut TcpStream, request: &str) -> io::Result<()> {
     stream.write_all(request.as_bytes())
 }
@@ -176,7 +176,7 @@ pub fn dripping_body(stream: &mut TcpStream, _: &str) -> io::Result<()> {
     repeat(stream, b" ", DRIP)
 }
 
-/// Always about to answer.
+/// Sends interim responses forever, and never a final one.
 pub fn dripping_interim_answers(stream: &mut TcpStream, _: &str) -> io::Result<()> {
     repeat(stream, b"HTTP/1.1 102 Processing\r\n\r\n", DRIP)
 }
@@ -192,9 +192,9 @@ pub fn endless_body(stream: &mut TcpStream, _: &str) -> io::Result<()> {
     repeat(stream, &chunk, Duration::ZERO)
 }
 
-/// Two megabytes that become 300.
+/// Two megabytes that decompress to more than 300.
 pub fn gzip_bomb(stream: &mut TcpStream, _: &str) -> io::Result<()> {
-    // A header; a block of fixed codes with one space; and eight times "the last byte, 258 times again".
+    // A header, a block of fixed codes with one space, and then blocks of eight codes "repeat the last byte 258 times".
     const HEADER: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\xff";
     const SPACE: &[u8] = b"\x52\x18\x05";
     const SPACES: &[u8] = b"\xa3\x60\x14\x8c\x82\x51\x30\x0a\x46\xc1\x28\x18\x05";
@@ -212,7 +212,7 @@ fn repeat(stream: &mut TcpStream, bytes: &[u8], pause: Duration) -> io::Result<(
 
 // === a proxy ===
 
-/// Does what CONNECT asks for.
+/// Connects to the target of a CONNECT request and forwards bytes in both directions.
 pub fn tunnel(stream: &mut TcpStream, request: &str) -> io::Result<()> {
     let target = request.split(' ').nth(1).unwrap_or_default();
     let mut server = TcpStream::connect(target)?;
@@ -228,7 +228,7 @@ pub fn tunnel(stream: &mut TcpStream, request: &str) -> io::Result<()> {
 
 // === certificates ===
 
-/// A certificate authority of our own.
+/// A certificate authority for tests.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -238,12 +238,12 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// What a client has to trust.
+    /// The certificate that a client has to trust.
     pub fn pem(&self) -> String {
         self.0.pem()
     }
 
-    /// A server that can prove to be `name` until the end of the year `until`.
+    /// A server whose certificate is for `name` and expires at the end of the year `until`.
     pub fn server(&self, name: &str, until: i32) -> ServerConfig {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
@@ -261,8 +261,8 @@ impl Authority {
 
 // === the simulator behind TLS ===
 
-/// A simulator that is reached by TLS, and without.
-pub struct Front {
+/// A simulator that serves HTTPS at one address and HTTP at another one.
+pub struct TlsSimulator {
     pub url: String,
     pub plain_url: String,
     connections: Arc<AtomicUsize>,
@@ -270,43 +270,46 @@ pub struct Front {
     _runtime: Runtime,
 }
 
-struct Door {
+struct TlsListener {
     listener: tokio::net::TcpListener,
     acceptor: TlsAcceptor,
     connections: Arc<AtomicUsize>,
 }
 
-impl Front {
-    /// With the HTTP versions that ALPN is to offer: `h2`, `http/1.1`.
+impl TlsSimulator {
+    /// Starts it with the HTTP versions that ALPN offers: `h2`, `http/1.1`.
     pub fn new(mut config: ServerConfig, versions: &[&str]) -> Self {
         config.alpn_protocols = versions.iter().map(|version| version.as_bytes().to_vec()).collect();
         let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (connections, requests) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<Parts>>>::default());
         let log = Arc::clone(&requests);
-        let noting = middleware::from_fn(move |request: Request, next: Next| {
+        let recording = middleware::from_fn(move |request: Request, next: Next| {
             let (parts, body) = request.into_parts();
             log.lock().unwrap().push(parts.clone());
             next.run(Request::from_parts(parts, body))
         });
         let simulator = partner_center_simulator::Simulator::new(Scenario::default(), jiff::Timestamp::now);
-        let router = simulator.router().layer(noting);
+        let router = simulator.router().layer(recording);
         let listen = || runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let (listener, plain) = (listen(), listen());
         let url = format!("https://{}", listener.local_addr().unwrap());
         let plain_url = format!("http://{}", plain.local_addr().unwrap());
-        let door =
-            Door { listener, acceptor: Arc::new(config).into(), connections: Arc::clone(&connections) };
-        // They speak HTTP/2 as well: hyper-util's part of reqwest's feature.
+        let tls = TlsListener {
+            listener,
+            acceptor: Arc::new(config).into(),
+            connections: Arc::clone(&connections),
+        };
+        // axum serves HTTP/2 as well, because a feature of reqwest enables it in hyper-util.
         let behind_tls = router.clone().layer(middleware::map_request(async |mut request: Request| {
             request.headers_mut().insert("x-forwarded-proto", HeaderValue::from_static("https"));
             request
         }));
-        runtime.spawn(axum::serve(door, behind_tls).into_future());
+        runtime.spawn(axum::serve(tls, behind_tls).into_future());
         runtime.spawn(axum::serve(plain, router).into_future());
         Self { url, plain_url, connections, requests, _runtime: runtime }
     }
 
-    /// Those by TLS.
+    /// The number of TLS connections.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -316,7 +319,7 @@ impl Front {
     }
 }
 
-impl axum::serve::Listener for Door {
+impl axum::serve::Listener for TlsListener {
     type Io = TlsStream<tokio::net::TcpStream>;
     type Addr = SocketAddr;
 
@@ -324,7 +327,7 @@ impl axum::serve::Listener for Door {
         loop {
             let (stream, address) = self.listener.accept().await.unwrap();
             self.connections.fetch_add(1, Ordering::SeqCst);
-            // Who gives up during the handshake is not served.
+            // A client that fails the handshake is not served.
             if let Ok(stream) = self.acceptor.accept(stream).await {
                 return (stream, address);
             }

@@ -1,5 +1,6 @@
-//! The real Prometheus, Alertmanager and their tools, from scripts/fetch-tools: the oldest supported and the newest that
-//! Debian has. And the small servers that they talk to.
+//! The real Prometheus and Alertmanager with their tools, and small servers for them to talk to.
+//!
+//! scripts/fetch-tools downloads two versions: the oldest that is supported and the newest in Debian.
 
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
@@ -16,24 +17,24 @@ use libtest_mimic::{Arguments, Conclusion, Trial};
 use serde_json::Value;
 
 use super::exposition::Series;
-use super::{PATIENCE, Process, agent, eventually, listening_on};
+use super::{Process, TIMEOUT, agent, eventually, listening_on};
 
 pub const SUITES: [&str; 2] = ["bookworm", "testing"];
-const PARTS: [&str; 4] = ["prometheus", "promtool", "alertmanager", "amtool"];
+const TOOLS: [&str; 4] = ["prometheus", "promtool", "alertmanager", "amtool"];
 
-/// A test, given the suite whose tools it is to use.
+/// A test: its name, and a function that takes the suite whose tools it uses.
 pub type Case = (&'static str, fn(&'static str));
 
-/// Runs each case with each suite. Where the parts are missing the tests are reported as ignored, with the reason; with
-/// `REQUIRE_TOOLS=1`, as scripts/test sets it, they fail instead.
+/// Runs each case with each suite. If tools are missing, the tests are reported as ignored, with the reason; with
+/// `REQUIRE_TOOLS=1`, which scripts/test sets, they fail instead.
 pub fn run_cases(arguments: &Arguments, cases: &'static [Case]) -> Conclusion {
-    // Each trial starts half a dozen processes; two at a time are enough.
+    // Each trial starts about six processes, so two trials at a time are enough.
     let arguments = Arguments { test_threads: arguments.test_threads.or(Some(2)), ..arguments.clone() };
     let trials = SUITES.into_iter().flat_map(|suite| {
         let missing: Vec<PathBuf> =
-            PARTS.iter().map(|part| tool(suite, part)).filter(|path| !path.exists()).collect();
+            TOOLS.iter().map(|name| tool(suite, name)).filter(|path| !path.exists()).collect();
         for path in &missing {
-            eprintln!("not found: {} (scripts/fetch-tools brings it)", path.display());
+            eprintln!("not found: {} (scripts/fetch-tools downloads it)", path.display());
         }
         let required = std::env::var_os("REQUIRE_TOOLS").is_some();
         cases.iter().map(move |(name, case)| {
@@ -46,7 +47,7 @@ pub fn run_cases(arguments: &Arguments, cases: &'static [Case]) -> Conclusion {
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     if conclusion.num_ignored > 0 {
-        eprintln!("{} tests were NOT run: real parts are missing, see above\n", conclusion.num_ignored);
+        eprintln!("{} tests were NOT run, because tools are missing: see above\n", conclusion.num_ignored);
     }
     conclusion
 }
@@ -59,7 +60,7 @@ pub fn tool(suite: &str, name: &str) -> PathBuf {
     root().join("target/tools").join(suite).join("bin").join(name)
 }
 
-/// Runs a tool in the project's root; it must succeed.
+/// Runs a tool in the root directory of the project and returns its output; the tool must succeed.
 pub fn run_tool(suite: &str, name: &str, arguments: &[&str], input: &str) -> String {
     let mut child = Command::new(tool(suite, name))
         .args(arguments)
@@ -90,7 +91,7 @@ impl Prometheus {
         Self::start_in(suite, Arc::new(tempfile::tempdir().unwrap()), config)
     }
 
-    /// On the data of an earlier one.
+    /// Kills an instance and starts another one on its data.
     pub fn start_again(suite: &str, before: Self, config: &str) -> Self {
         let directory = Arc::clone(&before.directory);
         before.process.kill();
@@ -102,7 +103,7 @@ impl Prometheus {
         Self { process, url, directory }
     }
 
-    /// The unit of a metric as a job's target told it, which shows the format that was scraped.
+    /// The unit of a metric as the target of a job reported it, which shows the format that was scraped.
     pub fn unit_of(&self, metric: &str, job: &str) -> String {
         let request = agent().get(format!("{}/api/v1/targets/metadata", self.url)).query("metric", metric);
         let mut answer = request.query("match_target", format!("{{job=\"{job}\"}}")).call().unwrap();
@@ -110,7 +111,7 @@ impl Prometheus {
         answer["data"][0]["unit"].as_str().unwrap_or_else(|| panic!("no metadata: {answer}")).to_owned()
     }
 
-    /// The answer to a query: series and values.
+    /// The result of an instant query: series and values.
     pub fn query(&self, query: &str) -> BTreeMap<Series, f64> {
         let url = format!("{}/api/v1/query", self.url);
         let mut answer = agent().get(&url).query("query", query).call().unwrap();
@@ -129,7 +130,7 @@ impl Prometheus {
     }
 }
 
-/// The command that starts one in a directory, on the blocks in `data` if there are any.
+/// The command that starts Prometheus in a directory, on the blocks in `data` if there are any.
 pub fn prometheus(suite: &str, directory: &Path, config: &str) -> Command {
     let file = directory.join("prometheus.yml");
     fs::write(&file, config).unwrap();
@@ -141,7 +142,7 @@ pub fn prometheus(suite: &str, directory: &Path, config: &str) -> Command {
     command
 }
 
-/// Starts a command that is Prometheus, and gives its address once it is ready.
+/// Starts a command that runs Prometheus, waits until it is ready and returns its address.
 pub fn run_prometheus(command: &mut Command) -> (Process, String) {
     let process = Process::start(command);
     let url = format!("http://{}", listening_on(&process.stderr));
@@ -150,8 +151,8 @@ pub fn run_prometheus(command: &mut Command) -> (Process, String) {
     (process, url)
 }
 
-/// Every waiting time of these keys, cut to a second.
-pub fn impatient(text: &str, keys: &[&str]) -> String {
+/// The same YAML, with every value of these keys replaced by one second.
+pub fn with_short_waits(text: &str, keys: &[&str]) -> String {
     let mut found = BTreeSet::new();
     let lines = text.lines().map(|line| {
         let key = line.trim_start_matches([' ', '-']).split_once(':').map_or("", |(key, _)| key);
@@ -163,7 +164,7 @@ pub fn impatient(text: &str, keys: &[&str]) -> String {
         }
     });
     let short: String = lines.collect();
-    assert_eq!(found.len(), keys.len(), "of {keys:?} only {found:?} occur");
+    assert_eq!(found.len(), keys.len(), "only {found:?} of {keys:?} occur");
     short
 }
 
@@ -176,7 +177,7 @@ pub struct Alertmanager {
 }
 
 impl Alertmanager {
-    /// With a configuration that may use the shipped templates.
+    /// Starts it with a configuration, which may use the shipped template.
     pub fn start(suite: &str, config: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("alertmanager.yml");
@@ -195,13 +196,13 @@ impl Alertmanager {
         Self { url, _process: process, _directory: directory }
     }
 
-    /// Every alert it knows.
+    /// Every alert that it knows.
     pub fn alerts(&self) -> Vec<Value> {
         let alerts = super::json(&format!("{}/api/v2/alerts", self.url));
         alerts.as_array().unwrap().clone()
     }
 
-    /// Tells it that these alerts fire.
+    /// Sends it firing alerts.
     pub fn post(&self, alerts: &Value) {
         let url = format!("{}/api/v2/alerts", self.url);
         let answer = agent().post(&url).send_json(alerts).unwrap();
@@ -211,7 +212,7 @@ impl Alertmanager {
 
 // === small servers ===
 
-/// What has arrived so far, in order.
+/// The messages that have arrived so far, in order.
 #[derive(Clone, Default)]
 pub struct Inbox(Arc<(Mutex<Vec<String>>, Condvar)>);
 
@@ -221,13 +222,13 @@ impl Inbox {
         self.0.1.notify_all();
     }
 
-    /// Waits for a message in which all of these occur.
+    /// Waits for a message that contains all of these parts.
     pub fn wait_for(&self, parts: &[&str]) -> String {
         let (messages, arrived) = &*self.0;
         let wanted = |message: &&String| parts.iter().all(|part| message.contains(part));
         let guard = messages.lock().unwrap();
         let (messages, _) = arrived
-            .wait_timeout_while(guard, 2 * PATIENCE, |messages| !messages.iter().any(|it| wanted(&it)))
+            .wait_timeout_while(guard, 2 * TIMEOUT, |messages| !messages.iter().any(|it| wanted(&it)))
             .unwrap();
         let (found, all) = (messages.iter().find(wanted).cloned(), messages.join("\n---\n"));
         drop(messages);
@@ -239,19 +240,19 @@ impl Inbox {
     }
 }
 
-/// A webhook: its address, and for each call a line with the path and then the body.
+/// Starts a webhook. Returns its address, and a message for each call: a line with the path, then the body.
 pub fn webhook() -> (String, Inbox) {
     let inbox = Inbox::default();
     let sink = inbox.clone();
     let address = serve(move |path, body| {
         sink.put(format!("{path}\n{body}"));
-        // Alertmanager takes any other answer of Slack for a failure, and calls again.
+        // Alertmanager treats any other response of Slack as a failure and repeats the call.
         "ok".to_owned()
     });
     (format!("http://{address}"), inbox)
 }
 
-/// A mail server that takes everything: its address, and each message with its head, decoded.
+/// Starts a mail server that accepts everything. Returns its address, and each message with its headers, decoded.
 pub fn mail_server() -> (String, Inbox) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -266,10 +267,10 @@ pub fn mail_server() -> (String, Inbox) {
                     Some("DATA") => {
                         drop(answer.write_all(b"354 go on\r\n"));
                         let message = lines.by_ref().map_while(Result::ok).take_while(|line| line != ".");
-                        // A dot at the begin of a line is sent twice.
+                        // A dot at the start of a line is sent twice.
                         let message =
                             message.map(|line| line.strip_prefix('.').map_or(line.clone(), str::to_owned));
-                        sink.put(unquoted(&message.collect::<Vec<_>>().join("\n")));
+                        sink.put(decode_quoted_printable(&message.collect::<Vec<_>>().join("\n")));
                         b"250 taken\r\n"
                     }
                     Some("QUIT") => b"221 bye\r\n",
@@ -282,8 +283,8 @@ pub fn mail_server() -> (String, Inbox) {
     (address, inbox)
 }
 
-/// Undoes quoted-printable.
-fn unquoted(text: &str) -> String {
+/// Decodes quoted-printable text.
+fn decode_quoted_printable(text: &str) -> String {
     let joined = text.replace("=\n", "");
     let mut bytes = Vec::new();
     let mut parts = joined.split('=');
@@ -297,12 +298,12 @@ fn unquoted(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A target that always has this to say, as classic text.
+/// Starts a target that always serves this text, in the classic format, and returns its address.
 pub fn serve_text(text: String) -> String {
     serve(move |_, _| text.clone())
 }
 
-/// Serves HTTP in the background until the process ends: one request per connection.
+/// Serves HTTP in the background until the test program ends, one request per connection, and returns the address.
 fn serve(answer: impl Fn(String, String) -> String + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();

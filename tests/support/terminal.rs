@@ -1,4 +1,4 @@
-//! A person's terminal: the program runs in a real pseudo-terminal, and the screen is read as a person would.
+//! A terminal: the program runs in a real pseudo-terminal, and tests read what its screen shows.
 
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its own part")]
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
@@ -14,11 +14,11 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
-use crate::support::{PATIENCE, eventually};
+use crate::support::{TIMEOUT, eventually};
 
 const COLUMNS: u16 = 120;
 
-/// A running program and its screen, which ends with this value.
+/// A running program and its screen; the program ends when this value is dropped.
 pub struct Terminal {
     child: Child,
     keyboard: File,
@@ -26,12 +26,12 @@ pub struct Terminal {
     reader: Option<JoinHandle<()>>,
 }
 
-/// What understands carriage returns, line feeds and nothing else, as long as nothing else comes.
+/// A screen that supports carriage returns and line feeds, and panics at other control characters.
 #[derive(Default)]
 pub struct Screen {
     lines: Vec<Vec<char>>,
     column: usize,
-    /// Everything that was written, one after the other.
+    /// Everything that was written, in order.
     written: String,
 }
 
@@ -60,12 +60,12 @@ impl Screen {
         }
     }
 
-    /// The lines as they are, without blanks at their ends.
+    /// The lines as they are shown, without trailing spaces.
     pub fn lines(&self) -> Vec<String> {
         self.lines.iter().map(|line| line.iter().collect::<String>().trim_end().to_owned()).collect()
     }
 
-    /// Where the next character goes: 0 is the beginning of a line.
+    /// The column of the next character; 0 is the start of a line.
     pub fn column(&self) -> usize {
         self.column
     }
@@ -76,7 +76,7 @@ impl Screen {
 }
 
 impl Terminal {
-    /// Runs a command with a terminal of its own to control it.
+    /// Runs a command with a controlling terminal of its own.
     pub fn start(command: &Command) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
@@ -96,10 +96,10 @@ impl Terminal {
         let sink = Arc::clone(&shown);
         let reader = thread::spawn(move || {
             let (mut buffer, mut pending) = ([0; 4096], Vec::new());
-            // The end is an error: nobody has the other side open any more.
+            // Reading fails at the end, when no process has the other side open any more.
             while let Ok(length @ 1..) = output.read(&mut buffer) {
                 pending.extend_from_slice(&buffer[..length]);
-                // Half a character waits for its other half.
+                // An incomplete character waits for its remaining bytes.
                 if let Ok(text) = std::str::from_utf8(&pending) {
                     sink.0.lock().unwrap().write(text);
                     sink.1.notify_all();
@@ -114,12 +114,12 @@ impl Terminal {
         self.child.id()
     }
 
-    /// Waits until the screen shows what is wanted.
+    /// Waits until `wanted` returns a value for the screen, and returns that value.
     pub fn wait_for<T>(&self, what: &str, wanted: impl Fn(&Screen) -> Option<T>) -> T {
         let (screen, changed) = &*self.shown;
         let guard = screen.lock().unwrap();
         let (screen, _) =
-            changed.wait_timeout_while(guard, PATIENCE, |screen| wanted(screen).is_none()).unwrap();
+            changed.wait_timeout_while(guard, TIMEOUT, |screen| wanted(screen).is_none()).unwrap();
         wanted(&screen).unwrap_or_else(|| panic!("no {what} on the screen:\n{}", screen.lines().join("\n")))
     }
 
@@ -127,12 +127,12 @@ impl Terminal {
         self.wait_for(text, |screen| screen.written().contains(text).then_some(()));
     }
 
-    /// Presses Ctrl and C.
+    /// Presses Ctrl+C.
     pub fn interrupt(&mut self) {
         self.keyboard.write_all(b"\x03").unwrap();
     }
 
-    /// Waits for the end of the program, and gives what is on the screen then.
+    /// Waits for the end of the program; returns its exit status, -1 if a signal ended it, and the final screen.
     pub fn end(mut self) -> (i32, Screen) {
         let mut status: Option<ExitStatus> = None;
         eventually("the program ends", || {
@@ -147,14 +147,14 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The program may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// The command as the leader of a session, with a terminal. What does that in the process itself is no safe code;
-/// `setsid` becomes the program without another process.
+/// The command as the leader of a session that this terminal controls. The program `setsid` does that, because the
+/// system calls in the child process would be unsafe code; it then becomes the command, without a process in between.
 fn in_session(command: &Command, terminal: OwnedFd) -> Command {
     let mut session = Command::new("setsid");
     session.arg("--ctty").arg(command.get_program()).args(command.get_args());

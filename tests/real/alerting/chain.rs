@@ -1,4 +1,4 @@
-//! Simulator, exporter, Prometheus, Alertmanager, and a mail server and a webhook at its end.
+//! The whole chain: simulator, exporter, Prometheus, Alertmanager, and a mail server and a webhook that receive alerts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,20 +8,21 @@ use jiff::{SignedDuration, Timestamp};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::routing::{example, open};
-use crate::support::real::{Alertmanager, Prometheus, impatient, mail_server, webhook};
+use super::routing::{example, with_weekdays};
+use crate::support::real::{Alertmanager, Prometheus, mail_server, webhook, with_short_waits};
 use crate::support::{
     Exporter, OTHER_TENANT, Process, Simulator, TENANT, eventually, program, put_scenario, run,
 };
 
 const THIRD_TENANT: &str = "33333333-3333-3333-3333-333333333333";
 
-/// A moment before now, as Partner Center writes it.
+/// The time some days ago, in the format of Partner Center.
 fn ago(days: i64) -> String {
     (Timestamp::now() - SignedDuration::from_hours(24 * days)).strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
 }
 
-/// contoso has a row, fabrikam signs in without a second factor, and tailspin's tokens are not renewed.
+/// A scenario in which contoso has a row, fabrikam signs in without a second factor, and no token of tailspin is
+/// renewed.
 fn scenario(percent: f64, contoso: &str) -> String {
     format!(
         "rows: [{{ service: o365, workload: Exchange, channel: reseller, percent: {percent:?}, processed: {:?} }}]\n\
@@ -32,46 +33,48 @@ fn scenario(percent: f64, contoso: &str) -> String {
 }
 
 pub(crate) fn alerts_arrive(suite: &'static str) {
-    // A sign-in's tokens inherit whether it had a second factor.
+    // Tokens inherit from the sign-in whether it had a second factor.
     let simulator = Simulator::start(&format!("rows: []\ntenants: {{ {OTHER_TENANT}: {{ mfa: false }} }}"));
     let accounts: String = [("contoso", TENANT), ("fabrikam", OTHER_TENANT), ("tailspin", THIRD_TENANT)]
         .map(|(name, tenant)| simulator.account(Some(name), tenant))
         .concat();
     let config = format!("poll_interval: 1s\naccounts:\n{accounts}");
-    let directory = with_an_old_token(&config);
+    let directory = directory_with_an_old_token(&config);
     simulator.scenario(&scenario(80.0, ""));
     let exporter = Exporter::start_in(directory, &config, &[]);
     exporter.wait_for_polls(Some("contoso"), 1.0);
 
     let ((mail, mails), (hook, calls)) = (mail_server(), webhook());
-    let alertmanager = Alertmanager::start(suite, &open(&example(&mail, &hook), "\"sunday:saturday\""));
+    let alertmanager =
+        Alertmanager::start(suite, &with_weekdays(&example(&mail, &hook), "\"sunday:saturday\""));
     let rules = tempfile::tempdir().unwrap();
     let prometheus = start_prometheus(suite, &exporter, &alertmanager, &linked_rules(rules.path()));
 
-    // The token of tailspin is 75 days old and the sign-in of fabrikam has no second factor: both are for the platform.
-    let token = calls.wait_for(&["The refresh token of account tailspin ends in 14d 23h"]);
+    // The token of tailspin is 75 days old and the sign-in of fabrikam has no second factor: the platform team is
+    // notified of both.
+    let token = calls.wait_for(&["The refresh token of account tailspin expires in 14d 23h"]);
     assert!(token.starts_with("/slack\n"), "{token}");
     assert_eq!(
         slack(&token)["title"],
-        "[1 firing] The refresh token is not renewed, and will end (account tailspin)"
+        "[1 firing] The refresh token is not being renewed and will expire (account tailspin)"
     );
     assert_eq!(
         slack(&token)["title_link"],
         "https://grafana.example/d/partner-license-exporter?var-account=tailspin"
     );
-    let mfa = calls.wait_for(&["the sign-in of account fabrikam not compliant"]);
+    let mfa = calls.wait_for(&["the sign-in of account fabrikam does not meet its requirement"]);
     let text = slack(&mfa)["text"].as_str().unwrap().to_owned();
     assert!(
         text.contains("<https://wiki.example/runbooks/PartnerLicenseMfaNotCompliant.md|What to do>"),
         "{text}"
     );
 
-    // Low usage is for the owners, with everything that they need to know.
+    // The owners are notified of low usage, with everything that they need to know.
     assert_eq!(mails.messages(), [""; 0]);
     simulator.scenario(&scenario(12.5, ""));
     let low = mails.wait_for(&["12.50 %"]);
     for part in [
-        "Subject: [1 firing] Licences are used less than their threshold asks for (service o365, account contoso)",
+        "Subject: [1 firing] Licence usage is below its threshold (service o365, account contoso)",
         "To: licence-owners@localhost",
         "Usage of Exchange (service o365, channel reseller, account contoso) is 12.50 %, below its threshold of 40.00 %. \
          Microsoft's figure is 3.0 days old.",
@@ -84,23 +87,23 @@ pub(crate) fn alerts_arrive(suite: &'static str) {
         assert!(low.contains(part), "no {part:?} in:\n{low}");
     }
 
-    // It recovers.
+    // Usage recovers.
     simulator.scenario(&scenario(80.0, ""));
-    mails.wait_for(&["Subject: [resolved] Licences are used less", "Resolved:", "12.50 %"]);
+    mails.wait_for(&["Subject: [resolved] Licence usage is below its threshold", "Resolved:", "12.50 %"]);
 
-    // It is low again, and then the API fails: the platform hears of it, and the owners' alert is silenced.
+    // Usage is low again, and then the API fails: the platform team is notified, and the owners' alert is silenced.
     simulator.scenario(&scenario(11.5, ""));
     mails.wait_for(&["11.50 %"]);
     simulator.scenario(&scenario(11.5, "usage: { answer: server_error }"));
     calls.wait_for(&["No poll of Partner Center for account contoso has succeeded", "server"]);
     let low = [("alertname", "PartnerLicenseUsageLow"), ("account", "contoso")];
-    // Both fire, since an interval is a second here.
+    // Both fire, because the poll interval is a second here.
     let polls = ["PartnerLicenseScrapeFailing", "PartnerLicenseScrapeOverdue"];
     wait_until_silenced(&alertmanager, &low, &polls);
     simulator.scenario(&scenario(11.5, ""));
     calls.wait_for(&["Resolved: No poll of Partner Center for account contoso has succeeded"]);
 
-    // The exporter dies, and what is still said of its accounts is silenced.
+    // The exporter is killed, and the other alerts about its accounts are silenced.
     exporter.process.kill();
     let down = calls.wait_for(&["No exporter answers for account fabrikam"]);
     assert_eq!(slack(&down)["color"], "danger");
@@ -115,8 +118,8 @@ fn slack(call: &str) -> Value {
     body["attachments"][0].clone()
 }
 
-/// A directory with a state in which tailspin's refresh token was issued 75 days ago.
-fn with_an_old_token(config: &str) -> Arc<tempfile::TempDir> {
+/// A directory whose stored refresh token of tailspin was issued 75 days ago.
+fn directory_with_an_old_token(config: &str) -> Arc<tempfile::TempDir> {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let mut exporter = Exporter::start_in(Arc::clone(&directory), config, &[]);
     exporter.wait_for_polls(Some("tailspin"), 1.0);
@@ -137,7 +140,7 @@ fn with_an_old_token(config: &str) -> Arc<tempfile::TempDir> {
     directory
 }
 
-/// The rules as the program exports them, with links and without patience.
+/// The rules as the program exports them, with links and with short waiting times.
 fn linked_rules(directory: &Path) -> PathBuf {
     let output = directory.to_str().unwrap();
     let links = ["--grafana-url=https://grafana.example/", "--runbook-url=https://wiki.example/runbooks"];
@@ -145,7 +148,7 @@ fn linked_rules(directory: &Path) -> PathBuf {
     assert_eq!(code, 0, "{errors}");
     let file = directory.join("partner-license.rules.yml");
     let exported = fs::read_to_string(&file).unwrap();
-    fs::write(&file, impatient(&exported, &["for", "keep_firing_for", "interval"])).unwrap();
+    fs::write(&file, with_short_waits(&exported, &["for", "keep_firing_for", "interval"])).unwrap();
     file
 }
 
@@ -166,7 +169,7 @@ fn start_prometheus(
     Prometheus::start(suite, &config)
 }
 
-/// Waits until the alert with these labels is silenced, by one of these.
+/// Waits until the alert with these labels is silenced, and checks that one of these alerts silences it.
 fn wait_until_silenced(alertmanager: &Alertmanager, labels: &[(&str, &str)], by: &[&str]) {
     let is = |alert: &Value| labels.iter().all(|(key, value)| alert["labels"][key] == *value);
     let source = eventually("the alert is silenced", || {
@@ -176,15 +179,15 @@ fn wait_until_silenced(alertmanager: &Alertmanager, labels: &[(&str, &str)], by:
         let source = alerts.iter().find(|alert| alert["fingerprint"] == source)?;
         Some(source["labels"]["alertname"].as_str()?.to_owned())
     });
-    assert!(by.contains(&source.as_str()), "silenced by {source}");
+    assert!(by.contains(&source.as_str()), "silenced by {source}, not by one of {by:?}");
 }
 
-// === the demonstration ===
+// === the demo ===
 
 /// The tenant of the demo's account whose values move.
 const PORTFOLIO_TENANT: &str = "00000000-0000-0000-0000-00000000f011";
 
-pub(crate) fn the_demo_alerts(suite: &'static str) {
+pub(crate) fn demo_rules_fire(suite: &'static str) {
     let mut command = program(&["demo", "--poll-interval=1s"]);
     command.args(["--web.listen-address=127.0.0.1:0", "--simulator.listen-address=127.0.0.1:0"]);
     let demo = Process::start(&mut command);
@@ -200,8 +203,8 @@ pub(crate) fn the_demo_alerts(suite: &'static str) {
     assert_eq!(code, 0, "{errors}");
     let rules = fs::read_to_string(directory.path().join("partner-license.rules.yml")).unwrap();
     let config = fs::read_to_string(directory.path().join("prometheus.yml")).unwrap();
-    // Nobody watches here, so that a day need not last twenty seconds; and the ports are others.
-    let rules = impatient(&rules, &["for", "keep_firing_for", "interval"]);
+    // Waiting times are even shorter than in the demo, and the ports are different.
+    let rules = with_short_waits(&rules, &["for", "keep_firing_for", "interval"]);
     fs::write(directory.path().join("partner-license.rules.yml"), rules).unwrap();
     assert!(config.contains("127.0.0.1:10365") && config.contains("5s"));
     let config = config.replace("127.0.0.1:10365", &address).replace("5s", "1s");
@@ -222,7 +225,7 @@ pub(crate) fn the_demo_alerts(suite: &'static str) {
         eventually(&format!("{alert} of {account} fires"), || fires(account, alert, workload).then_some(()));
     }
 
-    // What the curve of Viva Insights does in five minutes, at once.
+    // The values that the curve of Viva Insights takes within five minutes, without the wait.
     for (percent, is_low) in [(34.0, true), (62.0, false)] {
         put_scenario(
             &simulator,

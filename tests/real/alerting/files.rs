@@ -1,4 +1,4 @@
-//! What promtool and amtool say about the shipped files.
+//! Checks of the shipped files with promtool and amtool.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub(crate) fn rules_are_accepted(suite: &'static str) {
     run_tool(suite, "promtool", &[&["test", "rules"][..], &tests].concat(), "");
 }
 
-/// The rules with links, those of the demo, and each query of a runbook as a rule of its own.
+/// Checks the rules with links, those of the demo, and each query of a runbook as a rule of its own.
 pub(crate) fn queries_are_accepted(suite: &'static str) {
     let directory = tempfile::tempdir().unwrap();
     let output = directory.path().to_str().unwrap();
@@ -49,8 +49,8 @@ pub(crate) fn queries_are_accepted(suite: &'static str) {
     run_tool(suite, "promtool", &["check", "rules", file.to_str().unwrap()], "");
 }
 
-pub(crate) fn routes_are_right(suite: &'static str) {
-    // Receivers for Teams came later.
+pub(crate) fn routes_are_correct(suite: &'static str) {
+    // Receivers for Teams need a newer version.
     let examples = ["examples/alertmanager.yml", "examples/alertmanager-teams.yml"];
     for example in &examples[..if suite == "testing" { 2 } else { 1 }] {
         run_tool(suite, "amtool", &["check-config", example], "");
@@ -70,8 +70,9 @@ pub(crate) fn routes_are_right(suite: &'static str) {
     }
 }
 
-/// In alerts/tests/notifications: what Alertmanager knows of a notification, and all that the templates make of it.
-pub(crate) fn messages_are_as_before(suite: &'static str) {
+/// Renders each notification in alerts/tests/notifications by every template, and compares the result with the golden
+/// file.
+pub(crate) fn notifications_match_golden_files(suite: &'static str) {
     let notifications = files("alerts/tests/notifications", ".json");
     assert_eq!(notifications.len(), 3);
     for data in notifications {
@@ -95,7 +96,7 @@ pub(crate) fn messages_are_as_before(suite: &'static str) {
         }
         let golden = data.with_extension("rendered.txt");
         let expected = fs::read_to_string(&golden).unwrap();
-        assert!(rendered == expected, "not as in {}:\n{rendered}", golden.display());
+        assert!(rendered == expected, "this differs from {}:\n{rendered}", golden.display());
     }
 }
 

@@ -1,4 +1,4 @@
-//! The shipped Alertmanager configuration at work: who silences whom, and when owners are called.
+//! Tests of the shipped Alertmanager configuration: which alerts silence others, and when owners are notified.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,25 +9,25 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use crate::support::eventually;
-use crate::support::real::{Alertmanager, impatient, mail_server, root, tool, webhook};
+use crate::support::real::{Alertmanager, mail_server, root, tool, webhook, with_short_waits};
 
-/// The shipped example, without its patience, that sends mail and calls to these.
+/// The shipped example with short waiting times, and with these addresses of the mail server and the webhook.
 pub(crate) fn example(mail: &str, hook: &str) -> String {
     let text = for_hook("examples/alertmanager.yml", hook);
     assert!(text.contains("127.0.0.1:25"), "the example has no mail server");
     text.replace("127.0.0.1:25", mail)
 }
 
-/// A shipped example, without its patience, that calls this.
+/// A shipped example with short waiting times, and with this address of the webhook.
 fn for_hook(example: &str, hook: &str) -> String {
     let shipped = fs::read_to_string(root().join(example)).unwrap();
-    let text = impatient(&shipped, &["group_wait", "group_interval"]);
+    let text = with_short_waits(&shipped, &["group_wait", "group_interval"]);
     assert!(text.contains("http://127.0.0.1:9095"), "the example has no webhook");
     text.replace("http://127.0.0.1:9095", hook)
 }
 
-/// The same with other business hours.
-pub(crate) fn open(config: &str, weekdays: &str) -> String {
+/// The same configuration with whole business days on these weekdays.
+pub(crate) fn with_weekdays(config: &str, weekdays: &str) -> String {
     let (days, start, end) = ("\"monday:friday\"", "\"08:00\"", "\"17:00\"");
     for part in [days, start, end] {
         assert!(config.contains(part), "the example has no {part}");
@@ -35,7 +35,7 @@ pub(crate) fn open(config: &str, weekdays: &str) -> String {
     config.replace(days, weekdays).replace(start, "\"00:00\"").replace(end, "\"24:00\"")
 }
 
-/// An alert by its labels, written as `name severity key=value …`.
+/// An alert with the labels in `text`, which is written as `name severity key=value …`.
 fn alert(text: &str) -> Value {
     let mut words = text.split(' ');
     let mut labels = BTreeMap::from([("alertname", format!("PartnerLicense{}", words.next().unwrap()))]);
@@ -45,9 +45,10 @@ fn alert(text: &str) -> Value {
     json!({ "labels": labels, "annotations": { "summary": text, "description": text } })
 }
 
-/// Which of these alerts are silenced when all of them fire.
+/// Returns which of these alerts are silenced when all of them fire.
 fn silenced<'a>(suite: &str, config: &str, alerts: &[&'a str]) -> BTreeSet<&'a str> {
-    // Alertmanager looks at alerts in the order in which they came: when the last one is silenced, it has seen all.
+    // Alertmanager processes alerts in the order in which they arrive: when the last one is silenced, it has processed
+    // all.
     const LAST: [&str; 2] =
         ["RefreshTokenExpiring critical account=last", "RefreshTokenExpiring warning account=last"];
     let alertmanager = Alertmanager::start(suite, config);
@@ -64,13 +65,13 @@ fn silenced<'a>(suite: &str, config: &str, alerts: &[&'a str]) -> BTreeSet<&'a s
     alerts.iter().filter(|text| is_silenced(&known, text).unwrap()).copied().collect()
 }
 
-pub(crate) fn inhibitions_are_right(suite: &'static str) {
+pub(crate) fn inhibitions_are_correct(suite: &'static str) {
     let config = example("127.0.0.1:1", "http://127.0.0.1:1");
     let row = "account=contoso service=o365 workload=Exchange channel=reseller";
     let other = "account=contoso service=o365 workload=Exchange channel=direct";
     let texts = |list: &[String]| list.to_vec();
-    // The first alert of each silences those up to the bar, and none of those behind it.
-    for (source, silenced_by_it, heard) in [
+    // Of each entry, the first alert silences those of the first list and none of the second one.
+    for (source, silenced_by_it, not_silenced) in [
         (
             format!("UsageLow critical {row}"),
             texts(&[format!("UsageLow warning {row}")]),
@@ -147,48 +148,52 @@ pub(crate) fn inhibitions_are_right(suite: &'static str) {
             texts(&[format!("UsageLow warning {row}"), "MfaNotCompliant warning".to_owned()]),
         ),
     ] {
-        let all: Vec<&str> =
-            std::iter::once(&source).chain(&silenced_by_it).chain(&heard).map(String::as_str).collect();
+        let all: Vec<&str> = std::iter::once(&source)
+            .chain(&silenced_by_it)
+            .chain(&not_silenced)
+            .map(String::as_str)
+            .collect();
         let expected: BTreeSet<&str> = silenced_by_it.iter().map(String::as_str).collect();
         assert_eq!(silenced(suite, &config, &all), expected, "silenced by {source}");
     }
 }
 
-pub(crate) fn owners_sleep_at_night(suite: &'static str) {
+pub(crate) fn owners_are_notified_in_business_hours(suite: &'static str) {
     let ((mail, mails), (hook, calls)) = (mail_server(), webhook());
     let low = "UsageLow warning service=o365 workload=Exchange channel=reseller";
     let failing = "ScrapeFailing warning account=tailspin";
-    // A day that is neither today nor next.
+    // A day that is neither today nor tomorrow.
     let today = Timestamp::now().to_zoned(TimeZone::UTC);
     let closed =
         format!("\"{}\"", today.tomorrow().unwrap().tomorrow().unwrap().strftime("%A")).to_lowercase();
     let config = example(&mail, &hook);
-    let alertmanager = Alertmanager::start(suite, &open(&config, &closed));
+    let alertmanager = Alertmanager::start(suite, &with_weekdays(&config, &closed));
     alertmanager.post(&json!([alert(low), alert(failing)]));
     calls.wait_for(&["ScrapeFailing"]);
-    // The groups of both are flushed a second after they began, and again and again.
+    // Alertmanager flushes both groups a second after their first alert and every second after that.
     alertmanager.post(&json!([alert("MfaNotCompliant warning account=tailspin")]));
     calls.wait_for(&["MfaNotCompliant"]);
     assert_eq!(mails.messages(), [""; 0], "mail outside business hours");
 
-    let alertmanager = Alertmanager::start(suite, &open(&config, "\"sunday:saturday\""));
+    let alertmanager = Alertmanager::start(suite, &with_weekdays(&config, "\"sunday:saturday\""));
     alertmanager.post(&json!([alert(low)]));
     mails.wait_for(&["To: licence-owners@localhost", "UsageLow warning"]);
 }
 
-pub(crate) fn teams_gets_cards(suite: &'static str) {
+pub(crate) fn teams_receives_cards(suite: &'static str) {
     const TEAMS: &str = "examples/alertmanager-teams.yml";
     if suite == "bookworm" {
-        // As its head says, it is for later versions.
+        // The example needs a newer version, as its first comment says.
         let output =
             Command::new(tool(suite, "amtool")).args(["check-config", TEAMS]).current_dir(root()).output();
         let output = output.unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        assert!(String::from_utf8_lossy(&said).contains("msteamsv2_configs not found"));
+        let text = [output.stdout, output.stderr].concat();
+        assert!(String::from_utf8_lossy(&text).contains("msteamsv2_configs not found"));
         return;
     }
     let (hook, calls) = webhook();
-    let alertmanager = Alertmanager::start(suite, &open(&for_hook(TEAMS, &hook), "\"sunday:saturday\""));
+    let alertmanager =
+        Alertmanager::start(suite, &with_weekdays(&for_hook(TEAMS, &hook), "\"sunday:saturday\""));
     alertmanager.post(&json!([
         alert("UsageLow critical account=contoso service=o365"),
         alert("MfaNotCompliant warning account=contoso"),

@@ -1,14 +1,14 @@
-//! What lies between the exporter and the rules: the scrape job and its labels, and a Prometheus that restarts.
+//! Tests of scraping: the labels of the scrape job, and a Prometheus that restarts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use crate::support::real::{Prometheus, impatient, root};
+use crate::support::real::{Prometheus, root, with_short_waits};
 use crate::support::{Exporter, Simulator, TENANT, eventually};
 
 const ROWS: &str = "partner_license_usage_percent";
 
-/// An exporter with a row that is low, and its simulator.
+/// A simulator and an exporter with a row that is low.
 fn low_row() -> (Simulator, Exporter) {
     let simulator = Simulator::start(
         "rows: [{ service: o365, workload: Exchange, channel: reseller, percent: 12.5, processed: \"2026-11-20T00:00:00\" }]",
@@ -53,12 +53,12 @@ pub(crate) fn rows_keep_their_service(suite: &'static str) {
     };
     let row =
         [("account", "contoso"), ("service", "o365"), ("workload", "Exchange"), ("channel", "reseller")];
-    // What a row has no label of its own for stays as the target has it; rules aggregate over that.
+    // A label of the target that the row does not have remains; the rules aggregate over it.
     let with_endpoint = owned(&[&row[..], &[("endpoint", "http-metrics")]].concat());
     assert_eq!(labels_of("honoured"), with_endpoint);
     assert_eq!(labels_of("relabelled"), with_endpoint);
     assert_eq!(labels_of("relabelled_without_need"), owned(&[&row[..], &[("site", "here")]].concat()));
-    // Counters have labels of their own, and of these `endpoint` is one that service discovery takes too.
+    // Counters have more labels, of which `endpoint` is one that service discovery sets too.
     let endpoints_of = |job: &str| {
         eventually("the counters of both endpoints", || {
             let found = prometheus.query(&format!(
@@ -73,12 +73,12 @@ pub(crate) fn rows_keep_their_service(suite: &'static str) {
     for job in ["honoured", "relabelled", "relabelled_without_need"] {
         assert_eq!(endpoints_of(job), both, "{job}");
     }
-    // Why one of them is needed.
+    // Without both settings the label of the row is lost.
     let lost = labels_of("neither");
     assert!(lost.contains(&("service".to_owned(), "monitoring".to_owned())), "{lost:?}");
 }
 
-/// What examples/prometheus.yml offers in the place of `honor_labels`, ready for a job.
+/// The alternative to `honor_labels` in examples/prometheus.yml, as text for a job.
 fn alternative() -> String {
     let example = fs::read_to_string(root().join("examples/prometheus.yml")).unwrap();
     let lines = example.lines().skip_while(|line| !line.contains("metric_relabel_configs:"));
@@ -87,18 +87,18 @@ fn alternative() -> String {
     assert!(text.contains("labelmap") && text.contains("labeldrop"), "{text}");
     let guide = fs::read_to_string(root().join("docs/guide/alerts.md")).unwrap();
     for line in text.lines() {
-        assert!(guide.contains(line), "docs/guide/alerts.md says something else than {line}");
+        assert!(guide.contains(line), "docs/guide/alerts.md does not contain {line}");
     }
     text
 }
 
-pub(crate) fn the_day_goes_on(suite: &'static str) {
+pub(crate) fn pending_time_survives_a_restart(suite: &'static str) {
     let (_simulator, exporter) = low_row();
     let directory = tempfile::tempdir().unwrap();
     let rules = directory.path().join("rules.yml");
     let shipped = fs::read_to_string(root().join("alerts/partner-license.rules.yml")).unwrap();
-    // Only how often they are evaluated is different, so that there is no need to wait for it.
-    fs::write(&rules, impatient(&shipped, &["interval"])).unwrap();
+    // Only the evaluation interval is shortened, so that the test need not wait for it.
+    fs::write(&rules, with_short_waits(&shipped, &["interval"])).unwrap();
     let config = format!(
         "global: {{ scrape_interval: 1s }}\nrule_files: [ {} ]\nscrape_configs:\n\
          - {{ job_name: any, honor_labels: true, static_configs: [{{ targets: [{:?}] }}] }}\n",
@@ -119,5 +119,5 @@ pub(crate) fn the_day_goes_on(suite: &'static str) {
         let state = after.query("ALERTS{alertname=\"PartnerLicenseUsageLow\", alertstate=\"pending\"}");
         (up == 1.0 && !state.is_empty()).then_some(pending_for(&after)?)
     });
-    assert!(seconds > 8.0, "the day began anew {seconds} s ago");
+    assert!(seconds > 8.0, "the alert has been pending for {seconds} s only");
 }

@@ -1,4 +1,4 @@
-//! Runs the commands of docs/start/demo.md that fill the dashboards, as they stand there.
+//! Runs the commands of docs/start/demo.md that fill the dashboards, as they are written there.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use partner_license_exporter::domain::clock::{Clock, unix_seconds};
 use crate::dashboards::grafana::{Range, choose};
 use crate::dashboards::model::Dashboard;
 use crate::dashboards::prometheus::Prometheus;
-use crate::dashboards::queries::{ask, empty};
+use crate::dashboards::queries::{check_panels, run_all};
 use crate::support::real::tool;
 use crate::support::{Process, eventually, program};
 
@@ -19,7 +19,7 @@ const ANY_PORT: &str = "127.0.0.1:0";
 
 pub(crate) fn every_panel_is_filled(suite: &str) {
     let text = commands();
-    assert!(text.lines().count() < 10, "not under ten lines:\n{text}");
+    assert!(text.lines().count() < 10, "ten lines or more:\n{text}");
     let joined = text.replace("\\\n", " ");
     let directory = tempfile::tempdir().unwrap();
     let mut demo = None;
@@ -50,9 +50,9 @@ pub(crate) fn every_panel_is_filled(suite: &str) {
         }
     }
     let prometheus = prometheus.expect("a line starts Prometheus");
-    // The rules are loaded, and with their waiting times as exported one of them fires.
+    // The rules are loaded, and one of them fires with its waiting time as exported.
     let clock = Clock::system();
-    let now = eventually("a scrape, and an alert on the example of 2017", || {
+    let now = eventually("a scrape, and an alert about the documented figures of 2017", || {
         let now = unix_seconds(clock.now());
         let is_scraped = !prometheus.query("up", now).unwrap().is_empty();
         (is_scraped && prometheus.fires("PartnerLicenseUsageDataStale")).then_some(now)
@@ -62,21 +62,21 @@ pub(crate) fn every_panel_is_filled(suite: &str) {
     for dashboard in &Dashboard::all() {
         let range = Range::of(dashboard, now);
         let values = choose(dashboard, &prometheus, range, &[], &[], &mut findings);
-        let answers = ask(dashboard, &prometheus, range, &values, &mut findings);
-        empty(dashboard, &answers, &mut findings);
+        let results = run_all(dashboard, &prometheus, range, &values, &mut findings);
+        check_panels(dashboard, &results, &mut findings);
     }
     crate::dashboards::none(&findings);
 }
 
-/// The commands below the heading.
+/// The commands in the section with the heading.
 fn commands() -> String {
     let page = std::fs::read_to_string(crate::dashboards::root().join(PAGE)).unwrap();
-    let (_, rest) = page.split_once(HEADING).unwrap_or_else(|| panic!("{PAGE} does not say how to watch"));
+    let (_, rest) = page.split_once(HEADING).unwrap_or_else(|| panic!("{PAGE} has no section {HEADING:?}"));
     let (section, _) = rest.split_once("\n## ").unwrap();
     section.split("```sh\n").skip(1).map(|block| block.split_once("```").unwrap().0).collect()
 }
 
-/// The demo at other addresses, once it has written its past, and the address of the exporter.
+/// Starts the demo on other ports, waits until it has written its history, and returns it with the exporter's address.
 fn start_demo(command: &mut Command) -> (Process, String) {
     for flag in ["--web.listen-address", "--simulator.listen-address"] {
         command.args([flag, ANY_PORT]);
@@ -85,7 +85,7 @@ fn start_demo(command: &mut Command) -> (Process, String) {
     let address = demo.stdout.wait_for("address of the metrics", |line| {
         Some(line.split_once("http://")?.1.strip_suffix("/metrics")?.to_owned())
     });
-    demo.stdout.wait_for("word of the past", |line| line.contains("made-up past").then_some(()));
+    demo.stdout.wait_for("message about the history", |line| line.contains("made-up past").then_some(()));
     (demo, address)
 }
 

@@ -1,4 +1,4 @@
-//! What Grafana puts into a query before Prometheus sees it: variables, intervals, and the step of a graph.
+//! The values that Grafana inserts into a query: variables, intervals, and the step of a graph.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,15 @@ use serde_json::Value;
 use crate::dashboards::model::{Dashboard, Panel, text};
 use crate::dashboards::prometheus::Prometheus;
 
-/// What Grafana takes for the scrape interval where the data source does not say.
+/// The scrape interval that Grafana assumes if the data source does not set one, in seconds.
 const SCRAPE_INTERVAL: u64 = 15;
-/// How wide all of a dashboard is taken to be, in pixels.
+/// The assumed width of a dashboard, in pixels.
 const WIDTH: u64 = 1600;
 
-/// The chosen value of each variable.
+/// The selected value of each variable.
 pub(crate) type Values = BTreeMap<String, String>;
 
-/// The time that a dashboard shows.
+/// The time range that a dashboard shows, in Unix seconds.
 #[derive(Clone, Copy)]
 pub(crate) struct Range {
     pub(crate) from: f64,
@@ -23,7 +23,7 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// The range that a dashboard opens with, if it ends at `to`.
+    /// The default range of a dashboard, if it ends at `to`.
     pub(crate) fn of(dashboard: &Dashboard, to: f64) -> Self {
         let span = text(&dashboard.json["time"]["from"]).strip_prefix("now-").map(seconds);
         Self { from: to - span.unwrap_or_else(|| panic!("{}: no time range", dashboard.file)), to }
@@ -42,7 +42,7 @@ pub(crate) fn seconds(duration: &str) -> f64 {
         "m" => 60.0,
         "h" => 3600.0,
         "d" => 86400.0,
-        _ => panic!("{duration:?} is no duration that is known here"),
+        _ => panic!("{duration:?} has an unknown unit"),
     };
     number.parse::<f64>().unwrap() * unit
 }
@@ -50,7 +50,7 @@ pub(crate) fn seconds(duration: &str) -> f64 {
 /// The query of a target as Grafana sends it, and its step.
 pub(crate) fn interpolate(panel: Panel<'_>, target: &Value, values: &Values, range: Range) -> (String, u64) {
     let step = step(panel, target, range);
-    // The smallest step that is asked for stands for the scrape interval.
+    // If the target sets a smallest step, it takes the place of the scrape interval.
     let scrape = target["interval"].as_str().map_or(SCRAPE_INTERVAL, |interval| whole(seconds(interval)));
     let rate = (step + scrape).max(4 * scrape);
     let span = whole(range.seconds());
@@ -65,7 +65,7 @@ pub(crate) fn interpolate(panel: Panel<'_>, target: &Value, values: &Values, ran
     (replace(&replace(text(&target["expr"]), &builtin), values), step)
 }
 
-/// Each `$name` and `${name}` replaced by its value. What has none stays, for somebody to complain about.
+/// Replaces each `$name` and `${name}` by its value. Variables without a value remain, and are reported later.
 pub(crate) fn replace(query: &str, values: &Values) -> String {
     let mut names: Vec<&String> = values.keys().collect();
     names.sort_by_key(|name| std::cmp::Reverse(name.len()));
@@ -85,7 +85,7 @@ fn step(panel: Panel<'_>, target: &Value, range: Range) -> u64 {
     rounded(wanted).max(least)
 }
 
-/// Grafana's round intervals: each holds up to the limit before it.
+/// Rounds an interval as Grafana does: each pair is a limit and the interval that applies below it.
 fn rounded(wanted: f64) -> u64 {
     const UP_TO: [(f64, u64); 19] = [
         (1.5, 1),
@@ -116,8 +116,8 @@ fn whole(seconds: f64) -> u64 {
     seconds.round() as u64
 }
 
-/// Asks for the options of each variable in turn, as Grafana does, and chooses: the named ones, else all.
-/// `empty` are those that may have no option.
+/// Queries the options of each variable in turn, as Grafana does, and selects the value in `chosen`, or all values.
+/// The variables in `empty` may have no options.
 pub(crate) fn choose(
     dashboard: &Dashboard,
     prometheus: &Prometheus,
@@ -130,9 +130,10 @@ pub(crate) fn choose(
     for variable in dashboard.variables().iter().filter(|variable| variable["type"] == "query") {
         let name = text(&variable["name"]);
         let query = replace(text(&variable["query"]["query"]), &values);
-        let mut found = |said: String| findings.push(format!("{}, variable {name}: {said}", dashboard.file));
+        let mut found =
+            |message: String| findings.push(format!("{}, variable {name}: {message}", dashboard.file));
         let options = match label_values(&query) {
-            None => Err(format!("{query} is no label_values(selector, label)")),
+            None => Err(format!("{query} is not label_values(selector, label)")),
             Some((selector, label)) => prometheus.label_values(label, selector, (range.from, range.to)),
         };
         let options = options.unwrap_or_else(|error| {
@@ -161,14 +162,14 @@ pub(crate) fn choose(
     values
 }
 
-/// Selector and label of a variable's query.
+/// The selector and the label in the query of a variable.
 pub(crate) fn label_values(query: &str) -> Option<(&str, &str)> {
     let inside = query.strip_prefix("label_values(")?.strip_suffix(')')?;
     let (selector, label) = inside.rsplit_once(',')?;
     Some((selector.trim(), label.trim()))
 }
 
-/// A value within a regular expression within a quoted string.
+/// Escapes a value for a regular expression in a quoted string.
 fn escape(value: &str) -> String {
     let mut escaped = String::new();
     for character in value.chars() {

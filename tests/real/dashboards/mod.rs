@@ -1,12 +1,11 @@
-//! The dashboards, from lint to data: what linters check, each query and variable on a real Prometheus (the oldest
-//! supported and the newest that Debian has) with forty days of history and the real exporter, and that each of these
-//! checks finds the faults it is for. And that the demo, as docs/start/demo.md has it, fills every panel.
+//! Tests of the dashboards, from lint to data.
 //!
-//! The real Prometheus comes from scripts/fetch-tools. Where it is missing the tests that need it are reported as
-//! ignored, with the reason; with `REQUIRE_TOOLS=1`, as scripts/test sets it, they fail instead.
+//! A lint checks the files. Each query and variable is then run on a real Prometheus, in both versions, with forty days
+//! of history and the real exporter. Each of these checks is tested with the faults that it must find. The commands of
+//! docs/start/demo.md must fill every panel.
 //!
-//! With `SERVE_SAMPLE=1` the program tests nothing: it prints where that Prometheus is and what time the
-//! dashboards are to end at, and goes on until its standard input ends. scripts/screenshots-dashboards uses that.
+//! With `SERVE_SAMPLE=1` the program runs no test: it prints the address of that Prometheus and the time at which the
+//! dashboards end, and runs until its standard input ends. scripts/screenshots-dashboards uses that.
 
 #![expect(
     clippy::unwrap_used,
@@ -36,31 +35,31 @@ use crate::support::real::{root, tool};
 use lint::Exclusions;
 use model::Dashboard;
 use prometheus::{Prometheus, Series};
-use queries::{ask, find, lacking};
+use queries::{check_data, find, run_all};
 use sample::{ROWS, Row, Sample};
 
 const SUITES: [&str; 2] = ["bookworm", "testing"];
-/// The suite whose Prometheus gives away its syntax trees.
+/// The suite whose Prometheus returns syntax trees.
 const WITH_PARSER: &str = "testing";
 const ACCOUNTS: [&[&str]; 2] = [&[], &["contoso", "fabrikam"]];
 
-/// Tests that need nothing but the files.
+/// Tests that need only the files.
 const OF_FILES: [(&str, fn()); 5] = [
-    ("the_linter_has_nothing_to_say_about_the_documents", documents_are_clean),
-    ("the_linter_finds_every_fault_of_a_document", faults_of_documents_are_found),
+    ("the_linter_finds_no_fault_in_the_dashboards", documents_are_clean),
+    ("the_linter_finds_every_fault_planted_in_a_dashboard", faults_of_documents_are_found),
     ("the_provider_and_the_data_source_are_as_documented", provisioning::provider_and_data_source_are_valid),
     (
-        "the_kustomization_has_every_dashboard_and_the_label_of_the_sidecar",
+        "the_kustomization_contains_every_dashboard_and_the_label_of_the_sidecar",
         provisioning::kustomization_has_every_dashboard,
     ),
     ("npm_packages_have_exact_versions_and_no_addresses", provisioning::npm_packages_are_exact),
 ];
 
-/// Tests that need a Prometheus with a parser.
+/// Tests that need a Prometheus that returns syntax trees.
 const OF_TREES: [(&str, fn()); 3] = [
-    ("the_linter_has_nothing_to_say_about_the_queries", queries_are_clean),
-    ("the_linter_finds_every_fault_of_a_query", faults_of_queries_are_found),
-    ("every_metric_is_shown_or_alerted_on_or_left_out_for_a_reason", every_metric_is_used),
+    ("the_linter_finds_no_fault_in_the_queries", queries_are_clean),
+    ("the_linter_finds_every_fault_planted_in_a_query", faults_of_queries_are_found),
+    ("every_metric_is_in_a_panel_or_an_alert_or_excluded_with_a_reason", every_metric_is_used),
 ];
 
 pub(crate) fn run(arguments: &Arguments) -> Conclusion {
@@ -75,31 +74,31 @@ pub(crate) fn run(arguments: &Arguments) -> Conclusion {
         .with_ignored_flag(!missing.is_empty() && !required)
     };
     for path in missing(&SUITES) {
-        eprintln!("not found: {} (scripts/fetch-tools brings it)", path.display());
+        eprintln!("not found: {} (scripts/fetch-tools downloads it)", path.display());
     }
     let mut trials = Vec::new();
     trials.extend(OF_FILES.map(|(name, test)| trial(name.to_owned(), &[], Box::new(test))));
     trials.extend(OF_TREES.map(|(name, test)| trial(name.to_owned(), &[WITH_PARSER], Box::new(test))));
     let has_kubectl = provisioning::has_kubectl();
     if !has_kubectl {
-        eprintln!("not found: kubectl, which could make the ConfigMap");
+        eprintln!("not found: kubectl, which makes the ConfigMap");
     }
-    let name = "kubectl_makes_a_config_map_of_the_very_files".to_owned();
-    let made = trial(name, &[], Box::new(provisioning::config_map_is_made_of_the_very_files));
-    trials.push(made.with_ignored_flag(!has_kubectl));
+    let name = "kubectl_makes_a_config_map_with_the_content_of_the_files".to_owned();
+    let config_map = trial(name, &[], Box::new(provisioning::config_map_has_the_content_of_the_files));
+    trials.push(config_map.with_ignored_flag(!has_kubectl));
     for suite in SUITES {
         for accounts in ACCOUNTS {
             let which = if accounts.is_empty() { "without_names" } else { "with_names" };
-            let name = format!("{suite}::{which}::every_query_has_data_and_every_fault_is_found");
-            trials.push(trial(name, &[suite], Box::new(move || answers_are_right(suite, accounts))));
+            let name = format!("{suite}::{which}::every_query_returns_data_and_every_planted_fault_is_found");
+            trials.push(trial(name, &[suite], Box::new(move || queries_return_data(suite, accounts))));
         }
-        let name = format!("{suite}::with_the_demo::every_panel_is_filled_by_the_commands_of_its_page");
+        let name = format!("{suite}::with_the_demo::the_commands_of_its_page_fill_every_panel");
         trials.push(trial(name, &[suite], Box::new(move || demo::every_panel_is_filled(suite))));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     if conclusion.num_ignored > 0 {
         eprintln!(
-            "{} tests of dashboards were NOT run: real parts are missing, see above\n",
+            "{} tests of dashboards were NOT run, because tools are missing: see above\n",
             conclusion.num_ignored
         );
     }
@@ -191,33 +190,33 @@ fn every_metric_is_used() {
 
 // === data ===
 
-fn answers_are_right(suite: &str, accounts: &'static [&'static str]) {
+fn queries_return_data(suite: &str, accounts: &'static [&'static str]) {
     let sample = Sample::start(suite, accounts);
     let dashboards = Dashboard::all();
     let mut findings = Vec::new();
     for dashboard in &dashboards {
-        let answers = queries::run(dashboard, &sample, &[], &mut findings);
-        lacking(dashboard, &answers, &mut findings);
+        let results = queries::run(dashboard, &sample, &[], &mut findings);
+        check_data(dashboard, &results, &mut findings);
         if dashboard.uid() == "partner-license-overview" {
-            rows_are_counted_once(&sample, &answers);
+            rows_are_counted_once(&sample, &results);
         }
-        nothing_comes_of_nothing(dashboard, &sample, &mut findings);
+        no_data_without_samples(dashboard, &sample, &mut findings);
     }
-    one_row_is_found_by_its_names(&sample, &dashboards, &mut findings);
+    a_row_is_found_by_its_labels(&sample, &dashboards, &mut findings);
     none(&findings);
 
-    for seed in seeds::ANSWERS {
+    for seed in seeds::RESULTS {
         let mut findings = Vec::new();
         let dashboard = seed.planted(&dashboards);
-        let answers = queries::run(&dashboard, &sample, &[], &mut findings);
-        lacking(&dashboard, &answers, &mut findings);
+        let results = queries::run(&dashboard, &sample, &[], &mut findings);
+        check_data(&dashboard, &results, &mut findings);
         let found = findings.iter().any(|finding| finding.contains(seed.found));
         assert!(found, "{}: {:?} is not among {findings:#?}", seed.name, seed.found);
     }
 }
 
-/// Two replicas report each row; muted rows are seen, and are not among those below.
-fn rows_are_counted_once(sample: &Sample, answers: &[queries::Answer<'_>]) {
+/// Two replicas report each row, and each row counts once. Muted rows are shown and do not count as below a threshold.
+fn rows_are_counted_once(sample: &Sample, results: &[queries::QueryResult<'_>]) {
     let low = |row: &Row| row.threshold.is_some_and(|threshold| row.percent < threshold);
     let near =
         |row: &Row| row.threshold.is_some_and(|threshold| (0.0..5.0).contains(&(row.percent - threshold)));
@@ -231,7 +230,7 @@ fn rows_are_counted_once(sample: &Sample, answers: &[queries::Answer<'_>]) {
     for (panel, target, count) in expected {
         #[expect(clippy::cast_precision_loss, reason = "a few rows")]
         let count = count as f64;
-        let value = find(answers, panel, target).value();
+        let value = find(results, panel, target).value();
         assert!((value - count).abs() < 0.5, "{panel}, {target}: {value} instead of {count}");
     }
     let bars = "Usage now, by distance from the threshold";
@@ -247,46 +246,51 @@ fn rows_are_counted_once(sample: &Sample, answers: &[queries::Answer<'_>]) {
         ("Alerts firing now", "A", sample.count(low)),
     ];
     for (panel, target, count) in series {
-        let answer = find(answers, panel, target);
-        assert_eq!(answer.series.len(), count, "{panel}, {target}: {}", answer.query);
+        let result = find(results, panel, target);
+        assert_eq!(result.series.len(), count, "{panel}, {target}: {}", result.query);
     }
     let headroom: Vec<f64> =
-        find(answers, "Every row", "A").series.iter().map(|one| one.samples[0].1).collect();
-    assert!(headroom.is_sorted(), "the worst row is not the first: {headroom:?}");
-    assert!(ROWS.iter().any(muted) && ROWS.iter().any(near), "the sample lacks what this test is about");
+        find(results, "Every row", "A").series.iter().map(|one| one.samples[0].1).collect();
+    assert!(headroom.is_sorted(), "the row with the least headroom is not the first: {headroom:?}");
+    assert!(
+        ROWS.iter().any(muted) && ROWS.iter().any(near),
+        "the sample has no muted row or no row near its threshold"
+    );
 }
 
-/// Before the first sample there is nothing, and nothing is what every query says.
-fn nothing_comes_of_nothing(dashboard: &Dashboard, sample: &Sample, findings: &mut Vec<String>) {
+/// Before the first sample no query returns anything.
+fn no_data_without_samples(dashboard: &Dashboard, sample: &Sample, findings: &mut Vec<String>) {
     let range = grafana::Range::of(dashboard, sample.now);
     let values = grafana::choose(dashboard, &sample.prometheus, range, &[], &["account"], findings);
     let before = sample.now - 100.0 * 86400.0;
     let range = grafana::Range::of(dashboard, before);
-    for answer in ask(dashboard, &sample.prometheus, range, &values, findings) {
-        if let Some(series) = answer.series.first() {
-            let panel = answer.panel.title();
-            findings
-                .push(format!("{}, {panel}: {series:?} out of nothing: {}", dashboard.file, answer.query));
+    for result in run_all(dashboard, &sample.prometheus, range, &values, findings) {
+        if let Some(series) = result.series.first() {
+            let panel = result.panel.title();
+            findings.push(format!(
+                "{}, {panel}: {series:?} without any sample: {}",
+                dashboard.file, result.query
+            ));
         }
     }
 }
 
-/// One row, chosen by names with characters that a regular expression understands.
-fn one_row_is_found_by_its_names(sample: &Sample, dashboards: &[Dashboard], findings: &mut Vec<String>) {
+/// A single row is selected by labels that contain special characters of regular expressions.
+fn a_row_is_found_by_its_labels(sample: &Sample, dashboards: &[Dashboard], findings: &mut Vec<String>) {
     let mut chosen = vec![("service", "o365"), ("workload", "Teams (calls + PSTN)"), ("channel", "direct")];
     chosen.extend(sample.accounts.first().map(|name| ("account", *name)));
     for dashboard in dashboards.iter().filter(|dashboard| dashboard.variable("workload").is_some()) {
-        let answers = queries::run(dashboard, sample, &chosen, findings);
+        let results = queries::run(dashboard, sample, &chosen, findings);
         if dashboard.uid() == "partner-license-detail" {
-            lacking(dashboard, &answers, findings);
+            check_data(dashboard, &results, findings);
         }
-        for answer in &answers {
+        for result in &results {
             let other = |series: &&Series| {
                 chosen.iter().any(|(label, value)| series.label(label).is_some_and(|found| found != *value))
             };
-            if let Some(series) = answer.series.iter().find(other) {
-                let panel = answer.panel.title();
-                findings.push(format!("{}, {panel}: {:?} is another row", dashboard.file, series.labels));
+            if let Some(series) = result.series.iter().find(other) {
+                let panel = result.panel.title();
+                findings.push(format!("{}, {panel}: {:?} is a different row", dashboard.file, series.labels));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The dashboards as files and as JSON: what panels, targets and variables they have.
+//! The dashboards as files and as JSON, with their panels, targets and variables.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ pub(crate) struct Dashboard {
 }
 
 impl Dashboard {
-    /// All there are.
+    /// All dashboards.
     pub(crate) fn all() -> Vec<Self> {
         files().iter().map(|path| Self::parse(path, std::fs::read_to_string(path).unwrap())).collect()
     }
@@ -24,7 +24,7 @@ impl Dashboard {
         Self { file, text, json }
     }
 
-    /// The same file with another content, written as it should be.
+    /// The same file with other content, formatted correctly.
     pub(crate) fn with(&self, json: Value) -> Self {
         let text = pretty(&json);
         Self { file: self.file.clone(), text, json }
@@ -38,7 +38,7 @@ impl Dashboard {
         self.json["uid"].as_str().unwrap_or_default()
     }
 
-    /// Every panel that shows something, also those in collapsed rows.
+    /// Every panel that is not a row, including those in collapsed rows.
     pub(crate) fn panels(&self) -> Vec<Panel<'_>> {
         let top = list(&self.json["panels"]);
         let below = top.iter().flat_map(|panel| list(&panel["panels"]));
@@ -81,13 +81,13 @@ impl<'a> Panel<'a> {
     }
 }
 
-/// The words in double braces of a legend.
+/// The labels that a legend contains in double braces.
 pub(crate) fn legend_labels(target: &Value) -> Vec<&str> {
     let legend = text(&target["legendFormat"]);
     legend.split("{{").skip(1).filter_map(|rest| Some(rest.split_once("}}")?.0.trim())).collect()
 }
 
-/// How the files are written: so that a change is a small difference.
+/// The format of the files, in which a change is a small difference.
 pub(crate) fn pretty(json: &Value) -> String {
     serde_json::to_string_pretty(json).unwrap() + "\n"
 }
@@ -100,7 +100,7 @@ pub(crate) fn text(json: &Value) -> &str {
     json.as_str().unwrap_or_default()
 }
 
-/// Every text in a document, however deep.
+/// Every string in a document, at any depth.
 pub(crate) fn texts(json: &Value) -> Vec<&str> {
     match json {
         Value::String(text) => vec![text],

@@ -1,4 +1,4 @@
-//! A real Prometheus on a directory of blocks, and what its API answers.
+//! A real Prometheus on a directory of blocks, and a client for its API.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,7 @@ pub(crate) struct Prometheus {
     _process: Process,
 }
 
-/// One series of an answer: its labels and its samples, by time.
+/// One series of a result: its labels, and its samples as pairs of time and value.
 #[derive(Debug)]
 pub(crate) struct Series {
     pub(crate) labels: Vec<(String, String)>,
@@ -27,24 +27,24 @@ impl Series {
 }
 
 impl Prometheus {
-    /// Starts it in a directory, on the blocks in `data` if there are any.
+    /// Starts Prometheus in a directory, on the blocks in `data` if there are any.
     pub(crate) fn start(suite: &str, directory: &Path, config: &str) -> Self {
         Self::run(prometheus(suite, directory, config).arg("--storage.tsdb.retention.time=400d"))
     }
 
-    /// Runs a command that is Prometheus.
+    /// Runs a command that starts Prometheus.
     pub(crate) fn run(command: &mut Command) -> Self {
         let (process, url) = run_prometheus(command);
         Self { url, _process: process }
     }
 
-    /// The syntax tree of a query, from Prometheus' own parser; versions before 3 have none to give.
+    /// The syntax tree of a query, from Prometheus' own parser; versions before 3 do not return one.
     pub(crate) fn parse(&self, query: &str) -> Result<Value, String> {
-        self.ask("parse_query", &[("query", query)])
+        self.request("parse_query", &[("query", query)])
     }
 
     pub(crate) fn query(&self, query: &str, at: f64) -> Result<Vec<Series>, String> {
-        self.ask("query", &[("query", query), ("time", &at.to_string())]).map(|data| series(&data))
+        self.request("query", &[("query", query), ("time", &at.to_string())]).map(|data| series(&data))
     }
 
     pub(crate) fn query_range(
@@ -55,10 +55,10 @@ impl Prometheus {
     ) -> Result<Vec<Series>, String> {
         let (from, to, step) = (from.to_string(), to.to_string(), step.to_string());
         let parameters = [("query", query), ("start", &from), ("end", &to), ("step", &step)];
-        self.ask("query_range", &parameters).map(|data| series(&data))
+        self.request("query_range", &parameters).map(|data| series(&data))
     }
 
-    /// The values of a label among the series that a selector matches within a time range.
+    /// The values that a label has in the series that a selector matches within a time range.
     pub(crate) fn label_values(
         &self,
         label: &str,
@@ -67,18 +67,18 @@ impl Prometheus {
     ) -> Result<Vec<String>, String> {
         let (from, to) = (from.to_string(), to.to_string());
         let path = format!("label/{label}/values");
-        let data = self.ask(&path, &[("match[]", selector), ("start", &from), ("end", &to)])?;
+        let data = self.request(&path, &[("match[]", selector), ("start", &from), ("end", &to)])?;
         Ok(serde_json::from_value(data).unwrap())
     }
 
-    /// Whether an alert fires by the rules that are loaded, whatever the history says.
+    /// Whether an alert fires now, by the loaded rules and not by the stored history.
     pub(crate) fn fires(&self, name: &str) -> bool {
-        let data = self.ask("alerts", &[]).unwrap();
+        let data = self.request("alerts", &[]).unwrap();
         let fires = |alert: &Value| alert["labels"]["alertname"] == name && alert["state"] == "firing";
         data["alerts"].as_array().unwrap().iter().any(fires)
     }
 
-    fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
+    fn request(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
         let url = format!("{}/api/v1/{path}", self.url);
         let request = parameters
             .iter()

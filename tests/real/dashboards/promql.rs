@@ -1,5 +1,5 @@
-//! What can be said of a query from its syntax tree, which Prometheus' own parser makes: which series it selects,
-//! and which labels its result can have.
+//! Analysis of a query by its syntax tree, which Prometheus' own parser returns: the series that it selects, and the
+//! labels that its result can have.
 
 use std::collections::BTreeSet;
 
@@ -13,16 +13,16 @@ pub(crate) const ROW: [&str; 4] = ["account", "service", "workload", "channel"];
 
 pub(crate) type Labels = BTreeSet<String>;
 
-/// A selector, and what is around it.
+/// A selector and its context in the query.
 #[derive(Debug)]
 pub(crate) struct Selector<'a> {
     pub(crate) metric: &'a str,
     pub(crate) matchers: Vec<(&'a str, &'a str, &'a str)>,
-    /// In milliseconds, if it selects a range.
+    /// The range in milliseconds, if it selects one.
     pub(crate) range: Option<u64>,
-    /// The functions and aggregations around it, from the inside.
+    /// The functions and aggregations around it, innermost first.
     pub(crate) within: Vec<&'a str>,
-    /// The labels by which the innermost aggregation keeps apart, if that is directly around it.
+    /// The grouping labels of the aggregation that directly encloses it, if one does.
     pub(crate) by: Option<Vec<&'a str>>,
 }
 
@@ -61,7 +61,7 @@ fn collect<'a>(node: &'a Value, around: &mut Vec<&'a Value>, found: &mut Vec<Sel
     });
 }
 
-/// The name of a function or an aggregation; else what kind of node it is.
+/// The name of a function or an aggregation, or else the type of the node.
 fn operator(node: &Value) -> &str {
     match text(&node["type"]) {
         "call" => text(&node["func"]["name"]),
@@ -75,7 +75,7 @@ fn children(node: &Value) -> Vec<&Value> {
     single.into_iter().filter(|child| child.is_object()).chain(list(&node["args"])).collect()
 }
 
-/// The labels that a query's result can have; labels that are named where there are none are found.
+/// The labels that the result of a query can have. A label that the query names and that cannot exist is a finding.
 pub(crate) fn labels(node: &Value, findings: &mut Vec<String>) -> Labels {
     let below = children(node);
     match text(&node["type"]) {
@@ -114,7 +114,7 @@ pub(crate) fn labels(node: &Value, findings: &mut Vec<String>) -> Labels {
             match text(&node["op"]) {
                 "or" => &left | &right,
                 "and" | "unless" => left,
-                // Between a vector and a number.
+                // An operation between a vector and a number.
                 _ if matching.is_null() => &left | &right,
                 _ if matching["card"] == "one-to-one" && matching["on"] == true => named,
                 _ if matching["card"] == "one-to-one" => &left - &named,
@@ -146,7 +146,7 @@ fn demand(known: &Labels, label: &str, place: &str, findings: &mut Vec<String>) 
     }
 }
 
-/// The labels that the series of a metric have once Prometheus has scraped or made them.
+/// The labels that the series of a metric have in Prometheus.
 fn exposed_labels(metric: &str) -> Option<Labels> {
     let mut labels: Vec<&str> = vec!["job", "instance"];
     match metric {
@@ -174,7 +174,7 @@ fn exposed_labels(metric: &str) -> Option<Labels> {
     Some(labels.into_iter().map(str::to_owned).collect())
 }
 
-/// The family to which a series of this name belongs.
+/// The metric family to which a series of this name belongs.
 pub(crate) fn family(metric: &str) -> Option<&'static Family> {
     let parts = |family: &Family| -> &[&str] {
         if family.kind == Kind::Histogram { &["_bucket", "_sum", "_count"] } else { &[""] }

@@ -1,4 +1,4 @@
-//! The examples that put the dashboards into a Grafana without clicks.
+//! Tests of the files that provision the dashboards in Grafana.
 
 use std::process::Command;
 
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::dashboards::model::{files, list, text};
 
-/// Where the provider looks for dashboards, and where the documents put them.
+/// The directory in which the provider looks for dashboards, and to which the documents copy them.
 const PATH: &str = "/var/lib/grafana/dashboards/partner-license";
 const LABEL: &str = "grafana_dashboard";
-/// What Kubernetes takes, names and all.
+/// The maximum size of a `ConfigMap` in Kubernetes, keys included.
 const LIMIT: usize = 1024 * 1024;
 
 pub(crate) fn provider_and_data_source_are_valid() {
@@ -47,15 +47,15 @@ pub(crate) fn kustomization_has_every_dashboard() {
     );
     assert_eq!(kustomization["generatorOptions"]["labels"], json!({ LABEL: "1" }));
     let size: u64 = files().iter().map(|path| path.metadata().unwrap().len()).sum();
-    assert!(usize::try_from(size).unwrap() < LIMIT - 4096, "{size} bytes do not fit into a ConfigMap");
+    assert!(usize::try_from(size).unwrap() < LIMIT - 4096, "{size} bytes do not fit in a ConfigMap");
 }
 
 pub(crate) fn has_kubectl() -> bool {
     Command::new("kubectl").args(["version", "--client"]).output().is_ok()
 }
 
-/// By the real kubectl, which needs no cluster for that.
-pub(crate) fn config_map_is_made_of_the_very_files() {
+/// Makes the `ConfigMap` with the real kubectl, which needs no cluster for that.
+pub(crate) fn config_map_has_the_content_of_the_files() {
     let output = Command::new("kubectl")
         .args(["kustomize", "dashboards"])
         .current_dir(crate::dashboards::root())
@@ -72,16 +72,13 @@ pub(crate) fn config_map_is_made_of_the_very_files() {
     assert_eq!(data.len(), files().len());
     for path in files() {
         let name = path.file_name().unwrap().to_str().unwrap();
-        assert!(
-            data[name] == std::fs::read_to_string(&path).unwrap(),
-            "{name} is not the same in the ConfigMap"
-        );
+        assert!(data[name] == std::fs::read_to_string(&path).unwrap(), "{name} differs in the ConfigMap");
     }
 }
 
 /// So that whoever runs the checks gets the same packages, from the registry that they use.
 pub(crate) fn npm_packages_are_exact() {
-    for directory in ["tests/grafana", "tests/grafana/render"] {
+    for directory in ["tools/dashboard-types", "tools/dashboard-pictures"] {
         let package: Value = serde_json::from_str(&read(&format!("{directory}/package.json"))).unwrap();
         for (name, version) in package["dependencies"].as_object().unwrap() {
             let is_exact = text(version).chars().all(|c| c.is_ascii_digit() || c == '.');

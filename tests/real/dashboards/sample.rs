@@ -1,7 +1,7 @@
-//! What the dashboards are tried on: two replicas of the real exporter under the simulator, scraped by a real
-//! Prometheus that has forty days of history already.
+//! The data on which the dashboards are tested: a real exporter that polls the simulator, scraped as two replicas by a
+//! real Prometheus that already has forty days of history.
 //!
-//! The history is the one that the demo makes up, for two replicas; further exporters are in the history alone.
+//! The history is that of the demo, for two replicas. Further exporters exist in the history only.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -17,8 +17,8 @@ use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, account, eventua
 
 pub(crate) const REPLICAS: [&str; 2] = ["exporter-1:10365", "exporter-2:10365"];
 
-/// Exporters that are only in the history: whether they could be scraped, and how many polls had ended, in vain. One is
-/// down, one has just been started with the rows of its predecessor, and one gets nowhere.
+/// Exporters that exist in the history only: instance, value of `up`, and number of polls, all of which failed. The
+/// first one is down, the second one has just restored its rows after a restart, and the polls of the third one fail.
 const OTHERS: [(&str, f64, f64); 3] =
     [("exporter-3:10365", 0.0, 7.0), ("exporter-4:10365", 1.0, 0.0), ("exporter-5:10365", 1.0, 3.0)];
 
@@ -29,7 +29,7 @@ pub(crate) struct Row {
     pub(crate) service: &'static str,
     pub(crate) workload: &'static str,
     pub(crate) channel: &'static str,
-    /// Today.
+    /// The usage today.
     pub(crate) percent: f64,
     pub(crate) threshold: Option<f64>,
 }
@@ -38,7 +38,8 @@ const fn row(names: (&'static str, &'static str, &'static str), percent: f64, th
     Row { service: names.0, channel: names.1, workload: names.2, percent, threshold }
 }
 
-/// Among them: far below, just above, above 100 %, muted, with characters that a regular expression understands.
+/// Rows far below their threshold, just above it, above 100 %, muted, and with special characters of regular
+/// expressions.
 pub(crate) const ROWS: [Row; 11] = [
     row(("o365", "reseller", "Exchange"), 91.5, Some(60.0)),
     row(("o365", "reseller", "SharePoint"), 68.2, Some(40.0)),
@@ -56,15 +57,15 @@ const OVERRIDES: &str = "
   - { service: o365, workload: Exchange, percent: 60 }
   - { service: crm, workload: SharePoint, mute: true }
 ";
-/// The rows of the second account, where there is one.
+/// The number of rows of the second account, if there is one.
 const OTHER_ROWS: usize = 3;
 
-/// Exporter, simulator, Prometheus; all end with this value.
+/// An exporter, a simulator and a Prometheus, which end when this value is dropped.
 pub(crate) struct Sample {
     pub(crate) prometheus: Prometheus,
     /// The names of the accounts; none if the only account has no name.
     pub(crate) accounts: &'static [&'static str],
-    /// When everything was there.
+    /// The time at which all data were present, in Unix seconds.
     pub(crate) now: f64,
     _exporter: Exporter,
     _simulator: Simulator,
@@ -76,13 +77,13 @@ impl Sample {
         let clock = Clock::system();
         let now = clock.now();
         let directory = tempfile::tempdir().unwrap();
-        let (simulator, config) = partner_center(accounts, now, directory.path());
+        let (simulator, config) = start_simulator(accounts, now, directory.path());
         let exporter = Exporter::start(&config, &[]);
         let names: Vec<Option<&str>> = match accounts {
             [] => vec![None],
             some => some.iter().map(|name| Some(*name)).collect(),
         };
-        // The first poll is throttled, so that there is a failure to count.
+        // The first poll is throttled, so the counters of failures have a value.
         for name in names {
             exporter.wait_for_polls(name, 2.0);
         }
@@ -107,7 +108,7 @@ impl Sample {
             targets.concat()
         );
         let prometheus = Prometheus::start(suite, directory.path(), &config);
-        // Two scrapes by this Prometheus itself, so that counters can be seen to grow.
+        // Two scrapes by this Prometheus itself are needed for the growth of counters.
         let now = eventually("scrapes of both replicas", || {
             let now = unix_seconds(clock.now());
             let scrapes = prometheus.query("count_over_time(scrape_samples_scraped[1m])", now).unwrap();
@@ -116,15 +117,15 @@ impl Sample {
         Self { prometheus, accounts, now, _exporter: exporter, _simulator: simulator, _directory: directory }
     }
 
-    /// How many rows there are that `wanted` says yes to.
+    /// The number of rows for which `wanted` is true.
     pub(crate) fn count(&self, wanted: impl Fn(&Row) -> bool) -> usize {
         let other = if self.accounts.len() > 1 { OTHER_ROWS } else { 0 };
         ROWS.iter().chain(&ROWS[..other]).filter(|row| wanted(row)).count()
     }
 }
 
-/// The counterpart, and the exporter's configuration for it: the last account signs in with a certificate.
-fn partner_center(accounts: &[&str], now: Timestamp, directory: &Path) -> (Simulator, String) {
+/// Starts a simulator, and returns it with the exporter's configuration. The last account signs in with a certificate.
+fn start_simulator(accounts: &[&str], now: Timestamp, directory: &Path) -> (Simulator, String) {
     let rows = |rows: &[Row]| {
         let line = |row: &Row| {
             format!(
@@ -169,12 +170,12 @@ fn partner_center(accounts: &[&str], now: Timestamp, directory: &Path) -> (Simul
     (simulator, config)
 }
 
-/// The day of a moment, some days before.
+/// The date some days before a time.
 fn day(now: Timestamp, before: i64) -> jiff::civil::Date {
     (now - SignedDuration::from_hours(24 * before)).to_zoned(TimeZone::UTC).date()
 }
 
-/// How long Microsoft takes to aggregate a service's rows.
+/// The age of a service's figures, in days.
 fn days_behind(service: &str) -> i64 {
     if service == "crm" { 5 } else { 2 }
 }

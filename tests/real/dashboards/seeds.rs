@@ -1,20 +1,20 @@
-//! Dashboards with a fault each, and which check has to find it: a check that lets its fault pass is worth nothing.
+//! Faults to plant in the dashboards, each with the finding that a check must report, to test the checks themselves.
 
 use serde_json::{Value, json};
 
 use crate::dashboards::model::Dashboard;
 
-/// A fault, put into one of the dashboards.
+/// A fault to plant in one of the dashboards.
 pub(crate) struct Seed {
     pub(crate) name: &'static str,
-    /// What the finding has to contain.
+    /// Text that the finding must contain.
     pub(crate) found: &'static str,
     uid: &'static str,
     fault: fn(&mut Value),
 }
 
 impl Seed {
-    /// All dashboards, of which one has the fault.
+    /// Returns all dashboards, one of them with the fault.
     pub(crate) fn plant(&self, dashboards: &[Dashboard]) -> Vec<Dashboard> {
         let plant = |dashboard: &Dashboard| {
             if dashboard.uid() != self.uid {
@@ -28,7 +28,7 @@ impl Seed {
         dashboards.iter().map(plant).collect()
     }
 
-    /// The dashboard with the fault alone.
+    /// Returns only the dashboard with the fault.
     pub(crate) fn planted(&self, dashboards: &[Dashboard]) -> Dashboard {
         let mut all = self.plant(dashboards);
         let faulty = dashboards.iter().position(|dashboard| dashboard.uid() == self.uid).unwrap();
@@ -44,7 +44,7 @@ const fn seed(name: &'static str, found: &'static str, uid: &'static str, fault:
     Seed { name, found, uid, fault }
 }
 
-/// Faults of documents.
+/// Faults that the JSON of a dashboard shows.
 pub(crate) const DOCUMENTS: &[Seed] = &[
     seed("an export of Grafana's new model", "classic-json-rule", OVERVIEW, |json| {
         *json = json!({ "apiVersion": "dashboard.grafana.app/v2", "kind": "Dashboard", "spec": { "elements": {} } });
@@ -55,7 +55,7 @@ pub(crate) const DOCUMENTS: &[Seed] = &[
     seed("a wizard's data source", "${DS_PROMETHEUS}", DETAIL, |json| {
         json["panels"][0]["datasource"]["uid"] = json!("${DS_PROMETHEUS}");
     }),
-    seed("a database's id", "id does not belong", EXPORTER, |json| json["id"] = json!(38)),
+    seed("the id of a database", "id does not belong", EXPORTER, |json| json["id"] = json!(38)),
     seed("a hard-coded data source", "panel-datasource-rule", DETAIL, |json| {
         json["panels"][1]["targets"][0]["datasource"]["uid"] = json!("PBFA97CFB590B2093");
     }),
@@ -64,7 +64,7 @@ pub(crate) const DOCUMENTS: &[Seed] = &[
     }),
     seed("an old schema", "schemaVersion is 16", OVERVIEW, |json| json["schemaVersion"] = json!(16)),
     seed("another uid", "identity-rule", OVERVIEW, |json| json["uid"] = json!("abcdefgh")),
-    seed("a tag too few", "identity-rule", DETAIL, |json| json["tags"] = json!([])),
+    seed("a missing tag", "identity-rule", DETAIL, |json| json["tags"] = json!([])),
     seed("a missing unit", "panel-units-rule", DETAIL, |json| {
         remove(&mut panel(json, "Usage and threshold")["fieldConfig"]["defaults"], "unit");
     }),
@@ -74,37 +74,42 @@ pub(crate) const DOCUMENTS: &[Seed] = &[
     seed("a panel without a query", "panel-no-targets-rule", EXPORTER, |json| {
         panel(json, "Memory")["targets"] = json!([]);
     }),
-    seed("panels on each other", "layout-rule", OVERVIEW, |json| {
+    seed("overlapping panels", "layout-rule", OVERVIEW, |json| {
         json["panels"][1]["gridPos"]["x"] = json!(0);
     }),
-    seed("one id twice", "layout-rule", OVERVIEW, |json| json["panels"][1]["id"] = json!(1)),
-    seed("a link to nowhere", "there is no /d/partner-license-details", OVERVIEW, |json| {
+    seed("a duplicate id", "layout-rule", OVERVIEW, |json| json["panels"][1]["id"] = json!(1)),
+    seed("a link to an unknown dashboard", "there is no /d/partner-license-details", OVERVIEW, |json| {
         replace(json, "/d/partner-license-detail?", "/d/partner-license-details?");
     }),
     seed("a link with an unknown variable", "no variable product", OVERVIEW, |json| {
         replace(json, "var-workload=", "var-product=");
     }),
-    seed("a link that breaks at an ampersand", "is not percent-encoded", OVERVIEW, |json| {
+    seed("a link without percent-encoding", "is not percent-encoded", OVERVIEW, |json| {
         replace(json, "fields.workload:percentencode}", "fields.workload}");
     }),
-    seed("no links by tag", "link-rule", EXPORTER, |json| json["links"] = json!([])),
+    seed("no link by tag", "link-rule", EXPORTER, |json| json["links"] = json!([])),
     seed("an editable dashboard", "uneditable-dashboard", DETAIL, |json| json["editable"] = json!(true)),
     seed("no data source variable", "template-datasource-rule", DETAIL, |json| {
         json["templating"]["list"].as_array_mut().unwrap().remove(0);
     }),
-    seed("one job only", "job takes one value only", EXPORTER, |json| {
+    seed("a variable for a single job", "job takes one value only", EXPORTER, |json| {
         variable(json, "job")["multi"] = json!(false);
     }),
     seed("an unlabelled instance", "instance is not labelled Instance", EXPORTER, |json| {
         variable(json, "instance")["label"] = json!("");
     }),
-    seed("a variable that is no label", "template-label-promql-rule", OVERVIEW, |json| {
+    seed("a variable whose query is not label_values", "template-label-promql-rule", OVERVIEW, |json| {
         variable(json, "channel")["query"]["query"] = json!("query_result(up)");
     }),
-    seed("a variable that stands still", "template-on-time-change-reload-rule", OVERVIEW, |json| {
-        variable(json, "channel")["refresh"] = json!(1);
-    }),
-    seed("all that leaves out accounts without a name", "template-chain-rule", OVERVIEW, |json| {
+    seed(
+        "a variable that does not follow the time range",
+        "template-on-time-change-reload-rule",
+        OVERVIEW,
+        |json| {
+            variable(json, "channel")["refresh"] = json!(1);
+        },
+    ),
+    seed("an All that excludes accounts without a name", "template-chain-rule", OVERVIEW, |json| {
         variable(json, "account")["allValue"] = json!(".+");
     }),
     seed("a broken chain", "workload does not follow service", DETAIL, |json| {
@@ -112,30 +117,35 @@ pub(crate) const DOCUMENTS: &[Seed] = &[
         variable(json, "workload")["query"]["query"] = query.clone();
         variable(json, "workload")["definition"] = query;
     }),
-    seed("a colour for a column that is not there", "there is no column \"Headrom\"", OVERVIEW, |json| {
+    seed("a colour for an unknown column", "there is no column \"Headrom\"", OVERVIEW, |json| {
         replace(&mut panel(json, "Every row")["fieldConfig"], "Headroom", "Headrom");
     }),
-    seed("a colour for a target that is not there", "there is no target \"E\"", OVERVIEW, |json| {
+    seed("a colour for an unknown target", "there is no target \"E\"", OVERVIEW, |json| {
         panel(json, "Usage now, by distance from the threshold")["fieldConfig"]["overrides"][0]["matcher"]
             ["options"] = json!("E");
     }),
-    seed("interpolated usage", "between two polls nothing is known", DETAIL, |json| {
+    seed("interpolated usage", "values between two polls are unknown", DETAIL, |json| {
         panel(json, "Usage and threshold")["fieldConfig"]["defaults"]["custom"]["lineInterpolation"] =
             json!("linear");
     }),
     seed("bridged gaps", "gaps are bridged", OVERVIEW, |json| {
         panel(json, "Usage over time")["fieldConfig"]["defaults"]["custom"]["spanNulls"] = json!(true);
     }),
-    seed("limits that are not the row's own", "not the row's own", OVERVIEW, |json| {
-        panel(json, "Usage now, by distance from the threshold")["fieldConfig"]["defaults"]["thresholds"]["steps"] =
-            json!([{ "color": "red", "value": null }, { "color": "green", "value": 40 }]);
-    }),
-    seed("nothing shown as 0", "nothing is shown as 0", OVERVIEW, |json| {
+    seed(
+        "thresholds that are not those of the row",
+        "thresholds that are not those of the row",
+        OVERVIEW,
+        |json| {
+            panel(json, "Usage now, by distance from the threshold")["fieldConfig"]["defaults"]["thresholds"]
+                ["steps"] = json!([{ "color": "red", "value": null }, { "color": "green", "value": 40 }]);
+        },
+    ),
+    seed("missing data shown as 0", "missing data are shown as 0", OVERVIEW, |json| {
         panel(json, "Alerts firing")["fieldConfig"]["defaults"]["noValue"] = json!("0");
     }),
 ];
 
-/// Faults of queries that their syntax trees show.
+/// Faults that the syntax tree of a query shows.
 pub(crate) const QUERIES: &[Seed] = &[
     seed("half a query", "target-promql-rule", DETAIL, |json| {
         expression(json, "Headroom", 0, |query| query.trim_end_matches(')').to_owned());
@@ -151,21 +161,21 @@ pub(crate) const QUERIES: &[Seed] = &[
     seed("a wrong legend label", "the legend's work_load", DETAIL, |json| {
         replace(panel(json, "Usage and threshold"), "{{workload}}", "{{work_load}}");
     }),
-    seed("an aggregation by a label that is not there", "names the label \"lee\"", EXPORTER, |json| {
+    seed("an aggregation by an unknown label", "names the label \"lee\"", EXPORTER, |json| {
         expression(json, "Duration of requests", 0, |query| query.replace("le)", "lee)"));
     }),
-    seed("a filter by a label that is not there", "names the label \"endpiont\"", EXPORTER, |json| {
+    seed("a filter by an unknown label", "names the label \"endpiont\"", EXPORTER, |json| {
         expression(json, "Throttling", 0, |query| query.replace("{account", "{endpiont=\"usage\", account"));
     }),
     seed("a fixed window for a rate", "target-rate-interval-rule", EXPORTER, |json| {
         expression(json, "Throttling", 0, |query| query.replace("$__rate_interval", "30s"));
     }),
-    seed("a counter as it is", "target-counter-agg-rule", EXPORTER, |json| {
+    seed("a counter without a rate", "target-counter-agg-rule", EXPORTER, |json| {
         expression(json, "Throttling", 0, |query| {
             query.replace("increase(", "(").replace("[$__rate_interval]", "")
         });
     }),
-    seed("a rate of a gauge", "is no counter", EXPORTER, |json| {
+    seed("a rate of a gauge", "is not a counter", EXPORTER, |json| {
         expression(json, "Memory", 0, |query| {
             query.replace("max by (instance) (", "rate(").replace("})", "}[$__rate_interval])")
         });
@@ -173,7 +183,7 @@ pub(crate) const QUERIES: &[Seed] = &[
     seed("a hard-coded job", "target-job-rule", EXPORTER, |json| {
         expression(json, "Memory", 0, |query| query.replace("job=~\"$job\"", "job=\"partner-license\""));
     }),
-    seed("an instance left out", "target-instance-rule", EXPORTER, |json| {
+    seed("a missing filter by instance", "target-instance-rule", EXPORTER, |json| {
         expression(json, "Memory", 0, |query| query.replace(", instance=~\"$instance\"", ""));
     }),
     seed("replicas counted twice", "counts every replica", OVERVIEW, |json| {
@@ -181,24 +191,24 @@ pub(crate) const QUERIES: &[Seed] = &[
             query.replace("max by (account, service, workload, channel) ", "")
         });
     }),
-    seed("an equality that knows no all", "is not filtered by $channel", OVERVIEW, |json| {
+    seed("an equality that does not support All", "is not filtered by $channel", OVERVIEW, |json| {
         expression(json, "Rows", 0, |query| query.replace("channel=~\"$channel\"", "channel=\"$channel\""));
     }),
     seed("a number where there is no data", "target-zero-rule", OVERVIEW, |json| {
         expression(json, "Alerts firing", 0, |query| format!("{query} or vector(0)"));
     }),
-    seed("a variable of a label that is not there", "has no label chanel", OVERVIEW, |json| {
+    seed("a variable for an unknown label", "has no label chanel", OVERVIEW, |json| {
         replace(variable(json, "channel"), ", channel)", ", chanel)");
     }),
-    seed("a column of a label that is not there", "no label for the column servce", OVERVIEW, |json| {
+    seed("a column for an unknown label", "no label for the column servce", OVERVIEW, |json| {
         let organize =
             panel(json, "Every row")["transformations"].as_array_mut().unwrap().last_mut().unwrap();
         organize["options"]["renameByName"] = json!({ "servce": "Service" });
     }),
 ];
 
-/// Faults of queries that only data shows.
-pub(crate) const ANSWERS: &[Seed] = &[
+/// Faults that only the result of a query shows.
+pub(crate) const RESULTS: &[Seed] = &[
     seed("a renamed metric", "no data for", DETAIL, |json| {
         expression(json, "Usage and threshold", 0, |query| {
             query.replace("usage_percent{", "usage_percentage{")
@@ -210,16 +220,16 @@ pub(crate) const ANSWERS: &[Seed] = &[
     seed("a quantile without its buckets", "nothing but NaN for", EXPORTER, |json| {
         expression(json, "Duration of requests", 0, |query| format!("0 * {query} / 0"));
     }),
-    seed("an aggregation by a label that is not there", "no data for", EXPORTER, |json| {
+    seed("an aggregation by an unknown label", "no data for", EXPORTER, |json| {
         expression(json, "Duration of requests", 0, |query| query.replace("le)", "lee)"));
     }),
-    seed("history that nobody keeps", "no data for", DETAIL, |json| {
+    seed("an offset beyond the stored history", "no data for", DETAIL, |json| {
         expression(json, "Now and before", 5, |query| query.replace("offset 30d", "offset 60d"));
     }),
     seed("a window below the scrape interval", "no data for", EXPORTER, |json| {
         expression(json, "Throttling", 0, |query| query.replace("$__rate_interval", "100ms"));
     }),
-    seed("a value that no series has", "no data for", EXPORTER, |json| {
+    seed("a label value that no series has", "no data for", EXPORTER, |json| {
         expression(json, "Scrapes served", 0, |query| query.replace("{job", "{code=\"418\", job"));
     }),
     seed("a comparison of vectors that do not match", "no data for", OVERVIEW, |json| {
@@ -257,7 +267,7 @@ fn remove(json: &mut Value, key: &str) {
     json.as_object_mut().unwrap().remove(key);
 }
 
-/// In every text below.
+/// Replaces text in every string of a document.
 fn replace(json: &mut Value, from: &str, to: &str) {
     match json {
         Value::String(text) => *text = text.replace(from, to),

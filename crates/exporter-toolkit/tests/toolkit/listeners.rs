@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use crate::support::{self, Example, Listening, activated, eventually, failure};
 
 fn get(url: &str) -> String {
-    let config = ureq::Agent::config_builder().timeout_global(Some(support::PATIENCE)).proxy(None).build();
+    let config = ureq::Agent::config_builder().timeout_global(Some(support::TIMEOUT)).proxy(None).build();
     ureq::Agent::from(config).get(url).call().unwrap().body_mut().read_to_string().unwrap()
 }
 

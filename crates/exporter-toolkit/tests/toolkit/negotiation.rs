@@ -4,13 +4,13 @@ use std::io::Read as _;
 
 use ureq::http::HeaderMap;
 
-use crate::support::{Example, Listening, PATIENCE};
+use crate::support::{Example, Listening, TIMEOUT};
 
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores";
 
 fn scrape(example: &Example, accept: &str, coding: &str) -> (HeaderMap, Vec<u8>) {
-    let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).proxy(None).build();
+    let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).proxy(None).build();
     let request = ureq::Agent::from(config).get(format!("http://{}/metrics", example.addresses[0]));
     let mut response = request.header("Accept", accept).header("Accept-Encoding", coding).call().unwrap();
     let mut body = Vec::new();

@@ -63,7 +63,7 @@ pub(crate) fn get(address: &str, path: &str, login: Login) -> Result<Response, S
 
 pub(crate) fn connect(address: &str) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(support::PATIENCE))?;
+    stream.set_read_timeout(Some(support::TIMEOUT))?;
     Ok(stream)
 }
 

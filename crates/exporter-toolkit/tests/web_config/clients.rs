@@ -14,7 +14,7 @@ use super::files::{GOOD, SOME_CIPHERS, SOME_CURVES};
 use super::reloading::{TLS, tls};
 use super::requests::ANONYMOUS;
 use super::world::{Server, World};
-use crate::support::{PATIENCE, eventually};
+use crate::support::{TIMEOUT, eventually};
 
 type Test = (&'static str, fn(&World));
 
@@ -84,7 +84,7 @@ fn silent_clients(world: &World) {
     // They are closed at the deadline.
     let mut first = silent.swap_remove(0);
     first.set_nonblocking(false).unwrap();
-    first.set_read_timeout(Some(PATIENCE)).unwrap();
+    first.set_read_timeout(Some(TIMEOUT)).unwrap();
     assert_eq!(first.read(&mut [0]).unwrap(), 0);
 }
 

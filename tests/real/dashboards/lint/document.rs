@@ -1,4 +1,4 @@
-//! The rules that look at a dashboard's JSON.
+//! The rules about the JSON of a dashboard.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,7 @@ pub(crate) const RULES: &[&str] = &[
     "panel-truth-rule",
 ];
 
-/// The variables of the usage report, each depending on those before it. Links from alerts rely on the names.
+/// The variables of the usage report; each depends on those before it. Links from alerts rely on their names.
 const CHAIN: [&str; 4] = ["account", "service", "workload", "channel"];
 const DATA_SOURCE: &str = "${datasource}";
 
@@ -42,12 +42,12 @@ pub(crate) fn lint(dashboard: &Dashboard, all: &[Dashboard]) -> Vec<Finding> {
     lint.templates(dashboard);
     for panel in dashboard.panels() {
         lint.panel = Some(panel.title());
-        lint.look_at(panel);
+        lint.panel_rules(panel);
     }
     lint.findings
 }
 
-/// What was found in the dashboard of this title, and the panel that is being looked at.
+/// The findings in the dashboard with this title, and the panel that is being checked.
 struct Lint<'a> {
     title: &'a str,
     panel: Option<&'a str>,
@@ -55,24 +55,25 @@ struct Lint<'a> {
 }
 
 impl Lint<'_> {
-    fn found(&mut self, rule: &'static str, said: impl Into<String>) {
+    fn found(&mut self, rule: &'static str, message: impl Into<String>) {
         debug_assert!(RULES.contains(&rule), "{rule} is not listed");
         self.findings.push(Finding {
             rule,
             dashboard: self.title.to_owned(),
             panel: self.panel.map(str::to_owned),
             target: None,
-            said: said.into(),
+            message: message.into(),
         });
     }
 
-    fn demand(&mut self, rule: &'static str, condition: bool, said: impl Into<String>) {
+    fn demand(&mut self, rule: &'static str, condition: bool, message: impl Into<String>) {
         if !condition {
-            self.found(rule, said);
+            self.found(rule, message);
         }
     }
 
-    /// Importable by hand and by provisioning: no export of Grafana 13's own model, nothing that only the wizard fills in.
+    /// Checks that the dashboard can be imported by hand and provisioned: it has neither Grafana 13's new model nor
+    /// inputs that only the import wizard fills in.
     fn classic_json(&mut self, dashboard: &Dashboard) {
         const RULE: &str = "classic-json-rule";
         const FOREIGN: [&str; 9] = [
@@ -87,7 +88,7 @@ impl Lint<'_> {
             "__elements",
         ];
         for key in FOREIGN.into_iter().filter(|key| dashboard.json.get(key).is_some()) {
-            self.found(RULE, format!("{key} does not belong into a classic dashboard"));
+            self.found(RULE, format!("{key} does not belong in a classic dashboard"));
         }
         for key in ["uid", "title", "description", "panels", "templating", "time"] {
             self.demand(RULE, dashboard.json.get(key).is_some(), format!("{key} is missing"));
@@ -95,11 +96,11 @@ impl Lint<'_> {
         let version = dashboard.json["schemaVersion"].as_u64().unwrap_or_default();
         self.demand(RULE, (39..=42).contains(&version), format!("schemaVersion is {version}, not 39 to 42"));
         self.demand(RULE, dashboard.json["version"] == 1, "version is not 1");
-        for word in texts(&dashboard.json).into_iter().filter(|text| text.contains("${DS_")) {
-            self.found(RULE, format!("{word}: only the import wizard knows what that is"));
+        for string in texts(&dashboard.json).into_iter().filter(|text| text.contains("${DS_")) {
+            self.found(RULE, format!("{string}: only the import wizard replaces that"));
         }
         let as_written = dashboard.text == pretty(&dashboard.json);
-        self.demand(RULE, as_written, "not indented by two spaces, as serde_json and jq write it");
+        self.demand(RULE, as_written, "not formatted as serde_json and jq do, with an indent of two spaces");
     }
 
     fn identity(&mut self, dashboard: &Dashboard, all: &[Dashboard]) {
@@ -128,17 +129,18 @@ impl Lint<'_> {
             self.demand(RULE, ids.insert(panel["id"].as_u64()), format!("{title}: the id is not unique"));
             let [x, y, w, h] = ["x", "y", "w", "h"].map(|side| panel["gridPos"][side].as_u64());
             let (Some(x), Some(y), Some(w), Some(h)) = (x, y, w, h) else {
-                self.found(RULE, format!("{title} has no place"));
+                self.found(RULE, format!("{title} has no position"));
                 continue;
             };
-            self.demand(RULE, x + w <= 24, format!("{title} is wider than the page"));
+            self.demand(RULE, x + w <= 24, format!("{title} exceeds the width of the page"));
             let cells = (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y)));
-            let lies_on: BTreeSet<&str> = cells.filter_map(|cell| taken.insert(cell, title)).collect();
-            self.demand(RULE, lies_on.is_empty(), format!("{title} lies on {lies_on:?}"));
+            let overlapped: BTreeSet<&str> = cells.filter_map(|cell| taken.insert(cell, title)).collect();
+            self.demand(RULE, overlapped.is_empty(), format!("{title} overlaps {overlapped:?}"));
         }
     }
 
-    /// From each to the others by tag, and by data links to dashboards and variables that exist.
+    /// Checks that the dashboard links to the others by tag, and that data links lead to existing dashboards and
+    /// variables.
     fn links(&mut self, dashboard: &Dashboard, all: &[Dashboard]) {
         const RULE: &str = "link-rule";
         let by_tag = |link: &Value| {
@@ -148,7 +150,7 @@ impl Lint<'_> {
                 && link["keepTime"] == true
         };
         let linked = list(&dashboard.json["links"]).iter().any(by_tag);
-        self.demand(RULE, linked, "no link to the other dashboards by their tag");
+        self.demand(RULE, linked, "no link to the other dashboards by tag");
         for url in texts(&dashboard.json).into_iter().filter(|text| text.starts_with("/d/")) {
             let (path, query) = url.split_once('?').unwrap_or((url, ""));
             let Some(target) = all.iter().find(|other| path == format!("/d/{}", other.uid())) else {
@@ -158,12 +160,12 @@ impl Lint<'_> {
             self.demand(
                 RULE,
                 query.contains("${__url_time_range}"),
-                format!("{path} forgets the time range"),
+                format!("the link to {path} does not keep the time range"),
             );
             self.demand(
                 RULE,
                 query.contains("${datasource:queryparam}"),
-                format!("{path} forgets the data source"),
+                format!("the link to {path} does not keep the data source"),
             );
             let variables = query.split('&').filter_map(|part| part.strip_prefix("var-")?.split_once('='));
             for (name, value) in variables {
@@ -184,7 +186,7 @@ impl Lint<'_> {
         for (rule, name) in [("template-job-rule", "job"), ("template-instance-rule", "instance")] {
             match dashboard.variable(name).map(|variable| &variable["allValue"]) {
                 None => self.found(rule, format!("there is no variable {name}")),
-                Some(all) => self.demand(rule, all == ".+", format!("all of {name} is {all}, not .+")),
+                Some(all) => self.demand(rule, all == ".+", format!("All of {name} is {all}, not .+")),
             }
         }
         for variable in dashboard.variables().iter().filter(|variable| variable["type"] != "datasource") {
@@ -196,7 +198,7 @@ impl Lint<'_> {
             self.demand(rule, variable["multi"] == true, format!("{name} takes one value only"));
             self.demand(rule, variable["includeAll"] == true, format!("{name} has no All"));
             let rule = "template-label-promql-rule";
-            self.demand(rule, label_values(query).is_some(), format!("{name}: {query} is no label_values"));
+            self.demand(rule, label_values(query).is_some(), format!("{name}: {query} is not label_values"));
             self.demand(
                 rule,
                 variable["definition"] == query,
@@ -215,8 +217,8 @@ impl Lint<'_> {
         self.chain(dashboard);
     }
 
-    /// Whether the variables of the usage report are there, in order, each filtered by those before it; and whether
-    /// `All` takes in series without the label, as an account without a name has none.
+    /// Checks that the variables of the usage report exist in order and that each is filtered by those before it; and
+    /// that `All` includes series without the label, because an account without a name has none.
     fn chain(&mut self, dashboard: &Dashboard) {
         const RULE: &str = "template-chain-rule";
         let has_rows = dashboard.variable("service").is_some();
@@ -226,14 +228,14 @@ impl Lint<'_> {
             .map(|name| dashboard.variables().iter().position(|variable| variable["name"] == *name))
             .collect();
         let in_order = positions.iter().all(Option::is_some) && positions.is_sorted();
-        self.demand(RULE, in_order, format!("not all of {chain:?} are there in this order"));
+        self.demand(RULE, in_order, format!("{chain:?} do not all exist in this order"));
         for (n, name) in chain.iter().enumerate() {
             let Some(variable) = dashboard.variable(name) else { continue };
             let all = &variable["allValue"];
             self.demand(
                 RULE,
                 all == ".*",
-                format!("all of {name} is {all}, which leaves out series without it"),
+                format!("All of {name} is {all}, which excludes series without the label"),
             );
             let query = text(&variable["query"]["query"]);
             for before in &chain[..n] {
@@ -243,7 +245,7 @@ impl Lint<'_> {
         }
     }
 
-    fn look_at(&mut self, panel: Panel<'_>) {
+    fn panel_rules(&mut self, panel: Panel<'_>) {
         let rule = "panel-datasource-rule";
         self.demand(rule, is_templated(&panel.0["datasource"]), "the panel has a data source of its own");
         for target in panel.targets() {
@@ -260,9 +262,9 @@ impl Lint<'_> {
         let defaults = &panel.0["fieldConfig"]["defaults"];
         let (unit, mapped) = (text(&defaults["unit"]), !list(&defaults["mappings"]).is_empty());
         let known = mapped || !(unit.is_empty() || unit.contains(':'));
-        self.demand("panel-units-rule", known, format!("{unit:?} is no unit"));
+        self.demand("panel-units-rule", known, format!("{unit:?} is not a unit"));
 
-        // What an override names has to exist.
+        // The columns and targets that an override names must exist.
         let columns = names_in(panel);
         let references: Vec<_> = panel.targets().iter().map(|target| &target["refId"]).collect();
         let by_name = list(&panel.0["options"]["sortBy"]).iter().map(|sort| &sort["displayName"]);
@@ -277,8 +279,8 @@ impl Lint<'_> {
             let there = references.contains(&&matcher["options"]);
             self.demand("panel-names-rule", there, format!("there is no target {}", matcher["options"]));
         }
-        for said in untruths(panel) {
-            self.demand("panel-truth-rule", false, said);
+        for message in misleading(panel) {
+            self.demand("panel-truth-rule", false, message);
         }
     }
 }
@@ -301,23 +303,23 @@ fn names_in(panel: Panel<'_>) -> BTreeSet<&str> {
     renamed.into_iter().flat_map(|names| names.values().map(text)).collect()
 }
 
-/// Ways in which a panel could show what is not so.
-fn untruths(panel: Panel<'_>) -> Vec<String> {
-    let mut said = Vec::new();
+/// Ways in which a panel misleads its readers.
+fn misleading(panel: Panel<'_>) -> Vec<String> {
+    let mut messages = Vec::new();
     let defaults = &panel.0["fieldConfig"]["defaults"];
     let custom = &defaults["custom"];
     if panel.kind() == "timeseries" {
         let interpolated = custom["drawStyle"] == "line" && custom["lineInterpolation"] != "stepAfter";
-        // An age does grow on a straight line, second by second.
+        // An age does grow linearly.
         let is_age = panel.targets().iter().any(|target| text(&target["expr"]).contains("time() -"));
         if interpolated && !is_age {
-            said.push(format!(
-                "lines are {}: between two polls nothing is known",
+            messages.push(format!(
+                "lines are {}: values between two polls are unknown",
                 custom["lineInterpolation"]
             ));
         }
         if custom["spanNulls"] != false {
-            said.push("gaps are bridged".to_owned());
+            messages.push("gaps are bridged".to_owned());
         }
     }
     let overrides = panel.overrides().iter().flat_map(|of| list(&of["properties"]));
@@ -326,13 +328,13 @@ fn untruths(panel: Panel<'_>) -> Vec<String> {
     let unit = text(&defaults["unit"]);
     let steps = |thresholds: &Value| list(&thresholds["steps"]).len();
     if unit == "percent" && steps(&defaults["thresholds"]) > 1 {
-        said.push("usage is coloured by limits that are not the row's own".to_owned());
+        messages.push("usage is coloured by thresholds that are not those of the row".to_owned());
     }
     if panel.kind() != "table" && unit == "percent" && of_overrides.map(steps).any(|steps| steps > 1) {
-        said.push("usage is coloured by limits that are not the row's own".to_owned());
+        messages.push("usage is coloured by thresholds that are not those of the row".to_owned());
     }
     if defaults["noValue"] == "0" {
-        said.push("nothing is shown as 0".to_owned());
+        messages.push("missing data are shown as 0".to_owned());
     }
-    said
+    messages
 }

@@ -1,4 +1,4 @@
-//! The rules that look at queries, by their syntax trees.
+//! The rules about queries, checked on their syntax trees.
 
 use std::collections::BTreeSet;
 
@@ -21,47 +21,47 @@ pub(crate) const RULES: &[&str] = &[
     "target-zero-rule",
 ];
 
-/// Stands for `$__rate_interval` in what is parsed, and cannot be met otherwise.
+/// The duration that replaces `$__rate_interval` for the parser: no query contains it otherwise.
 const RATE_INTERVAL: (&str, u64) = ("1234567ms", 1_234_567);
-/// The rows of the usage report, each of them exported by every replica.
+/// The prefix of the metrics about rows of the usage report, which every replica exports.
 const ROWS: &str = "partner_license_usage_";
 
 pub(crate) fn lint(dashboard: &Dashboard, parse: Parse<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for panel in dashboard.panels() {
         for (n, target) in panel.targets().iter().enumerate() {
-            for (rule, said) in target_findings(dashboard, panel, target, parse) {
+            for (rule, message) in target_findings(dashboard, panel, target, parse) {
                 debug_assert!(RULES.contains(&rule), "{rule} is not listed");
                 findings.push(Finding {
                     rule,
                     dashboard: dashboard.title().to_owned(),
                     panel: Some(panel.title().to_owned()),
                     target: Some(n),
-                    said,
+                    message,
                 });
             }
         }
     }
     for variable in dashboard.variables() {
-        let said = match label_values(text(&variable["query"]["query"])) {
+        let messages = match label_values(text(&variable["query"]["query"])) {
             None => continue,
             Some((selector, label)) => match parse(selector) {
                 Err(error) => vec![error],
                 Ok(tree) => {
-                    let mut said = Vec::new();
-                    if !labels(&tree, &mut said).contains(label) {
-                        said.push(format!("{selector} has no label {label}"));
+                    let mut messages = Vec::new();
+                    if !labels(&tree, &mut messages).contains(label) {
+                        messages.push(format!("{selector} has no label {label}"));
                     }
-                    said
+                    messages
                 }
             },
         };
-        findings.extend(said.into_iter().map(|said| Finding {
+        findings.extend(messages.into_iter().map(|message| Finding {
             rule: "target-labels-rule",
             dashboard: dashboard.title().to_owned(),
             panel: None,
             target: None,
-            said: format!("variable {}: {said}", text(&variable["name"])),
+            message: format!("variable {}: {message}", text(&variable["name"])),
         }));
     }
     findings
@@ -77,7 +77,7 @@ pub(crate) fn metrics(dashboard: &Dashboard, parse: Parse<'_>) -> BTreeSet<Strin
         .collect()
 }
 
-/// A query that Prometheus can parse: the variables in it are text, the durations are not.
+/// A query that Prometheus can parse. Variables are inside strings and can stay; Grafana's durations are replaced.
 fn parseable(target: &Value) -> String {
     let durations = [("__rate_interval", RATE_INTERVAL.0), ("__interval", "1m"), ("__range", "1d")];
     let values = durations.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -94,13 +94,13 @@ fn target_findings(
         Ok(tree) => tree,
         Err(error) => return vec![("target-promql-rule", error)],
     };
-    let mut said = Vec::new();
+    let mut messages = Vec::new();
     let mut about_labels = Vec::new();
     let result = labels(&tree, &mut about_labels);
     for label in legend_labels(target).into_iter().filter(|label| !result.contains(*label)) {
         about_labels.push(format!("the legend's {label} is not among {result:?}"));
     }
-    // A table's columns are the labels; what it gives a name to has to be one of them.
+    // The columns of a table are labels, so every column that it renames must be one.
     for label in renamed_labels(panel).filter(|label| !result.contains(*label) && !is_value(label)) {
         let other = panel.targets().iter().filter(|other| *other != target);
         let elsewhere = other.filter_map(|other| parse(&parseable(other)).ok());
@@ -108,63 +108,66 @@ fn target_findings(
             about_labels.push(format!("there is no label for the column {label}"));
         }
     }
-    said.extend(about_labels.into_iter().map(|text| ("target-labels-rule", text)));
+    messages.extend(about_labels.into_iter().map(|text| ("target-labels-rule", text)));
 
     let selectors = selectors(&tree);
     for selector in &selectors {
-        said.extend(selector_findings(dashboard, selector));
+        messages.extend(selector_findings(dashboard, selector));
     }
     if calls(&tree).contains(&"vector") || calls(&tree).contains(&"absent") {
-        said.push(("target-zero-rule", "makes a number where there is no data".to_owned()));
+        messages.push(("target-zero-rule", "returns a number where there is no data".to_owned()));
     }
-    said
+    messages
 }
 
 fn selector_findings(dashboard: &Dashboard, selector: &Selector<'_>) -> Vec<(&'static str, String)> {
-    let mut said = Vec::new();
+    let mut messages = Vec::new();
     let metric = selector.metric;
     let innermost = selector.within.first().copied().unwrap_or_default();
     let is_rate = ["rate", "irate", "increase"].contains(&innermost);
     if is_rate && selector.range != Some(RATE_INTERVAL.1) {
-        said.push((
+        messages.push((
             "target-rate-interval-rule",
             format!("{innermost} of {metric} is not over $__rate_interval"),
         ));
     }
     let counts = family(metric).is_some_and(|family| family.kind != Kind::Gauge);
     if counts && !is_rate {
-        said.push((
+        messages.push((
             "target-counter-agg-rule",
-            format!("{metric} only grows, and starts anew with the process"),
+            format!("{metric} is a counter, which only grows and restarts with the process"),
         ));
     }
     if is_rate && !counts {
-        said.push(("target-counter-agg-rule", format!("{metric} is no counter, so it has no {innermost}")));
+        messages.push((
+            "target-counter-agg-rule",
+            format!("{metric} is not a counter, so {innermost} does not apply"),
+        ));
     }
     for (rule, label) in [("target-job-rule", "job"), ("target-instance-rule", "instance")] {
         if !selector.has_matcher(label, "=~", &format!("${label}")) {
-            said.push((rule, format!("{metric} is not filtered by ${label}")));
+            messages.push((rule, format!("{metric} is not filtered by ${label}")));
         }
     }
-    // The chain of variables filters whatever has the labels, with an operator that understands "All".
+    // The chain of variables filters every metric that has the labels, with an operator that supports "All".
     for label in ROW.iter().filter(|label| dashboard.variable(label).is_some()) {
         let of_rows = family(metric).is_some_and(|family| family.labels.contains(label));
         let of_account =
             *label == "account" && metric.starts_with("partner_license_") && !metric.contains("_exporter_");
         let of_alerts = metric.starts_with("ALERTS");
         if (of_rows || of_account || of_alerts) && !selector.has_matcher(label, "=~", &format!("${label}")) {
-            said.push(("target-rows-rule", format!("{metric} is not filtered by ${label}")));
+            messages.push(("target-rows-rule", format!("{metric} is not filtered by ${label}")));
         }
     }
     let is_row =
         metric.starts_with(ROWS) && family(metric).is_some_and(|family| family.labels.contains(&"workload"));
     if is_row && !(innermost == "max" && selector.by.as_deref() == Some(&ROW)) {
-        said.push((
+        messages.push((
             "target-rows-rule",
-            format!("{metric} counts every replica: it wants max by ({})", ROW.join(", ")),
+            format!("{metric} counts every replica: it needs max by ({})", ROW.join(", ")),
         ));
     }
-    said
+    messages
 }
 
 fn renamed_labels(panel: Panel<'_>) -> impl Iterator<Item = &str> {
@@ -173,12 +176,12 @@ fn renamed_labels(panel: Panel<'_>) -> impl Iterator<Item = &str> {
     names.into_iter().flat_map(|names| names.keys().map(String::as_str))
 }
 
-/// Whether a column is the number of a query.
+/// Whether a column contains the values of a query.
 fn is_value(column: &str) -> bool {
     column == "Value" || column.starts_with("Value #")
 }
 
-/// The functions in a query.
+/// The functions that a query calls.
 fn calls(tree: &Value) -> Vec<&str> {
     let below = match tree {
         Value::Array(items) => items.iter().flat_map(calls).collect(),

@@ -13,7 +13,7 @@ use super::target::{Connection, Target};
 use crate::support::eventually;
 
 /// The time within which the server takes bytes, unless it refuses them.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) fn invalid_frames(target: &Target, _: &Scrapes) {
     let mut wrong = String::new();
@@ -59,9 +59,9 @@ pub(crate) fn floods_of_small_frames(target: &Target, scrapes: &Scrapes) {
         [("pings", frame(PING, 0, 0, &[7; 8])), ("settings", frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]))]
     {
         let mut connection = target.over(target.narrow_tcp(), "h2").unwrap();
-        connection.send(&[greeting(&[]), get(target, 1, "/-/healthy")].concat(), PATIENCE).unwrap();
+        connection.send(&[greeting(&[]), get(target, 1, "/-/healthy")].concat(), TIMEOUT).unwrap();
         let many = one.repeat(10_000);
-        let refused = (0..200).any(|_| connection.send(&many, PATIENCE / 5).is_err());
+        let refused = (0..200).any(|_| connection.send(&many, TIMEOUT / 5).is_err());
         assert!(refused, "{name}");
         scrapes.more(5);
     }
@@ -91,7 +91,7 @@ pub(crate) fn endless_heads(target: &Target, _: &Scrapes) {
     let mut connection = target.http2();
     let field = [[0x00, 1, b'a', 100].to_vec(), vec![b'b'; 100]].concat().repeat(150);
     let more = [frame(CONTINUATION, 0, 1, &field), frame(CONTINUATION, END_HEADERS, 1, &field)].concat();
-    connection.send(&[greeting(&[]), begin, more].concat(), PATIENCE).unwrap();
+    connection.send(&[greeting(&[]), begin, more].concat(), TIMEOUT).unwrap();
     let response = std::iter::from_fn(|| read(&mut connection)).find(|frame| frame.kind == HEADERS).unwrap();
     assert!(!response.is_ok(), "{response:?}");
 }
@@ -100,7 +100,7 @@ pub(crate) fn streams_beyond_the_limit(target: &Target, _: &Scrapes) {
     let mut connection = target.http2();
     // None of these requests is complete.
     let open = streams(33).flat_map(|n| frame(HEADERS, END_HEADERS, n, &fields(target, "/-/healthy")));
-    connection.send(&[greeting(&[]), open.collect()].concat(), PATIENCE).unwrap();
+    connection.send(&[greeting(&[]), open.collect()].concat(), TIMEOUT).unwrap();
     let refused =
         std::iter::from_fn(|| read(&mut connection)).find(|frame| frame.kind == RST_STREAM).unwrap();
     assert_eq!((refused.stream, refused.reason()), (65, Some(REFUSED_STREAM)));
@@ -112,7 +112,7 @@ pub(crate) fn closed_windows(target: &Target, scrapes: &Scrapes) {
         .map(|_| {
             let mut connection = target.http2();
             let requests = streams(32).flat_map(|n| get(target, n, "/metrics"));
-            connection.send(&[greeting(&[(4, 0)]), requests.collect()].concat(), PATIENCE).unwrap();
+            connection.send(&[greeting(&[(4, 0)]), requests.collect()].concat(), TIMEOUT).unwrap();
             connection
         })
         .collect();
@@ -125,7 +125,7 @@ pub(crate) fn no_whole_request(target: &Target, _: &Scrapes) {
     let begin = frame(HEADERS, END_STREAM, 1, &fields(target, "/-/healthy"));
     let connections = [greeting(&[]), [greeting(&[]), begin].concat()].map(|bytes| {
         let mut connection = target.http2();
-        connection.send(&bytes, PATIENCE).unwrap();
+        connection.send(&bytes, TIMEOUT).unwrap();
         connection
     });
     for mut connection in connections {
@@ -136,10 +136,10 @@ pub(crate) fn no_whole_request(target: &Target, _: &Scrapes) {
 /// Opens a connection without a request, an idle one and one within a request.
 pub(crate) fn connections_of_all_kinds(target: &Target) -> Vec<Connection> {
     let mut connections = vec![target.http2(), target.http2(), target.http2()];
-    connections[0].send(&greeting(&[]), PATIENCE).unwrap();
-    connections[1].send(&[greeting(&[]), get(target, 1, "/-/healthy")].concat(), PATIENCE).unwrap();
+    connections[0].send(&greeting(&[]), TIMEOUT).unwrap();
+    connections[1].send(&[greeting(&[]), get(target, 1, "/-/healthy")].concat(), TIMEOUT).unwrap();
     let partial = frame(HEADERS, 0, 1, &fields(target, "/-/healthy"));
-    connections[2].send(&[greeting(&[]), partial].concat(), PATIENCE).unwrap();
+    connections[2].send(&[greeting(&[]), partial].concat(), TIMEOUT).unwrap();
     let response =
         std::iter::from_fn(|| read(&mut connections[1])).find(|frame| frame.kind == HEADERS).unwrap();
     assert!(response.is_ok(), "{response:?}");

@@ -1,9 +1,9 @@
-// One dashboard as a page: its panels drawn with Grafana's components, placed as its JSON says.
+// Renders one dashboard as a page: its panels, with Grafana's components, at the positions in its JSON.
 //
 //   /?uid=UID&at=SECONDS[&var-NAME=VALUE…]
 //
-// The page around the panels is ours, and simpler than Grafana's. What has no component outside of Grafana itself
-// is a box that says so.
+// The page around the panels is simpler than Grafana's. A panel whose component is not published outside Grafana is a
+// box that says so.
 import {
   EventBusSrv,
   FieldConfigOptionsRegistry,
@@ -56,7 +56,7 @@ const property = (path, process = identityOverrideProcessor) => ({
 });
 const STANDARD = ['unit', 'min', 'max', 'decimals', 'noValue', 'links', 'color'];
 
-// Grafana's panels say which settings they have; here those count that a dashboard makes.
+// In Grafana each panel type registers its settings; here, the settings that the dashboard uses are registered.
 function registryOf(dashboard) {
   const configs = dashboard.panels.map(({ fieldConfig }) => fieldConfig).filter(Boolean);
   const defaults = configs.flatMap(({ defaults }) => Object.keys(defaults.custom ?? {}).map((name) => `custom.${name}`));
@@ -152,7 +152,7 @@ function Visualization({ panel, data, width, height, range }) {
     case 'timeseries':
       return <TimeSeries frames={data} width={width} height={height} timeRange={range} timeZone="utc" legend={panel.options.legend} options={panel.options} replaceVariables={(text) => text} structureRev={1} />;
     default:
-      return <Note>{`${panel.type}: not rendered, this component is not published outside of Grafana`}</Note>;
+      return <Note>{`${panel.type}: not rendered, its component is not published outside Grafana`}</Note>;
   }
 }
 
@@ -190,7 +190,7 @@ function Page({ dashboard, panels, range }) {
 async function main() {
   const parameters = new URLSearchParams(location.search);
   const text = await (await fetch(`/dashboards/${parameters.get('uid')}.json`)).text();
-  // As Grafana does when it opens a dashboard: JSON has no infinity.
+  // JSON has no infinity: like Grafana, read a null value as the lowest threshold.
   const dashboard = JSON.parse(text, (key, value) => (key === 'value' && value === null ? -Infinity : value));
   const to = Math.floor(Number(parameters.get('at')));
   const days = Number(/^now-(\d+)d$/.exec(dashboard.time.from)[1]);

@@ -1,4 +1,4 @@
-// Writes a picture with a palette of its own, which for pages like ours is a third of the size.
+// Reduces a picture to a palette of 128 colours, which makes these pages a third of the size.
 //
 //   node shrink.mjs FROM TO
 import sharp from 'sharp';

@@ -1,6 +1,6 @@
-// Checks the dashboards against what Grafana publishes of itself: types of dashboards and panels (@grafana/schema, with the
-// TypeScript compiler), and the units, transformations, matchers, reducers and colours that exist (@grafana/data). Then
-// checks itself: each of a list of faults has to be found.
+// Checks dashboards against Grafana's published packages: the types of dashboards and panels (@grafana/schema, with the
+// TypeScript compiler), and the names of units, transformations, matchers, reducers and colours (@grafana/data). Then
+// checks itself: it must find each fault of a list.
 //
 //   node check.mjs DASHBOARD…
 import { readFileSync } from 'node:fs';
@@ -20,7 +20,7 @@ const planted = faults.map(({ name, uid, plant, found }) => {
   const before = JSON.stringify(json);
   plant(json);
   if (JSON.stringify(json) === before) {
-    throw new Error(`${name}: the fault is not in the dashboard`);
+    throw new Error(`${name}: planting the fault changed nothing`);
   }
   return { name, json, found };
 });

@@ -1,4 +1,4 @@
-// Faults that the check has to find, and what it has to say of each.
+// The faults that the check must find, each with a part of the message that it must print.
 const OVERVIEW = 'partner-license-overview';
 const DETAIL = 'partner-license-detail';
 const EXPORTER = 'partner-license-exporter';

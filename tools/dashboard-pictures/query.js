@@ -1,4 +1,4 @@
-// Asks Prometheus what a panel asks, and gives the answers the shape that Grafana's Prometheus data source gives them.
+// Runs the queries of a panel and returns data frames as Grafana's Prometheus data source does.
 import { FieldType, toDataFrame } from '@grafana/data';
 
 const STEPS = [15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 10800, 21600, 43200, 86400];

@@ -1,9 +1,9 @@
-// Where dashboards are not of the types that @grafana/schema has for them.
+// Finds the parts of dashboards that do not have the types that @grafana/schema declares for them.
 import { join } from 'node:path';
 
 import ts from 'typescript';
 
-// Where a type of panel has its options, and whether it has settings of fields of its own.
+// For each panel type, the module with its options, and whether that module has a FieldConfig.
 const PANELS = {
   bargauge: ['bargauge/panelcfg/x/BarGaugePanelCfg_types.gen', false],
   stat: ['stat/panelcfg/x/StatPanelCfg_types.gen', false],
@@ -17,10 +17,10 @@ const PRELUDE = `
 import type { AnnotationContainer, Dashboard, DashboardLink, FieldConfig, MatcherConfig, Panel, RowPanel, VariableModel } from '@grafana/schema';
 ${each(({ path, n }) => `import type * as P${n} from '@grafana/schema/dist/esm/raw/composable/${path}';`)}
 
-// JSON has the texts that enumerations stand for, not their members.
+// JSON has the values of enumerations, not their members.
 type Json<T> = T extends string ? \`\${T}\` : T extends (infer U)[] ? Json<U>[] : T extends object ? { [K in keyof T]: Json<T[K]> } : T;
 
-// The package has no type for queries of Prometheus: this is what Grafana's own data source reads.
+// The package has no type for Prometheus queries: these are the properties that Grafana's data source reads.
 type Target = {
   refId: string;
   datasource: { type: 'prometheus'; uid: string };
@@ -52,7 +52,7 @@ export type Top = Json<Omit<Dashboard, 'panels' | 'templating' | 'annotations' |
 };
 `;
 
-// The errors of each dashboard; one program has them all, because reading the types takes longer than using them.
+// Returns the errors of each dashboard. All of them are one program, because loading the types takes longest.
 export function typeErrors(dashboards) {
   const files = new Map([['prelude.ts', PRELUDE]]);
   const places = new Map();
@@ -87,7 +87,7 @@ function diagnostics(files) {
   return ts.getPreEmitDiagnostics(ts.createProgram([...files.keys()].map((path) => join(here, path)), options, host));
 }
 
-// A program in which each part of a dashboard has to satisfy its type.
+// Returns a program in which each part of a dashboard must satisfy its type.
 function source(dashboard) {
   let text = `import type * as T from './prelude.js';\n`;
   const statements = [{ start: 0, of: 'the dashboard' }];

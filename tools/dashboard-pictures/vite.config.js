@@ -1,4 +1,4 @@
-// Builds the page into one directory, without what only development needs.
+// Builds the page into one directory, without development tooling.
 import { defineConfig } from 'vite';
 
 export default defineConfig({

@@ -1,11 +1,11 @@
-// Which names in a dashboard @grafana/data does not know.
+// Finds the names in a dashboard that @grafana/data does not know.
 import { createRequire } from 'node:module';
 
-// What the package asks of a browser when it is loaded.
+// The package reads these properties of the browser when it is loaded.
 if (!globalThis.navigator?.languages) {
   Object.defineProperty(globalThis, 'navigator', { value: { languages: ['en-GB'], language: 'en-GB', userAgent: '' }, configurable: true });
 }
-// Its modules for `import` are for bundlers, which Node is not.
+// The package's ES modules work in bundlers only, so require() loads its CommonJS build.
 const data = createRequire(import.meta.url)('@grafana/data');
 
 const theme = data.createTheme();
@@ -19,7 +19,7 @@ const colours = new Set(['text', 'transparent', ...theme.visualization.hues.flat
 
 const isUnit = (unit) => units.has(unit) || /^(suffix|prefix):\S/.test(unit);
 const isColour = (colour) => colours.has(colour) || /^#[0-9a-fA-F]{6}$/.test(colour);
-// What stands at a key, wherever the key is.
+// Checks of values by their key, at any depth.
 const checks = {
   unit: ['unit', isUnit],
   color: ['colour', (colour) => typeof colour !== 'string' || isColour(colour)],

@@ -1,4 +1,4 @@
-// Serves the built page, the dashboards and a Prometheus' API at one address on loopback, and says which.
+// Serves the built page, the dashboards and the API of a Prometheus at one loopback address, and prints that address.
 //
 //   node serve.mjs DASHBOARDS PROMETHEUS_URL
 import { readFile } from 'node:fs/promises';
