@@ -19,12 +19,12 @@ use crate::domain::usage::{LicenseUsage, RowError};
 use crate::polling::Render;
 
 use super::family::{self, Collect, Families, Family, Selection};
-use super::value::Value;
-use super::{
+use super::table::{
     ACCESS_EXPIRY, CERTIFICATE_EXPIRY, DURATION, FAILURES, INTERVAL, LAST_SCRAPE, LAST_SUCCESS, MFA,
     NEXT_SCRAPE, PROCESSED, REFRESH_EXPIRY, REFRESH_ISSUED, REJECTED, REQUEST_DURATION, REQUESTS, RETRIES,
     ROWS, SCRAPES, THRESHOLD, THROTTLED, UP, USAGE,
 };
+use super::value::Value;
 
 /// All accounts, and what of the configuration their series depend on.
 #[derive(Clone, Debug)]
@@ -230,10 +230,10 @@ impl Series {
     }
 }
 
-fn by_endpoint<'a, T, V>(
-    map: &'a BTreeMap<Endpoint, T>,
+fn by_endpoint<T, V>(
+    map: &BTreeMap<Endpoint, T>,
     value: impl Fn(&T) -> V,
-) -> impl Iterator<Item = ([Cow<'a, str>; 1], V)> {
+) -> impl Iterator<Item = ([Cow<'_, str>; 1], V)> {
     map.iter().map(move |(endpoint, of)| ([endpoint.as_str().into()], value(of)))
 }
 

@@ -2,6 +2,7 @@ use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::{Me
 use proptest::prelude::*;
 use prost::Message as _;
 
+use super::super::table::{PROCESSED, REQUEST_DURATION, SCRAPES, THRESHOLD, UP, USAGE};
 use super::*;
 
 /// Every account of a fleet with all it can show, and the process' own families.
