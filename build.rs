@@ -1,5 +1,4 @@
-//! Tells the program what it was built from, for `--version` and the `build_info` metric, and gives it the files that
-//! it carries.
+//! Records what the program is built from, for `--version` and the `build_info` metric, and embeds the bundled files.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,8 +7,8 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src");
-    // A commit changes the log of HEAD, and so does a checkout. A source archive has none.
-    if std::path::Path::new(".git/logs/HEAD").exists() {
+    // Commits and checkouts append to the log of HEAD, which a source archive does not have.
+    if Path::new(".git/logs/HEAD").exists() {
         println!("cargo::rerun-if-changed=.git/logs/HEAD");
     }
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
@@ -18,8 +17,8 @@ fn main() {
         ("BUILD_BRANCH", "git", &["rev-parse", "--abbrev-ref", "HEAD"]),
         ("BUILD_RUSTVERSION", rustc.as_str(), &["--version"]),
     ] {
-        // A packager without git names revision and branch in the environment.
-        let value = std::env::var(name).ok().or_else(|| output(program, arguments));
+        // A packager without git sets the revision and the branch in the environment.
+        let value = std::env::var(name).ok().or_else(|| first_line(program, arguments));
         println!("cargo::rustc-env={name}={}", value.as_deref().unwrap_or("unknown"));
         println!("cargo::rerun-if-env-changed={name}");
     }
@@ -27,11 +26,11 @@ fn main() {
     bundle();
 }
 
-/// A directory of the repository, which files of it, and where they go.
-type Source = (&'static str, &'static str, &'static str);
+/// Files to embed: a directory of the repository, the end of their names, and the directory that `export` writes them to.
+type FileSet = (&'static str, &'static str, &'static str);
 
-/// What the program carries, to write or to serve it.
-const BUNDLES: [(&str, &[Source]); 2] = [
+/// The lists of bundled files, by the names of their constants.
+const BUNDLES: [(&str, &[FileSet]); 2] = [
     ("DASHBOARDS", &[("dashboards", ".json", "")]),
     (
         "ALERTS",
@@ -45,28 +44,29 @@ const BUNDLES: [(&str, &[Source]); 2] = [
     ),
 ];
 
+/// Writes the code that src/bundled.rs includes.
 fn bundle() {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
     let mut code = String::new();
-    for (list, sources) in BUNDLES {
-        writeln!(code, "/// See build.rs.\npub const {list}: &[Bundled] = &[")
-            .expect("a String takes everything");
-        for (directory, end, target) in sources {
+    for (name, sets) in BUNDLES {
+        writeln!(code, "/// See build.rs.\npub const {name}: &[Bundled] = &[").expect(WRITES);
+        for (directory, end, target) in sets {
             println!("cargo::rerun-if-changed={directory}");
             for file in files(&root.join(directory), end) {
                 let name = file.file_name().expect("a file has a name").to_string_lossy();
                 let (target, source) = (format!("{target}{name}"), file.to_string_lossy());
-                writeln!(code, "    ({target:?}, include_str!({source:?})),")
-                    .expect("a String takes everything");
+                writeln!(code, "    ({target:?}, include_str!({source:?})),").expect(WRITES);
             }
         }
         code.push_str("];\n");
     }
     let output = PathBuf::from(std::env::var("OUT_DIR").expect("cargo sets OUT_DIR")).join("bundled.rs");
-    std::fs::write(output, code).expect("OUT_DIR can be written");
+    std::fs::write(output, code).expect("OUT_DIR is writable");
 }
 
-/// The files of a directory whose names have this end, in order.
+const WRITES: &str = "writing to a String cannot fail";
+
+/// Lists the files of a directory whose names have this end, in order.
 fn files(directory: &Path, end: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten();
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -75,8 +75,8 @@ fn files(directory: &Path, end: &str) -> Vec<PathBuf> {
     files
 }
 
-/// The first line a command prints, unless it fails.
-fn output(program: &str, arguments: &[&str]) -> Option<String> {
+/// Returns the first line that a command prints, if it succeeds.
+fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
     let output =
         Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -1,14 +1,13 @@
-//! Files of the repository that the program carries: dashboards, and rules with their runbooks. `export` writes them, and
-//! the status page links to them. Which there are, build.rs finds out.
+//! The dashboards, alert rules and runbooks that build.rs embeds in the program.
 
-/// A file: its path below wherever it is put, and what is in it.
+/// A file: its relative path and its content.
 pub type Bundled = (&'static str, &'static str);
 
 include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
 
 const RUNBOOKS: &str = "docs/runbooks/";
 
-/// The names of the alerts and their runbooks, in Markdown.
+/// The runbooks in Markdown, each with the name of its alert.
 pub fn runbooks() -> impl Iterator<Item = Bundled> {
     ALERTS.iter().filter_map(|(path, text)| Some((path.strip_prefix(RUNBOOKS)?.strip_suffix(".md")?, *text)))
 }
@@ -18,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_three_dashboards_and_a_runbook_for_what_fails() {
+    fn there_are_three_dashboards_and_a_runbook_for_failing_scrapes() {
         assert_eq!(DASHBOARDS.len(), 3);
         let (_, text) = runbooks().find(|(name, _)| *name == "PartnerLicenseScrapeFailing").unwrap();
         assert!(text.starts_with("# PartnerLicenseScrapeFailing"), "{text}");

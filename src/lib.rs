@@ -1,11 +1,11 @@
 //! Prometheus exporter for Microsoft partners' licence usage.
 //!
-//! The modules stand in order of dependency: a module names only modules above it. ARCHITECTURE.md is the map.
+//! The modules stand in order of dependency: a module uses only modules above it. ARCHITECTURE.md explains them.
 
-// What the program is about. Pure: no input and no output.
+// What the program is about, without input or output.
 pub mod domain;
 
-// What it is told, and what it keeps.
+// Configuration and state.
 pub mod config;
 pub mod state;
 
@@ -19,9 +19,8 @@ pub mod supervisor;
 pub mod bundled;
 pub mod web;
 
-// The command line, and where everything is put together.
+// The command line.
 pub mod commands;
 
-// For tests alone.
 #[cfg(test)]
 mod seeds;

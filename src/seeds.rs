@@ -1,15 +1,15 @@
-//! The seeds of the fuzz targets and the recorded answers, as inputs of tests.
+//! The seeds of the fuzz targets and the recorded answers, as inputs for tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Hands every file that the fuzz target `target` starts from to `invariant`, which panics if it does not hold.
+/// Calls `invariant` with every seed of the fuzz target `target` and every recorded answer.
 pub(crate) fn replay(target: &str, invariant: fn(&[u8])) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let seeds = files(&root.join("fuzz/seeds").join(target));
     assert!(!seeds.is_empty(), "{target} has no seeds");
     for path in seeds.into_iter().chain(files(&root.join("tests/fixtures"))) {
-        println!("{}", path.display()); // shown if the next line panics
+        println!("{}", path.display()); // shown if the invariant panics
         invariant(&fs::read(&path).unwrap());
     }
 }

@@ -19,7 +19,7 @@ use partner_license_exporter::domain::clock::{Clock, unix_seconds};
 use partner_license_exporter::domain::status::Ledger;
 use partner_license_exporter::domain::usage::{LicenseUsage, Percent, UsageReport};
 use partner_license_exporter::metrics::{self, BUILD, FAMILIES, Family, Fleet, OwnMetrics, Selection};
-use partner_license_exporter::polling::Scene;
+use partner_license_exporter::polling::Render;
 use tokio::time::Instant;
 
 const ACCOUNT: &str = "contoso";
@@ -42,7 +42,7 @@ fn main() {
                 let mut size = 0;
                 let best = (0..rounds).map(|_| {
                     // Each snapshot is a new one, of which nothing is ready.
-                    let snapshot = fleet.draw(now);
+                    let snapshot = fleet.render(now);
                     timed(|| size = snapshot.body(format, coding).bytes.len())
                 });
                 let (best, format) = (best.min().unwrap(), format!("{format:?}"));
@@ -58,7 +58,7 @@ fn cold(fleet: &Fleet, now: Timestamp, coding: Coding, rounds: u32) {
     let families: [&Family; 3] = std::array::from_fn(|n| FAMILIES[n]);
     let selection = Selection::of(families.map(|family| family.name.to_owned()));
     let status = fleet.accounts[0].read();
-    let rows = status.good.as_ref().unwrap().report.rows();
+    let rows = status.last_good.as_ref().unwrap().report.rows();
     let before = || {
         let mut out = Vec::new();
         let percents = baseline::points(ACCOUNT, rows, |row| Some(row.percent.get()));
@@ -69,7 +69,7 @@ fn cold(fleet: &Fleet, now: Timestamp, coding: Coding, rounds: u32) {
         baseline::write(&mut out, families[2], &thresholds);
         coding.begin(out).bytes
     };
-    let snapshot = fleet.draw(now);
+    let snapshot = fleet.render(now);
     let after = || coding.begin(snapshot.encode(Format::Classic, &selection)).bytes;
     assert_eq!(before(), after(), "both write the same");
     compare("cold body", coding, rounds, 1, before, after);
@@ -77,7 +77,7 @@ fn cold(fleet: &Fleet, now: Timestamp, coding: Coding, rounds: u32) {
 
 /// A scrape that finds its body ready: what is ready, and the process' own families behind it.
 fn warm(fleet: &Fleet, now: Timestamp, coding: Coding) {
-    let (snapshot, own) = (fleet.draw(now), Arc::new(OwnMetrics::new(false, &Clock::system())));
+    let (snapshot, own) = (fleet.render(now), Arc::new(OwnMetrics::new(false, &Clock::system())));
     let ready = snapshot.body(Format::Classic, coding);
     let everything = Selection::everything();
     let own_families: Vec<&Family> =

@@ -1,4 +1,4 @@
-//! The command line: flags and commands, as every Prometheus operator knows them. Types only.
+//! Defines the command line: commands and flags, named as in other Prometheus exporters.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::commands::logging::{LogFormat, LogLevel};
 
-/// Where `demo` listens, and what the exported configuration of Prometheus scrapes.
+/// The default address of `demo`, which the exported configuration of Prometheus scrapes.
 pub const DEMO_ADDRESS: &str = "127.0.0.1:10365";
 
 /// Prometheus exporter for Microsoft partners' licence usage, as Partner Center reports it.
@@ -16,200 +16,188 @@ pub const DEMO_ADDRESS: &str = "127.0.0.1:10365";
     disable_version_flag = true,
     args_conflicts_with_subcommands = true
 )]
-pub struct Cli {
-    /// What to do; `serve` if absent.
+pub(super) struct Cli {
+    /// The command; `serve` if absent.
     #[command(subcommand)]
-    pub command: Option<Command>,
-    /// Flags of `serve`, which need no command.
+    pub(super) command: Option<Command>,
     #[command(flatten)]
-    pub serve: ServeFlags,
+    pub(super) serve: ServeFlags,
     /// Print version, revision and build, and exit.
     #[arg(long, action = ArgAction::SetTrue)]
-    pub version: bool,
+    pub(super) version: bool,
 }
 
-/// What the program can do.
+/// The commands of the program.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Poll every account in the background and serve /metrics. The default.
     Serve(ServeFlags),
-    /// Check the configuration and list every problem. No network.
+    /// Check the configuration and list every problem, without network.
     Check(CheckFlags),
-    /// Sign in as a person and store the refresh token. A running exporter finds it.
+    /// Sign in as a user and store the refresh token, which a running exporter picks up.
     Login(LoginFlags),
-    /// Try each step of a poll for real, and say of each whether it works, why not, and what to do.
+    /// Try each step of a poll for real and report whether it works, and if not, the cause and the remedy.
     Doctor(DoctorFlags),
     /// Run the exporter on top of a simulated Partner Center: nothing to configure, no network.
     Demo(DemoFlags),
     /// Run the simulated Partner Center and Entra ID alone.
     Simulate(SimulateFlags),
-    /// Write the bundled dashboards, or the alert rules with their runbooks and a configuration of Alertmanager.
+    /// Write the bundled dashboards, or the alert rules with their runbooks and a configuration for Alertmanager.
     Export(ExportFlags),
 }
 
 /// Flags of `serve`.
 #[derive(Args, Clone, Debug)]
-pub struct ServeFlags {
-    /// Where the configuration is.
+pub(super) struct ServeFlags {
     #[command(flatten)]
-    pub config: ConfigFlag,
+    pub(super) config: ConfigFlag,
     /// Check the configuration, report every problem and exit.
     #[arg(long = "config.check")]
-    pub config_check: bool,
-    /// What to listen on.
+    pub(super) config_check: bool,
     #[command(flatten)]
-    pub listen: ListenFlags,
-    /// How to serve.
+    pub(super) listen: ListenFlags,
     #[command(flatten)]
-    pub web: WebFlags,
-    /// How to log.
+    pub(super) web: WebFlags,
     #[command(flatten)]
-    pub log: LogFlags,
+    pub(super) log: LogFlags,
 }
 
 /// Flags of `check`.
 #[derive(Args, Clone, Debug)]
-pub struct CheckFlags {
-    /// Where the configuration is.
+pub(super) struct CheckFlags {
     #[command(flatten)]
-    pub config: ConfigFlag,
-    /// Who may read what is served.
+    pub(super) config: ConfigFlag,
     #[command(flatten)]
-    pub access: AccessFlag,
+    pub(super) access: AccessFlag,
 }
 
 /// Flags of `login`.
 #[derive(Args, Clone, Debug)]
-pub struct LoginFlags {
-    /// Where the configuration is.
+pub(super) struct LoginFlags {
     #[command(flatten)]
-    pub config: ConfigFlag,
-    /// Account to sign in to; needed if there are several.
+    pub(super) config: ConfigFlag,
+    /// Account to sign in to; required if there are several.
     #[arg(long, value_name = "NAME")]
-    pub account: Option<String>,
-    /// Sign in with a browser on this machine, where the device-code flow is blocked.
+    pub(super) account: Option<String>,
+    /// Sign in with a browser on this machine, for tenants that block the device-code flow.
     #[arg(long)]
-    pub browser: bool,
+    pub(super) browser: bool,
 }
 
 /// Flags of `doctor`.
 #[derive(Args, Clone, Debug)]
-pub struct DoctorFlags {
-    /// Where the configuration is.
+pub(super) struct DoctorFlags {
     #[command(flatten)]
-    pub config: ConfigFlag,
-    /// Account to examine; all of them if absent.
+    pub(super) config: ConfigFlag,
+    /// Account to examine; all accounts if absent.
     #[arg(long, value_name = "NAME")]
-    pub account: Option<String>,
-    /// How to write the findings.
+    pub(super) account: Option<String>,
+    /// Format of the findings.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub format: ReportFormat,
+    pub(super) format: ReportFormat,
 }
 
-/// How findings are written.
+/// The format of the findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum ReportFormat {
-    /// A line for each, for people.
+pub(super) enum ReportFormat {
+    /// One line for each finding, for people.
     Text,
-    /// One JSON document at the end, for machines.
+    /// One JSON document at the end, for programs.
     Json,
 }
 
 /// Flags of `demo`.
 #[derive(Args, Clone, Debug)]
-pub struct DemoFlags {
+pub(super) struct DemoFlags {
     /// Address on which to expose metrics and web interface; loopback only.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = DEMO_ADDRESS)]
-    pub listen_address: String,
+    pub(super) listen_address: String,
     /// Address of the simulated Partner Center and Entra ID; loopback only.
     #[arg(long = "simulator.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10366")]
-    pub simulator_address: String,
-    /// Add a second account with a livelier portfolio, whose values drift by the minute; both accounts then have an `account` label.
+    pub(super) simulator_address: String,
+    /// Serve only the five rows of Microsoft's documentation, in an account without a name.
     #[arg(long)]
-    pub portfolio: bool,
+    pub(super) documented: bool,
     /// Pause between two polls.
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration)]
-    pub poll_interval: std::time::Duration,
-    /// Write a made-up past of everything that is exposed, as OpenMetrics for `promtool tsdb create-blocks-from openmetrics`. Replaces the file.
+    pub(super) poll_interval: std::time::Duration,
+    /// Write a made-up past of all series, as OpenMetrics for `promtool tsdb create-blocks-from openmetrics`. Replaces the file.
     #[arg(long, value_name = "FILE")]
-    pub history: Option<PathBuf>,
-    /// How to serve.
+    pub(super) history: Option<PathBuf>,
     #[command(flatten)]
-    pub web: WebFlags,
-    /// How to log.
+    pub(super) web: WebFlags,
     #[command(flatten)]
-    pub log: LogFlags,
+    pub(super) log: LogFlags,
 }
 
 /// Flags of `simulate`.
 #[derive(Args, Clone, Debug)]
-pub struct SimulateFlags {
+pub(super) struct SimulateFlags {
     /// Address of the simulated Partner Center and Entra ID; loopback only.
     #[arg(long = "simulator.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10366")]
-    pub simulator_address: String,
-    /// File (YAML or JSON) that says how the simulator answers at first.
+    pub(super) simulator_address: String,
+    /// File (YAML or JSON) with the scenario to begin with: how the simulator answers.
     #[arg(long, value_name = "FILE")]
-    pub scenario: Option<PathBuf>,
-    /// How to log.
+    pub(super) scenario: Option<PathBuf>,
     #[command(flatten)]
-    pub log: LogFlags,
+    pub(super) log: LogFlags,
 }
 
 /// Flags of `export`.
 #[derive(Args, Clone, Debug)]
-pub struct ExportFlags {
+pub(super) struct ExportFlags {
     /// What to write.
     #[arg(value_name = "WHAT")]
-    pub what: Exported,
-    /// Directory to write to; made if missing.
+    pub(super) what: Exported,
+    /// Directory to write to; created if missing.
     #[arg(long, value_name = "DIR")]
-    pub output: PathBuf,
-    /// Replace files that are there already and differ.
+    pub(super) output: PathBuf,
+    /// Replace existing files that differ.
     #[arg(long)]
-    pub overwrite: bool,
-    /// Address of Grafana, for links in alerts.
+    pub(super) overwrite: bool,
+    /// Address of Grafana, for the links in alerts.
     #[arg(long, value_name = "URL", value_parser = base_url)]
-    pub grafana_url: Option<String>,
-    /// Address of the directory where you publish the runbooks, for links in alerts.
+    pub(super) grafana_url: Option<String>,
+    /// Address of the directory where you publish the runbooks, for the links in alerts.
     #[arg(long, value_name = "URL", value_parser = base_url)]
-    pub runbook_url: Option<String>,
-    /// Rules that wait twenty seconds for each day, and a Prometheus configuration, to watch alerts of `demo`.
+    pub(super) runbook_url: Option<String>,
+    /// Shorten each day that rules wait to twenty seconds, and add a Prometheus configuration, to watch the alerts of `demo`.
     #[arg(long)]
-    pub demo: bool,
+    pub(super) demo: bool,
 }
 
 /// What can be exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Exported {
+pub(super) enum Exported {
     /// Grafana dashboards.
     Dashboards,
-    /// Rules for Prometheus, runbooks, and Alertmanager's configuration and templates.
+    /// Rules for Prometheus, runbooks, and a configuration and templates for Alertmanager.
     Alerts,
 }
 
-/// Where the configuration is.
+/// The flag that names the configuration.
 #[derive(Args, Clone, Debug)]
-pub struct ConfigFlag {
+pub(super) struct ConfigFlag {
     /// Configuration file. Without it, one account is read from `AZURE_*` and `PARTNER_CENTER_*` variables.
     #[arg(long = "config.file", value_name = "FILE")]
-    pub config_file: Option<PathBuf>,
+    pub(super) config_file: Option<PathBuf>,
 }
 
-/// What to listen on.
+/// Flags about listeners.
 #[derive(Args, Clone, Debug)]
-pub struct ListenFlags {
+pub(super) struct ListenFlags {
     /// Addresses on which to expose metrics and web interface. Repeatable for multiple addresses. Examples: `:10365` or `[::1]:10365`.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":10365")]
-    pub listen_addresses: Vec<String>,
+    pub(super) listen_addresses: Vec<String>,
     /// Use systemd socket activation listeners instead of port listeners (Linux only).
     #[arg(long = "web.systemd-socket")]
-    pub systemd_socket: bool,
+    pub(super) systemd_socket: bool,
 }
 
-/// Who may read what is served, and over what.
+/// The flag that names the web configuration file.
 #[derive(Args, Clone, Debug)]
-pub struct AccessFlag {
-    /// The web configuration file; empty = none.
+pub(super) struct AccessFlag {
+    /// The web configuration file; none if empty.
     #[arg(
         long = "web.config.file",
         value_name = "FILE",
@@ -218,40 +206,39 @@ pub struct AccessFlag {
         help = "Path to configuration file that can enable TLS or authentication. \
                 See: https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md"
     )]
-    pub web_config_file: String,
+    pub(super) web_config_file: String,
 }
 
-/// How to serve.
+/// Flags about HTTP.
 #[derive(Args, Clone, Debug)]
-pub struct WebFlags {
-    /// Who may read what is served.
+pub(super) struct WebFlags {
     #[command(flatten)]
-    pub access: AccessFlag,
+    pub(super) access: AccessFlag,
     /// Path under which to expose metrics.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
-    pub telemetry_path: String,
+    pub(super) telemetry_path: String,
     /// Exclude metrics about the exporter itself (promhttp_*, process_*).
     #[arg(long = "web.disable-exporter-metrics")]
-    pub disable_exporter_metrics: bool,
+    pub(super) disable_exporter_metrics: bool,
     /// Maximum number of parallel scrape requests. Use 0 to disable.
     #[arg(long = "web.max-requests", value_name = "COUNT", default_value = "40", value_parser = max_requests)]
-    pub max_requests: usize,
+    pub(super) max_requests: usize,
 }
 
-/// How to log.
+/// Flags about the log.
 #[derive(Args, Clone, Copy, Debug)]
-pub struct LogFlags {
+pub(super) struct LogFlags {
     /// Only log messages with the given severity or above.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
-    pub level: LogLevel,
+    pub(super) level: LogLevel,
     /// Output format of log messages, which go to stderr.
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
-    pub format: LogFormat,
+    pub(super) format: LogFormat,
 }
 
 impl LogFlags {
-    /// For commands whose output is for a person: problems only.
-    pub fn for_people() -> Self {
+    /// The log of commands whose output is for people: problems only.
+    pub(super) fn for_people() -> Self {
         Self { level: LogLevel::Warn, format: LogFormat::Logfmt }
     }
 }
@@ -269,14 +256,15 @@ fn telemetry_path(text: &str) -> Result<String, String> {
         Err("metrics path must begin with / and be a plain path".to_owned())
     } else if text != "/" && text.split('/').skip(1).any(is_odd) {
         Err("metrics path must have a name between any two slashes, and none at its end".to_owned())
-    } else if ["/-", "/dashboards", "/runbooks"].iter().any(|taken| Path::new(text).starts_with(taken)) {
-        Err(format!("{text} is taken; choose another path"))
+    } else if ["/-", "/dashboards", "/runbooks"].iter().any(|reserved| Path::new(text).starts_with(reserved))
+    {
+        Err(format!("{text} is reserved; choose another path"))
     } else {
         Ok(text.to_owned())
     }
 }
 
-/// An address to which paths are appended, without a slash at its end.
+/// Parses an address to which paths are appended, and removes the slash at its end.
 fn base_url(text: &str) -> Result<String, String> {
     let url = reqwest::Url::parse(text).map_err(|error| error.to_string())?;
     if !["http", "https"].contains(&url.scheme()) {
@@ -319,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_telemetry_path_that_cannot_work_is_refused() {
+    fn a_telemetry_path_that_cannot_be_routed_is_refused() {
         for path in [
             "",
             "metrics",
@@ -347,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_for_links_has_a_scheme_and_no_slash_at_its_end_and_nothing_that_a_path_cannot_follow() {
+    fn a_base_url_has_a_scheme_and_nothing_that_a_path_cannot_follow() {
         for (text, expected) in [
             ("https://grafana.example", "https://grafana.example"),
             ("https://grafana.example/sub/", "https://grafana.example/sub"),

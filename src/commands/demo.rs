@@ -1,7 +1,7 @@
-//! `demo`: the exporter on top of the simulator, in one process, with nothing to configure.
+//! `demo`: runs the exporter on top of the simulator, in one process, with nothing to configure.
 //!
-//! It goes the way of a real set-up: a configuration file, tokens on disk, HTTP in between. Everything it
-//! writes is in a temporary directory that vanishes with it.
+//! The set-up is a real one: a configuration file, tokens on disk, HTTP in between. Everything but `--history` is
+//! written to a temporary directory that is removed at the end.
 
 use std::fs;
 use std::io::BufWriter;
@@ -14,103 +14,106 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::sync::watch;
 
-use crate::commands::cli::DemoFlags;
-use crate::commands::history::History;
-use crate::commands::lifecycle::Lifecycle;
-use crate::config::Source;
-use crate::domain::clock::{Clock, unix_seconds};
-use crate::metrics::{MetricsSnapshot, OwnMetrics, Selection};
 use exporter_toolkit::listen::{self, ListenError};
 use exporter_toolkit::negotiation::Format;
 use partner_center_simulator::Scenario;
 
-use super::simulate::{TENANT_ID, account};
+use crate::commands::cli::DemoFlags;
+use crate::commands::history::History;
+use crate::commands::lifecycle::Lifecycle;
+use crate::commands::simulate::{self, TENANT_ID, account};
+use crate::commands::{output, serve, settings};
+use crate::config::ConfigSource;
+use crate::domain::clock::{Clock, unix_seconds};
+use crate::metrics::{MetricsSnapshot, OwnMetrics, Selection};
 
-/// The tenant of the livelier portfolio.
+/// The tenant whose values move.
 const PORTFOLIO_TENANT_ID: &str = "00000000-0000-0000-0000-00000000f011";
-/// One row of it is muted, so that there is something to see of muted rows.
+/// Thresholds that mute one row, so that the demonstration shows a muted row.
 const PORTFOLIO_THRESHOLDS: &str =
     "thresholds:\n  overrides:\n    - { service: o365, workload: OneDrive, channel: direct, mute: true }\n";
 
-/// Dashboards look back a month, and nobody takes more than a day to open them.
+/// Enough for dashboards that look back a month, and a day to open them.
 const DAYS_OF_HISTORY: u32 = 31;
 
 pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::new()?;
-    let access = super::serve::access(&flags.web.access)?;
+    let access = settings::access(&flags.web.access)?;
     let listener = bind(&flags.listen_address, "--web.listen-address")?;
     let simulator = bind(&flags.simulator_address, "--simulator.listen-address")?;
     let (address, simulator_address) = (listener.local_addr()?, simulator.local_addr()?.to_string());
 
     let directory = tempfile::tempdir().context("cannot create a temporary directory")?;
-    let (thresholds, accounts) = if flags.portfolio {
-        let documented = account(Some("documented"), &simulator_address, TENANT_ID);
-        let portfolio = account(Some("portfolio"), &simulator_address, PORTFOLIO_TENANT_ID);
-        (PORTFOLIO_THRESHOLDS, documented + &portfolio)
-    } else {
-        ("", account(None, &simulator_address, TENANT_ID))
-    };
     let config = directory.path().join("config.yml");
-    let text = format!(
-        "poll_interval: {}\nstate_directory: {}\n{thresholds}accounts:\n{accounts}",
-        humantime::format_duration(flags.poll_interval),
-        serde_json::Value::from(directory.path().join("state").display().to_string()),
-    );
-    fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
+    fs::write(&config, configuration(&flags, directory.path(), &simulator_address))
+        .with_context(|| format!("cannot write {}", config.display()))?;
 
-    let tenants = if flags.portfolio {
-        format!("tenants: {{{PORTFOLIO_TENANT_ID}: {{rows: portfolio}}}}")
+    let (rows, note) = if flags.documented {
+        ("rows: documented".to_owned(), "The rows are those of Microsoft's documentation.")
     } else {
-        String::new()
+        (
+            format!("tenants: {{{PORTFOLIO_TENANT_ID}: {{rows: portfolio}}}}"),
+            "The values of the account `portfolio` are made up and move. `documented` has the rows of Microsoft's \
+             documentation.",
+        )
     };
-    let scenario = format!("{{{tenants}}}");
-    super::simulate::start(simulator, Scenario::parse(&scenario)?, &lifecycle);
-    // Who replaces the scenario has to say all of it.
-    let comma = if flags.portfolio { ", " } else { "" };
-    let failure = format!("{{usage: {{answer: forbidden}}{comma}{tenants}}}");
+    // A PUT replaces the whole scenario, so both commands repeat its rows.
+    let (scenario, failure) = (format!("{{{rows}}}"), format!("{{usage: {{answer: forbidden}}, {rows}}}"));
+    simulate::start(simulator, Scenario::parse(&scenario)?, &lifecycle)?;
     let scheme = if access.as_ref().is_some_and(|access| access.encrypts()) { "https" } else { "http" };
-    let rows = if flags.portfolio {
-        ""
-    } else {
-        "The rows are Microsoft's documented example. --portfolio adds an account whose values move.\n\n"
-    };
-    super::say(&format!(
+    output::print(&format!(
         "A simulated Partner Center and the exporter on top of it. Nothing leaves this machine.\n\n  \
          status page   {scheme}://{address}/\n  \
          metrics       {scheme}://{address}{}\n  \
          simulator     http://{simulator_address}/\n\n\
-         {rows}\
-         To see a failure, and then its end:\n  \
+         {note}\n\n\
+         To cause a failure, and then end it:\n  \
          curl -X PUT -d '{failure}' http://{simulator_address}/simulator/scenario\n  \
          curl -X PUT -d '{scenario}' http://{simulator_address}/simulator/scenario\n\n\
          Stop with Ctrl+C.\n",
         flags.web.telemetry_path
     ))?;
-    let scraped =
-        super::serve::start(Source::File(config), vec![listener], access.as_ref(), flags.web, &lifecycle)?;
+    let (page, own) =
+        serve::start(ConfigSource::File(config), vec![listener], access.as_ref(), flags.web, &lifecycle)?;
     let mut running = pin!(lifecycle.run());
     if let Some(file) = &flags.history {
         tokio::select! {
             code = &mut running => {
-                // Whoever writes it is not waited for.
+                // The thread that writes the file is not waited for.
                 drop(fs::remove_file(unfinished(file)));
                 return Ok(code);
             }
-            written = write_history(file, address.to_string(), scraped) => written?,
+            written = write_history(file, address.to_string(), page, own) => written?,
         }
     }
     Ok(running.await)
 }
 
-/// Waits for good polls, and writes a past of what a scrape of `instance` says then.
+/// Writes the configuration: both accounts, or with `--documented` the one whose rows Microsoft documents.
+fn configuration(flags: &DemoFlags, directory: &Path, simulator_address: &str) -> String {
+    let (thresholds, accounts) = if flags.documented {
+        ("", account(None, simulator_address, TENANT_ID))
+    } else {
+        let portfolio = account(Some("portfolio"), simulator_address, PORTFOLIO_TENANT_ID);
+        (PORTFOLIO_THRESHOLDS, portfolio + &account(Some("documented"), simulator_address, TENANT_ID))
+    };
+    format!(
+        "poll_interval: {}\nstate_directory: {}\n{thresholds}accounts:\n{accounts}",
+        humantime::format_duration(flags.poll_interval),
+        serde_json::Value::from(directory.join("state").display().to_string()),
+    )
+}
+
+/// Writes a made-up past of what a scrape of `instance` returns once all accounts were polled successfully.
 async fn write_history(
     file: &Path,
     instance: String,
-    (mut snapshots, own): (watch::Receiver<Arc<MetricsSnapshot>>, Arc<OwnMetrics>),
+    mut snapshots: watch::Receiver<Arc<MetricsSnapshot>>,
+    own: Arc<OwnMetrics>,
 ) -> anyhow::Result<()> {
     let complete = snapshots.wait_for(|snapshot| snapshot.is_complete()).await;
     let Ok(snapshot) = complete.map(|snapshot| Arc::clone(&snapshot)) else {
-        // The demo ends, which is for others to say.
+        // The program is stopping, and the caller ends this wait.
         return std::future::pending().await;
     };
     let (target, end) = (file.to_owned(), unix_seconds(Clock::system().now()).floor());
@@ -121,11 +124,12 @@ async fn write_history(
         let history = History { scrape: &scrape, instances: &[&instance], end, days: DAYS_OF_HISTORY };
 
         let directory = target.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        fs::create_dir_all(directory)
+            .with_context(|| format!("cannot create the directory {}", directory.display()))?;
         if fs::symlink_metadata(&target).is_ok_and(|there| !there.is_file()) {
-            anyhow::bail!("it is there already, and is no regular file");
+            anyhow::bail!("it exists and is not a regular file");
         }
-        // Whoever comes before the file is complete should find none.
+        // The file gets its name when it is complete, so that nobody reads a part of it.
         let new = unfinished(&target);
         let written = fs::File::create(&new).and_then(|file| {
             let mut out = BufWriter::new(file);
@@ -139,19 +143,19 @@ async fn write_history(
         Ok(written?)
     });
     written.await?.with_context(|| format!("cannot write {}", file.display()))?;
-    super::say(&format!(
+    output::print(&format!(
         "A made-up past is in {}, for promtool tsdb create-blocks-from openmetrics.",
         file.display()
     ))?;
     Ok(())
 }
 
-/// What the past is called until it is complete.
+/// The name of the history while it is being written.
 fn unfinished(history: &Path) -> PathBuf {
     history.with_added_extension("new")
 }
 
-/// Binds a loopback address; one that is taken can be changed with `flag`.
+/// Binds a loopback address. The error names the flag that changes the address.
 fn bind(address: &str, flag: &str) -> anyhow::Result<TcpListener> {
     listen::bind_loopback(address).map_err(|error| match error {
         ListenError::Bind { .. } => anyhow::anyhow!("{error}; choose another one with {flag}"),

@@ -1,9 +1,8 @@
-//! `export`: writes the bundled files, which are those of the repository: dashboards, or rules with their runbooks and
-//! an Alertmanager configuration.
+//! `export`: writes the bundled files of the repository: dashboards, or rules with their runbooks and a configuration
+//! for Alertmanager.
 //!
-//! The rules link to Grafana and to the runbooks without a host, for nobody here knows one; flags put it in.
+//! The links of the rules to Grafana and to the runbooks have no host, because nobody knows one here; flags insert it.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -16,14 +15,15 @@ use crate::bundled::{ALERTS, DASHBOARDS};
 use crate::commands::cli::{DEMO_ADDRESS, ExportFlags, Exported};
 use crate::commands::history::JOB;
 use crate::commands::lifecycle::EXIT_FAILED;
+use crate::commands::output;
 
 const RULES: &str = "partner-license.rules.yml";
 
-/// For each day that rules wait, those of the demonstration wait twenty seconds.
-const DAY_OF_THE_DEMO: u32 = 24 * 60 * 3;
+/// By how much the demonstration shortens the waiting times of rules: from a day to twenty seconds.
+const DEMO_SPEED: u32 = 24 * 60 * 3;
 
-/// For `demo` at its default address.
-fn prometheus_of_the_demo() -> String {
+/// Returns a configuration of Prometheus that scrapes `demo` at its default address.
+fn demo_prometheus() -> String {
     format!(
         "\
 # Prometheus for `partner-license-exporter demo`, with the rules beside this file.
@@ -49,19 +49,11 @@ pub(super) fn run(flags: &ExportFlags) -> anyhow::Result<ExitCode> {
         Exported::Dashboards => dashboards(flags)?,
         Exported::Alerts => alerts(flags),
     };
-    match write(flags, &files) {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => {
-            #[expect(clippy::print_stderr, reason = "what could not be written, to who asked for it")]
-            {
-                eprintln!("error: {error:#}");
-            }
-            Ok(ExitCode::from(EXIT_FAILED))
-        }
-    }
+    let written = write(flags, &files).inspect_err(output::print_error);
+    Ok(if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }
 
-/// Writes files below a directory, and says which.
+/// Writes the files below the directory, and prints their paths.
 fn write(flags: &ExportFlags, files: &[(&str, String)]) -> anyhow::Result<()> {
     let files: Vec<(PathBuf, &String)> =
         files.iter().map(|(path, text)| (flags.output.join(path), text)).collect();
@@ -70,9 +62,10 @@ fn write(flags: &ExportFlags, files: &[(&str, String)]) -> anyhow::Result<()> {
     }
     for (path, text) in files {
         let directory = path.parent().unwrap_or(Path::new(""));
-        fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        fs::create_dir_all(directory)
+            .with_context(|| format!("cannot create the directory {}", directory.display()))?;
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        super::say(&path.display().to_string())?;
+        output::print(&path.display().to_string())?;
     }
     Ok(())
 }
@@ -83,7 +76,7 @@ fn dashboards(flags: &ExportFlags) -> anyhow::Result<Vec<(&'static str, String)>
         ("--runbook-url", flags.runbook_url.is_some()),
         ("--demo", flags.demo),
     ] {
-        anyhow::ensure!(!given, "{flag} is about alerts; dashboards have nothing to put in");
+        anyhow::ensure!(!given, "{flag} is about alerts and has no effect on dashboards");
     }
     Ok(DASHBOARDS.iter().map(|(path, text)| (*path, (*text).to_owned())).collect())
 }
@@ -94,23 +87,23 @@ fn alerts(flags: &ExportFlags) -> Vec<(&'static str, String)> {
             return text.to_owned();
         }
         let linked = link(text, flags.grafana_url.as_deref(), flags.runbook_url.as_deref());
-        if flags.demo { hurry(&linked) } else { linked }
+        if flags.demo { shorten(&linked) } else { linked }
     };
     let mut files: Vec<_> = ALERTS.iter().map(|(path, text)| (*path, change(*path, text))).collect();
     if flags.demo {
-        files.push(("prometheus.yml", prometheus_of_the_demo()));
+        files.push(("prometheus.yml", demo_prometheus()));
     }
     files
 }
 
-/// Nothing is written if a file would be lost that somebody may have changed.
+/// Refuses to write anything if that would overwrite a file that somebody may have changed.
 fn refuse_to_overwrite(files: &[(PathBuf, &String)]) -> anyhow::Result<()> {
     for (path, text) in files {
         match fs::read(path) {
-            Ok(there) if there == text.as_bytes() => {}
+            Ok(existing) if existing == text.as_bytes() => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Ok(_) => anyhow::bail!(
-                "{} is there already and differs; nothing was written (--overwrite replaces what is there)",
+                "{} exists and differs; nothing was written (--overwrite replaces existing files)",
                 path.display()
             ),
             Err(error) => {
@@ -121,39 +114,34 @@ fn refuse_to_overwrite(files: &[(PathBuf, &String)]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts the addresses of Grafana and of the runbooks into rules.
+/// Inserts the addresses of Grafana and of the runbooks into the rules.
 fn link(rules: &str, grafana: Option<&str>, runbooks: Option<&str>) -> String {
     let mut rules = rules.to_owned();
-    for (from, to) in [
-        ("dashboard_url: /d/", grafana.map(|base| format!("dashboard_url: {base}/d/"))),
-        ("runbook_url: docs/runbooks/", runbooks.map(|base| format!("runbook_url: {base}/"))),
-    ] {
-        if let Some(to) = to {
-            rules = rules.replace(from, &to);
-        }
+    if let Some(base) = grafana {
+        rules = rules.replace("dashboard_url: /d/", &format!("dashboard_url: {base}/d/"));
+    }
+    if let Some(base) = runbooks {
+        rules = rules.replace("runbook_url: docs/runbooks/", &format!("runbook_url: {base}/"));
     }
     rules
 }
 
-/// Rules whose waiting times are those of a day that lasts twenty seconds.
-fn hurry(rules: &str) -> String {
+/// Shortens the waiting times of the rules as if a day lasted twenty seconds.
+fn shorten(rules: &str) -> String {
     let mut text = String::from(
         "# For `partner-license-exporter demo`: in `for` and `keep_firing_for` a day is twenty seconds.\n\n",
     );
     for line in rules.lines() {
         let (key, value) = line.split_once(": ").unwrap_or((line, ""));
         let shorter = match (key.trim_start(), humantime::parse_duration(value)) {
-            ("for" | "keep_firing_for", Ok(time)) => {
-                Some((time / DAY_OF_THE_DEMO).max(Duration::from_secs(1)))
-            }
+            ("for" | "keep_firing_for", Ok(time)) => Some((time / DEMO_SPEED).max(Duration::from_secs(1))),
             ("interval", Ok(_)) => Some(Duration::from_secs(5)),
             _ => None,
         };
-        let written = match shorter {
-            Some(time) => writeln!(text, "{key}: {}s", time.as_secs()),
-            None => writeln!(text, "{line}"),
+        text += &match shorter {
+            Some(time) => format!("{key}: {}s\n", time.as_secs()),
+            None => format!("{line}\n"),
         };
-        written.expect("a String takes everything");
     }
     text
 }
@@ -175,12 +163,12 @@ mod tests {
     }
 
     #[test]
-    fn a_day_of_the_demo_is_twenty_seconds_and_no_wait_is_shorter_than_a_second() {
+    fn the_demo_shortens_a_day_to_twenty_seconds_and_no_wait_below_a_second() {
         let rules = "interval: 2m\nfor: 1d\nkeep_firing_for: 2d\nfor: 15m\nfor: 1h\nexpr: x[1d]\n# for: 1d, as it is\n";
-        let (_, hurried) =
-            hurry(rules).split_once("\n\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let (_, shortened) =
+            shorten(rules).split_once("\n\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         assert_eq!(
-            hurried,
+            shortened,
             "interval: 5s\nfor: 20s\nkeep_firing_for: 40s\nfor: 1s\nfor: 1s\nexpr: x[1d]\n# for: 1d, as it is\n"
         );
     }

@@ -1,7 +1,7 @@
-//! From the first task to the exit status: signals, an orderly stop, and its deadline.
+//! Handles signals, the orderly stop and its deadline.
 //!
-//! SIGTERM or SIGINT asks all tasks to end; a second one, or the deadline, ends the process at once. A task
-//! that ends without being asked takes the program down with it, visibly.
+//! SIGTERM or SIGINT asks all tasks to end. A second signal, or the deadline, ends the process at once. A task that ends
+//! unasked stops the program, with an error in the log and in the exit status.
 
 use std::future::Future;
 use std::io;
@@ -12,17 +12,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// It ran, and failed.
-pub const EXIT_FAILED: u8 = 1;
-/// It could not start: flags, configuration, addresses.
-pub const EXIT_CANNOT_START: u8 = 2;
+/// The exit status of a program that ran and failed.
+pub(super) const EXIT_FAILED: u8 = 1;
+/// The exit status of a program that could not start: flags, configuration, addresses.
+pub(super) const EXIT_CANNOT_START: u8 = 2;
 
-/// Below the 5 s that users may count on.
+/// How long a stop may take; below the 5 s that the documentation promises.
 const STOP_DEADLINE: Duration = Duration::from_millis(4500);
 
-/// The tasks of the program and the signals it obeys.
+/// The tasks of the program and the signals that stop it.
 #[derive(Debug)]
-pub struct Lifecycle {
+pub(super) struct Lifecycle {
     stop: CancellationToken,
     tasks: TaskTracker,
     terminate: Signal,
@@ -30,11 +30,11 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Starts listening to signals, so that none is missed from here on.
+    /// Handles SIGTERM and SIGINT from now on.
     ///
     /// # Errors
-    /// If the operating system does not let us.
-    pub fn new() -> io::Result<Self> {
+    /// If the signal handlers cannot be installed.
+    pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -43,13 +43,13 @@ impl Lifecycle {
         })
     }
 
-    /// Cancelled when the program is to stop.
-    pub fn stop(&self) -> CancellationToken {
+    /// Returns the token that is cancelled when the program stops.
+    pub(super) fn stop(&self) -> CancellationToken {
         self.stop.clone()
     }
 
-    /// Runs `task` as long as the program runs. When it ends, by itself or by panic, the program stops.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    /// Starts a task. When it returns or panics, the program stops.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let guard = self.stop.clone().drop_guard();
         self.tasks.spawn(async move {
             task.await;
@@ -57,15 +57,15 @@ impl Lifecycle {
         });
     }
 
-    /// Waits for a signal and then for the tasks.
-    pub async fn run(mut self) -> ExitCode {
+    /// Waits for a signal and then for all tasks.
+    pub(super) async fn run(mut self) -> ExitCode {
         let asked = tokio::select! {
             name = Self::signal(&mut self.terminate, &mut self.interrupt) => {
                 tracing::info!(signal = name, "Stopping");
                 true
             }
             () = self.stop.cancelled() => {
-                tracing::error!("A task ended by itself, stopping");
+                tracing::error!("A task ended unexpectedly, stopping");
                 false
             }
         };
@@ -73,9 +73,9 @@ impl Lifecycle {
         self.tasks.close();
         tokio::select! {
             () = self.tasks.wait() => tracing::info!("Stopped"),
-            () = tokio::time::sleep(STOP_DEADLINE) => tracing::warn!("Stopped without waiting any longer"),
+            () = tokio::time::sleep(STOP_DEADLINE) => tracing::warn!("Stopped before all tasks had ended"),
             name = Self::signal(&mut self.terminate, &mut self.interrupt) => {
-                tracing::warn!(signal = name, "Stopped at once");
+                tracing::warn!(signal = name, "Stopped immediately");
             }
         }
         if asked { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) }

@@ -1,7 +1,7 @@
-//! Log lines on stderr, with the field names of the Prometheus ecosystem: `time`, `level`, `source`, `msg`,
-//! then the event's own fields; as logfmt or as JSON.
+//! Writes log lines to stderr, as logfmt or JSON, with the field names of the Prometheus ecosystem: `time`, `level`,
+//! `source`, `msg`, then the fields of the event.
 //!
-//! Only this program's events are written: other crates' debug output could show what was sent.
+//! Only the events of this workspace are written, because debug output of other crates could show what was sent.
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -15,57 +15,61 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::domain::clock::Clock;
 
-/// How a line is written.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
+pub(super) enum LogFormat {
     /// `key=value` pairs.
     Logfmt,
     /// One JSON object per line.
     Json,
 }
 
-/// From which level on lines are written.
+/// The lowest level that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogLevel {
+pub(super) enum LogLevel {
     /// Every poll.
     Debug,
     /// Start, stop and changes of state.
     Info,
     /// Degraded, and retrying.
     Warn,
-    /// A human must act.
+    /// A person must act.
     Error,
 }
 
-/// Sends this program's events to stderr from now on.
-pub fn start(level: LogLevel, format: LogFormat, clock: Clock) {
+/// Writes the events of this workspace to stderr from now on.
+pub(super) fn start(level: LogLevel, format: LogFormat, clock: Clock) {
     let level = match level {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Error => LevelFilter::ERROR,
     };
-    tracing_subscriber::registry().with(Lines { format, clock }.with_filter(level)).init();
+    // A failure to write has no place where it could be reported.
+    let write = |line: &str| drop(std::io::stderr().lock().write_all(line.as_bytes()));
+    tracing_subscriber::registry().with(Lines { format, clock, write }.with_filter(level)).init();
 }
 
-/// The crates whose events are written.
-const OURS: [&str; 3] = [env!("CARGO_CRATE_NAME"), "exporter_toolkit", "partner_center_simulator"];
+/// The crates of this workspace, whose events are written.
+const WORKSPACE: [&str; 3] = [env!("CARGO_CRATE_NAME"), "exporter_toolkit", "partner_center_simulator"];
 
-struct Lines {
+/// Passes each event of this workspace to `write`, as one line, so that lines of several threads do not mix.
+struct Lines<W> {
     format: LogFormat,
     clock: Clock,
+    write: W,
 }
 
-impl<S: Subscriber> Layer<S> for Lines {
+impl<S: Subscriber, W: Fn(&str) + 'static> Layer<S> for Lines<W> {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
         let root = metadata.target().split("::").next().unwrap_or_default();
-        if !OURS.contains(&root) {
+        if !WORKSPACE.contains(&root) {
             return;
         }
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let file = metadata.file().map_or("", |path| path.rsplit_once("src/").map_or(path, |(_, file)| file));
+        let file = below_src(metadata.file().unwrap_or_default());
         let source = format!("{file}:{}", metadata.line().unwrap_or_default());
         let mut line = Map::new();
         line.insert("time".into(), format!("{:.3}", self.clock.now()).into());
@@ -73,15 +77,17 @@ impl<S: Subscriber> Layer<S> for Lines {
         line.insert("source".into(), source.into());
         line.insert("msg".into(), fields.message.into());
         line.extend(fields.others);
-        let mut text = match self.format {
+        let text = match self.format {
             LogFormat::Json => Value::Object(line).to_string(),
             LogFormat::Logfmt => logfmt(&line),
         };
-        text.push('\n');
-        // One write per line, so that lines of several tasks do not mix. There is nowhere to report a
-        // failure to.
-        drop(std::io::stderr().lock().write_all(text.as_bytes()));
+        (self.write)(&(text + "\n"));
     }
+}
+
+/// Shortens the path of a source file to the part below the `src` of its crate.
+fn below_src(path: &str) -> &str {
+    path.rsplit_once("src/").map_or(path, |(_, file)| file)
 }
 
 fn logfmt(line: &Map<String, Value>) -> String {
@@ -90,9 +96,9 @@ fn logfmt(line: &Map<String, Value>) -> String {
         let space = if out.is_empty() { "" } else { " " };
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let bare = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "-_.:/+%@[]".contains(c));
-        // JSON's quoting is Go's, as far as logfmt readers care, and leaves no control character bare.
+        // JSON escapes every control character, and readers of logfmt expect Go's quoting, which is the same here.
         let text = if bare { text } else { Value::String(text).to_string() };
-        write!(out, "{space}{key}={text}").expect("a string takes everything");
+        write!(out, "{space}{key}={text}").expect("writing to a String cannot fail");
     }
     out
 }
@@ -138,7 +144,60 @@ impl Visit for Fields {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use jiff::Timestamp;
+
     use super::*;
+
+    /// The lines that the events of `work` bring about.
+    fn logged(format: LogFormat, work: impl FnOnce()) -> String {
+        let lines = Arc::new(Mutex::new(String::new()));
+        let written = Arc::clone(&lines);
+        let write = move |line: &str| written.lock().unwrap().push_str(line);
+        let clock = Clock::fixed(Timestamp::UNIX_EPOCH);
+        let subscriber = tracing_subscriber::registry().with(Lines { format, clock, write });
+        tracing::subscriber::with_default(subscriber, work);
+        Arc::into_inner(lines).unwrap().into_inner().unwrap()
+    }
+
+    #[test]
+    fn events_of_the_three_crates_are_written_and_those_of_others_are_not() {
+        let lines = logged(LogFormat::Logfmt, || {
+            tracing::info!("of the product");
+            tracing::info!(target: "exporter_toolkit::server", "of the toolkit");
+            tracing::info!(target: "partner_center_simulator", "of the simulator");
+            tracing::info!(target: "reqwest", "of another crate");
+            tracing::info!(target: "exporter_toolkit_fork::server", "of another crate");
+            tracing::info!(target: "hyper::exporter_toolkit", "of another crate");
+        });
+        let messages: Vec<_> =
+            lines.lines().filter_map(|line| line.split_once("msg=")).map(|(_, msg)| msg).collect();
+        assert_eq!(messages, ["\"of the product\"", "\"of the toolkit\"", "\"of the simulator\""]);
+    }
+
+    #[test]
+    fn a_json_line_has_the_fields_of_the_event_after_the_four_of_every_line() {
+        let lines = logged(LogFormat::Json, || tracing::warn!(attempts = 3, url = %"http://x", "Retrying"));
+        let line: Map<String, Value> = serde_json::from_str(&lines).unwrap();
+        let keys: Vec<_> = line.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["time", "level", "source", "msg", "attempts", "url"]);
+        assert_eq!((&line["level"], &line["msg"]), (&"WARN".into(), &"Retrying".into()));
+        assert_eq!((&line["attempts"], &line["url"]), (&3.into(), &"http://x".into()));
+        assert!(line["source"].as_str().unwrap().starts_with("commands/logging.rs:"), "{lines}");
+    }
+
+    #[test]
+    fn a_source_is_named_by_its_path_in_its_crate() {
+        for (path, expected) in [
+            ("src/commands/serve.rs", "commands/serve.rs"),
+            ("crates/exporter-toolkit/src/server/mod.rs", "server/mod.rs"),
+            ("/usr/src/exporter/crates/partner-center-simulator/src/lib.rs", "lib.rs"),
+            ("tests/main.rs", "tests/main.rs"),
+        ] {
+            assert_eq!(below_src(path), expected);
+        }
+    }
 
     #[test]
     fn logfmt_quotes_what_needs_it_and_never_breaks_the_line() {

@@ -1,33 +1,41 @@
-//! What each command does: the composition root, where everything is put together.
+//! Runs the commands: each file below puts together what its command needs.
 
-pub mod lifecycle;
-pub mod logging;
-pub mod cli;
 pub mod history;
 
 mod check;
+mod cli;
 mod demo;
 mod doctor;
 mod export;
+mod lifecycle;
+mod logging;
 mod login;
+mod output;
 mod serve;
+mod settings;
 mod simulate;
 mod version;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
-use self::cli::{Cli, Command, LogFlags};
-use self::lifecycle::EXIT_CANNOT_START;
-use self::logging::LogFormat;
-use crate::config::{Account, Config};
+use clap::Parser as _;
+
 use crate::domain::clock::Clock;
 
-/// Runs the command that the command line asks for.
-///
-/// # Errors
-/// If it cannot start.
-pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+pub use cli::DEMO_ADDRESS;
+use cli::{Cli, Command, LogFlags};
+use lifecycle::EXIT_CANNOT_START;
+use logging::LogFormat;
+
+/// Runs the command that the command line names, and returns the exit status.
+pub fn run() -> ExitCode {
+    dispatch(Cli::parse()).unwrap_or_else(|error| {
+        output::print_error(&error);
+        ExitCode::from(EXIT_CANNOT_START)
+    })
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     if cli.version {
         return version::run();
     }
@@ -51,49 +59,14 @@ fn block_on(
     logging::start(log.level, log.format, Clock::system());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(command);
-    // What was not finished in time is not waited for.
+    // Blocking work that is still under way does not delay the exit.
     runtime.shutdown_background();
     match outcome {
-        // Machines read this log to its end, so the reason belongs into it. For people main prints it.
+        // Programs parse a JSON log to its end, so the reason belongs in it. For people it is printed at the end.
         Err(error) if log.format == LogFormat::Json => {
             tracing::error!(err = format!("{error:#}"), "Cannot start");
             Ok(ExitCode::from(EXIT_CANNOT_START))
         }
         outcome => outcome,
     }
-}
-
-/// Writes what the user asked for. Whoever stopped reading, such as `head`, has all they wanted.
-///
-/// # Errors
-/// If it cannot be written for another reason, such as a full disk.
-fn say(text: &str) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// The account that a command is about: the only one, or the one that is named.
-///
-/// # Errors
-/// If it is not clear which.
-fn choose<'a>(config: &'a Config, name: Option<&str>) -> anyhow::Result<&'a Account> {
-    let names: Vec<_> = config.accounts.iter().map(Account::display_name).collect();
-    match (&config.accounts[..], name) {
-        ([account], None) => Ok(account),
-        (accounts, Some(name)) => accounts
-            .iter()
-            .find(|account| account.display_name() == name)
-            .ok_or_else(|| anyhow::anyhow!("there is no account {name:?}; known: {}", names.join(", "))),
-        (_, None) => {
-            anyhow::bail!("there are several accounts; choose one with --account: {}", names.join(", "))
-        }
-    }
-}
-
-/// The process' environment, where an empty variable counts as absent.
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }

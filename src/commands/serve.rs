@@ -1,46 +1,42 @@
-//! `serve`: the exporter itself. Load, bind, start, and wait for the end.
+//! `serve`: runs the exporter.
 
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use crate::commands::cli::{AccessFlag, ServeFlags, WebFlags};
-use crate::commands::lifecycle::Lifecycle;
-use crate::config::{ConfigError, Source};
-use crate::domain::clock::Clock;
-use crate::metrics::{BUILD, MetricsSnapshot, OwnMetrics};
-use crate::polling::{self, Scene};
-use crate::supervisor::Supervisor;
-use crate::web::{self, Web};
 use exporter_toolkit::listen;
 use exporter_toolkit::server::Server;
 use exporter_toolkit::web_config::Access;
 
+use crate::commands::cli::{ServeFlags, WebFlags};
+use crate::commands::lifecycle::Lifecycle;
+use crate::commands::settings;
+use crate::config::ConfigSource;
+use crate::domain::clock::Clock;
+use crate::metrics::{BUILD, MetricsSnapshot, OwnMetrics};
+use crate::polling::{self, Render};
+use crate::supervisor::{Reloader, Supervisor};
+use crate::web::{self, Web};
+
 pub(super) async fn run(flags: ServeFlags) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::new()?;
-    let access = access(&flags.web.access)?;
+    let access = settings::access(&flags.web.access)?;
     let listeners = if flags.listen.systemd_socket {
         listen::from_systemd()?
     } else {
         flags.listen.listen_addresses.iter().map(|text| listen::bind(text)).collect::<Result<_, _>>()?
     };
-    start(super::check::source(&flags.config), listeners, access.as_ref(), flags.web, &lifecycle)?;
+    start(settings::source(&flags.config), listeners, access.as_ref(), flags.web, &lifecycle)?;
     Ok(lifecycle.run().await)
 }
 
-/// The rules of the web configuration file, if one is named.
-pub(super) fn access(flag: &AccessFlag) -> Result<Option<Arc<Access>>, ConfigError> {
-    let path = Some(&flag.web_config_file).filter(|path| !path.is_empty());
-    path.map(|path| Access::open(Path::new(path), web::WEB_CONFIG_EXTENSION).map(Arc::new)).transpose()
-}
-
-/// Starts the exporter's tasks, and gives what its scrapes are made of. `demo` uses it as well.
+/// Starts the tasks of the exporter, and returns what its scrapes are made of.
 pub(super) fn start(
-    source: Source,
+    source: ConfigSource,
     listeners: Vec<TcpListener>,
     access: Option<&Arc<Access>>,
     flags: WebFlags,
@@ -50,58 +46,65 @@ pub(super) fn start(
     tracing::info!(version, "Starting partner-license-exporter");
     tracing::info!(revision, branch, rustversion, "Build context");
 
-    // Before anything takes time: until somebody listens, SIGHUP ends the process.
-    let mut hangup = signal(SignalKind::hangup())?;
+    // Comes first, because SIGHUP ends a process that does not handle it.
+    let hangup = signal(SignalKind::hangup())?;
     let clock = Clock::system();
-    let config = source.load(&super::environment)?;
+    let config = source.load(&settings::environment)?;
     let own = Arc::new(OwnMetrics::new(!flags.disable_exporter_metrics, &clock));
-    let (supervisor, reloader) = Supervisor::start(source, config, Arc::clone(&own), clock.clone())?;
+    let (supervisor, reloader) = Supervisor::start(source, &config, Arc::clone(&own), clock.clone())?;
 
     let fleet = supervisor.fleet();
-    let first = fleet.borrow().draw(clock.now());
+    let first = fleet.borrow().render(clock.now());
     let (snapshot_sender, snapshot) = watch::channel(Arc::new(first));
     lifecycle.spawn(polling::publish(
         fleet.clone(),
-        supervisor.bell(),
+        supervisor.changed(),
         snapshot_sender,
         clock.clone(),
         lifecycle.stop(),
     ));
-    lifecycle.spawn(supervisor.run(super::environment, lifecycle.stop()));
+    lifecycle.spawn(supervisor.run(settings::environment, lifecycle.stop()));
+    lifecycle.spawn(reload_on_hangup(hangup, reloader.clone(), lifecycle.stop()));
 
     let scraped = (snapshot.clone(), Arc::clone(&own));
     let (telemetry_path, max_requests) = (flags.telemetry_path, flags.max_requests);
-    let web = Web { snapshot, own, fleet, reloader: reloader.clone(), clock, telemetry_path, max_requests };
+    let web = Web { snapshot, own, fleet, reloader, clock, telemetry_path, max_requests };
     if let Some(access) = access {
         access.announce();
     }
     let server = Server::new(web::router(web), access.cloned(), max_requests);
     for listener in listeners {
-        let address = listener.local_addr()?;
-        tracing::info!(%address, "Listening on");
-        if let Some(access) = access.filter(|access| access.encrypts()) {
-            tracing::info!(http2 = access.http2(), %address, "TLS is enabled.");
-        } else {
-            tracing::info!(http2 = false, %address, "TLS is disabled.");
-        }
-        let (server, stop) = (server.clone(), lifecycle.stop());
-        lifecycle.spawn(async move {
-            if let Err(error) = server.serve(listener, stop).await {
-                tracing::error!(err = %error, "Cannot serve");
-            }
-        });
+        listen_on(listener, server.clone(), access, lifecycle)?;
     }
+    Ok(scraped)
+}
 
+/// Starts the task that serves one listener.
+fn listen_on(
+    listener: TcpListener,
+    server: Server,
+    access: Option<&Arc<Access>>,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<()> {
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "Listening on");
+    if let Some(access) = access.filter(|access| access.encrypts()) {
+        tracing::info!(http2 = access.http2(), %address, "TLS is enabled.");
+    } else {
+        tracing::info!(http2 = false, %address, "TLS is disabled.");
+    }
     let stop = lifecycle.stop();
     lifecycle.spawn(async move {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = hangup.recv() => {}
-            }
-            // The supervisor logs the outcome.
-            drop(reloader.reload().await);
+        if let Err(error) = server.serve(listener, stop).await {
+            tracing::error!(err = %error, "Cannot serve");
         }
     });
-    Ok(scraped)
+    Ok(())
+}
+
+/// Reloads the configuration at each SIGHUP. The supervisor logs the outcome.
+async fn reload_on_hangup(mut hangup: Signal, reloader: Reloader, stop: CancellationToken) {
+    while stop.run_until_cancelled(hangup.recv()).await.is_some() {
+        drop(reloader.reload().await);
+    }
 }

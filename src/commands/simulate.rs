@@ -1,21 +1,21 @@
-//! `simulate`: the simulated Partner Center and Entra ID alone, for tests and for trying things out.
+//! `simulate`: runs the simulated Partner Center and Entra ID alone.
 
-use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use axum::Router;
 use axum::serve::ListenerExt;
 
-use crate::commands::cli::SimulateFlags;
-use crate::commands::lifecycle::Lifecycle;
-use crate::domain::clock::Clock;
 use exporter_toolkit::listen;
 use partner_center_simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
 
-/// A tenant that the simulator knows as little as any other: it takes all.
+use crate::commands::cli::SimulateFlags;
+use crate::commands::lifecycle::Lifecycle;
+use crate::commands::output;
+use crate::domain::clock::Clock;
+
+/// A tenant for examples. The simulator accepts any other as well.
 pub(super) const TENANT_ID: &str = "00000000-0000-0000-0000-00000000dec0";
 
 pub(super) async fn run(flags: SimulateFlags) -> anyhow::Result<ExitCode> {
@@ -30,46 +30,33 @@ pub(super) async fn run(flags: SimulateFlags) -> anyhow::Result<ExitCode> {
     };
     let listener = listen::bind_loopback(&flags.simulator_address)?;
     let address = listener.local_addr()?;
-    start(listener, scenario, &lifecycle);
-    super::say(&format!(
-        "Simulated Partner Center and Entra ID at http://{address}/
-
-\
-         An account for the exporter's configuration:
-
-accounts:
-{}",
+    start(listener, scenario, &lifecycle)?;
+    output::print(&format!(
+        "Simulated Partner Center and Entra ID at http://{address}/\n\n\
+         An account for the exporter's configuration:\n\naccounts:\n{}",
         account(None, &address.to_string(), TENANT_ID)
     ))?;
     Ok(lifecycle.run().await)
 }
 
-/// Starts the simulator's task. `demo` uses it as well.
-pub(super) fn start(listener: TcpListener, scenario: Scenario, lifecycle: &Lifecycle) {
+/// Starts the task of the simulator. It has none of the exporter's limits, because only this machine can reach it.
+pub(super) fn start(listener: TcpListener, scenario: Scenario, lifecycle: &Lifecycle) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| {
+        // Without TCP_NODELAY small answers may be delayed, which is no reason to fail.
+        drop(stream.set_nodelay(true));
+    });
     let router = Simulator::new(scenario, || Clock::system().now()).router();
-    let stop = lifecycle.stop().cancelled_owned();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(lifecycle.stop().cancelled_owned());
     lifecycle.spawn(async move {
-        if let Err(error) = serve(listener, router, stop).await {
+        if let Err(error) = serving.await {
             tracing::error!(err = %error, "Cannot serve the simulator");
         }
     });
+    Ok(())
 }
 
-/// Without the exporter's limits: whoever can reach the simulator owns the machine.
-async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| {
-        // Small answers should not wait for more. A socket that refuses works all the same.
-        drop(stream.set_nodelay(true));
-    });
-    axum::serve(listener, router).with_graceful_shutdown(stop).await
-}
-
-/// An account of the simulator at `address`, as an item of `accounts`.
+/// Writes an account of the simulator at `address`, as an item of `accounts`.
 pub(super) fn account(name: Option<&str>, address: &str, tenant_id: &str) -> String {
     let name = name.map_or_else(String::new, |name| format!("name: {name}\n    "));
     format!(

@@ -1,12 +1,13 @@
-//! `--version`, in the layout of the Prometheus tools.
+//! `--version`: prints the build in the layout of the Prometheus tools.
 
 use std::process::ExitCode;
 
+use crate::commands::output;
 use crate::metrics::BUILD;
 
 pub(super) fn run() -> anyhow::Result<ExitCode> {
     let [(_, version), (_, revision), (_, branch), (_, rustversion)] = BUILD;
-    super::say(&format!(
+    output::print(&format!(
         "partner-license-exporter, version {version} (branch: {branch}, revision: {revision})\n  \
          rust version:     {rustversion}\n  platform:         {}",
         env!("BUILD_TARGET")

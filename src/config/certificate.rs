@@ -1,7 +1,7 @@
-//! A certificate that the application signs in with, and its private key: one PEM file.
+//! A client certificate and its private key, in one PEM file.
 //!
-//! [`ClientCertificate`] can sign, by construction: it has signed once, and its certificate has confirmed it.
-//! What is signed, and whether Entra ID takes it, is not known here.
+//! A [`ClientCertificate`] can sign by construction: it has signed once, and its certificate has verified the
+//! signature. This module does not know what is signed.
 
 use std::fmt;
 use std::path::Path;
@@ -39,12 +39,12 @@ pub enum CertificateError {
     /// It cannot be read.
     #[error(transparent)]
     File(#[from] SecretError),
-    /// It does not hold what it should.
+    /// Its content is not usable.
     #[error("{path} {what}")]
     Unusable {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The problem.
         what: &'static str,
     },
 }
@@ -55,11 +55,11 @@ enum Key {
 }
 
 impl ClientCertificate {
-    /// Reads a PEM file with one private key and its certificate. Further certificates, such as those of the
-    /// authority, are passed over.
+    /// Reads a PEM file with one private key and its certificate. Other certificates, such as those of the
+    /// authority, are ignored.
     ///
     /// # Errors
-    /// [`CertificateError`], in one line that quotes nothing of the file.
+    /// [`CertificateError`], whose message is one line and quotes nothing of the file.
     pub fn read(path: &Path) -> Result<Self, CertificateError> {
         let pem = read_bounded(path)?;
         Self::parse(pem.expose_secret())
@@ -68,17 +68,19 @@ impl ClientCertificate {
 
     fn parse(pem: &[u8]) -> Result<Self, &'static str> {
         let key = Key::parse(pem)?;
-        // Of a key that signs once it is known that it signs, and the signature shows whose key it is.
+        // A signature shows that the key works, and to which certificate it belongs.
         let probe = b"probe";
         let signature = key.sign(probe).map_err(|_| Key::UNFIT)?;
         let certificates: Vec<_> =
             CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| DAMAGED)?;
         if certificates.is_empty() {
-            return Err("holds no certificate; it must hold the certificate and its private key, in PEM");
+            return Err(
+                "contains no certificate; it must contain the certificate and its private key, in PEM",
+            );
         }
         for der in certificates {
             let certificate =
-                Certificate::from_der(&der).map_err(|_| "holds a certificate that cannot be read")?;
+                Certificate::from_der(&der).map_err(|_| "contains a certificate that cannot be parsed")?;
             let fields = certificate.tbs_certificate();
             let public = fields.subject_public_key_info().subject_public_key.raw_bytes();
             if UnparsedPublicKey::new(key.verification(), public).verify(probe, &signature).is_ok() {
@@ -91,10 +93,10 @@ impl ClientCertificate {
                 });
             }
         }
-        Err("holds a certificate and a private key that do not belong together")
+        Err("contains a certificate and a private key that do not match")
     }
 
-    /// The name of the signatures' algorithm in JSON Web Signatures.
+    /// The algorithm of the signatures, as JSON Web Signatures name it.
     pub fn algorithm(&self) -> &'static str {
         match self.key {
             Key::Rsa(_) => "PS256",
@@ -102,49 +104,51 @@ impl ClientCertificate {
         }
     }
 
-    /// SHA-256 of the certificate in base64url, as the header `x5t#S256` has it.
+    /// The SHA-256 of the certificate in base64url, as the header `x5t#S256` requires.
     pub fn thumbprint(&self) -> &str {
         &self.thumbprint
     }
 
-    /// When it becomes valid.
+    /// When the certificate becomes valid.
     pub fn not_before(&self) -> Timestamp {
         self.not_before
     }
 
-    /// When it expires.
+    /// When the certificate expires.
     pub fn not_after(&self) -> Timestamp {
         self.not_after
     }
 
-    /// A signature as JSON Web Signatures have it.
+    /// Signs a message, in the encoding of JSON Web Signatures.
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         self.key.sign(message).expect("the key has signed before")
     }
 }
 
-const DAMAGED: &str = "is damaged: it is no valid PEM";
+const DAMAGED: &str = "is damaged: it is not valid PEM";
 
 impl Key {
     const UNFIT: &str =
-        "holds a private key that cannot be used: it must be RSA of 2048 to 8192 bits or EC P-256";
+        "contains an unsupported private key: it must be RSA of 2048 to 8192 bits or EC P-256";
 
     fn parse(pem: &[u8]) -> Result<Self, &'static str> {
         let holds = |text: &str| pem.windows(text.len()).any(|window| window == text.as_bytes());
-        // PEM parsers pass over the one and stumble over the other.
+        // The PEM parser ignores the former and misreads the latter.
         if holds("-----BEGIN ENCRYPTED PRIVATE KEY-----") || holds("Proc-Type: 4,ENCRYPTED") {
-            return Err("holds an encrypted private key; store it without a passphrase");
+            return Err("contains an encrypted private key; store it without a passphrase");
         }
         if !holds("-----BEGIN ") {
-            return Err("is no PEM file; convert PKCS#12 (.pfx, .p12) with openssl pkcs12 -nodes");
+            return Err("is not a PEM file; convert PKCS#12 (.pfx, .p12) with openssl pkcs12 -nodes");
         }
         let mut keys: Vec<_> =
             PrivateKeyDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| DAMAGED)?;
         let key = match (keys.pop(), keys.is_empty()) {
             (Some(key), true) => key,
-            (Some(_), false) => return Err("holds several private keys; it must hold one"),
+            (Some(_), false) => return Err("contains several private keys; it must contain one"),
             (None, _) => {
-                return Err("holds no private key; it must hold the certificate and its private key, in PEM");
+                return Err(
+                    "contains no private key; it must contain the certificate and its private key, in PEM",
+                );
             }
         };
         let ec = &ECDSA_P256_SHA256_FIXED_SIGNING;
@@ -182,7 +186,7 @@ impl Key {
     }
 }
 
-/// A certificate without an end has the last second of the year 9999, which is too late for us.
+/// A certificate without an expiry ends with the year 9999, which may be beyond [`Timestamp::MAX`].
 fn timestamp(since_1970: Duration) -> Timestamp {
     i64::try_from(since_1970.as_secs())
         .ok()

@@ -1,8 +1,7 @@
-//! What the application proves itself with when it signs in: a secret, a certificate, a token of another
-//! identity provider, or nothing.
+//! The credential with which the application authenticates when it signs in: a secret, a certificate, a token of
+//! another identity provider, or nothing.
 //!
-//! [`ClientCredential`] says where it comes from, [`ClientProof`] is what was found there. Files are read anew
-//! at every use.
+//! [`ClientCredential`] is its source, [`ClientProof`] its current value. Files are read at every use.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,31 +9,32 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
+use exporter_toolkit::secret::{Secret, SecretError};
 use exporter_toolkit::yaml::{Problems, Section};
 
 use super::certificate::{CertificateError, ClientCertificate};
-use super::{Environment, Secret, SecretError};
+use super::environment::Environment;
 
-/// Where an application's credential comes from.
+/// The source of an application's credential.
 #[derive(Clone, Debug)]
 pub enum ClientCredential {
     /// A client secret.
     Secret(Secret),
     /// A PEM file with a certificate and its private key.
     Certificate(PathBuf),
-    /// A file with a token of an identity provider that Entra ID was told to trust. It changes all the time.
+    /// A file with a token of an identity provider that Entra ID trusts; the provider replaces it regularly.
     FederatedToken(PathBuf),
-    /// Nothing: a public client.
+    /// No credential: a public client.
     None,
 }
 
-/// A credential as it is now.
+/// The current value of a credential.
 pub enum ClientProof {
-    /// The secret itself.
+    /// A secret, sent as it is.
     Secret(SecretString),
-    /// What signs an assertion. Large, hence the box.
+    /// A certificate, which signs the assertion that is sent. It is boxed, since it is large.
     Certificate(Box<ClientCertificate>),
-    /// The assertion itself.
+    /// A token, sent as the assertion.
     FederatedToken(SecretString),
     /// Nothing is sent.
     None,
@@ -43,28 +43,28 @@ pub enum ClientProof {
 /// A credential that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
-    /// The file of a secret or of a token.
+    /// The file of a secret or a token cannot be read.
     #[error(transparent)]
     File(#[from] SecretError),
-    /// The file of a certificate.
+    /// The file of a certificate cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// The file holds something else.
-    #[error("{} holds no token", .0.display())]
+    /// The file does not contain a token.
+    #[error("{} does not contain a token", .0.display())]
     NoToken(PathBuf),
 }
 
-/// What the text under a key means.
+/// Makes a credential of the value of a key or a variable.
 type Kind = fn(String) -> ClientCredential;
-/// The keys of a credential. One of them is given, or none.
+/// The keys of a credential, of which at most one may be set.
 const KEYS: [(&str, Kind); 4] = [
     ("client_secret", |text| ClientCredential::Secret(Secret::Value(text.into()))),
     ("client_secret_file", |text| ClientCredential::Secret(Secret::File(text.into()))),
     ("client_certificate_file", |text| ClientCredential::Certificate(text.into())),
     ("federated_token_file", |text| ClientCredential::FederatedToken(text.into())),
 ];
-/// The variables of a credential, in the order in which Azure's own libraries prefer them. The others may be
-/// set as well, as Kubernetes does for every program in a pod.
+/// The variables of a credential, in the order in which Azure's libraries prefer them. Several may be set, since
+/// Kubernetes sets some for every program in a pod.
 const VARIABLES: [(&str, Kind); 3] = [
     ("AZURE_CLIENT_SECRET", |text| ClientCredential::Secret(Secret::Value(text.into()))),
     ("AZURE_CLIENT_CERTIFICATE_PATH", |text| ClientCredential::Certificate(text.into())),
@@ -72,34 +72,30 @@ const VARIABLES: [(&str, Kind); 3] = [
 ];
 
 impl ClientCredential {
-    /// Reads the credential of an account, whose file must be usable now.
+    /// Reads the credential of an account; its file must be usable now.
     pub(super) fn read(section: &mut Section, problems: &mut Problems) -> Option<Self> {
         let before = problems.len();
-        let mut given = Vec::new();
+        let mut set = Vec::new();
         for (key, make) in KEYS {
             let text = section.text(key, problems);
-            given.extend(text.map(|text| (section.path(key), make(text))));
+            set.extend(text.map(|text| (section.path(key), make(text))));
         }
         if problems.len() > before {
             return None;
         }
-        let mut given = given.into_iter();
-        let Some((path, credential)) = given.next() else { return Some(Self::None) };
-        let others: Vec<String> = given.map(|(path, _)| path).collect();
-        match &others[..] {
-            [] => credential.usable(&path, problems),
-            [other] => {
-                problems.add(path, format!("give it or {other}, not both"));
-                None
-            }
-            several => {
-                problems.add(path, format!("give it or {}, only one of them", several.join(" or ")));
-                None
-            }
-        }
+        let mut set = set.into_iter();
+        let Some((path, credential)) = set.next() else { return Some(Self::None) };
+        let others: Vec<String> = set.map(|(path, _)| path).collect();
+        let text = match &others[..] {
+            [] => return credential.usable(&path, problems),
+            [other] => format!("set this or {other}, not both"),
+            several => format!("set this or {}, only one of them", several.join(" or ")),
+        };
+        problems.add(path, text);
+        None
     }
 
-    /// The credential of the environment.
+    /// Reads the credential of the environment; its file must be usable now.
     pub(super) fn from_environment(environment: Environment<'_>, problems: &mut Problems) -> Option<Self> {
         let mut set = VARIABLES.into_iter().filter_map(|(name, make)| Some((name, make(environment(name)?))));
         let Some((name, credential)) = set.next() else { return Some(Self::None) };
@@ -107,16 +103,11 @@ impl ClientCredential {
     }
 
     fn usable(self, path: &str, problems: &mut Problems) -> Option<Self> {
-        match self.load() {
-            Ok(_) => Some(self),
-            Err(error) => {
-                problems.add(path, error.to_string());
-                None
-            }
-        }
+        self.load().map_err(|error| problems.add(path, error.to_string())).ok()?;
+        Some(self)
     }
 
-    /// The credential as it is now.
+    /// Loads the current value.
     ///
     /// # Errors
     /// [`CredentialError`] if its file cannot be used.
@@ -135,7 +126,7 @@ impl ClientCredential {
         }
     }
 
-    /// What it is, in a message.
+    /// The kind of credential, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Secret(_) => "client secret",
@@ -145,7 +136,7 @@ impl ClientCredential {
         }
     }
 
-    /// The file it is in, if it is in one.
+    /// The file that contains it, if any.
     pub(super) fn file(&self) -> Option<&Path> {
         match self {
             Self::Secret(Secret::File(path)) | Self::Certificate(path) | Self::FederatedToken(path) => {
@@ -155,28 +146,29 @@ impl ClientCredential {
         }
     }
 
-    /// When the certificate that it is now expires.
+    /// When the current certificate expires, if there is one.
     pub fn certificate_expires_at(&self) -> Option<Timestamp> {
         let Self::Certificate(path) = self else { return None };
         ClientCertificate::read(path).ok().map(|certificate| certificate.not_after())
     }
 
-    /// What is usable and yet worth a word at the start.
+    /// A warning about a credential that is usable but probably not intended.
     pub(super) fn warning(&self, now: Timestamp) -> Option<String> {
         match self {
             Self::None => Some(
-                "no client credential is configured, so it signs in as a public client; an application with a \
-                 secret or a certificate needs its credential"
+                "no client credential is configured, so the application signs in as a public client; an application \
+                 with a secret or a certificate needs its credential"
                     .to_owned(),
             ),
             Self::Certificate(path) => {
                 let certificate = ClientCertificate::read(path).ok()?;
-                let (path, renew) = (path.display(), "Entra ID will refuse it");
-                if certificate.not_after() <= now {
-                    Some(format!("the certificate in {path} expired at {}; {renew}", certificate.not_after()))
-                } else if now < certificate.not_before() {
-                    let from = certificate.not_before();
-                    Some(format!("the certificate in {path} is not valid before {from}; {renew} until then"))
+                let (path, from, end) = (path.display(), certificate.not_before(), certificate.not_after());
+                if end <= now {
+                    Some(format!("the certificate in {path} expired at {end}; Entra ID will refuse it"))
+                } else if now < from {
+                    Some(format!(
+                        "the certificate in {path} is not valid before {from}; Entra ID will refuse it until then"
+                    ))
                 } else {
                     None
                 }

@@ -1,6 +1,6 @@
-//! Files with secrets that more people can read than need to.
+//! Warnings about files with secrets that other users can read.
 //!
-//! A warning, never a refusal: who mounts secrets into containers often cannot choose their mode.
+//! They are warnings, not errors, since the mode of a secret mounted into a container often cannot be changed.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -9,20 +9,20 @@ const OTHERS_READ: u32 = 0o004;
 const GROUP_READS: u32 = 0o040;
 const ROOT: u32 = 0;
 
-/// What to say of a file at the start, if anything.
+/// The warning about a file, if its mode deserves one.
 pub fn warning(path: &Path) -> Option<String> {
     let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
-    let who = readers(metadata.uid(), metadata.mode())?;
+    let readers = readers(metadata.uid(), metadata.mode())?;
     Some(format!(
-        "{} is readable for {who}; mode 0600 is better, or 0640 where it belongs to root and the exporter's group",
+        "{} is readable by {readers}; use mode 0600, or 0640 with owner root and the exporter's group",
         path.display()
     ))
 }
 
-/// Who can read a file and should not.
+/// The users who can read a file and should not.
 ///
-/// A file of root's that its group can read is well kept: that is how root hands a secret to a service, and how
-/// Kubernetes does with `fsGroup`.
+/// A file that belongs to root and is readable by its group is accepted: this is how root hands a secret to a service,
+/// and how Kubernetes does with `fsGroup`.
 fn readers(owner: u32, mode: u32) -> Option<&'static str> {
     if mode & OTHERS_READ != 0 {
         return Some("every user of this machine");
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_should_be_readable_for_its_owner_or_for_the_group_that_root_gave_it_to() {
+    fn a_secret_may_be_readable_by_its_owner_or_by_the_group_of_a_file_that_belongs_to_root() {
         let (everybody, group) = (Some("every user of this machine"), Some("its group"));
         for (owner, mode, expected) in [
             (1000, 0o100_600, None),
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mode_of_a_real_file_counts_and_a_missing_one_is_somebody_elses_problem() {
+    fn the_mode_of_a_real_file_is_checked_and_a_missing_file_or_a_directory_is_not() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let with = |mode| {
             set_permissions(file.path(), Permissions::from_mode(mode)).unwrap();
@@ -64,7 +64,7 @@ mod tests {
         assert_eq!(with(0o600), None);
         let text = with(0o644).unwrap();
         let path = file.path().display();
-        assert!(text.starts_with(&format!("{path} is readable for every user of this machine; ")), "{text}");
+        assert!(text.starts_with(&format!("{path} is readable by every user of this machine; ")), "{text}");
         assert_eq!(warning(Path::new("/nowhere")), None);
         assert_eq!(warning(file.path().parent().unwrap()), None);
     }

@@ -1,5 +1,10 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
+use super::environment::DEFAULT_STATE_DIRECTORY;
 use super::*;
 
 mod credentials;
@@ -16,8 +21,8 @@ fn no_environment(_: &str) -> Option<String> {
     None
 }
 
-/// A file of one account: the shortest valid one, in which each of `changes` replaces the line of its key
-/// or comes on top, and `-key` takes a line away.
+/// The shortest valid file of one account with changes: a line replaces the one of its key or is added, and `-key`
+/// removes a line.
 fn file_of(changes: &[&str]) -> String {
     let usual = [
         format!("tenant_id: {TENANT}"),
@@ -47,12 +52,12 @@ fn exposed_token(account: &Account) -> String {
     exposed(account.refresh_token.as_ref().unwrap())
 }
 
-/// A file with a key and its certificate, or what else there is of that kind for tests.
+/// The path of a client certificate for tests.
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/client-certificates").join(name)
 }
 
-/// Every problem of a file, as it is shown.
+/// The problems of a file, as text.
 fn problems_of(text: &str) -> Vec<String> {
     let problems = Config::parse(text, &no_environment).expect_err(text);
     problems.iter().map(ToString::to_string).collect()

@@ -1,9 +1,9 @@
-//! From which percentage on a row counts as low: a default, and overrides of which the first match wins.
+//! The percentages below which usage counts as low: a default, and overrides of which the first match wins.
 
 use crate::domain::usage::LicenseUsage;
 use exporter_toolkit::yaml::{Problems, Section};
 
-/// The thresholds, published per row as `partner_license_usage_threshold_percent`.
+/// The thresholds, exported per row as `partner_license_usage_threshold_percent`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Thresholds {
     default_percent: f64,
@@ -15,15 +15,15 @@ struct Override {
     service: Option<String>,
     workload: Option<String>,
     channel: Option<String>,
-    /// `None` = muted.
+    /// `None` means muted.
     percent: Option<f64>,
 }
 
 impl Thresholds {
-    /// Scale 0–100.
-    pub const DEFAULT_PERCENT: f64 = 40.0;
+    /// The default of `default_percent`, on the scale 0–100.
+    const DEFAULT_PERCENT: f64 = 40.0;
 
-    /// The threshold of a row, scale 0–100; `None` when the row is muted.
+    /// The threshold of a row, on the scale 0–100; `None` if the row is muted.
     pub fn applying_to(&self, row: &LicenseUsage) -> Option<f64> {
         self.overrides
             .iter()
@@ -59,29 +59,29 @@ impl Override {
         let percent = section.number("percent", problems);
         let mute = section.boolean("mute", problems);
         match (percent, mute) {
-            // What was not understood is not missing.
+            // A value of the wrong type has been reported already.
             _ if problems.len() > before => {}
-            (Some(_), Some(true)) => problems.add(section.own_path(), "give percent or mute: true, not both"),
-            (None, None | Some(false)) => problems.add(section.own_path(), "give percent or mute: true"),
+            (Some(_), Some(true)) => problems.add(section.own_path(), "set percent or mute: true, not both"),
+            (None, None | Some(false)) => problems.add(section.own_path(), "set percent or mute: true"),
             _ => {}
         }
         section.finish(problems);
         Self { service, workload, channel, percent }
     }
 
-    /// An absent field matches any value; letter case does not matter, since Microsoft's own is not steady.
+    /// An absent field matches any value. Letter case is ignored, since Microsoft's own varies.
     fn matches(&self, row: &LicenseUsage) -> bool {
-        let fits = |wanted: &Option<String>, found: &str| {
-            wanted.as_ref().is_none_or(|wanted| same_but_for_case(wanted, found))
+        let matches = |wanted: &Option<String>, found: &str| {
+            wanted.as_ref().is_none_or(|wanted| equal_ignoring_case(wanted, found))
         };
-        fits(&self.service, &row.service)
-            && fits(&self.workload, &row.workload)
-            && fits(&self.channel, &row.channel)
+        matches(&self.service, &row.service)
+            && matches(&self.workload, &row.workload)
+            && matches(&self.channel, &row.channel)
     }
 }
 
-/// Without allocating in the usual case: a page may compare every row with every override.
-fn same_but_for_case(a: &str, b: &str) -> bool {
+/// Compares ASCII without allocating, since a page may compare every row with every override.
+fn equal_ignoring_case(a: &str, b: &str) -> bool {
     if a.is_ascii() && b.is_ascii() {
         a.eq_ignore_ascii_case(b)
     } else {

@@ -1,22 +1,18 @@
-//! What an account is called.
+//! The name of an account.
 
 use std::fmt;
 
-/// An account's name: 1–64 characters, none of them a control character.
+/// An account's name: at most 64 characters, none of them a control character.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountName(String);
 
 impl AccountName {
     const MAX_CHARS: usize = 64;
 
-    /// The name as it is written.
-    pub fn new(name: String) -> Self {
-        Self(name)
-    }
-
-    /// Whether it is short enough and holds no control character.
-    pub fn is_valid(&self) -> bool {
-        self.0.chars().count() <= Self::MAX_CHARS && !self.0.chars().any(char::is_control)
+    /// Accepts a valid name.
+    pub fn new(name: String) -> Option<Self> {
+        let valid = name.chars().count() <= Self::MAX_CHARS && !name.chars().any(char::is_control);
+        valid.then_some(Self(name))
     }
 
     /// The name as text.

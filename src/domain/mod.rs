@@ -1,8 +1,10 @@
-//! What the program is about: rows, accounts, failures, and when to poll. No input, no output.
+//! What the program is about: rows, accounts, failures, and when to poll. It does no input or output.
+//!
+//! The modules stand in order of dependency.
 
 pub mod account;
 pub mod clock;
-pub mod reason;
-pub mod schedule;
 pub mod usage;
+pub mod failure;
+pub mod schedule;
 pub mod status;

@@ -1,8 +1,7 @@
-//! What is known of one account: its last good rows, how the last poll ended, what went over the wire.
+//! What is known about one account: its last good rows, how its last poll ended, its HTTP requests.
 //!
-//! [`AccountStatus`] is plain data with one pure transition, [`AccountStatus::poll_ended`]. Its [`Ledger`]
-//! is the one handle through which the account's own task writes; everybody else reads, and is told of
-//! changes.
+//! [`AccountStatus`] is plain data with one pure transition, [`AccountStatus::poll_ended`]. The account's own task
+//! writes it through its [`Ledger`]; everything else reads it there and is notified of changes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,105 +12,86 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::domain::account::AccountName;
-use crate::domain::reason::Reason;
+use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::schedule::LastPoll;
 use crate::domain::usage::{RowError, UsageReport};
 
-/// A poll that failed, as far as the account's status cares.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The word it is counted under.
-    pub reason: Reason,
-    /// Whether only a person can mend it.
-    pub needs_operator: bool,
-    /// What the server asked for, if it did.
-    pub retry_after: Option<Duration>,
-    /// Rows dropped on the way to it, by reason.
-    pub rejected: BTreeMap<RowError, u64>,
-    /// What to do about it.
-    pub remedy: &'static str,
-    /// One line for people, without any secret.
-    pub text: String,
-}
-
 /// The last good collection.
 #[derive(Clone, Debug)]
-pub struct Good {
+pub struct LastGood {
     /// Its rows.
     pub report: Arc<UsageReport>,
     /// When its poll ended.
     pub at: Timestamp,
-    /// Whether a poll after it failed.
+    /// Whether a later poll failed.
     pub failed_since: bool,
 }
 
-/// What is known of one account.
+/// What is known about one account.
 #[derive(Clone, Debug, Default)]
 pub struct AccountStatus {
     /// The value of the `account` label, if there is one.
     pub name: Option<AccountName>,
-    /// Whether the account came later than the program: then nobody waits for it to be ready.
+    /// Whether a reload added the account: readiness does not wait for it.
     pub added_by_reload: bool,
-    /// The last good collection; kept through failures, and restored after a restart.
-    pub good: Option<Good>,
+    /// The last good collection, kept through failures and restored after a restart.
+    pub last_good: Option<LastGood>,
     /// How the last poll ended.
-    pub last: LastPoll,
-    /// Its failure, if it failed.
-    pub failure: Option<Failure>,
-    /// When it ended.
-    pub last_at: Option<Timestamp>,
-    /// How long it took.
-    pub took: Option<Duration>,
-    /// Since when polls end the way they do now: the first of the current run of good or of failed ones.
-    pub since: Option<Timestamp>,
-    /// When the next one is due; in the past while one is under way.
-    pub next_at: Option<Timestamp>,
-    /// Polls that ended.
+    pub last_poll: LastPoll,
+    /// When the last poll ended.
+    pub last_poll_at: Option<Timestamp>,
+    /// How long the last poll took.
+    pub last_poll_duration: Option<Duration>,
+    /// When the first poll of the current run of successes or of failures ended.
+    pub outcome_since: Option<Timestamp>,
+    /// When the next poll is due; in the past while a poll is in progress.
+    pub next_poll_at: Option<Timestamp>,
+    /// The number of completed polls, successful or failed.
     pub polls: u64,
-    /// Those that failed, by reason.
-    pub failures: BTreeMap<Reason, u64>,
-    /// Rows dropped, by reason.
+    /// The number of failed polls, by reason.
+    pub failures: BTreeMap<FailureReason, u64>,
+    /// The number of dropped rows, by error.
     pub rejected: BTreeMap<RowError, u64>,
-    /// What went over the wire.
+    /// The account's HTTP requests.
     pub traffic: Traffic,
-    /// What is known of the credentials.
+    /// What is known about the account's credentials.
     pub credentials: Credentials,
-    /// No request before this moment: the server asked for it.
+    /// The server asked for no request before this moment.
     pub hold_until: Option<Instant>,
 }
 
-/// HTTP requests of one account, as they happened.
+/// The HTTP requests of one account.
 #[derive(Clone, Debug, Default)]
 pub struct Traffic {
-    /// Requests sent, by endpoint and status (or `error`).
+    /// The number of requests sent, by endpoint and code.
     pub requests: BTreeMap<(Endpoint, Code), u64>,
-    /// Their duration, by endpoint.
+    /// The durations of requests, by endpoint.
     pub durations: BTreeMap<Endpoint, Latency>,
-    /// Those that repeated another one within the same poll.
+    /// The number of requests that repeated another one within the same poll, by endpoint.
     pub retries: BTreeMap<Endpoint, u64>,
-    /// Answers that asked to slow down: 429, or any with `Retry-After`.
+    /// The number of answers that asked for fewer requests (429, or any with `Retry-After`), by endpoint.
     pub throttled: BTreeMap<Endpoint, u64>,
 }
 
-/// What is known of an account's credentials.
+/// What is known about an account's credentials.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// When the access token in use expires.
     pub access_token_expires_at: Option<Timestamp>,
-    /// When the refresh token in use was issued; unknown for one that only the configuration knows.
+    /// When the refresh token in use was issued; unknown for a configured one until it is renewed.
     pub refresh_token_issued_at: Option<Timestamp>,
-    /// When the certificate expires that the application signs in with, if it does.
+    /// When the client certificate expires, if the application signs in with one.
     pub client_certificate_expires_at: Option<Timestamp>,
-    /// Whether the API called the access token compliant with its demand for multi-factor authentication.
+    /// Whether the access token meets the multi-factor authentication requirement, according to the API.
     pub mfa_compliant: Option<bool>,
 }
 
 impl Credentials {
-    /// Refresh tokens live 90 days (Entra ID's default, for other clients than single-page applications).
+    /// The lifetime of a refresh token: Entra ID's default for clients other than single-page applications.
     pub const REFRESH_TOKEN_LIFETIME: Duration = Duration::from_hours(24 * 90);
 }
 
-/// Which service a request went to.
+/// The service that a request is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Endpoint {
     /// Entra ID's token endpoint.
@@ -133,32 +113,32 @@ impl Endpoint {
     }
 }
 
-/// How a request ended: an HTTP status, or no answer at all.
+/// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
-    /// The status of the answer.
+    /// With a complete answer of this HTTP status.
     Status(u16),
-    /// No complete answer.
+    /// Without a complete answer.
     Error,
 }
 
 /// A histogram of request durations in seconds.
 #[derive(Clone, Debug, Default)]
 pub struct Latency {
-    /// How many fell between a bound and the one below it; the last ones are above all bounds.
+    /// The number of requests between each bound and the one below it; the last number is for those above all bounds.
     counts: [u64; Self::BOUNDS.len() + 1],
     sum: f64,
 }
 
-// === impl Good ===
+// === impl LastGood ===
 
-impl Good {
-    /// When these rows stop being shown; `None` = never.
+impl LastGood {
+    /// When these rows stop being served; `None` = never.
     pub fn vanishes_at(&self, stale_after: Option<Duration>) -> Option<Timestamp> {
         Some(self.at.saturating_add(stale_after?).unwrap_or(Timestamp::MAX))
     }
 
-    /// Whether they may be shown at `now`.
+    /// Whether these rows may be served at `now`.
     pub fn is_fresh(&self, now: Timestamp, stale_after: Option<Duration>) -> bool {
         self.vanishes_at(stale_after).is_none_or(|end| now < end)
     }
@@ -169,19 +149,19 @@ impl Good {
 impl Latency {
     const BOUNDS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
 
-    /// Takes note of a request that took this many seconds.
+    /// Records the duration of a request, in seconds.
     pub fn observe(&mut self, seconds: f64) {
         let bucket = Self::BOUNDS.iter().position(|bound| seconds <= *bound);
         self.counts[bucket.unwrap_or(Self::BOUNDS.len())] += 1;
         self.sum += seconds;
     }
 
-    /// Each bound with how many requests fell between it and the bound below; the last bound is infinite.
+    /// Each bound, the last being infinite, with the number of requests between it and the bound below.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
         Self::BOUNDS.into_iter().chain([f64::INFINITY]).zip(self.counts)
     }
 
-    /// Seconds of all requests together.
+    /// The total duration of all requests, in seconds.
     pub const fn sum(&self) -> f64 {
         self.sum
     }
@@ -190,12 +170,11 @@ impl Latency {
 // === impl AccountStatus ===
 
 impl AccountStatus {
-    /// Takes note of a poll that ended at `at` after `took`. Good rows survive a failure.
+    /// Records a poll that ended at `at` after `took`. A failure leaves the last good rows as they are.
     pub fn poll_ended(&mut self, outcome: Result<UsageReport, Failure>, at: Timestamp, took: Duration) {
-        let was = self.last;
         self.polls += 1;
-        self.last_at = Some(at);
-        self.took = Some(took);
+        self.last_poll_at = Some(at);
+        self.last_poll_duration = Some(took);
         let rejected = match &outcome {
             Ok(report) => report.rejected(),
             Err(failure) => &failure.rejected,
@@ -203,95 +182,95 @@ impl AccountStatus {
         for (error, count) in rejected {
             *self.rejected.entry(*error).or_insert(0) += count;
         }
-        match outcome {
+        let last = match outcome {
             Ok(report) => {
-                self.last = LastPoll::Good;
-                self.failure = None;
                 self.hold_until = None;
-                self.good = Some(Good { report: Arc::new(report), at, failed_since: false });
+                self.last_good = Some(LastGood { report: Arc::new(report), at, failed_since: false });
+                LastPoll::Succeeded
             }
             Err(failure) => {
                 *self.failures.entry(failure.reason).or_insert(0) += 1;
-                if let Some(good) = &mut self.good {
+                if let Some(good) = &mut self.last_good {
                     good.failed_since = true;
                 }
-                let in_a_row = match was {
-                    LastPoll::Failed { in_a_row, .. } => in_a_row.saturating_add(1),
-                    LastPoll::Never | LastPoll::Good => 1,
-                };
-                let Failure { reason, needs_operator, retry_after, .. } = failure;
-                self.last = LastPoll::Failed { reason, in_a_row, needs_operator, retry_after };
-                self.failure = Some(failure);
+                let before =
+                    if let LastPoll::Failed { in_a_row, .. } = self.last_poll { in_a_row } else { 0 };
+                LastPoll::Failed { failure, in_a_row: before.saturating_add(1) }
             }
+        };
+        if std::mem::discriminant(&self.last_poll) != std::mem::discriminant(&last) {
+            self.outcome_since = Some(at);
         }
-        if std::mem::discriminant(&was) != std::mem::discriminant(&self.last) {
-            self.since = Some(at);
-        }
+        self.last_poll = last;
     }
 
-    /// Whether the last poll succeeded. Rows of an earlier process do not make it so: nobody knows whether a
-    /// poll would succeed now.
+    /// The failure of the last poll, if it failed.
+    pub fn failure(&self) -> Option<&Failure> {
+        if let LastPoll::Failed { failure, .. } = &self.last_poll { Some(failure) } else { None }
+    }
+
+    /// Whether the last poll of this process succeeded; restored rows do not count.
     pub fn up(&self) -> bool {
-        self.last == LastPoll::Good
+        self.last_poll == LastPoll::Succeeded
     }
 
-    /// Whether the account was polled at least once, well or not.
-    pub fn tried(&self) -> bool {
-        self.last != LastPoll::Never
+    /// Whether this process has completed a poll, successful or failed.
+    pub fn was_polled(&self) -> bool {
+        self.last_poll != LastPoll::Never
     }
 
-    /// Whether there is something to tell: a poll ended, or rows were restored.
-    pub fn told(&self) -> bool {
-        self.tried() || self.good.is_some()
+    /// Whether the account is ready: a poll has completed, or rows have been restored.
+    pub fn is_ready(&self) -> bool {
+        self.was_polled() || self.last_good.is_some()
     }
 
-    /// The rows that may be shown at `now`: the last good ones, until they are older than `stale_after`.
-    pub fn visible(&self, now: Timestamp, stale_after: Option<Duration>) -> Option<&Good> {
-        self.good.as_ref().filter(|good| good.is_fresh(now, stale_after))
+    /// The rows that may be served at `now`: the last good ones, until they are older than `stale_after`.
+    pub fn visible(&self, now: Timestamp, stale_after: Option<Duration>) -> Option<&LastGood> {
+        self.last_good.as_ref().filter(|good| good.is_fresh(now, stale_after))
     }
 
-    /// When the last good rows stop being shown; `None` = never, or there are none.
+    /// When the last good rows stop being served; `None` = never, or there are none.
     pub fn vanishes_at(&self, stale_after: Option<Duration>) -> Option<Timestamp> {
-        self.good.as_ref()?.vanishes_at(stale_after)
+        self.last_good.as_ref()?.vanishes_at(stale_after)
     }
 }
 
 // === Ledger ===
 
-/// Writes one account's status and rings the bell that all accounts share. Cheap to clone.
+/// The shared handle of one account's status; each write notifies those who render it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     status: Arc<watch::Sender<AccountStatus>>,
-    bell: Arc<Notify>,
+    changed: Arc<Notify>,
 }
 
 impl Ledger {
-    /// The ledger of a new account. `bell` rings at every change.
-    pub fn new(name: Option<AccountName>, bell: Arc<Notify>) -> Self {
+    /// The ledger of a new account. Each write notifies `changed`.
+    pub fn new(name: Option<AccountName>, changed: Arc<Notify>) -> Self {
         let mut status = AccountStatus { name, ..AccountStatus::default() };
         for endpoint in Endpoint::ALL {
-            // Series that are sure to come exist from the start, so that their first increase can be seen.
+            // These series exist from the start, so that rate() sees their first increase.
             status.traffic.requests.insert((endpoint, Code::Status(200)), 0);
             status.traffic.requests.insert((endpoint, Code::Error), 0);
             status.traffic.durations.insert(endpoint, Latency::default());
             status.traffic.retries.insert(endpoint, 0);
             status.traffic.throttled.insert(endpoint, 0);
         }
-        Self { status: Arc::new(watch::Sender::new(status)), bell }
+        Self { status: Arc::new(watch::Sender::new(status)), changed }
     }
 
-    /// Changes the status. `change` must be quick: readers wait for it.
+    /// Changes the status. Readers wait for `change`, so it must be quick.
     pub fn write(&self, change: impl FnOnce(&mut AccountStatus)) {
         self.status.send_modify(change);
-        self.bell.notify_one();
+        self.changed.notify_one();
     }
 
-    /// A reader that can wait for changes.
+    /// A receiver that can wait for changes.
     pub fn subscribe(&self) -> watch::Receiver<AccountStatus> {
         self.status.subscribe()
     }
 
-    /// The status as it is now. A copy: nobody holds a lock while rendering.
+    /// A copy of the current status, so that rendering holds no lock.
     pub fn read(&self) -> AccountStatus {
         self.status.borrow().clone()
     }
@@ -302,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_counted_below_the_first_bound_that_it_does_not_exceed() {
+    fn a_duration_is_counted_under_the_first_bound_that_it_does_not_exceed() {
         let mut latency = Latency::default();
         for seconds in [0.01, 0.05, 0.06, 120.0, 121.0] {
             latency.observe(seconds);
@@ -318,14 +297,7 @@ mod tests {
     }
 
     fn failure() -> Failure {
-        Failure {
-            reason: Reason::Network,
-            needs_operator: false,
-            retry_after: None,
-            rejected: BTreeMap::new(),
-            remedy: "wait",
-            text: "refused".into(),
-        }
+        Failure::of(FailureReason::Network)
     }
 
     #[test]
@@ -341,15 +313,15 @@ mod tests {
     }
 
     #[test]
-    fn failures_in_a_row_are_counted_and_a_success_ends_the_row() {
+    fn failures_in_a_row_are_counted_until_a_success() {
         let mut status = AccountStatus::default();
         for second in 1..=3 {
             status.poll_ended(Err(failure()), at(second), Duration::ZERO);
         }
-        assert!(matches!(status.last, LastPoll::Failed { in_a_row: 3, .. }));
-        assert_eq!((status.failures[&Reason::Network], status.since), (3, Some(at(1))));
+        assert!(matches!(status.last_poll, LastPoll::Failed { in_a_row: 3, .. }));
+        assert_eq!((status.failures[&FailureReason::Network], status.outcome_since), (3, Some(at(1))));
         status.poll_ended(Ok(UsageReport::default()), at(9), Duration::ZERO);
-        assert!(status.up() && status.failure.is_none());
-        assert_eq!((status.polls, status.since), (4, Some(at(9))));
+        assert!(status.up() && status.failure().is_none());
+        assert_eq!((status.polls, status.outcome_since), (4, Some(at(9))));
     }
 }

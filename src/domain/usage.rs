@@ -1,7 +1,7 @@
-//! What is measured: one row per (service, workload, channel) and the percentage in use.
+//! The usage collection: one row per (service, workload, channel) with the percentage in use.
 //!
-//! The domain alone: nothing of JSON, HTTP or Prometheus. Rows are made once, from parts that were
-//! checked; a [`UsageReport`] is sorted and its keys are unique.
+//! Rows are made of checked parts; a [`UsageReport`] is sorted and its keys are unique. This module knows nothing of
+//! JSON, HTTP or Prometheus.
 
 use std::collections::BTreeMap;
 
@@ -23,13 +23,13 @@ pub struct LicenseUsage {
 }
 
 impl LicenseUsage {
-    /// What makes a row this row.
+    /// What identifies a row.
     pub fn key(&self) -> (&str, &str, &str) {
         (&self.service, &self.workload, &self.channel)
     }
 }
 
-/// A share on the scale 0–100. It may exceed 100 (Microsoft documents "inflated" usage, for example after
+/// A percentage on the scale 0–100. It may exceed 100 (Microsoft documents "inflated" usage, for example after
 /// a licence moved between employees) and is never clamped.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Percent(f64);
@@ -40,20 +40,20 @@ impl Percent {
     /// # Errors
     /// [`RowError::InvalidNumber`] for anything else.
     pub fn new(value: f64) -> Result<Self, RowError> {
-        // `+ 0.0` turns a negative zero, which JSON can spell, into the ordinary one.
+        // JSON can contain a negative zero; `+ 0.0` makes it positive.
         if value.is_finite() && value >= 0.0 { Ok(Self(value + 0.0)) } else { Err(RowError::InvalidNumber) }
     }
 
-    /// The number, scale 0–100.
+    /// The number, on the scale 0–100.
     pub const fn get(self) -> f64 {
         self.0
     }
 }
 
-/// Why a row was dropped. The words are label values of `partner_license_usage_rows_rejected_total`.
+/// Why a row was dropped: the label value of `partner_license_usage_rows_rejected_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RowError {
-    /// Another row of the same key is newer, or as new and later in the collection.
+    /// Another row with the same key is newer, or equally new and later in the collection.
     Duplicate,
     /// The percentage is missing or null.
     MissingValue,
@@ -61,23 +61,23 @@ pub enum RowError {
     MissingLabel,
     /// The date is missing or null.
     MissingDate,
-    /// The percentage is no finite number ≥ 0.
+    /// The percentage is not a finite number ≥ 0.
     InvalidNumber,
-    /// The date cannot be read.
+    /// The date cannot be parsed.
     InvalidDate,
-    /// Service, workload or channel is no string, or longer than [`MAX_LABEL_BYTES`].
+    /// Service, workload or channel is not a string, or is longer than [`MAX_LABEL_BYTES`].
     InvalidLabel,
-    /// The item is no JSON object.
+    /// The item is not a JSON object.
     NotAnObject,
-    /// The item holds a number beyond all bounds, or is nested too deeply.
+    /// The item contains a number that is out of range, or is nested too deeply.
     Unreadable,
 }
 
-/// The longest label value taken from a row, in bytes.
+/// The longest label value accepted from a row, in bytes.
 pub const MAX_LABEL_BYTES: usize = 1024;
 
 impl RowError {
-    /// Every reason, in the order in which they are exported.
+    /// Every error, in the order in which they are exported.
     pub const ALL: [Self; 9] = [
         Self::Duplicate,
         Self::MissingValue,
@@ -106,7 +106,7 @@ impl RowError {
     }
 }
 
-/// One whole usage collection: the rows that can be used, and a count of those that cannot.
+/// One whole usage collection: its usable rows, and the number of dropped ones.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UsageReport {
     rows: Vec<LicenseUsage>,
@@ -114,13 +114,14 @@ pub struct UsageReport {
 }
 
 impl UsageReport {
-    /// Sorts the rows by key. Of rows with one key the newest `processed_at` wins; on a tie the last.
+    /// Sorts the rows by key. Of rows with the same key, the one with the newest `processed_at` is kept; on a tie,
+    /// the last.
     pub fn collect(items: impl IntoIterator<Item = Result<LicenseUsage, RowError>>) -> Self {
         let mut rejected = BTreeMap::new();
         let mut reject = |error: RowError| *rejected.entry(error).or_insert(0) += 1;
         let mut rows: Vec<LicenseUsage> =
             items.into_iter().filter_map(|item| item.map_err(&mut reject).ok()).collect();
-        // The sort is stable, so of equals the last of the collection stays last.
+        // The sort is stable, so of equal rows the last of the collection stays last.
         rows.sort_by(|a, b| a.key().cmp(&b.key()).then(a.processed_at.cmp(&b.processed_at)));
         rows.dedup_by(|next, kept| {
             let same = next.key() == kept.key();
@@ -133,38 +134,38 @@ impl UsageReport {
         Self { rows, rejected }
     }
 
-    /// The rows, sorted by service, workload, channel; no key occurs twice.
+    /// The rows, sorted by service, workload and channel; no key occurs twice.
     pub fn rows(&self) -> &[LicenseUsage] {
         &self.rows
     }
 
-    /// How many rows were dropped, by reason.
+    /// The number of dropped rows, by error.
     pub fn rejected(&self) -> &BTreeMap<RowError, u64> {
         &self.rejected
     }
 }
 
-/// What is held against every report, see fuzz/README.md.
+/// Checks for property tests and fuzz targets, see fuzz/README.md.
 #[cfg(any(test, fuzzing))]
 impl UsageReport {
-    /// Panics unless this is what the documentation says of a report.
+    /// Panics unless the report is as documented.
     pub(crate) fn assert_sound(&self) {
         let keys: Vec<_> = self.rows.iter().map(LicenseUsage::key).collect();
-        assert!(keys.is_sorted_by(|a, b| a < b), "keys are sorted, and each is there once: {keys:?}");
+        assert!(keys.is_sorted_by(|a, b| a < b), "keys are sorted and unique: {keys:?}");
         for row in &self.rows {
             let percent = row.percent.get();
-            assert!(percent.is_finite() && percent.is_sign_positive(), "{percent} is no share");
+            assert!(percent.is_finite() && percent.is_sign_positive(), "{percent} is not a percentage");
         }
-        assert!(self.rejected.values().all(|count| *count > 0), "what did not happen is not counted");
+        assert!(self.rejected.values().all(|count| *count > 0), "no count is zero");
     }
 
-    /// How many rows were dropped, for whatever reason.
+    /// The total number of dropped rows.
     pub(crate) fn dropped(&self) -> usize {
-        self.rejected.values().map(|count| usize::try_from(*count).expect("it fits the memory")).sum()
+        self.rejected.values().map(|count| usize::try_from(*count).expect("rows fit in memory")).sum()
     }
 }
 
-/// How many rows were dropped and why, for people: `2 missing_value, 1 duplicate`.
+/// The dropped rows for people, such as `2 missing_value, 1 duplicate`.
 pub fn listing(rejected: &BTreeMap<RowError, u64>) -> String {
     let parts: Vec<String> =
         rejected.iter().map(|(error, count)| format!("{count} {}", error.as_str())).collect();
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn of_rows_with_one_key_the_newest_wins_and_on_a_tie_the_last() {
+    fn of_rows_with_the_same_key_the_newest_is_kept_and_on_a_tie_the_last() {
         let report = UsageReport::collect([
             row("Teams", 3.0, "2026-01-02"),
             row("Exchange", 1.0, "2026-01-01"),

@@ -13,10 +13,10 @@ use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder};
 use crate::config::Thresholds;
 use crate::domain::account::AccountName;
 use crate::domain::clock::unix_seconds;
-use crate::domain::reason::Reason;
+use crate::domain::failure::FailureReason;
 use crate::domain::status::{AccountStatus, Code, Credentials, Endpoint, Latency, Ledger};
 use crate::domain::usage::{LicenseUsage, RowError};
-use crate::polling::Scene;
+use crate::polling::Render;
 
 use super::family::{self, Collect, Families, Family, Selection};
 use super::value::Value;
@@ -62,16 +62,16 @@ struct Labels<'a, const N: usize> {
     values: [Cow<'a, str>; N],
 }
 
-impl Scene for Fleet {
-    type Picture = MetricsSnapshot;
+impl Render for Fleet {
+    type Output = MetricsSnapshot;
 
-    fn draw(&self, now: Timestamp) -> MetricsSnapshot {
+    fn render(&self, now: Timestamp) -> MetricsSnapshot {
         let statuses = self.accounts.iter().map(Ledger::read).collect();
         let series = Series { fleet: self.clone(), statuses, at: now };
         MetricsSnapshot { series: Arc::new(series), bodies: Default::default() }
     }
 
-    fn changes_by_itself_at(&self, now: Timestamp) -> Option<Timestamp> {
+    fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         let ends = self.accounts.iter().filter_map(|ledger| ledger.read().vanishes_at(self.stale_after));
         ends.filter(|end| *end > now).min()
     }
@@ -82,7 +82,7 @@ impl Scene for Fleet {
 impl MetricsSnapshot {
     /// Whether the last collection of every account is known.
     pub fn is_complete(&self) -> bool {
-        self.series.statuses.iter().all(|status| status.good.is_some())
+        self.series.statuses.iter().all(|status| status.last_good.is_some())
     }
 
     /// A body that is prepared already, without the exposition's end.
@@ -128,7 +128,7 @@ impl Series {
         self.rows(out, &USAGE, |row| Some(row.percent.get()))?;
         self.rows(out, &PROCESSED, |row| Some(unix_seconds(row.processed_at)))?;
         self.rows(out, &THRESHOLD, |row| self.fleet.thresholds.applying_to(row))?;
-        self.each(out, &ROWS, |status| Some(status.good.as_ref()?.report.rows().len() as u64))?;
+        self.each(out, &ROWS, |status| Some(status.last_good.as_ref()?.report.rows().len() as u64))?;
         self.labelled(out, &REJECTED, |status| {
             let count = |error| status.rejected.get(&error).copied().unwrap_or(0);
             RowError::ALL.map(|error| ([error.as_str().into()], count(error)))
@@ -140,12 +140,12 @@ impl Series {
         self.each(out, &SCRAPES, |status| Some(status.polls))?;
         self.labelled(out, &FAILURES, |status| {
             let count = |reason| status.failures.get(&reason).copied().unwrap_or(0);
-            Reason::ALL.map(|reason| ([reason.as_str().into()], count(reason)))
+            FailureReason::ALL.map(|reason| ([reason.as_str().into()], count(reason)))
         })?;
-        self.each(out, &DURATION, |status| Some(status.took?.as_secs_f64()))?;
-        self.times(out, &LAST_SCRAPE, |status| status.last_at)?;
-        self.times(out, &LAST_SUCCESS, |status| Some(status.good.as_ref()?.at))?;
-        self.times(out, &NEXT_SCRAPE, |status| status.next_at)?;
+        self.each(out, &DURATION, |status| Some(status.last_poll_duration?.as_secs_f64()))?;
+        self.times(out, &LAST_SCRAPE, |status| status.last_poll_at)?;
+        self.times(out, &LAST_SUCCESS, |status| Some(status.last_good.as_ref()?.at))?;
+        self.times(out, &NEXT_SCRAPE, |status| status.next_poll_at)?;
         self.each(out, &INTERVAL, |_| Some(self.fleet.poll_interval.as_secs_f64()))
     }
 

@@ -2,15 +2,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use exporter_toolkit::negotiation::{Coding, Format};
 use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::domain::clock::Clock;
-use crate::domain::reason::Reason;
-use crate::domain::status::{AccountStatus, Code, Endpoint, Failure, Ledger};
+use crate::domain::failure::{Failure, FailureReason};
+use crate::domain::status::{AccountStatus, Code, Endpoint, Ledger};
 use crate::domain::usage::{LicenseUsage, Percent, RowError, UsageReport};
-use crate::polling::Scene;
-use exporter_toolkit::negotiation::{Coding, Format};
+use crate::polling::Render;
 
 use super::*;
 
@@ -81,15 +81,15 @@ fn fill(ledger: &Ledger) {
         collected(status, rows, NOW - 2 * HOUR, Duration::from_millis(1250));
         let text = "it failed".to_owned();
         let failure = Failure {
-            reason: Reason::Throttled,
+            reason: FailureReason::Throttled,
             needs_operator: false,
             retry_after: None,
             rejected: std::collections::BTreeMap::new(),
-            remedy: Reason::Throttled.remedy(),
+            remedy: FailureReason::Throttled.remedy(),
             text,
         };
         status.poll_ended(Err(failure), NOW - HOUR, Duration::from_millis(300));
-        status.next_at = Some(NOW + HOUR);
+        status.next_poll_at = Some(NOW + HOUR);
         for (endpoint, code, seconds) in [
             (Endpoint::Token, Code::Status(200), 0.25),
             (Endpoint::Usage, Code::Status(200), 1.0),
@@ -109,7 +109,7 @@ fn fill(ledger: &Ledger) {
 }
 
 fn classic(fleet: &Fleet, now: Timestamp) -> String {
-    fleet.draw(now).text(Format::Classic)
+    fleet.render(now).text(Format::Classic)
 }
 
 fn own(with_process: bool) -> Arc<OwnMetrics> {

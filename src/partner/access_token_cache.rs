@@ -80,7 +80,7 @@ impl AccessTokenCache {
     }
 
     /// Waits until no renewal is in progress.
-    pub(super) async fn settle(&self) {
+    pub(super) async fn drain(&self) {
         drop(self.cached.lock().await);
     }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::config::{ClientCertificate, ClientCredential, ClientProof};
-use crate::domain::reason::Reason;
+use crate::domain::failure::FailureReason;
 
 use super::error::FetchError;
 
@@ -40,7 +40,7 @@ impl ClientAuthentication {
         let kind = credential.kind();
         let credential = credential
             .load()
-            .map_err(|error| FetchError::new(Reason::Credentials, format!("{kind}: {error}")))?;
+            .map_err(|error| FetchError::new(FailureReason::Credentials, format!("{kind}: {error}")))?;
         let (client_id, audience) = (client_id.to_owned(), audience.to_owned());
         Ok(Self { credential, client_id, audience, sent: Mutex::default() })
     }

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::domain::reason::Reason;
-use crate::domain::status::Failure;
+use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::usage::RowError;
 
 use super::oauth::OAuthError;
@@ -13,7 +12,7 @@ use super::oauth::OAuthError;
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{text}")]
 pub struct FetchError {
-    pub(super) reason: Reason,
+    pub(super) reason: FailureReason,
     pub(super) needs_operator: bool,
     pub(super) retry_after: Option<Duration>,
     /// The number of rows that were dropped, by reason.
@@ -26,7 +25,7 @@ pub struct FetchError {
 
 impl FetchError {
     /// `text` must be one line without secrets.
-    pub(super) fn new(reason: Reason, text: impl Into<String>) -> Self {
+    pub(super) fn new(reason: FailureReason, text: impl Into<String>) -> Self {
         Self {
             reason,
             needs_operator: reason.needs_operator(),
@@ -41,17 +40,17 @@ impl FetchError {
     /// The error of a poll that took longer than `limit`.
     pub fn deadline(limit: Duration) -> Self {
         let limit = humantime::format_duration(limit);
-        Self::new(Reason::Timeout, format!("the poll took longer than poll_timeout ({limit})"))
+        Self::new(FailureReason::Timeout, format!("the poll took longer than poll_timeout ({limit})"))
     }
 
     /// An error for tests of its handling.
     #[cfg(test)]
-    pub(crate) fn scripted(reason: Reason, retry_after: Option<Duration>) -> Self {
+    pub(crate) fn scripted(reason: FailureReason, retry_after: Option<Duration>) -> Self {
         Self { retry_after, ..Self::new(reason, "as the script says") }
     }
 
     /// The reason under which this failure is counted.
-    pub fn reason(&self) -> Reason {
+    pub fn reason(&self) -> FailureReason {
         self.reason
     }
 
@@ -68,8 +67,8 @@ impl FetchError {
     /// Whether the failure may end without intervention while a person signs in.
     pub fn is_transient(&self) -> bool {
         match self.reason {
-            Reason::Network | Reason::Timeout | Reason::Throttled => true,
-            Reason::Server => matches!(
+            FailureReason::Network | FailureReason::Timeout | FailureReason::Throttled => true,
+            FailureReason::Server => matches!(
                 self.oauth_error,
                 None | Some(OAuthError::TemporarilyUnavailable | OAuthError::ServerError)
             ),

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Account, SecretError, trust_anchors};
 use crate::domain::clock::Clock;
-use crate::domain::reason::Reason;
+use crate::domain::failure::FailureReason;
 use crate::domain::schedule::Schedule;
 use crate::domain::status::{Code, Endpoint, Ledger};
 
@@ -264,7 +264,9 @@ fn is_worth_retrying(outcome: &Result<HttpResponse, FetchError>) -> bool {
         Ok(HttpResponse { status, retry_after, .. }) => {
             (*status == StatusCode::REQUEST_TIMEOUT || status.is_server_error(), *retry_after)
         }
-        Err(error) => (matches!(error.reason(), Reason::Network | Reason::Timeout), error.retry_after),
+        Err(error) => {
+            (matches!(error.reason(), FailureReason::Network | FailureReason::Timeout), error.retry_after)
+        }
     };
     is_transient && retry_after.is_none()
 }
@@ -275,7 +277,7 @@ async fn read_capped(endpoint: Endpoint, mut response: Response) -> Result<Vec<u
         if body.len() + chunk.len() > MAX_BODY {
             let (service, limit) = (service(endpoint), MAX_BODY >> 20);
             let text = format!("the response from {service} is larger than {limit} MiB");
-            return Err(FetchError::new(Reason::Payload, text));
+            return Err(FetchError::new(FailureReason::Payload, text));
         }
         body.extend_from_slice(&chunk);
     }

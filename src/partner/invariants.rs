@@ -9,7 +9,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::domain::reason::Reason;
+use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::schedule::{LastPoll, Schedule};
 use crate::domain::usage::{LicenseUsage, MAX_LABEL_BYTES};
 
@@ -128,7 +128,10 @@ pub fn error_body(body: &[u8]) {
         for (error, possible) in [
             (refusal::by_api(&response, &redactor), reasons_of_the_api(status)),
             (refusal::by_sign_in(&response, &redactor), reasons_of_the_sign_in_service(status)),
-            (refusal::unusable(&String::from_utf8_lossy(body), &response, &redactor), &[Reason::Payload][..]),
+            (
+                refusal::unusable(&String::from_utf8_lossy(body), &response, &redactor),
+                &[FailureReason::Payload][..],
+            ),
         ] {
             assert!(possible.contains(&error.reason()), "{status} is not a case of {:?}", error.reason());
             assert_eq!(error.retry_after(), response.retry_after);
@@ -137,23 +140,23 @@ pub fn error_body(body: &[u8]) {
     }
 }
 
-fn reasons_of_the_api(status: u16) -> &'static [Reason] {
+fn reasons_of_the_api(status: u16) -> &'static [FailureReason] {
     match status {
-        401 => &[Reason::Credentials, Reason::Mfa],
-        403 => &[Reason::Forbidden],
-        408 => &[Reason::Timeout],
-        429 => &[Reason::Throttled],
-        _ => &[Reason::Server],
+        401 => &[FailureReason::Credentials, FailureReason::Mfa],
+        403 => &[FailureReason::Forbidden],
+        408 => &[FailureReason::Timeout],
+        429 => &[FailureReason::Throttled],
+        _ => &[FailureReason::Server],
     }
 }
 
-fn reasons_of_the_sign_in_service(status: u16) -> &'static [Reason] {
+fn reasons_of_the_sign_in_service(status: u16) -> &'static [FailureReason] {
     match status {
-        408 => &[Reason::Timeout],
-        429 => &[Reason::Throttled],
-        500.. => &[Reason::Server],
+        408 => &[FailureReason::Timeout],
+        429 => &[FailureReason::Throttled],
+        500.. => &[FailureReason::Server],
         // The OAuth 2.0 error code in the body decides.
-        _ => &[Reason::Consent, Reason::Credentials, Reason::Mfa, Reason::Server],
+        _ => &[FailureReason::Consent, FailureReason::Credentials, FailureReason::Mfa, FailureReason::Server],
     }
 }
 
@@ -196,12 +199,8 @@ pub fn retry_after(headers: &[u8]) {
     }
     let Some(wait) = wait else { return };
     for jitter in [0.0, 0.5, 1.0 - f64::EPSILON] {
-        let last = LastPoll::Failed {
-            reason: Reason::Throttled,
-            in_a_row: 1,
-            needs_operator: false,
-            retry_after: Some(wait),
-        };
+        let failure = Failure { retry_after: Some(wait), ..Failure::of(FailureReason::Throttled) };
+        let last = LastPoll::Failed { failure, in_a_row: 1 };
         let pause = Schedule::new(Duration::from_hours(6)).next(&last, jitter);
         let (least, most) = (Duration::from_secs(1), Duration::from_hours(24).mul_f64(1.1));
         assert!(least <= pause && pause <= most, "{pause:?} after {wait:?}");

@@ -203,8 +203,8 @@ impl UsageSource for PartnerCenter {
         self.access_tokens.credentials_changed().await;
     }
 
-    async fn settle(&self) {
-        self.access_tokens.settle().await;
+    async fn drain(&self) {
+        self.access_tokens.drain().await;
     }
 }
 

@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Account, Secret};
-use crate::domain::reason::Reason;
+use crate::domain::failure::FailureReason;
 use crate::domain::status::Ledger;
 
 use super::error::FetchError;
@@ -82,11 +82,11 @@ impl RefreshTokens {
         let Some(configured) = &self.account.refresh_token else {
             let text = "there is no refresh token in the configuration or in state_directory; \
                         `partner-license-exporter login` obtains one";
-            return Err(FetchError::new(Reason::Credentials, text).with_remedy(LOGIN));
+            return Err(FetchError::new(FailureReason::Credentials, text).with_remedy(LOGIN));
         };
         configured
             .read()
-            .map_err(|error| FetchError::new(Reason::Credentials, format!("refresh token: {error}")))
+            .map_err(|error| FetchError::new(FailureReason::Credentials, format!("refresh token: {error}")))
     }
 
     /// The newest token that is or was in the store.

@@ -6,7 +6,7 @@
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use crate::domain::reason::Reason;
+use crate::domain::failure::FailureReason;
 
 use super::error::FetchError;
 use super::hints;
@@ -17,7 +17,7 @@ use super::response::HttpResponse;
 /// The error for a successful response that cannot be used because of `what`.
 pub(super) fn unusable(what: &str, response: &HttpResponse, redactor: &Redactor) -> FetchError {
     let text = format!("the API answered {}{}", response.status, redactor.quote(": ", what));
-    error(Reason::Payload, text, response).with_ids(&ids(response, redactor))
+    error(FailureReason::Payload, text, response).with_ids(&ids(response, redactor))
 }
 
 /// The error for a response of the Partner Center API that is not a success.
@@ -27,12 +27,12 @@ pub(super) fn by_api(response: &HttpResponse, redactor: &Redactor) -> FetchError
     let code = first(["code", "statusCode"]).unwrap_or_default();
     let reason = match response.status {
         // Partner Center documents "blocked for lack of MFA" as 401 with code 900421.
-        StatusCode::UNAUTHORIZED if code == "900421" => Reason::Mfa,
-        StatusCode::UNAUTHORIZED => Reason::Credentials,
-        StatusCode::FORBIDDEN => Reason::Forbidden,
-        StatusCode::TOO_MANY_REQUESTS => Reason::Throttled,
-        StatusCode::REQUEST_TIMEOUT => Reason::Timeout,
-        _ => Reason::Server,
+        StatusCode::UNAUTHORIZED if code == "900421" => FailureReason::Mfa,
+        StatusCode::UNAUTHORIZED => FailureReason::Credentials,
+        StatusCode::FORBIDDEN => FailureReason::Forbidden,
+        StatusCode::TOO_MANY_REQUESTS => FailureReason::Throttled,
+        StatusCode::REQUEST_TIMEOUT => FailureReason::Timeout,
+        _ => FailureReason::Server,
     };
     let mut line = format!("the API answered {}", response.status);
     if !code.is_empty() && code != response.status.as_str() {
@@ -65,38 +65,47 @@ pub(super) fn by_sign_in(response: &HttpResponse, redactor: &Redactor) -> FetchE
     let needs_operator = match oauth_error {
         _ if codes.contains(&hints::CERTIFICATE_NOT_KNOWN_YET.into()) => false,
         // These are counted as `server`, but the same request fails again.
-        Some(OAuthError::InvalidScope | OAuthError::InvalidRequest) if reason == Reason::Server => true,
+        Some(OAuthError::InvalidScope | OAuthError::InvalidRequest) if reason == FailureReason::Server => {
+            true
+        }
         _ => reason.needs_operator(),
     };
     let remedy = hints::for_sign_in(&codes).or_else(|| hints::for_oauth_error(oauth_error?));
     FetchError { needs_operator, oauth_error, ..error(reason, line, response) }.with_remedy(remedy)
 }
 
-fn error(reason: Reason, text: String, response: &HttpResponse) -> FetchError {
+fn error(reason: FailureReason, text: String, response: &HttpResponse) -> FetchError {
     FetchError { retry_after: response.retry_after, ..FetchError::new(reason, text) }
 }
 
-fn sign_in_reason(status: StatusCode, error: Option<OAuthError>, suberror: &str, codes: &[u64]) -> Reason {
+fn sign_in_reason(
+    status: StatusCode,
+    error: Option<OAuthError>,
+    suberror: &str,
+    codes: &[u64],
+) -> FailureReason {
     // "The user or administrator has not consented", "the service principal is missing".
     const CONSENT: [u64; 3] = [65_001, 650_052, 650_057];
     // "You must use multi-factor authentication", Conditional Access; v2 reports these as invalid_grant as well.
     const MFA: [u64; 6] = [50_072, 50_074, 50_076, 50_079, 53_003, 530_032];
     let has_code = |known: &[u64]| codes.iter().any(|code| known.contains(code));
     match (status, error) {
-        (StatusCode::TOO_MANY_REQUESTS, _) => Reason::Throttled,
-        (StatusCode::REQUEST_TIMEOUT, _) => Reason::Timeout,
-        (status, _) if status.is_server_error() => Reason::Server,
-        (_, Some(OAuthError::TemporarilyUnavailable | OAuthError::ServerError)) => Reason::Server,
-        (_, Some(OAuthError::InteractionRequired)) => Reason::Mfa,
-        (_, Some(OAuthError::ConsentRequired | OAuthError::UnauthorizedClient)) => Reason::Consent,
+        (StatusCode::TOO_MANY_REQUESTS, _) => FailureReason::Throttled,
+        (StatusCode::REQUEST_TIMEOUT, _) => FailureReason::Timeout,
+        (status, _) if status.is_server_error() => FailureReason::Server,
+        (_, Some(OAuthError::TemporarilyUnavailable | OAuthError::ServerError)) => FailureReason::Server,
+        (_, Some(OAuthError::InteractionRequired)) => FailureReason::Mfa,
+        (_, Some(OAuthError::ConsentRequired | OAuthError::UnauthorizedClient)) => FailureReason::Consent,
         (_, Some(OAuthError::InvalidGrant)) if suberror == "consent_required" || has_code(&CONSENT) => {
-            Reason::Consent
+            FailureReason::Consent
         }
-        (_, Some(OAuthError::InvalidGrant)) if suberror == "basic_action" || has_code(&MFA) => Reason::Mfa,
+        (_, Some(OAuthError::InvalidGrant)) if suberror == "basic_action" || has_code(&MFA) => {
+            FailureReason::Mfa
+        }
         (_, Some(OAuthError::InvalidGrant | OAuthError::InvalidClient)) | (StatusCode::UNAUTHORIZED, _) => {
-            Reason::Credentials
+            FailureReason::Credentials
         }
-        _ => Reason::Server,
+        _ => FailureReason::Server,
     }
 }
 
@@ -134,24 +143,24 @@ mod tests {
     use serde_json::{Map, json};
 
     use super::*;
-    use crate::domain::status::Failure;
+    use crate::domain::failure::Failure;
     use crate::partner::invariants::{self, SECRETS};
 
     #[test]
     fn every_documented_refusal_of_the_sign_in_service_has_its_reason() {
         let table = [
-            (400, "invalid_grant", "", 700_082, Reason::Credentials),
-            (400, "invalid_grant", "bad_token", 70_000, Reason::Credentials),
-            (400, "invalid_grant", "consent_required", 0, Reason::Consent),
-            (400, "invalid_grant", "", 65_001, Reason::Consent),
-            (400, "invalid_grant", "basic_action", 50_076, Reason::Mfa),
-            (400, "interaction_required", "", 50_076, Reason::Mfa),
-            (400, "unauthorized_client", "", 700_016, Reason::Consent),
-            (401, "invalid_client", "", 7_000_215, Reason::Credentials),
-            (400, "invalid_scope", "", 70_011, Reason::Server),
-            (400, "temporarily_unavailable", "", 0, Reason::Server),
-            (429, "", "", 0, Reason::Throttled),
-            (503, "", "", 0, Reason::Server),
+            (400, "invalid_grant", "", 700_082, FailureReason::Credentials),
+            (400, "invalid_grant", "bad_token", 70_000, FailureReason::Credentials),
+            (400, "invalid_grant", "consent_required", 0, FailureReason::Consent),
+            (400, "invalid_grant", "", 65_001, FailureReason::Consent),
+            (400, "invalid_grant", "basic_action", 50_076, FailureReason::Mfa),
+            (400, "interaction_required", "", 50_076, FailureReason::Mfa),
+            (400, "unauthorized_client", "", 700_016, FailureReason::Consent),
+            (401, "invalid_client", "", 7_000_215, FailureReason::Credentials),
+            (400, "invalid_scope", "", 70_011, FailureReason::Server),
+            (400, "temporarily_unavailable", "", 0, FailureReason::Server),
+            (429, "", "", 0, FailureReason::Throttled),
+            (503, "", "", 0, FailureReason::Server),
         ];
         for (status, error, suberror, code, reason) in table {
             let status = StatusCode::from_u16(status).unwrap();

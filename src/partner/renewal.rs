@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::reason::Reason;
+use crate::domain::failure::FailureReason;
 use crate::domain::status::Ledger;
 use crate::state::file::Stamp;
 
@@ -101,7 +101,7 @@ impl Renewal {
 
     /// Waits for the lock: the next process then finds the successor of the token that is used here.
     async fn lock(&self, abandoned: &CancellationToken) -> Result<Option<File>, FetchError> {
-        let timed_out = |text: String| FetchError::new(Reason::Timeout, text);
+        let timed_out = |text: String| FetchError::new(FailureReason::Timeout, text);
         tokio::select! {
             lock = self.refresh_tokens.lock(self.lock_timeout) => {
                 lock.map_err(|busy| timed_out(busy.to_string()).with_remedy(LOCK_REMEDY))

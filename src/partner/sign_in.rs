@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::domain::reason::Reason;
+use crate::domain::failure::FailureReason;
 
 use super::claims::Claims;
 use super::error::FetchError;
@@ -106,7 +106,7 @@ impl SignIn {
         let requested = Instant::now();
         let response = self.endpoint.device_code().await?;
         let code: DeviceCodeResponse = serde_json::from_slice(response.json()).map_err(|_| {
-            FetchError::new(Reason::Payload, "the sign-in service answered with no device code")
+            FetchError::new(FailureReason::Payload, "the sign-in service answered with no device code")
         })?;
         let redactor = Redactor::new(vec![code.device_code.clone()]);
         Ok(DeviceCode {
@@ -210,7 +210,7 @@ impl SignIn {
         let claims = Claims::of(response.access_token()?.secret());
         let at = response.sent_at;
         let refresh_token = response.refresh_token.ok_or_else(|| {
-            FetchError::new(Reason::Payload, "the sign-in service answered with no refresh token")
+            FetchError::new(FailureReason::Payload, "the sign-in service answered with no refresh token")
         })?;
         Ok(SignedIn { claims, refresh_token, at })
     }
@@ -226,7 +226,7 @@ impl fmt::Debug for SignIn {
 
 /// The error of a sign-in that the person did not complete.
 pub fn sign_in_failed(text: &str) -> FetchError {
-    FetchError::new(Reason::Credentials, text).with_remedy("run the command again, and sign in")
+    FetchError::new(FailureReason::Credentials, text).with_remedy("run the command again, and sign in")
 }
 
 /// The error of a redirect that has an error instead of a code.

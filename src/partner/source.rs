@@ -15,5 +15,5 @@ pub trait UsageSource: Send + Sync + 'static {
     fn credentials_changed(&self) -> impl Future<Output = ()> + Send;
 
     /// Waits until work that must not be cancelled is done, such as storing a refresh token just received.
-    fn settle(&self) -> impl Future<Output = ()> + Send;
+    fn drain(&self) -> impl Future<Output = ()> + Send;
 }

@@ -23,7 +23,7 @@ use super::http::RetryPolicy;
 use super::*;
 use crate::config::{Account, Config};
 use crate::domain::clock::Clock;
-use crate::domain::reason::Reason;
+use crate::domain::failure::FailureReason;
 use crate::domain::status::{Code, Endpoint, Ledger};
 
 mod credentials;

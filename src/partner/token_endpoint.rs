@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::config::Account;
 use crate::domain::clock::Clock;
-use crate::domain::reason::Reason;
+use crate::domain::failure::FailureReason;
 use crate::domain::status::{Endpoint, Ledger};
 
 use super::access_token::AccessToken;
@@ -126,7 +126,7 @@ impl TokenResponse {
     pub(super) fn access_token(&self) -> Result<AccessToken, FetchError> {
         let Some(secret) = self.access_token.clone() else {
             let text = "the sign-in service answered with no usable access token";
-            return Err(FetchError::new(Reason::Payload, text));
+            return Err(FetchError::new(FailureReason::Payload, text));
         };
         Ok(AccessToken::new(secret, self.sent, self.lifetime))
     }
@@ -155,7 +155,7 @@ impl TokenDocument {
     /// The parser's message is left out, because it may quote the body, which holds secrets.
     fn read(response: &HttpResponse) -> Result<Self, FetchError> {
         serde_json::from_slice(response.json()).map(|JsonObject(document)| document).map_err(|_| {
-            FetchError::new(Reason::Payload, "the sign-in service answered with no token response")
+            FetchError::new(FailureReason::Payload, "the sign-in service answered with no token response")
         })
     }
 

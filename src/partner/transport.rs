@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use crate::domain::reason::Reason;
+use crate::domain::failure::FailureReason;
 use crate::domain::status::Endpoint;
 
 use super::error::FetchError;
@@ -13,12 +13,12 @@ pub(super) fn transport_error(endpoint: Endpoint, error: reqwest::Error) -> Fetc
     let error = error.without_url();
     let (service, causes_text) = (service(endpoint), chain(&error));
     let (reason, text) = if error.is_timeout() {
-        (Reason::Timeout, format!("{service} did not answer in time"))
+        (FailureReason::Timeout, format!("{service} did not answer in time"))
     } else if failed_to_decompress(&error) {
-        (Reason::Payload, format!("the response from {service} cannot be decompressed"))
+        (FailureReason::Payload, format!("the response from {service} cannot be decompressed"))
     } else {
         let is_tls = causes(&error).any(<dyn Error>::is::<rustls::Error>);
-        let reason = if is_tls { Reason::Tls } else { Reason::Network };
+        let reason = if is_tls { FailureReason::Tls } else { FailureReason::Network };
         (reason, format!("the request to {service} failed"))
     };
     FetchError::new(reason, format!("{text}: {causes_text}"))

@@ -1,8 +1,8 @@
 //! Files in the state directory: one per account and purpose, replaced as a whole.
 //!
 //! A new file of mode 0600 is written beside the old one, flushed to disk and renamed over it, then the
-//! directory is flushed too: a crash at any moment leaves either the old content or the new one. Knows whose a
-//! file is and nothing of what is in it.
+//! directory is flushed: a crash at any moment leaves either the old content or the new one. This module knows the
+//! owner of a file and nothing of its content.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, TryLockError};
@@ -15,24 +15,23 @@ use aws_lc_rs::digest;
 
 use crate::config::Account;
 
-/// One account's file for one purpose.
+/// The file of one account for one purpose.
 #[derive(Clone, Debug)]
 pub struct StateFile {
     path: PathBuf,
     owner: String,
 }
 
-/// Makes the directory if it is missing, and finds out now whether files can be made in it.
+/// Creates the directory if it is missing, and checks that files can be created in it.
 ///
 /// # Errors
-/// If it cannot be made or written.
+/// If the directory cannot be created or written.
 pub fn prepare(directory: &Path) -> io::Result<()> {
-    make(directory)?;
-    // A file that is made and vanishes again.
+    create(directory)?;
     tempfile::NamedTempFile::new_in(directory).map(drop)
 }
 
-fn make(directory: &Path) -> io::Result<()> {
+fn create(directory: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -43,27 +42,27 @@ fn make(directory: &Path) -> io::Result<()> {
 impl StateFile {
     /// The file `<purpose>-<tenant_id>-<client_id>.json`. Nothing is read or written yet.
     pub fn new(directory: &Path, purpose: &str, account: &Account) -> Self {
-        // Named by tenant and application, which the configuration holds to letters, digits, `-` and `.`: the
-        // file outlives a renaming of the account, such as the one that a second account makes necessary.
+        // The configuration restricts both IDs to letters, digits, `-` and `.`. The account's name is not used, so that
+        // an account keeps its file when it is renamed.
         let (tenant, client) = (account.tenant_id.to_lowercase(), account.client_id.to_lowercase());
         let path = directory.join(format!("{purpose}-{tenant}-{client}.json"));
         Self { path, owner: format!("{} {tenant} {client}", account.cloud.login_base_url) }
     }
 
-    /// Where it is.
+    /// The file's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whose content it holds: what belongs to another tenant, application or cloud is not ours to use.
+    /// The owner of the content: content of another tenant, application or cloud must not be used.
     pub fn owner(&self) -> &str {
         &self.owner
     }
 
-    /// The content, if there is a file.
+    /// The content, or `None` if there is no file.
     ///
     /// # Errors
-    /// If there is one that cannot be read.
+    /// If the file cannot be read.
     pub fn read(&self) -> io::Result<Option<Vec<u8>>> {
         match fs::read(&self.path) {
             Ok(content) => Ok(Some(content)),
@@ -72,17 +71,17 @@ impl StateFile {
         }
     }
 
-    /// Replaces the content, in a new directory if somebody has removed it. On return it is on the disk, which
+    /// Replaces the content, and creates the directory again if it was removed. On return the content is on disk, which
     /// may take some seconds.
     ///
     /// # Errors
-    /// If it cannot be written; the old content is still there.
+    /// If the file cannot be written; the old content is still there.
     pub fn replace(&self, content: &[u8]) -> io::Result<()> {
         let directory = self.directory();
-        make(directory)?;
+        create(directory)?;
         let directory = File::open(directory)?;
         wait_for_others(&directory);
-        // Always the same name: what a crash leaves behind is gone with the next write.
+        // The name is always the same, so that the next write removes what a crash left behind.
         let new = self.path.with_extension("json.new");
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -104,13 +103,13 @@ impl StateFile {
         fs::rename(new, &self.path)
     }
 
-    /// A file to lock while the content is read, used and replaced; made if it is missing, where that is wanted.
+    /// Opens the file to lock while the content is read, used and replaced, and creates it if `create` is true.
     ///
     /// # Errors
-    /// If it is missing, or cannot be made or opened.
-    pub fn open_lock(&self, make: bool) -> io::Result<File> {
+    /// If the file is missing, or cannot be created or opened.
+    pub fn open_lock(&self, create: bool) -> io::Result<File> {
         let mut options = File::options();
-        options.write(true).create(make).truncate(false);
+        options.write(true).create(create).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(self.lock_path())?;
@@ -118,20 +117,19 @@ impl StateFile {
         Ok(file)
     }
 
-    /// The file that [`Self::open_lock`] opens.
+    /// The path of the file that [`Self::open_lock`] opens.
     pub fn lock_path(&self) -> PathBuf {
         self.path.with_extension("lock")
     }
 
     fn directory(&self) -> &Path {
-        self.path.parent().expect("the file is in its directory")
+        self.path.parent().expect("the path was joined to a directory")
     }
 
-    /// Moves a file that cannot be used out of the way, where neither it nor a successor is lost, and says
-    /// where to.
+    /// Renames an unusable file to a name that is not taken, and returns its new path.
     ///
     /// # Errors
-    /// If it cannot be moved.
+    /// If the file cannot be renamed.
     pub fn set_aside(&self) -> io::Result<PathBuf> {
         let mut numbers = 1..;
         let aside = numbers.find_map(|number| {
@@ -139,25 +137,25 @@ impl StateFile {
             let aside = self.path.with_extension(format!("json.set-aside{suffix}"));
             (!aside.exists()).then_some(aside)
         });
-        let aside = aside.expect("numbers do not end");
+        let aside = aside.expect("some number is not taken");
         fs::rename(&self.path, &aside).map(|()| aside)
     }
 }
 
-/// Has processes that share the directory write one after the other. Not at any price: one that stands still, or a
-/// file system without locks, does not keep this one from writing.
+/// Locks the directory, so that the processes that share it write one after another. Gives up after 3 s, or on a file
+/// system without locks: a process that hangs must not keep this one from writing.
 fn wait_for_others(directory: &File) {
-    const LOOK_AGAIN: Duration = Duration::from_millis(10);
-    const LOOKS: u32 = 300;
-    for _ in 0..LOOKS {
+    const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+    const ATTEMPTS: u32 = 300;
+    for _ in 0..ATTEMPTS {
         match directory.try_lock() {
             Ok(()) | Err(TryLockError::Error(_)) => return,
-            Err(TryLockError::WouldBlock) => thread::sleep(LOOK_AGAIN),
+            Err(TryLockError::WouldBlock) => thread::sleep(RETRY_INTERVAL),
         }
     }
 }
 
-/// Commands run by root must not lock out the exporter, which runs as the directory's owner.
+/// Gives a file that root creates to the owner of the directory, so that the exporter can use it.
 fn give_to_owner_of(directory: &File, file: &File) {
     #[cfg(unix)]
     {
@@ -165,13 +163,13 @@ fn give_to_owner_of(directory: &File, file: &File) {
         if let (Ok(directory), Ok(of_file)) = (directory.metadata(), file.metadata())
             && directory.uid() != of_file.uid()
         {
-            // Only root can, and only root has to.
+            // Only root may, and only root needs to.
             drop(fchown(file, Some(directory.uid()), Some(directory.gid())));
         }
     }
 }
 
-/// What tells two states of a file apart without reading it.
+/// Distinguishes two versions of a file without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     modified: SystemTime,
@@ -179,18 +177,18 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// The stamp of a file, if it is there.
+    /// The stamp of a file, if the file exists.
     pub fn of(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
         Some(Self { modified: metadata.modified().ok()?, length: metadata.len() })
     }
 }
 
-/// SHA-256 in hexadecimal digits.
+/// The SHA-256 in hexadecimal digits.
 pub fn sha256(content: &[u8]) -> String {
     let hash = digest::digest(&digest::SHA256, content);
     hash.as_ref().iter().fold(String::new(), |mut out, byte| {
-        write!(out, "{byte:02x}").expect("a string takes everything");
+        write!(out, "{byte:02x}").expect("writing to a string cannot fail");
         out
     })
 }

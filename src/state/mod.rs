@@ -1,4 +1,6 @@
-//! What the program keeps in its state directory.
+//! The files in the state directory.
+//!
+//! The modules stand in order of dependency.
 
 pub mod file;
 pub mod snapshot;

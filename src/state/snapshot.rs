@@ -1,7 +1,7 @@
-//! The last good rows on disk, one file per account, so that a restart does not blank the graphs.
+//! The last good rows on disk, one file per account, so that a restart leaves no gap in the graphs.
 //!
-//! A file is believed only if it is whole: of this version and this owner, and with the checksum of what it
-//! says. Knows nothing of polls; when to write and what to do with rows restored is decided elsewhere.
+//! A file is used only if it is complete: it must have this version, this owner and a matching checksum. This module
+//! knows nothing of polls.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,31 +12,31 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Account;
-use crate::domain::status::Good;
+use crate::domain::status::LastGood;
 use crate::domain::usage::{LicenseUsage, Percent, UsageReport};
 use crate::state::file::{StateFile, sha256};
 
-/// Where one account's last good rows are kept.
+/// The file of one account's last good rows.
 #[derive(Clone, Debug)]
 pub struct SnapshotStore {
     file: StateFile,
 }
 
-/// Why there is nothing to restore although there is a file.
+/// Why a file cannot be restored.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// It cannot be read, or not be set aside.
+    /// The file cannot be read, or not be set aside.
     #[error("{}: {cause}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Why not; part of the message, since that is the whole of it.
+        /// The cause, which is part of the message.
         cause: io::Error,
     },
-    /// It was moved to this path.
-    #[error("the file is damaged, of another cloud or of a later version; moved to {}", .0.display())]
+    /// The file is unusable and was moved to this path.
+    #[error("the file is damaged, or from another cloud or a later version; moved to {}", .0.display())]
     SetAside(PathBuf),
-    /// Its poll is still to come, if the clock is right. One of the two is wrong, and nobody knows which.
+    /// The time of the poll is in the future: the clock is, or was, wrong.
     #[error("{}: its poll ended at {at}, which is in the future", path.display())]
     Future {
         /// The file.
@@ -52,10 +52,10 @@ struct Record {
     version: u32,
     owner: String,
     polled_at: Timestamp,
-    /// Whether a poll after it failed.
+    /// Whether a later poll failed.
     failed_since: bool,
     rows: Vec<Row>,
-    /// Of this record with an empty text here, see [`Record::checksum`].
+    /// The checksum of this record with an empty string here, see [`Record::checksum`].
     sha256: String,
 }
 
@@ -65,7 +65,7 @@ struct Row {
     service: String,
     workload: String,
     channel: String,
-    /// As text: a number would lose its last bit on the way through JSON.
+    /// As text, since a JSON number may lose its last bit.
     percent: String,
     processed_at: Timestamp,
 }
@@ -73,12 +73,12 @@ struct Row {
 const VERSION: u32 = 1;
 
 impl SnapshotStore {
-    /// The store of `account` in `directory`. Nothing is read or written yet.
+    /// The store of `account` in `directory`, without reading or writing anything.
     pub fn new(directory: &Path, account: &Account) -> Self {
         Self { file: StateFile::new(directory, "usage", account) }
     }
 
-    /// The rows kept last, if they may still be shown at `now`.
+    /// The saved rows, if they may still be served at `now`.
     ///
     /// # Errors
     /// [`SnapshotError`] if there is a file that cannot be used.
@@ -86,11 +86,11 @@ impl SnapshotStore {
         &self,
         now: Timestamp,
         stale_after: Option<Duration>,
-    ) -> Result<Option<Good>, SnapshotError> {
-        let wrong = |cause| SnapshotError::File { path: self.file.path().to_owned(), cause };
-        let Some(content) = self.file.read().map_err(wrong)? else { return Ok(None) };
+    ) -> Result<Option<LastGood>, SnapshotError> {
+        let file_error = |cause| SnapshotError::File { path: self.file.path().to_owned(), cause };
+        let Some(content) = self.file.read().map_err(file_error)? else { return Ok(None) };
         let Some(good) = decode(&content, self.file.owner()) else {
-            return Err(self.file.set_aside().map_or_else(wrong, SnapshotError::SetAside));
+            return Err(self.file.set_aside().map_or_else(file_error, SnapshotError::SetAside));
         };
         if good.at > now {
             return Err(SnapshotError::Future { path: self.file.path().to_owned(), at: good.at });
@@ -98,16 +98,16 @@ impl SnapshotStore {
         Ok(Some(good).filter(|good| good.is_fresh(now, stale_after)))
     }
 
-    /// Keeps these rows. On return they are on the disk.
+    /// Saves rows. On return they are on disk.
     ///
     /// # Errors
-    /// If they cannot be written; what was kept before is still there.
-    pub fn save(&self, good: &Good) -> io::Result<()> {
+    /// If they cannot be written; the rows saved before are still there.
+    pub fn save(&self, good: &LastGood) -> io::Result<()> {
         self.file.replace(&encode(good, self.file.owner()))
     }
 }
 
-fn encode(good: &Good, owner: &str) -> Vec<u8> {
+fn encode(good: &LastGood, owner: &str) -> Vec<u8> {
     let row = |row: &LicenseUsage| Row {
         service: row.service.clone(),
         workload: row.workload.clone(),
@@ -127,8 +127,8 @@ fn encode(good: &Good, owner: &str) -> Vec<u8> {
     serde_json::to_vec_pretty(&record).expect(ALWAYS_JSON)
 }
 
-/// What is in a file, if it is whole and of this owner.
-fn decode(content: &[u8], owner: &str) -> Option<Good> {
+/// The content of a file, if it is complete and has this owner.
+fn decode(content: &[u8], owner: &str) -> Option<LastGood> {
     let mut record: Record = serde_json::from_slice(content).ok()?;
     let claimed = std::mem::take(&mut record.sha256);
     if record.version != VERSION || record.owner != owner || record.checksum() != claimed {
@@ -145,13 +145,13 @@ fn decode(content: &[u8], owner: &str) -> Option<Good> {
     };
     let rows = record.rows.into_iter().map(row).collect::<Option<Vec<_>>>()?;
     let report = Arc::new(UsageReport::collect(rows.into_iter().map(Ok)));
-    Some(Good { report, at: record.polled_at, failed_since: record.failed_since })
+    Some(LastGood { report, at: record.polled_at, failed_since: record.failed_since })
 }
 
-const ALWAYS_JSON: &str = "a record of strings and times is always JSON";
+const ALWAYS_JSON: &str = "a record of strings and times serialises to JSON";
 
 impl Record {
-    /// Of everything it says, whatever the white space of its file. `sha256` must be empty.
+    /// The checksum of the content, regardless of white space in the file. `sha256` must be empty.
     fn checksum(&self) -> String {
         sha256(&serde_json::to_vec(self).expect(ALWAYS_JSON))
     }

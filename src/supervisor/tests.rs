@@ -1,4 +1,4 @@
-//! Real accounts against the simulator, and reloads of a real file.
+//! Real accounts poll the simulator, and reloads read a real file.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
+use jiff::Timestamp;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tower::ServiceExt;
@@ -25,14 +26,14 @@ fn no_environment(_: &str) -> Option<String> {
 }
 
 /// A configuration file and the simulator that its accounts poll.
-struct Bed {
+struct TestBed {
     directory: tempfile::TempDir,
     address: SocketAddr,
     simulator: Simulator,
     own: Arc<OwnMetrics>,
 }
 
-impl Bed {
+impl TestBed {
     async fn new(scenario: &str) -> Self {
         let simulator = Simulator::new(Scenario::parse(scenario).unwrap(), || NOW);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -42,7 +43,7 @@ impl Bed {
         Self { directory: tempfile::tempdir().unwrap(), address, simulator, own }
     }
 
-    /// Waits until this many sign-ins have reached the simulator, answered or not.
+    /// Waits until the simulator has received this many sign-ins.
     async fn wait_for_sign_ins(&self, count: u64) {
         let arrived = async {
             loop {
@@ -56,14 +57,14 @@ impl Bed {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(SOON, arrived).await.expect("they arrive");
+        timeout(SOON, arrived).await.expect("the sign-ins arrive");
     }
 
     fn path(&self) -> PathBuf {
         self.directory.path().join("config.yml")
     }
 
-    /// Writes a configuration of these accounts, each with a tenant of its name.
+    /// Writes a configuration with these accounts, each with a tenant named after it.
     fn write(&self, names: &[&str], more: &str) {
         let (state, address) = (self.directory.path().join("state"), self.address);
         let mut text = format!("{more}\nstate_directory: {}\naccounts:\n", state.display());
@@ -77,15 +78,15 @@ impl Bed {
         fs::write(self.path(), text).unwrap();
     }
 
-    fn load(&self) -> (Source, Config) {
-        let source = Source::File(self.path());
+    fn load(&self) -> (ConfigSource, Config) {
+        let source = ConfigSource::File(self.path());
         let config = source.load(&no_environment).unwrap();
         (source, config)
     }
 
     fn prepare(&self) -> (Supervisor, Reloader) {
         let (source, config) = self.load();
-        Supervisor::start(source, config, Arc::clone(&self.own), Clock::fixed(NOW)).unwrap()
+        Supervisor::start(source, &config, Arc::clone(&self.own), Clock::fixed(NOW)).unwrap()
     }
 
     fn start(&self) -> Running {
@@ -121,52 +122,53 @@ impl Running {
 
     async fn stop(self) {
         self.stop.cancel();
-        timeout(SOON, self.task).await.expect("it stops").unwrap();
+        timeout(SOON, self.task).await.expect("the supervisor stops").unwrap();
     }
 }
 
-async fn until(ledger: &Ledger, what: impl FnMut(&AccountStatus) -> bool) -> AccountStatus {
+async fn wait_for(ledger: &Ledger, condition: impl FnMut(&AccountStatus) -> bool) -> AccountStatus {
     let mut changes = ledger.subscribe();
-    timeout(SOON, changes.wait_for(what)).await.expect("it happens").unwrap().clone()
+    timeout(SOON, changes.wait_for(condition)).await.expect("the condition is met").unwrap().clone()
 }
 
 #[tokio::test]
 async fn every_account_is_polled_at_the_start() {
-    let bed = Bed::new("").await;
+    let bed = TestBed::new("").await;
     bed.write(&["contoso", "fabrikam"], "");
     let running = bed.start();
     for n in 0..2 {
-        assert!(until(&running.account(n), |status| status.polls == 1).await.up());
+        assert!(wait_for(&running.account(n), |status| status.polls == 1).await.up());
     }
     running.stop().await;
 }
 
 #[tokio::test]
-async fn a_reload_swaps_the_accounts_and_one_that_stays_keeps_its_counters() {
-    let bed = Bed::new("").await;
+async fn a_reload_replaces_the_accounts_and_one_that_stays_keeps_its_counters() {
+    let bed = TestBed::new("").await;
     bed.write(&["contoso", "leaving"], "");
     let mut running = bed.start();
     let contoso = running.account(0);
-    until(&contoso, |status| status.polls == 1).await;
+    wait_for(&contoso, |status| status.polls == 1).await;
     bed.write(&["new", "contoso"], "poll_interval: 3h\nthresholds: {default_percent: 7}");
     running.reloader.reload().await.unwrap().unwrap();
     assert!(running.fleet.has_changed().unwrap());
     assert_eq!(running.names(), ["new", "contoso"]);
     assert_eq!(running.fleet.borrow_and_update().poll_interval, Duration::from_hours(3));
-    // The second poll is the one that a reload asks for; the first is still counted.
-    let status = until(&running.account(1), |status| status.polls == 2).await;
-    assert!(status.good.is_some());
+    // The reload polls a second time; the first poll is still counted.
+    let status = wait_for(&running.account(1), |status| status.polls == 2).await;
+    assert!(status.last_good.is_some());
     assert_eq!(contoso.read().polls, 2, "it is the same ledger");
-    until(&running.account(0), |status| status.polls == 1).await;
+    wait_for(&running.account(0), |status| status.polls == 1).await;
     assert_eq!(bed.last_reload(), '1');
     running.stop().await;
 }
 
 #[tokio::test]
-async fn an_account_removed_and_added_again_waits_for_its_sign_in_under_way() {
-    // Strict: whoever signs in beside the other with the same refresh token is refused.
+async fn an_account_removed_and_added_again_waits_for_its_sign_in_in_progress() {
+    // Strict rotation refuses a second sign-in with the same refresh token.
     let bed =
-        Bed::new("{rotation: strict, tenants: {contoso.example: {token: {delay: 300ms, times: 1}}}}").await;
+        TestBed::new("{rotation: strict, tenants: {contoso.example: {token: {delay: 300ms, times: 1}}}}")
+            .await;
     bed.write(&["contoso", "fabrikam"], "");
     let running = bed.start();
     bed.wait_for_sign_ins(2).await;
@@ -174,49 +176,50 @@ async fn an_account_removed_and_added_again_waits_for_its_sign_in_under_way() {
     running.reloader.reload().await.unwrap().unwrap();
     bed.write(&["fabrikam", "contoso"], "");
     running.reloader.reload().await.unwrap().unwrap();
-    let status = until(&running.account(1), |status| status.polls == 1).await;
-    assert!(status.up(), "{:?}", status.failure);
+    let status = wait_for(&running.account(1), |status| status.polls == 1).await;
+    assert!(status.up(), "{:?}", status.failure());
     running.stop().await;
 }
 
 #[tokio::test]
 async fn a_reload_does_not_poll_before_the_server_allows_it() {
-    let bed = Bed::new("usage: {answer: throttled, retry_after: 600}").await;
+    let bed = TestBed::new("usage: {answer: throttled, retry_after: 600}").await;
     bed.write(&["contoso"], "");
     let running = bed.start();
     let ledger = running.account(0);
-    let held = until(&ledger, |status| status.polls == 1 && status.next_at > Some(NOW)).await.hold_until;
+    let held =
+        wait_for(&ledger, |status| status.polls == 1 && status.next_poll_at > Some(NOW)).await.hold_until;
     running.reloader.reload().await.unwrap().unwrap();
-    // The successor says when it will poll, before it waits.
-    let status = until(&ledger, |status| status.next_at > Some(NOW + Duration::from_secs(590))).await;
+    // The new task publishes the time of its first poll before it waits.
+    let status = wait_for(&ledger, |status| status.next_poll_at > Some(NOW + Duration::from_secs(590))).await;
     assert_eq!((status.polls, status.hold_until), (1, held));
     running.stop().await;
     assert_eq!(ledger.read().polls, 1);
 }
 
 #[tokio::test]
-async fn an_account_that_leaves_and_returns_waits_for_the_server_as_if_it_had_stayed() {
-    let bed = Bed::new("usage: {answer: throttled, retry_after: 600}").await;
+async fn an_account_removed_and_added_again_still_honours_its_retry_after() {
+    let bed = TestBed::new("usage: {answer: throttled, retry_after: 600}").await;
     bed.write(&["contoso"], "");
     let running = bed.start();
-    let held = until(&running.account(0), |status| status.polls == 1).await.hold_until;
+    let held = wait_for(&running.account(0), |status| status.polls == 1).await.hold_until;
     assert!(held.is_some());
     for accounts in [&["fabrikam"][..], &["fabrikam", "contoso"]] {
         bed.write(accounts, "");
         running.reloader.reload().await.unwrap().unwrap();
     }
-    let status = until(&running.account(1), |status| status.next_at.is_some()).await;
+    let status = wait_for(&running.account(1), |status| status.next_poll_at.is_some()).await;
     assert_eq!((status.polls, status.hold_until), (0, held));
     running.stop().await;
 }
 
 #[tokio::test]
-async fn an_invalid_file_changes_nothing_and_is_told() {
-    let bed = Bed::new("").await;
+async fn an_invalid_file_changes_nothing_and_is_reported() {
+    let bed = TestBed::new("").await;
     bed.write(&["contoso"], "");
     let running = bed.start();
     let ledger = running.account(0);
-    until(&ledger, |status| status.polls == 1).await;
+    wait_for(&ledger, |status| status.polls == 1).await;
     assert_eq!(bed.last_reload(), '1');
     bed.write(&["contoso"], "colour: blue");
     let error = running.reloader.reload().await.unwrap().unwrap_err();
@@ -224,23 +227,23 @@ async fn an_invalid_file_changes_nothing_and_is_told() {
         matches!(&*error, StartError::Config(ConfigError::Invalid { problems, .. }) if problems.len() == 1)
     );
     assert_eq!((running.names(), bed.last_reload()), (vec!["contoso".to_owned()], '0'));
-    assert!(!running.fleet.has_changed().unwrap(), "the fleet was not even touched");
-    // The old account is still at work: a valid reload makes it poll again.
+    assert!(!running.fleet.has_changed().unwrap(), "the fleet is unchanged");
+    // The account is still running: a valid reload makes it poll again.
     bed.write(&["contoso"], "");
     running.reloader.reload().await.unwrap().unwrap();
-    until(&ledger, |status| status.polls == 2).await;
+    wait_for(&ledger, |status| status.polls == 2).await;
     assert_eq!(bed.last_reload(), '1');
     running.stop().await;
 }
 
 #[tokio::test]
-async fn a_state_directory_that_cannot_be_used_stops_the_start_and_not_a_reload() {
-    let bed = Bed::new("").await;
+async fn an_unusable_state_directory_fails_the_start_and_a_reload_but_no_running_account() {
+    let bed = TestBed::new("").await;
     bed.write(&["contoso"], "");
     let (source, config) = bed.load();
     let state_directory = bed.path().join("below a file");
     let config = Config { state_directory, ..config };
-    let started = Supervisor::start(source, config, Arc::clone(&bed.own), Clock::fixed(NOW));
+    let started = Supervisor::start(source, &config, Arc::clone(&bed.own), Clock::fixed(NOW));
     assert!(matches!(started, Err(StartError::Store(_))));
 
     let running = bed.start();
@@ -250,103 +253,103 @@ async fn a_state_directory_that_cannot_be_used_stops_the_start_and_not_a_reload(
     fs::write(bed.path(), broken).unwrap();
     let error = running.reloader.reload().await.unwrap().unwrap_err();
     assert!(matches!(&*error, StartError::Store(_)), "{error}");
-    until(&running.account(0), |status| status.polls == 1).await;
+    wait_for(&running.account(0), |status| status.polls == 1).await;
     running.stop().await;
 }
 
 #[tokio::test]
-async fn a_ca_file_without_a_certificate_names_the_account() {
-    let bed = Bed::new("").await;
+async fn the_error_of_a_ca_file_without_a_certificate_names_the_account() {
+    let bed = TestBed::new("").await;
     bed.write(&["contoso"], "");
     let (source, mut config) = bed.load();
     config.accounts[0].ca_file = Some(bed.path());
-    let error = Supervisor::start(source, config, Arc::clone(&bed.own), Clock::fixed(NOW)).unwrap_err();
+    let error = Supervisor::start(source, &config, Arc::clone(&bed.own), Clock::fixed(NOW)).unwrap_err();
     let StartError::Client { account, source } = error else { panic!("{error}") };
-    let text = "ca_file: the file holds no certificate";
+    let text = "ca_file: the file contains no certificate";
     assert_eq!((account.as_str(), source.to_string().as_str()), ("contoso", text));
 }
 
 #[tokio::test]
 async fn a_stop_ends_every_account_and_refuses_reloads() {
-    let bed = Bed::new("usage: {delay: 1h}").await;
+    let bed = TestBed::new("usage: {delay: 1h}").await;
     bed.write(&["contoso", "fabrikam"], "");
     let running = bed.start();
     let (ledger, reloader) = (running.account(0), running.reloader.clone());
-    until(&ledger, |status| status.credentials.access_token_expires_at.is_some()).await;
+    wait_for(&ledger, |status| status.credentials.access_token_expires_at.is_some()).await;
     running.stop().await;
-    assert_eq!(ledger.read().next_at, None);
+    assert_eq!(ledger.read().next_poll_at, None);
     assert!(reloader.reload().await.is_none());
 }
 
 #[tokio::test]
-async fn a_task_that_dies_is_noticed_even_after_another_has_ended() {
-    let bed = Bed::new("").await;
+async fn a_task_that_panics_ends_the_supervisor_even_after_another_has_ended() {
+    let bed = TestBed::new("").await;
     bed.write(&["contoso"], "");
     let (mut supervisor, _reloader) = bed.prepare();
     let (ended, has_ended) = tokio::sync::oneshot::channel::<()>();
     supervisor.tasks.spawn(async { drop(ended) });
     supervisor.tasks.spawn(async {
         has_ended.await.unwrap_err();
-        // Once more around, so that the end of the other is seen first.
+        // The supervisor sees the end of the other task first.
         tokio::task::yield_now().await;
-        panic!("this is the test's doing");
+        panic!("this panic is part of the test");
     });
     let stop = CancellationToken::new();
-    timeout(SOON, supervisor.run(no_environment, stop)).await.expect("it returns");
+    timeout(SOON, supervisor.run(no_environment, stop)).await.expect("the supervisor returns");
 }
 
-/// What is in the state directory for contoso's rows.
-fn snapshot_of(bed: &Bed) -> PathBuf {
+/// The file of contoso's rows in the state directory.
+fn snapshot_of(bed: &TestBed) -> PathBuf {
     bed.directory.path().join(format!("state/usage-contoso.example-{CLIENT_ID}.json"))
 }
 
 #[tokio::test]
-async fn a_restart_has_the_rows_before_anything_is_polled_and_an_account_without_is_polled_at_once() {
-    let bed = Bed::new("").await;
+async fn a_restart_restores_rows_before_the_first_poll_and_polls_an_account_without_rows_at_once() {
+    let bed = TestBed::new("").await;
     bed.write(&["contoso"], "");
     let running = bed.start();
-    let before = until(&running.account(0), |status| status.polls == 1).await.good.unwrap();
+    let before = wait_for(&running.account(0), |status| status.polls == 1).await.last_good.unwrap();
     running.stop().await;
     assert!(snapshot_of(&bed).exists(), "a stop waits for the last write");
 
     bed.write(&["contoso", "fabrikam"], "");
     let running = bed.start();
     let ledger = running.account(0);
-    let good = ledger.read().good.expect("rows from the first moment on");
+    let good = ledger.read().last_good.expect("restored rows");
     assert_eq!((good.report, good.at), (before.report, before.at));
-    assert!(!ledger.read().up() && ledger.read().told());
-    until(&running.account(1), |status| status.polls == 1).await;
-    let status = until(&ledger, |status| status.next_at.is_some()).await;
-    assert!(status.next_at > Some(NOW + Duration::from_hours(5)), "{:?}", status.next_at);
+    assert!(!ledger.read().up() && ledger.read().is_ready());
+    wait_for(&running.account(1), |status| status.polls == 1).await;
+    let status = wait_for(&ledger, |status| status.next_poll_at.is_some()).await;
+    assert!(status.next_poll_at > Some(NOW + Duration::from_hours(5)), "{:?}", status.next_poll_at);
     assert_eq!(status.polls, 0);
-    // A reload asks all the same.
+    // A reload polls nevertheless.
     running.reloader.reload().await.unwrap().unwrap();
-    assert!(until(&running.account(0), |status| status.polls == 1).await.up());
+    assert!(wait_for(&running.account(0), |status| status.polls == 1).await.up());
     running.stop().await;
 }
 
 #[tokio::test]
-async fn a_start_after_a_failed_poll_polls_at_once_though_its_rows_are_fresh() {
-    let bed = Bed::new("").await;
+async fn a_start_after_a_failed_poll_polls_at_once_even_if_its_rows_are_fresh() {
+    let bed = TestBed::new("").await;
     bed.write(&["contoso"], "");
     let running = bed.start();
-    until(&running.account(0), |status| status.polls == 1).await;
+    wait_for(&running.account(0), |status| status.polls == 1).await;
     bed.simulator.set_scenario(Scenario::parse("usage: {answer: forbidden}").unwrap());
     running.reloader.reload().await.unwrap().unwrap();
-    until(&running.account(0), |status| status.polls == 2).await;
+    wait_for(&running.account(0), |status| status.polls == 2).await;
     running.stop().await;
     let again = bed.start();
-    assert!(again.account(0).read().good.is_some());
-    until(&again.account(0), |status| status.polls == 1).await;
+    assert!(again.account(0).read().last_good.is_some());
+    wait_for(&again.account(0), |status| status.polls == 1).await;
     again.stop().await;
 }
 
 #[tokio::test]
-async fn an_account_that_a_reload_adds_has_its_rows_and_is_polled_at_once() {
-    let bed = Bed::new("").await;
+async fn an_account_added_by_a_reload_has_its_rows_restored_and_is_polled_at_once() {
+    let bed = TestBed::new("").await;
     bed.write(&["contoso", "fabrikam"], "");
     let running = bed.start();
-    until(&running.account(0), |status| status.polls == 1).await;
+    wait_for(&running.account(0), |status| status.polls == 1).await;
     bed.write(&["fabrikam"], "");
     running.reloader.reload().await.unwrap().unwrap();
     let written = async {
@@ -354,27 +357,27 @@ async fn an_account_that_a_reload_adds_has_its_rows_and_is_polled_at_once() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(SOON, written).await.expect("its task leaves the rows behind");
+    timeout(SOON, written).await.expect("the task saves the rows");
     bed.write(&["fabrikam", "contoso"], "");
     running.reloader.reload().await.unwrap().unwrap();
     let ledger = running.account(1);
-    assert!(ledger.read().good.is_some());
+    assert!(ledger.read().last_good.is_some());
     let added = [0, 1].map(|n| running.account(n).read().added_by_reload);
-    assert_eq!(added, [false, true], "nobody waits for contoso to be ready");
-    assert!(until(&ledger, |status| status.polls == 1).await.up());
+    assert_eq!(added, [false, true], "readiness does not wait for contoso");
+    assert!(wait_for(&ledger, |status| status.polls == 1).await.up());
     running.stop().await;
 }
 
 #[tokio::test]
 async fn a_reload_loses_no_refresh_token_whose_file_has_vanished() {
-    let bed = Bed::new("rotation: strict").await;
+    let bed = TestBed::new("rotation: strict").await;
     bed.write(&["contoso"], "");
     let running = bed.start();
-    assert!(until(&running.account(0), |status| status.polls == 1).await.up());
+    assert!(wait_for(&running.account(0), |status| status.polls == 1).await.up());
     let name = format!("refresh-token-contoso.example-{CLIENT_ID}.json");
     fs::remove_file(bed.directory.path().join("state").join(name)).unwrap();
-    // The new sign-in has neither the file nor what the one before it knew of itself.
+    // The new task has neither the file nor its own memory of the token.
     running.reloader.reload().await.unwrap().unwrap();
-    assert!(until(&running.account(0), |status| status.polls == 2).await.up());
+    assert!(wait_for(&running.account(0), |status| status.polls == 2).await.up());
     running.stop().await;
 }

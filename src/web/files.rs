@@ -1,4 +1,4 @@
-//! The bundled dashboards and runbooks, for whoever looks at the status page and has no copy of the repository.
+//! Serves the bundled dashboards and runbooks, to which the status page links.
 
 use axum::extract::Path;
 use axum::http::StatusCode;
@@ -7,18 +7,18 @@ use axum::response::{IntoResponse, Response};
 
 use crate::bundled::{DASHBOARDS, runbooks};
 
-/// `/dashboards/{name}`, to be imported into Grafana.
+/// Answers `/dashboards/{name}` with JSON for Grafana's import.
 pub(super) async fn dashboard(Path(name): Path<String>) -> Response {
     let text = DASHBOARDS.iter().find(|(path, _)| *path == name).map(|(_, text)| *text);
-    answer("application/json", text)
+    respond("application/json", text)
 }
 
-/// `/runbooks/{alert}`, as the text that it is: Markdown reads well as such.
+/// Answers `/runbooks/{alert}` with Markdown as plain text.
 pub(super) async fn runbook(Path(alert): Path<String>) -> Response {
-    answer("text/plain; charset=utf-8", runbooks().find(|(name, _)| *name == alert).map(|(_, text)| text))
+    respond("text/plain; charset=utf-8", runbooks().find(|(name, _)| *name == alert).map(|(_, text)| text))
 }
 
-fn answer(content_type: &'static str, text: Option<&'static str>) -> Response {
+fn respond(content_type: &'static str, text: Option<&'static str>) -> Response {
     match text {
         Some(text) => {
             ([(CONTENT_TYPE, content_type), (X_CONTENT_TYPE_OPTIONS, "nosniff")], text).into_response()

@@ -1,11 +1,12 @@
-//! What is served over HTTP: metrics for Prometheus, a page for people, health for whoever restarts us.
+//! Serves HTTP: metrics for Prometheus, a page for people, health and readiness for supervisors.
 //!
-//! A scrape never waits for the API, a token or a reload; for the disk only where `--web.config.file` is to be
-//! obeyed as it is now.
+//! A scrape never waits for the API, for a token or for a reload. It reads the disk only where `--web.config.file` is
+//! given, because every request obeys that file as it is now.
 
 mod files;
 mod page;
 mod scrape;
+mod site;
 
 use std::sync::Arc;
 
@@ -14,50 +15,23 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use tokio::sync::{Semaphore, watch};
 
 use exporter_toolkit::web_config::Extension;
 
-use crate::domain::clock::Clock;
 use crate::domain::status::Ledger;
-use crate::metrics::{Fleet, MetricsSnapshot, OwnMetrics};
-use crate::supervisor::Reloader;
+
+use site::Site;
+pub use site::Web;
 
 /// What this program adds to the web configuration file.
 pub const WEB_CONFIG_EXTENSION: Extension =
     Extension { section: "partner_license_exporter", health: &["/-/healthy", "/-/ready"] };
 
-/// What the web surface shows and can ask for.
-#[derive(Debug)]
-pub struct Web {
-    /// The accounts' series as they are now.
-    pub snapshot: watch::Receiver<Arc<MetricsSnapshot>>,
-    /// The process' own series.
-    pub own: Arc<OwnMetrics>,
-    /// The accounts, for the status page and for readiness.
-    pub fleet: watch::Receiver<Arc<Fleet>>,
-    /// Reloads the configuration.
-    pub reloader: Reloader,
-    /// The time of day.
-    pub clock: Clock,
-    /// Where metrics are exposed, such as `/metrics`.
-    pub telemetry_path: String,
-    /// How many scrapes are served at a time; 0 = any number.
-    pub max_requests: usize,
-}
-
-struct Site {
-    web: Web,
-    scrapes: Arc<Semaphore>,
-}
-
-/// The routes of the program.
+/// Builds the routes of the program.
 pub fn router(web: Web) -> Router {
     let telemetry_path = web.telemetry_path.clone();
-    let most = if web.max_requests == 0 { Semaphore::MAX_PERMITS } else { web.max_requests };
-    let site = Site { web, scrapes: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))) };
     let router = Router::new().route(&telemetry_path, get(scrape::metrics));
-    // Whoever wants metrics there has no page.
+    // Metrics at `/` leave no place for the page.
     let router = if telemetry_path == "/" { router } else { router.route("/", get(status_page)) };
     router
         .route("/dashboards/{name}", get(files::dashboard))
@@ -66,24 +40,24 @@ pub fn router(web: Web) -> Router {
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload).fallback(reload_needs_post))
         .fallback(async || (StatusCode::NOT_FOUND, "404 page not found\n"))
-        .with_state(Arc::new(site))
+        .with_state(Arc::new(Site::new(web)))
 }
 
 async fn status_page(State(site): State<Arc<Site>>) -> Response {
     let fleet = Arc::clone(&site.web.fleet.borrow());
-    page::answer(fleet, site.web.telemetry_path.clone(), site.web.clock.now()).await
+    page::respond(fleet, site.web.telemetry_path.clone(), site.web.clock.now()).await
 }
 
 async fn healthy() -> &'static str {
     "partner-license-exporter is Healthy.\n"
 }
 
-/// Ready once every account was tried or has its rows of before the restart. An account that a reload adds does
-/// not count: it must not take the others out of service.
+/// Answers 200 once every account was polled or its rows were restored. Accounts that a reload has added do not
+/// count, because they must not take the others out of service.
 async fn ready(State(site): State<Arc<Site>>) -> (StatusCode, String) {
     let fleet = Arc::clone(&site.web.fleet.borrow());
     let statuses = fleet.accounts.iter().map(Ledger::read);
-    match statuses.filter(|status| !status.told() && !status.added_by_reload).count() {
+    match statuses.filter(|status| !status.is_ready() && !status.added_by_reload).count() {
         0 => (StatusCode::OK, "partner-license-exporter is Ready.\n".to_owned()),
         waiting => {
             let text = format!("{waiting} of {} accounts have not been polled yet.\n", fleet.accounts.len());

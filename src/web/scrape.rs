@@ -19,7 +19,7 @@ use tokio::task::spawn_blocking;
 use crate::metrics::{self, InFlight, MetricsSnapshot, OwnMetrics, Selection};
 use exporter_toolkit::negotiation::{Beginning, Coding, Format, negotiate};
 
-use super::Site;
+use super::site::Site;
 
 /// Answers a scrape, or 503 if there are too many at a time.
 pub(super) async fn metrics(

@@ -1,16 +1,25 @@
+//! The routes, asked without a socket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use axum::response::Response;
+use exporter_toolkit::negotiation::Format;
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::*;
-use crate::config::{Config, Source, Thresholds};
+use super::{Web, router};
+use crate::config::{Config, ConfigSource, Thresholds};
+use crate::domain::clock::Clock;
 use crate::domain::status::Ledger;
 use crate::domain::usage::UsageReport;
-use crate::polling::Scene;
-use crate::supervisor::Supervisor;
-use exporter_toolkit::negotiation::Format;
+use crate::metrics::{Fleet, MetricsSnapshot, OwnMetrics};
+use crate::polling::Render;
+use crate::supervisor::{Reloader, Supervisor};
 
 mod endpoints;
 mod pages;
@@ -39,35 +48,33 @@ fn ledgers(names: &[&str]) -> Vec<Ledger> {
 fn fleet(accounts: Vec<Ledger>) -> Fleet {
     Fleet {
         accounts,
-        poll_interval: std::time::Duration::from_hours(6),
+        poll_interval: Duration::from_hours(6),
         stale_after: None,
         thresholds: Thresholds::default(),
     }
 }
 
 fn succeed(ledger: &Ledger) {
-    ledger.write(|status| {
-        status.poll_ended(Ok(UsageReport::default()), NOW, std::time::Duration::ZERO);
-    });
+    ledger.write(|status| status.poll_ended(Ok(UsageReport::default()), NOW, Duration::ZERO));
 }
 
-/// A supervisor without any account, which reloads `source`.
-fn supervisor(source: Source) -> (Supervisor, Reloader) {
+/// A supervisor without accounts that reloads `source`.
+fn supervisor(source: ConfigSource) -> (Supervisor, Reloader) {
     let config = Config {
         file: None,
-        poll_interval: std::time::Duration::from_hours(6),
-        poll_timeout: std::time::Duration::from_mins(2),
+        poll_interval: Duration::from_hours(6),
+        poll_timeout: Duration::from_mins(2),
         stale_after: None,
         state_directory: "/nowhere".into(),
         thresholds: Thresholds::default(),
         accounts: Vec::new(),
     };
     let clock = Clock::fixed(NOW);
-    Supervisor::start(source, config, Arc::new(OwnMetrics::new(true, &clock)), clock).unwrap()
+    Supervisor::start(source, &config, Arc::new(OwnMetrics::new(true, &clock)), clock).unwrap()
 }
 
-/// What is served for a fleet, with handles to change it.
-struct Site {
+/// The router for a fleet, and handles that change what it serves.
+struct TestSite {
     router: Router,
     own: Arc<OwnMetrics>,
     fleet: watch::Sender<Arc<Fleet>>,
@@ -77,17 +84,10 @@ struct Site {
 fn web(
     first: Fleet,
     reloader: Reloader,
-) -> (Web, watch::Sender<Arc<Fleet>>, watch::Sender<Arc<MetricsSnapshot>>) {
-    web_with(first, reloader, true)
-}
-
-fn web_with(
-    first: Fleet,
-    reloader: Reloader,
     with_process: bool,
 ) -> (Web, watch::Sender<Arc<Fleet>>, watch::Sender<Arc<MetricsSnapshot>>) {
     let clock = Clock::fixed(NOW);
-    let snapshot_sender = watch::Sender::new(Arc::new(first.draw(NOW)));
+    let snapshot_sender = watch::Sender::new(Arc::new(first.render(NOW)));
     let fleet_sender = watch::Sender::new(Arc::new(first));
     let web = Web {
         snapshot: snapshot_sender.subscribe(),
@@ -102,45 +102,50 @@ fn web_with(
 }
 
 /// A site whose supervisor has stopped.
-fn site(first: Fleet) -> Site {
+fn site(first: Fleet) -> TestSite {
     site_with(first, true)
 }
 
-/// The same, with or without `promhttp_*` and `process_*`.
-fn site_with(first: Fleet, with_process: bool) -> Site {
-    let (_, reloader) = supervisor(Source::Environment);
-    let (web, fleet, snapshot) = web_with(first, reloader, with_process);
-    Site { own: Arc::clone(&web.own), router: router(web), fleet, snapshot }
+/// A site whose supervisor has stopped, with or without `promhttp_*` and `process_*`.
+fn site_with(first: Fleet, with_process: bool) -> TestSite {
+    let (_, reloader) = supervisor(ConfigSource::Environment);
+    let (web, fleet, snapshot) = web(first, reloader, with_process);
+    TestSite { own: Arc::clone(&web.own), router: router(web), fleet, snapshot }
 }
 
-struct Answer {
-    status: StatusCode,
+/// A response whose body was received completely.
+struct Received {
+    status: u16,
     headers: HeaderMap,
-    body: String,
+    body: Vec<u8>,
 }
 
-impl Answer {
+impl Received {
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
 }
 
-async fn read(response: Response) -> Answer {
+async fn receive(response: Response) -> Received {
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap().to_vec();
-    Answer { status: parts.status, headers: parts.headers, body: String::from_utf8(body).unwrap() }
+    Received { status: parts.status.as_u16(), headers: parts.headers, body }
 }
 
-async fn send(router: &Router, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+async fn send(router: &Router, method: &str, path: &str, headers: &[(&str, &str)]) -> Received {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let request = request.body(Body::empty()).unwrap();
-    read(router.clone().oneshot(request).await.unwrap()).await
+    receive(router.clone().oneshot(request).await.unwrap()).await
 }
 
 async fn get_text(router: &Router, path: &str) -> (u16, String) {
-    let answer = send(router, "GET", path, &[]).await;
-    (answer.status.as_u16(), answer.body)
+    let received = send(router, "GET", path, &[]).await;
+    (received.status, received.text().to_owned())
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use partner_center_simulator::{CLIENT_ID, Scenario};
-use partner_license_exporter::domain::reason::Reason;
+use partner_license_exporter::domain::failure::FailureReason;
 use partner_license_exporter::metrics::{FAMILIES, Kind};
 use partner_license_exporter::partner::hints;
 
@@ -93,11 +93,11 @@ fn the_table_of_reasons_is_the_programs() {
     let mut findings = Findings::default();
     let (document, rows) = (place("reasons"), table("reasons"));
     let documented: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
-    let known = Reason::ALL.map(Reason::as_str);
+    let known = FailureReason::ALL.map(FailureReason::as_str);
     if documented != known {
         findings.add(format!("{document}, reasons: has {documented:?}, the program {known:?}"));
     }
-    for reason in Reason::ALL {
+    for reason in FailureReason::ALL {
         let (word, remedy) = (reason.as_str(), reason.remedy());
         let retried = if reason.needs_operator() { "rarely" } else { "soon" };
         let Some(row) = rows.iter().find(|row| row[0].trim_matches('`') == word) else { continue };

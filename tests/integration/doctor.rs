@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-#[expect(dead_code, reason = "it is for tests of faults")]
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -110,7 +109,7 @@ fn where_all_is_well_every_step_says_so_on_the_screen() {
     let expected = [
         format!("ok       configuration: {} is valid", directory.path().join("config.yml").display()),
         format!(
-            "skipped  default: state_directory: {} is not there yet; the exporter makes it",
+            "skipped  default: state_directory: {} does not exist yet; the exporter creates it",
             state.display()
         ),
         "ok       default: resolve_sign_in: 127.0.0.1 is an address".to_owned(),

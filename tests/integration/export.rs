@@ -105,7 +105,7 @@ fn what_somebody_may_have_changed_is_not_overwritten_unasked() {
     let (code, said, errors) = export("alerts", directory.path(), &[]);
     assert_eq!((code, said.as_str()), (1, ""));
     let expected = format!(
-        "error: {} is there already and differs; nothing was written (--overwrite replaces what is there)\n",
+        "error: {} exists and differs; nothing was written (--overwrite replaces existing files)\n",
         template.display()
     );
     assert_eq!(errors, expected);
@@ -130,7 +130,7 @@ fn flags_that_mean_nothing_here_are_refused() {
     let (code, _, errors) = export("dashboards", directory.path(), &["--demo"]);
     assert_eq!(
         (code, errors.as_str()),
-        (2, "error: --demo is about alerts; dashboards have nothing to put in\n")
+        (2, "error: --demo is about alerts and has no effect on dashboards\n")
     );
     let (code, _, errors) = export("alerts", directory.path(), &["--grafana-url", "grafana.example"]);
     assert_eq!(code, 2);

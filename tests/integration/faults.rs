@@ -203,14 +203,15 @@ fn every_fault_of_the_wire_is_counted_under_its_reason_and_harms_nothing() {
     command.env("RES_OPTIONS", "timeout:1 attempts:1");
     let mut exporter = Exporter::start_by(command, directory, &config);
 
-    for row in &rows {
-        exporter.wait_for_polls(Some(row.fault), 1.0);
-        // A sign-in goes on when its poll is over.
-        exporter.wait_for(row.fault, |metrics| {
-            (requests(metrics, row.fault, row.endpoint).len() == 1).then_some(())
-        });
-    }
-    let metrics = exporter.metrics();
+    // One scrape that has all of them: a failed account is polled again after fifteen seconds or more.
+    let metrics = exporter.wait_for("outcome of every fault", |metrics| {
+        let is_over = |row: &Row| {
+            let polls = metrics.value("partner_license_scrapes_total", &[("account", row.fault)]);
+            // A sign-in goes on when its poll is over.
+            polls.is_some_and(|polls| polls >= 1.0) && requests(metrics, row.fault, row.endpoint).len() == 1
+        };
+        rows.iter().all(is_over).then(|| metrics.clone())
+    });
     for row in &rows {
         assert_outcome(row, &metrics, &exporter);
     }
@@ -484,9 +485,9 @@ impl Disk {
     }
 
     fn suffers(&self, spoil: impl Fn(&Self), mend: impl Fn(&Self)) {
-        const CANNOT: [&str; 2] = ["Cannot store the new refresh token", "Cannot keep the last good rows"];
+        const CANNOT: [&str; 2] = ["Cannot store the new refresh token", "Cannot save the last good rows"];
         const AGAIN: [&str; 2] =
-            ["New refresh tokens are stored again", "The last good rows are kept on disk again"];
+            ["New refresh tokens are stored again", "The last good rows are saved to disk again"];
         eventually("complaints about the disk", || {
             spoil(self);
             (!self.lines(CANNOT).contains(&0)).then_some(())

@@ -288,7 +288,8 @@ fn signed_in_out_of_turn(stage: &Stage) -> (fs::File, Terminal) {
     let file = fs::File::create(&lock).unwrap();
     file.lock().unwrap();
     let terminal = stage.login(&[]);
-    terminal.wait_for_text(&format!("Signed in. Another process keeps {}", lock.display()));
+    terminal
+        .wait_for_text(&format!("Signed in. Waiting for another process that has locked {}", lock.display()));
     assert_eq!(stage.stored(TENANT), None);
     (file, terminal)
 }
@@ -413,7 +414,7 @@ fn a_sign_in_that_is_declined_in_the_browser_says_so() {
     let stage = Stage::new("authorize: { answer: decline }");
     let terminal = stage.login(&["--browser"]);
     let (url, _) = address(&terminal);
-    assert!(support::get(&url).contains("The terminal tells how it went"));
+    assert!(support::get(&url).contains("The terminal shows the result"));
     let (code, screen) = terminal.end();
     assert_eq!(code, 1);
     let remedy = "What to do: run the command again and accept, or have an administrator";
@@ -515,7 +516,7 @@ fn a_public_client_signs_in_and_polls() {
 fn recovers(exporter: &Exporter) {
     exporter.wait_for("recovery", |metrics| (metrics.value("partner_license_up", &[])? > 0.0).then_some(()));
     let log = exporter.process.stderr.text();
-    for line in ["The credentials have changed, polling at once", "Polling works again"] {
+    for line in ["The credentials have changed; polling now", "Polling works again"] {
         assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
     }
     assert_eq!(exporter.metrics().value("partner_license_scrapes_total", &[]), Some(2.0));

@@ -11,7 +11,7 @@ mod export;
 mod faults;
 mod formats;
 mod hostile;
-mod layering;
+mod imports;
 mod listeners;
 mod login;
 mod program;

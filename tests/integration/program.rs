@@ -37,9 +37,9 @@ fn usage_of(percent: f64) -> String {
 }
 
 #[test]
-fn the_demo_serves_the_documented_series_with_exactly_the_labels_service_workload_channel() {
+fn the_documented_demo_serves_exactly_the_documented_series_without_account_labels() {
     let loopback = ["--web.listen-address", "127.0.0.1:0", "--simulator.listen-address", "127.0.0.1:0"];
-    let mut demo = Process::start(&mut program(&[&["demo"], &loopback[..]].concat()));
+    let mut demo = Process::start(&mut program(&[&["demo", "--documented"], &loopback[..]].concat()));
     let url = format!("http://{}", listening_on(&demo.stderr));
     let metrics = eventually("the first poll", || {
         let metrics = support::exposition::parse(&get(&format!("{url}/metrics")));
@@ -68,9 +68,9 @@ fn the_demo_serves_the_documented_series_with_exactly_the_labels_service_workloa
 }
 
 #[test]
-fn the_demo_has_a_livelier_portfolio_in_an_account_of_its_own() {
+fn the_demo_has_a_portfolio_whose_values_move_beside_the_documented_rows() {
     let loopback = ["--web.listen-address", "127.0.0.1:0", "--simulator.listen-address", "127.0.0.1:0"];
-    let demo = Process::start(&mut program(&[&["demo", "--portfolio"], &loopback[..]].concat()));
+    let demo = Process::start(&mut program(&[&["demo", "--poll-interval=1s"], &loopback[..]].concat()));
     let url = format!("http://{}", listening_on(&demo.stderr));
     let (documented, portfolio, muted) = eventually("polls of both accounts", || {
         let metrics = support::exposition::parse(&get(&format!("{url}/metrics")));
@@ -82,12 +82,20 @@ fn the_demo_has_a_livelier_portfolio_in_an_account_of_its_own() {
     assert_eq!(documented, 5);
     assert!(portfolio > 5, "a portfolio of {portfolio} rows");
     assert_eq!(muted, 1, "one row is muted");
+    let values = |account: &str| -> Vec<String> {
+        let metrics = support::exposition::parse(&get(&format!("{url}/metrics")));
+        let rows = metrics.named(USAGE).filter(|(labels, _)| labels["account"] == account);
+        rows.map(|(labels, value)| format!("{labels:?} {value}")).collect()
+    };
+    let (moving, still) = (values("portfolio"), values("documented"));
+    eventually("values that move", || (values("portfolio") != moving).then_some(()));
+    assert_eq!(values("documented"), still);
 }
 
 #[test]
-fn what_the_demo_says_of_a_failure_makes_one_and_ends_it_with_the_rows_of_before() {
+fn the_commands_that_the_demo_prints_cause_a_failure_and_end_it_with_the_same_rows() {
     let loopback = ["--web.listen-address", "127.0.0.1:0", "--simulator.listen-address", "127.0.0.1:0"];
-    let flags = ["demo", "--portfolio", "--poll-interval=1s"];
+    let flags = ["demo", "--poll-interval=1s"];
     let demo = Process::start(&mut program(&[&flags[..], &loopback[..]].concat()));
     let url = format!("http://{}", listening_on(&demo.stderr));
     let rows_if_up = |up: f64| {
@@ -117,8 +125,8 @@ fn a_past_that_cannot_be_written_ends_the_demo_with_one_line() {
     std::os::unix::fs::symlink(&file, &link).unwrap();
     let below = file.join("history.om");
     for (history, why) in [
-        (&below, format!("cannot make {}: File exists (os error 17)", file.display())),
-        (&link, "it is there already, and is no regular file".to_owned()),
+        (&below, format!("cannot create the directory {}: File exists (os error 17)", file.display())),
+        (&link, "it exists and is not a regular file".to_owned()),
     ] {
         let (code, said, errors) = run(&[
             "demo",
@@ -139,7 +147,7 @@ fn a_past_that_cannot_be_written_ends_the_demo_with_one_line() {
 fn a_demo_that_is_stopped_while_it_writes_its_past_leaves_nothing_of_it() {
     let directory = tempfile::tempdir().unwrap();
     let history = directory.path().join("history.om");
-    let mut command = program(&["demo", "--portfolio", "--web.listen-address=127.0.0.1:0"]);
+    let mut command = program(&["demo", "--web.listen-address=127.0.0.1:0"]);
     command.args(["--simulator.listen-address=127.0.0.1:0", "--history"]).arg(&history);
     let mut demo = Process::start(&mut command);
     let files = || std::fs::read_dir(directory.path()).unwrap().count();
@@ -383,7 +391,7 @@ fn rows_that_cannot_be_kept_are_told_once_and_served_all_the_same() {
         std::fs::create_dir_all(file.join("x")).ok()
     };
     eventually("something in the way", made);
-    let cannot = |line: &str| line.contains("Cannot keep the last good rows").then_some(());
+    let cannot = |line: &str| line.contains("Cannot save the last good rows").then_some(());
     exporter.process.stderr.wait_for("warning", cannot);
     let polls = exporter.metrics().value("partner_license_scrapes_total", &[]).unwrap();
     exporter.wait_for_polls(None, polls + 2.0);
@@ -393,7 +401,7 @@ fn rows_that_cannot_be_kept_are_told_once_and_served_all_the_same() {
     exporter
         .process
         .stderr
-        .wait_for("recovery", |line| line.contains("rows are kept on disk again").then_some(()));
+        .wait_for("recovery", |line| line.contains("rows are saved to disk again").then_some(()));
     assert!(file.is_file());
     let log = exporter.process.stderr.text();
     assert_eq!(log.lines().filter_map(cannot).count(), 1, "{log}");
@@ -671,7 +679,7 @@ fn a_missing_credential_and_a_file_open_to_all_are_one_warning_each() {
         for said in [
             "account a: no client credential",
             "account b: no client credential",
-            "is readable for every user",
+            "is readable by every user",
         ] {
             assert_eq!(warnings.matches(said).count(), 1, "{where_from}: {said}\n{warnings}");
         }

@@ -379,6 +379,9 @@ fn a_file_that_became_invalid_lets_nobody_in_until_it_is_mended() {
     let log = guarded.log_until(MENDED);
     assert_eq!(log.matches("Unable to parse configuration").count(), 2, "once for each change:\n{log}");
     assert!(!log.contains("clear") && !log.contains("$2"), "{log}");
+    // Events of the toolkit are among the lines, each with its place in the toolkit.
+    let mended = log.lines().find(|line| line.contains(MENDED)).unwrap();
+    assert!(mended.contains(" source=web_config/"), "{mended}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::support;
 use crate::support::browser::{Browser, Screen, Tab};
-use crate::support::{Exporter, Simulator};
+use crate::support::{Exporter, Process, Simulator, program};
 
 const DESK: Screen = Screen { width: 1100, height: 800, dark: false };
 const NIGHT: Screen = Screen { dark: true, ..DESK };
@@ -264,7 +264,7 @@ fn working(stage: &Stage) {
             "Data processed ",
             &format!("{}, oldest {}", day(2), day(5)),
             "Next poll in 5 h ",
-            "Refresh token ends in 89 d 23 h",
+            "Refresh token expires in 89 d 23 h",
             "MFA compliant",
             "Dropped from the last good collection: 1 row (1 missing_value).",
             "7 rows, lowest first · 3 low · 1 muted.",
@@ -326,7 +326,7 @@ fn without_rows(stage: &Stage) {
     assert_seen(
         &empty,
         &[
-            "The last good collection was empty: Partner Center has sent no rows.",
+            "The last good collection was empty: Partner Center sent no rows.",
             "MFA not compliant sign in again",
         ],
     );
@@ -494,53 +494,45 @@ fn axe(stage: &Stage) {
 
 // === pictures ===
 
+/// A scenario of the demo whose account `portfolio` fails.
+const PORTFOLIO_FAILS: &str = "tenants: { 00000000-0000-0000-0000-00000000f011: \
+                               { rows: portfolio, usage: { answer: mfa_required } } }";
+
+/// Takes pictures of the page that `demo` serves, first as it starts and then with an account that fails.
 fn pictures(stage: &Stage) {
-    let portfolio = json!([
-        row("Exchange", 91.52),
-        row("SharePoint", 68.04),
-        row("OneDrive", 74.21),
-        row("Teams", 82.7),
-        row("Skype For Business", 9.4),
-        row("Yammer", 106.8),
-        row("Viva Insights", 38.15),
-        with(with(row("Microsoft Dynamics CRM", 57.38), "service", "crm"), "processed", processed(5)),
-        with(with(row("SharePoint", 11.2), "service", "crm"), "processed", processed(5)),
-    ]);
-    let direct = json!([
-        with(row("Exchange", 88.13), "channel", "direct"),
-        with(row("Teams", 77.6), "channel", "direct"),
-        with(row("SharePoint", 36.9), "channel", "direct"),
-    ]);
-    let settings = "thresholds: { overrides: [ { service: crm, workload: SharePoint, mute: true } ] }\n";
-    let (_simulator, works) = start(
-        &[("contoso", json!({ "rows": portfolio })), ("fabrikam", json!({ "rows": direct }))],
-        settings,
-    );
-    let (_other, fails) = start(
-        &[
-            ("contoso", json!({ "rows": portfolio })),
-            ("fabrikam", json!({ "rows": direct, "usage": { "answer": "mfa_required", "skip": 1 } })),
-        ],
-        settings,
-    );
-    for (exporter, polls) in [(&works, 1.0), (&fails, 1.0), (&fails, 2.0)] {
-        if polls > 1.0 {
-            assert_eq!(exporter.reload(), 200);
-        }
-        for account in ["contoso", "fabrikam"] {
-            exporter.wait_for_polls(Some(account), polls);
-        }
-    }
+    let demo = Process::start(&mut program(&[
+        "demo",
+        "--web.listen-address=127.0.0.1:0",
+        "--simulator.listen-address=127.0.0.1:0",
+    ]));
+    let url = format!("http://{}", support::listening_on(&demo.stderr));
+    let wait_for_polls = |up: [f64; 2]| {
+        support::eventually("polls of both accounts", || {
+            let metrics = support::exposition::parse(&support::get(&format!("{url}/metrics")));
+            let of = |account| metrics.value("partner_license_up", &[("account", account)]);
+            (["portfolio", "documented"].map(of) == up.map(Some)).then_some(())
+        });
+    };
     let elsewhere = tempfile::tempdir().unwrap();
     let directory = std::env::var_os("PICTURES").map_or(elsewhere.path().to_owned(), |to| root().join(to));
     let mut browser = stage.browser();
-    for (name, exporter, screen) in [
-        ("light", &works, Screen { width: 1000, height: 1000, dark: false }),
-        ("dark", &works, Screen { width: 1000, height: 1000, dark: true }),
-        ("phone", &works, Screen { width: 360, height: 1300, dark: false }),
-        ("failing", &fails, Screen { width: 1000, height: 760, dark: false }),
+    wait_for_polls([1.0, 1.0]);
+    for (name, screen) in [
+        ("light", Screen { width: 1000, height: 1070, dark: false }),
+        ("dark", Screen { width: 1000, height: 1070, dark: true }),
+        ("phone", Screen { width: 360, height: 1300, dark: false }),
+        ("failing", Screen { width: 1000, height: 1000, dark: false }),
     ] {
-        let mut tab = browser.open(&exporter.url, screen);
+        if name == "failing" {
+            let simulator = demo.stdout.wait_for("address of the simulator", |line| {
+                Some(line.trim().strip_prefix("simulator")?.trim().trim_end_matches('/').to_owned())
+            });
+            support::put_scenario(&simulator, PORTFOLIO_FAILS);
+            // A reload polls at once.
+            support::agent().post(&format!("{url}/-/reload")).send_empty().unwrap();
+            wait_for_polls([0.0, 1.0]);
+        }
+        let mut tab = browser.open(&url, screen);
         let picture = base64::prelude::BASE64_STANDARD.decode(tab.picture()).unwrap();
         assert!(picture.starts_with(b"\x89PNG"), "no picture");
         assert!((10_000..150_000).contains(&picture.len()), "{name}: {} bytes", picture.len());

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 pub type Series = (String, BTreeMap<String, String>);
 
 /// One exposition: every sample by its series.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Exposition(pub BTreeMap<Series, f64>);
 
 impl Exposition {

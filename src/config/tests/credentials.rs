@@ -4,7 +4,7 @@ use rustls::pki_types::pem::PemObject;
 
 use super::*;
 
-/// What openssl says of the certificates that can be used.
+/// The thumbprints of the usable certificates, as computed by openssl.
 const RSA: &str = "JPOh59gkyMkeoubomWiwL1NOw5REc6_sqbH5mBWElto";
 const EC: &str = "AWhZY0Z7GXvlrzfHLAVQHKtMK2iEmpvf5Bmx-P3HDqc";
 
@@ -12,7 +12,7 @@ fn pem(name: &str) -> String {
     std::fs::read_to_string(fixture(name)).unwrap()
 }
 
-/// The blocks of a PEM file, keys and certificates apart.
+/// The key and the certificate of a PEM file.
 fn parts(name: &str) -> (String, String) {
     let text = pem(name);
     let (key, certificate) = text.split_once("-----BEGIN CERTIFICATE-----").unwrap();
@@ -27,7 +27,7 @@ fn read(content: impl AsRef<[u8]>) -> Result<ClientCertificate, String> {
 }
 
 #[test]
-fn keys_in_every_usual_form_sign_what_their_certificate_confirms() {
+fn a_key_in_every_usual_format_signs_what_its_certificate_verifies() {
     for (name, algorithm, thumbprint) in [
         ("rsa.pem", "PS256", RSA),
         ("rsa-pkcs1.pem", "PS256", RSA),
@@ -51,7 +51,7 @@ fn keys_in_every_usual_form_sign_what_their_certificate_confirms() {
 }
 
 #[test]
-fn the_certificate_may_come_first_and_among_others() {
+fn the_certificate_may_come_before_the_key_and_among_others() {
     let ((key, rsa), (_, ec)) = (parts("rsa.pem"), parts("ec.pem"));
     for content in
         [format!("{rsa}{key}"), format!("{ec}{rsa}{key}"), format!("Bag Attributes\n{key}{rsa}{ec}")]
@@ -62,35 +62,34 @@ fn the_certificate_may_come_first_and_among_others() {
 }
 
 #[test]
-fn what_cannot_sign_in_is_refused_in_one_line() {
+fn a_file_that_cannot_be_used_is_refused_in_one_line() {
     let ((rsa_key, rsa), (ec_key, ec)) = (parts("rsa.pem"), parts("ec.pem"));
-    let encrypted = "FILE holds an encrypted private key; store it without a passphrase";
-    let unfit =
-        "FILE holds a private key that cannot be used: it must be RSA of 2048 to 8192 bits or EC P-256";
-    let damaged = "FILE is damaged: it is no valid PEM";
+    let encrypted = "FILE contains an encrypted private key; store it without a passphrase";
+    let unfit = "FILE contains an unsupported private key: it must be RSA of 2048 to 8192 bits or EC P-256";
+    let damaged = "FILE is damaged: it is not valid PEM";
     for (content, expected) in [
         (pem("encrypted-pkcs8.pem"), encrypted),
         (pem("encrypted-pkcs1.pem"), encrypted),
         (pem("rsa-1024.pem"), unfit),
         (pem("ec-p384.pem"), unfit),
         (pem("ed25519.pem"), unfit),
-        (format!("{rsa_key}{ec_key}{rsa}"), "FILE holds several private keys; it must hold one"),
-        (format!("{rsa_key}{rsa_key}{rsa}"), "FILE holds several private keys; it must hold one"),
-        (format!("{rsa_key}{ec}"), "FILE holds a certificate and a private key that do not belong together"),
+        (format!("{rsa_key}{ec_key}{rsa}"), "FILE contains several private keys; it must contain one"),
+        (format!("{rsa_key}{rsa_key}{rsa}"), "FILE contains several private keys; it must contain one"),
+        (format!("{rsa_key}{ec}"), "FILE contains a certificate and a private key that do not match"),
         (
             rsa_key.clone(),
-            "FILE holds no certificate; it must hold the certificate and its private key, in PEM",
+            "FILE contains no certificate; it must contain the certificate and its private key, in PEM",
         ),
-        (rsa, "FILE holds no private key; it must hold the certificate and its private key, in PEM"),
+        (rsa, "FILE contains no private key; it must contain the certificate and its private key, in PEM"),
         (pem("rsa.pem").replace("-----END PRIVATE", "-----THE PRIVATE"), damaged),
         (pem("rsa.pem").replacen("MII", "M.I", 1), damaged),
         (
             format!("{ec_key}-----BEGIN CERTIFICATE-----\nMAAwAA==\n-----END CERTIFICATE-----\n"),
-            "FILE holds a certificate that cannot be read",
+            "FILE contains a certificate that cannot be parsed",
         ),
         (
             "PK\u{3}\u{4}".to_owned(),
-            "FILE is no PEM file; convert PKCS#12 (.pfx, .p12) with openssl pkcs12 -nodes",
+            "FILE is not a PEM file; convert PKCS#12 (.pfx, .p12) with openssl pkcs12 -nodes",
         ),
         (" ".repeat((1 << 20) + 1), "cannot read FILE: it is larger than 1 MiB"),
     ] {
@@ -99,7 +98,7 @@ fn what_cannot_sign_in_is_refused_in_one_line() {
 }
 
 #[test]
-fn no_file_is_read_without_end() {
+fn a_file_without_end_is_refused() {
     let error = Secret::File("/dev/zero".into()).read().unwrap_err();
     assert_eq!(error.to_string(), "cannot read /dev/zero: it is larger than 1 MiB");
     assert!(ClientCertificate::read(Path::new("/dev/zero")).is_err());
@@ -127,16 +126,16 @@ fn an_account_has_one_credential_or_none() {
     for (lines, expected) in [
         (
             &[certificate.as_str()][..],
-            format!("{path}.client_secret: give it or {path}.client_certificate_file, not both"),
+            format!("{path}.client_secret: set this or {path}.client_certificate_file, not both"),
         ),
         (
             &["-client_secret", &certificate, &federated],
-            format!("{path}.client_certificate_file: give it or {path}.federated_token_file, not both"),
+            format!("{path}.client_certificate_file: set this or {path}.federated_token_file, not both"),
         ),
         (
             &[&certificate, &federated],
             format!(
-                "{path}.client_secret: give it or {path}.client_certificate_file or \
+                "{path}.client_secret: set this or {path}.client_certificate_file or \
                  {path}.federated_token_file, only one of them"
             ),
         ),
@@ -150,33 +149,34 @@ fn an_account_has_one_credential_or_none() {
         assert_eq!(problems_of(&file_of(lines)), [expected]);
     }
     std::fs::write(token.path(), "two words").unwrap();
-    let expected = format!("{path}.federated_token_file: {} holds no token", token.path().display());
+    let expected =
+        format!("{path}.federated_token_file: {} does not contain a token", token.path().display());
     assert_eq!(problems_of(&file_of(&["-client_secret", &federated])), [expected]);
 }
 
 #[test]
-fn a_certificate_out_of_its_time_is_worth_a_warning() {
+fn an_expired_or_not_yet_valid_certificate_causes_a_warning() {
     let line = format!("client_certificate_file: {}", fixture("rsa.pem").display());
     let config = valid(&file_of(&["-client_secret", &line]));
-    let about_time = |now: &str| {
+    let warnings_at = |now: &str| {
         let warnings = config.warnings(now.parse().unwrap());
         let about =
             warnings.into_iter().filter(|text| text.starts_with("account default: the certificate in "));
         about.map(|text| text.split_once(".pem ").unwrap().1.to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(about_time("2027-01-01T00:00:00Z"), [""; 0]);
+    assert_eq!(warnings_at("2027-01-01T00:00:00Z"), [""; 0]);
     assert_eq!(
-        about_time("2126-10-30T08:43:16Z"),
+        warnings_at("2126-10-30T08:43:16Z"),
         ["expired at 2126-10-30T08:43:16Z; Entra ID will refuse it"]
     );
     assert_eq!(
-        about_time("2026-11-01T00:00:00Z"),
+        warnings_at("2026-11-01T00:00:00Z"),
         ["is not valid before 2026-11-23T08:43:16Z; Entra ID will refuse it until then"]
     );
 }
 
 #[test]
-fn a_public_client_is_worth_a_warning_and_needs_no_refresh_token_to_be_valid() {
+fn a_public_client_causes_a_warning_and_needs_no_refresh_token_to_be_valid() {
     let config = valid(&file_of(&["-client_secret", "-refresh_token"]));
     assert!(config.accounts[0].refresh_token.is_none());
     let warnings = config.warnings(Timestamp::UNIX_EPOCH);

@@ -9,11 +9,11 @@ const COMPLETE: [(&str, &str); 4] = [
     ("PARTNER_CENTER_REFRESH_TOKEN", "the token"),
 ];
 
-/// Loads the complete environment, in which each of `changes` sets a variable, or takes it away.
+/// Loads the complete environment with changes, each of which sets or removes a variable.
 fn load(changes: &[(&str, Option<&str>)]) -> Result<Config, ConfigError> {
     let mut variables = BTreeMap::from(COMPLETE.map(|(name, value)| (name, Some(value))));
     variables.extend(changes.iter().copied());
-    Source::Environment.load(&|name| variables.get(name).copied().flatten().map(str::to_owned))
+    ConfigSource::Environment.load(&|name| variables.get(name).copied().flatten().map(str::to_owned))
 }
 
 fn shown(outcome: Result<Config, ConfigError>) -> String {
@@ -37,7 +37,7 @@ fn one_unnamed_account_can_come_from_the_environment_alone() {
 }
 
 #[test]
-fn the_state_directory_of_systemd_holds_for_the_environment_too() {
+fn the_state_directory_of_systemd_is_used_with_the_environment_too() {
     let config = load(&[("STATE_DIRECTORY", Some("/var/lib/mine"))]).unwrap();
     assert_eq!(config.state_directory, Path::new("/var/lib/mine"));
     assert_eq!(load(&[]).unwrap().state_directory, Path::new(DEFAULT_STATE_DIRECTORY));
@@ -89,14 +89,14 @@ fn every_variable_that_cannot_be_used_is_named_at_once() {
         shown(load(&changes)),
         "environment: 4 problems
   AZURE_TENANT_ID: is neither a GUID nor a domain name such as contoso.onmicrosoft.com
-  AZURE_CLIENT_ID: is no GUID; it is the application (client) id of the app registration
-  PARTNER_CENTER_REFRESH_TOKEN: give it or PARTNER_CENTER_REFRESH_TOKEN_FILE, not both
-  AZURE_AUTHORITY_HOST: is none of the known sign-in hosts; use a configuration file with cloud: custom"
+  AZURE_CLIENT_ID: is not a GUID; set it to the application (client) ID of the app registration
+  PARTNER_CENTER_REFRESH_TOKEN: set this or PARTNER_CENTER_REFRESH_TOKEN_FILE, not both
+  AZURE_AUTHORITY_HOST: is not a known sign-in host; use a configuration file with cloud: custom"
     );
 }
 
 #[test]
-fn of_several_credentials_the_one_counts_that_azures_libraries_prefer() {
+fn of_several_credentials_the_one_that_azures_libraries_prefer_is_used() {
     const SECRET: &str = "AZURE_CLIENT_SECRET";
     const CERTIFICATE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
     const TOKEN: &str = "AZURE_FEDERATED_TOKEN_FILE";
@@ -124,7 +124,7 @@ fn of_several_credentials_the_one_counts_that_azures_libraries_prefer() {
 }
 
 #[test]
-fn the_refresh_token_may_be_in_the_state_directory_alone() {
+fn the_refresh_token_may_be_absent() {
     let config = load(&[("PARTNER_CENTER_REFRESH_TOKEN", None)]).unwrap();
     assert!(config.accounts[0].refresh_token.is_none());
 }

@@ -11,7 +11,7 @@ fn check(table: &[(String, &[&str])]) {
     }
 }
 
-/// The shortest valid file with lines of the top level before it.
+/// The shortest valid file, preceded by top-level lines.
 fn with(lines: &str) -> String {
     format!("{lines}\n{}", file_of(&[]))
 }
@@ -49,18 +49,18 @@ accounts:
         "poll_interval: \"0.5s\" is not between 1s and 1year".to_owned(),
         "stale_after: expected a duration such as 0s, 90s or 6h, found a number".to_owned(),
         "thresholds.default_percent: expected a number of at least 0, found a number below 0".to_owned(),
-        "thresholds.overrides[0]: give percent or mute: true".to_owned(),
-        "thresholds.overrides[1]: give percent or mute: true, not both".to_owned(),
+        "thresholds.overrides[0]: set percent or mute: true".to_owned(),
+        "thresholds.overrides[1]: set percent or mute: true, not both".to_owned(),
         "thresholds.override: unknown key; known here: default_percent, overrides".to_owned(),
         "accounts[0].name: is missing; with several accounts each needs a name".to_owned(),
         "accounts[0].tenant_id: is neither a GUID nor a domain name such as contoso.onmicrosoft.com"
             .to_owned(),
-        "accounts[0].client_secret: give it or accounts[0].client_secret_file, not both".to_owned(),
+        "accounts[0].client_secret: set this or accounts[0].client_secret_file, not both".to_owned(),
         "accounts[1].client_id: is missing".to_owned(),
         "accounts[1].refresh_token_file: cannot read /nowhere: No such file or directory (os error 2)"
             .to_owned(),
-        "accounts[1].cloud: is none of global, us-government, china, custom".to_owned(),
-        "accounts[1].proxy_url: is no proxy address; write it like http://proxy.example:3128".to_owned(),
+        "accounts[1].cloud: must be one of global, us-government, china, custom".to_owned(),
+        "accounts[1].proxy_url: is not a proxy URL; write it as http://proxy.example:3128".to_owned(),
         "accounts[1].ca_file: cannot read the file: No such file or directory (os error 2)".to_owned(),
         format!("accounts[1].colour: unknown key; known here: {ACCOUNT_KEYS}"),
         format!("poll_intervall: unknown key; known here: {ROOT_KEYS}"),
@@ -68,13 +68,13 @@ accounts:
     assert_eq!(problems_of(&text), expected);
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &text).unwrap();
-    let error = Source::File(file.path().to_owned()).load(&no_environment).unwrap_err();
+    let error = ConfigSource::File(file.path().to_owned()).load(&no_environment).unwrap_err();
     let list = format!("{}: 16 problems\n  {}", file.path().display(), expected.join("\n  "));
     assert_eq!(error.to_string(), list);
 }
 
 #[test]
-fn what_is_no_yaml_is_reported_with_its_place() {
+fn a_syntax_error_is_reported_with_its_position() {
     check(&[
         ("accounts: [\n".to_owned(), &["this is not YAML at line 1, column 11"]),
         ("a: b\n c: d\n".to_owned(), &["this is not YAML at line 2, column 3"]),
@@ -103,7 +103,7 @@ fn a_file_without_accounts_says_so_once() {
 }
 
 #[test]
-fn a_wrong_type_is_one_problem_that_says_what_was_found() {
+fn a_value_of_the_wrong_type_is_one_problem_that_names_both_types() {
     check(&[
         (with("state_directory: [a]"), &["state_directory: expected a string, found a list"]),
         (with("state_directory: ''"), &["state_directory: is empty; give it a value or remove the key"]),
@@ -113,7 +113,7 @@ fn a_wrong_type_is_one_problem_that_says_what_was_found() {
             with("thresholds: {overrides: [x]}"),
             &[
                 "thresholds.overrides[0]: expected a mapping of keys, found a string",
-                "thresholds.overrides[0]: give percent or mute: true",
+                "thresholds.overrides[0]: set percent or mute: true",
             ],
         ),
         (
@@ -149,7 +149,7 @@ fn a_wrong_type_is_one_problem_that_says_what_was_found() {
 }
 
 #[test]
-fn a_duration_is_a_text_with_a_unit_within_bounds() {
+fn a_duration_has_a_unit_and_is_within_bounds() {
     let number: &[&str] = &["poll_timeout: expected a duration such as 0s, 90s or 6h, found a number"];
     check(&[
         (with("poll_timeout: 90"), number),
@@ -165,9 +165,9 @@ fn a_duration_is_a_text_with_a_unit_within_bounds() {
 }
 
 #[test]
-fn an_account_needs_ids_that_can_be_ids() {
+fn an_account_needs_valid_ids() {
     let client =
-        "accounts[0].client_id: is no GUID; it is the application (client) id of the app registration";
+        "accounts[0].client_id: is not a GUID; set it to the application (client) ID of the app registration";
     let tenant = "accounts[0].tenant_id: is neither a GUID nor a domain name such as contoso.onmicrosoft.com";
     for id in
         ["contoso.example", "8a1c2b3d4e5f40619283a4b5c6d7e8f9", "'{8a1c2b3d-4e5f-4061-9283-a4b5c6d7e8f9}'"]
@@ -181,27 +181,27 @@ fn an_account_needs_ids_that_can_be_ids() {
     }
     check(&[
         (file_of(&["-tenant_id"]), &["accounts[0].tenant_id: is missing"]),
-        (file_of(&["locale: en_US"]), &["accounts[0].locale: is no locale; write it like en-US"]),
+        (file_of(&["locale: en_US"]), &["accounts[0].locale: is not a locale; write it as en-US"]),
         (
             file_of(&[&format!("name: {}", "n".repeat(65))]),
-            &["accounts[0].name: must have at most 64 characters, none of them a control character"],
+            &["accounts[0].name: must have at most 64 characters and no control characters"],
         ),
         (
             file_of(&["name: \"a\\nb\""]),
-            &["accounts[0].name: must have at most 64 characters, none of them a control character"],
+            &["accounts[0].name: must have at most 64 characters and no control characters"],
         ),
     ]);
     valid(&file_of(&[&format!("name: {}", "ü".repeat(64))]));
 }
 
 #[test]
-fn a_secret_is_given_once_and_its_file_is_readable_now() {
+fn a_secret_is_set_once_and_its_file_must_be_readable() {
     let empty = tempfile::NamedTempFile::new().unwrap();
     let path = empty.path().display();
     check(&[
         (
             file_of(&["refresh_token_file: /nowhere"]),
-            &["accounts[0].refresh_token: give it or accounts[0].refresh_token_file, not both"],
+            &["accounts[0].refresh_token: set this or accounts[0].refresh_token_file, not both"],
         ),
         (
             file_of(&["-client_secret", "client_secret_file: /nowhere"]),
@@ -216,21 +216,21 @@ fn a_secret_is_given_once_and_its_file_is_readable_now() {
 
 #[test]
 fn a_custom_cloud_needs_addresses_to_which_a_token_may_be_sent() {
-    let missing = "is missing; cloud: custom needs it";
+    let missing = "is missing; cloud: custom requires it";
     let both =
         [format!("accounts[0].api_base_url: {missing}"), format!("accounts[0].login_base_url: {missing}")];
     assert_eq!(problems_of(&file_of(&["cloud: custom"])), both);
     for (address, problem) in [
-        ("api.example", "is no address; write it like https://api.example"),
-        ("ftp://api.example", "must be an https address"),
-        ("unix:/run/api", "must be an https address"),
+        ("api.example", "is not a URL; write it as https://api.example"),
+        ("ftp://api.example", "must be an https URL"),
+        ("unix:/run/api", "must be an https URL"),
         (
             "http://api.example",
-            "must be https; plain http is for loopback addresses only, since a token goes there",
+            "must be https; plain http is allowed for loopback addresses only, since tokens are sent there",
         ),
         (
             "http://localhost.example",
-            "must be https; plain http is for loopback addresses only, since a token goes there",
+            "must be https; plain http is allowed for loopback addresses only, since tokens are sent there",
         ),
         ("https://me:pass@api.example", "must have no user, password, query or fragment"),
         ("https://me@api.example", "must have no user, password, query or fragment"),
@@ -242,11 +242,11 @@ fn a_custom_cloud_needs_addresses_to_which_a_token_may_be_sent() {
         assert_eq!(problems_of(&text), [format!("accounts[0].api_base_url: {problem}")], "{address}");
     }
     let text = file_of(&["login_base_url: https://login.example"]);
-    assert_eq!(problems_of(&text), ["accounts[0].login_base_url: belongs to cloud: custom only"]);
+    assert_eq!(problems_of(&text), ["accounts[0].login_base_url: is allowed with cloud: custom only"]);
 }
 
 #[test]
-fn two_accounts_differ_in_name_and_in_tenant_or_application() {
+fn two_accounts_must_differ_in_name_and_in_tenant_or_application() {
     let one = |name: &str, tenant: &str| {
         file_of(&[&format!("name: {name}"), &format!("tenant_id: {tenant}")]).replace("accounts:\n", "")
     };
@@ -254,11 +254,11 @@ fn two_accounts_differ_in_name_and_in_tenant_or_application() {
     check(&[
         (
             two(one("a", TENANT), one("a", "b.example")),
-            &["accounts[1].name: \"a\" names another account already"],
+            &["accounts[1].name: \"a\" is the name of another account"],
         ),
         (
             two(one("a", TENANT), one("b", &TENANT.to_uppercase())),
-            &["accounts[1]: has the tenant_id and client_id of another account"],
+            &["accounts[1]: has the same tenant_id and client_id as another account"],
         ),
         (
             two(one("7", TENANT), one("b", "b.example")),

@@ -2,7 +2,7 @@ use super::*;
 
 const CANARY: &str = "canary-7c1f";
 
-/// An error as the program shows it, with all its causes.
+/// An error with all its causes, and as `Debug` shows it.
 fn shown(error: &ConfigError) -> String {
     let chain: Vec<String> =
         std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
@@ -14,7 +14,7 @@ fn shown(error: &ConfigError) -> String {
 fn load(text: &str) -> Result<Config, ConfigError> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
-    Source::File(file.path().to_owned()).load(&no_environment)
+    ConfigSource::File(file.path().to_owned()).load(&no_environment)
 }
 
 #[test]
@@ -82,18 +82,18 @@ fn debug_output_of_a_configuration_shows_no_secret() {
     ]));
     let shown = format!("{config:?} {config:#?}");
     assert!(!shown.contains(CANARY), "{shown}");
-    assert!(shown.contains(TENANT), "it shows the rest");
+    assert!(shown.contains(TENANT), "everything else is shown");
 }
 
 #[test]
-fn a_secret_file_is_read_anew_each_time_and_trimmed() {
+fn a_secret_file_is_read_at_every_use_and_trimmed() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let secret = Secret::File(file.path().to_owned());
     std::fs::write(file.path(), "\n first\tone \r\n").unwrap();
     assert_eq!(exposed(&secret), "first\tone");
     std::fs::write(file.path(), "\u{feff}second").unwrap();
-    assert_eq!(exposed(&secret), "second", "some editors begin a file with a byte order mark");
-    assert_eq!(exposed(&Secret::Value("third\n".into())), "third", "as `client_secret: |` has it");
+    assert_eq!(exposed(&secret), "second", "a byte order mark is removed");
+    assert_eq!(exposed(&Secret::Value("third\n".into())), "third", "as `client_secret: |` yields");
 }
 
 #[test]
@@ -112,8 +112,8 @@ fn a_secret_file_that_cannot_be_used_says_why() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_named_with_the_cause_behind_it() {
-    let error = Source::File("/nowhere/config.yml".into()).load(&no_environment).unwrap_err();
+fn the_error_of_an_unreadable_file_has_its_path_and_its_cause() {
+    let error = ConfigSource::File("/nowhere/config.yml".into()).load(&no_environment).unwrap_err();
     assert_eq!(error.to_string(), "cannot read /nowhere/config.yml");
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(cause, "No such file or directory (os error 2)");

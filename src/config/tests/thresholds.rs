@@ -46,7 +46,7 @@ fn the_first_override_that_matches_wins() {
 }
 
 #[test]
-fn letter_case_does_not_matter_to_an_override_and_everything_else_does() {
+fn an_override_ignores_letter_case_and_nothing_else() {
     let rules = thresholds("  overrides: [{service: O365, workload: ÜBUNG, channel: Reseller, mute: true}]");
     assert_eq!(rules.applying_to(&row("o365", "übung", "RESELLER")), None);
     assert_eq!(rules.applying_to(&row("o365 ", "übung", "reseller")), Some(40.0));
@@ -54,7 +54,7 @@ fn letter_case_does_not_matter_to_an_override_and_everything_else_does() {
 }
 
 #[test]
-fn a_threshold_of_zero_or_above_a_hundred_is_no_mistake() {
+fn a_threshold_may_be_zero_or_above_a_hundred() {
     let rules = thresholds("  default_percent: 0\n  overrides: [{service: crm, percent: 130}]");
     assert_eq!(rules.applying_to(&row("o365", "Teams", "reseller")), Some(0.0));
     assert_eq!(rules.applying_to(&row("crm", "Teams", "reseller")), Some(130.0));

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn a_complete_file_is_read_as_it_is_written() {
+fn every_key_of_a_complete_file_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str, text: &str| {
         let path = directory.path().join(name);
@@ -71,7 +71,7 @@ accounts:
 }
 
 #[test]
-fn what_the_shortest_file_leaves_out_has_its_documented_default() {
+fn every_key_that_the_shortest_file_omits_has_its_documented_default() {
     let config = valid(&file_of(&[]));
     assert_eq!(config.poll_interval, Duration::from_hours(6));
     assert_eq!(config.poll_timeout, Duration::from_mins(2));
@@ -93,7 +93,7 @@ fn a_stale_after_of_0s_means_that_rows_never_vanish() {
 }
 
 #[test]
-fn the_first_of_systemds_state_directories_is_used_unless_the_file_names_another() {
+fn the_first_of_systemds_state_directories_is_used_unless_the_file_sets_one() {
     let systemd =
         |name: &str| (name == "STATE_DIRECTORY").then(|| "/var/lib/first:/var/lib/second".to_owned());
     let config = Config::parse(&file_of(&[]), &systemd).unwrap();
@@ -126,14 +126,14 @@ fn plain_http_is_accepted_on_every_spelling_of_loopback() {
 }
 
 #[test]
-fn short_intervals_and_rows_that_vanish_between_polls_are_worth_a_warning() {
+fn a_short_interval_and_rows_that_vanish_between_polls_cause_warnings() {
     let config = valid(&format!("poll_interval: 5m\nstale_after: 4m\n{}", file_of(&[])));
     assert_eq!(
         config.warnings(Timestamp::UNIX_EPOCH),
         [
-            "poll_interval is 5m: the data changes about once a day, and every call counts against the \
+            "poll_interval is 5m: the data changes about once a day, and every request counts against the \
              partner's request limits; 6h is a good value",
-            "stale_after (4m) is not longer than poll_interval (5m): rows vanish between two good polls",
+            "stale_after (4m) is not longer than poll_interval (5m): rows vanish between two successful polls",
         ]
     );
     let config = valid(&format!("poll_interval: 15m\nstale_after: 0s\n{}", file_of(&[])));
@@ -141,7 +141,7 @@ fn short_intervals_and_rows_that_vanish_between_polls_are_worth_a_warning() {
 }
 
 #[test]
-fn a_configuration_that_everybody_can_read_is_worth_a_warning_where_a_secret_is_written_into_it() {
+fn a_configuration_with_a_secret_that_everybody_can_read_causes_a_warning() {
     use std::fs::{Permissions, set_permissions};
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -155,11 +155,11 @@ fn a_configuration_that_everybody_can_read_is_worth_a_warning_where_a_secret_is_
     let warnings = |mode, changes: &[&str]| {
         std::fs::write(&path, file_of(changes)).unwrap();
         set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-        Source::File(path.clone()).load(&no_environment).unwrap().warnings(Timestamp::UNIX_EPOCH)
+        ConfigSource::File(path.clone()).load(&no_environment).unwrap().warnings(Timestamp::UNIX_EPOCH)
     };
     let wanted = [format!(
-        "{} is readable for every user of this machine; mode 0600 is better, or 0640 where it belongs to root and \
-         the exporter's group",
+        "{} is readable by every user of this machine; use mode 0600, or 0640 with owner root and the exporter's \
+         group",
         path.display()
     )];
     for inline in [

@@ -8,7 +8,7 @@ use super::*;
 fn everything(names: &[&str], format: Format) -> String {
     let fleet = fleet(names);
     fleet.accounts.iter().for_each(fill);
-    fleet.draw(NOW).text(format) + &own(true).text(format)
+    fleet.render(NOW).text(format) + &own(true).text(format)
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn decoded(mut bytes: &[u8]) -> BTreeSet<Sample> {
 fn the_texts_and_protobuf_carry_the_same_samples() {
     let fleet = fleet(&["a \"quoted\" \\ name", "b"]);
     fill(&fleet.accounts[0]);
-    let page = fleet.draw(NOW);
+    let page = fleet.render(NOW);
     let classic = numbers(&page.text(Format::Classic));
     assert!(classic.len() > 100);
     assert_eq!(numbers(&page.text(Format::OpenMetrics)), classic);
@@ -137,7 +137,7 @@ fn the_texts_and_protobuf_carry_the_same_samples() {
 fn a_body_is_written_once_and_compressed_from_what_is_there() {
     let fleet = fleet(&["a"]);
     fill(&fleet.accounts[0]);
-    let page = fleet.draw(NOW);
+    let page = fleet.render(NOW);
     assert!(page.ready(Format::Classic, Coding::Gzip).is_none());
     let first = page.body(Format::Classic, Coding::Gzip).bytes.clone();
     assert!(page.ready(Format::Classic, Coding::Identity).is_none(), "nobody asked for it");
@@ -155,7 +155,7 @@ fn a_body_is_written_once_and_compressed_from_what_is_there() {
 fn a_selection_has_the_families_of_those_names_as_they_are_in_the_whole() {
     let fleet = fleet(&["a"]);
     fill(&fleet.accounts[0]);
-    let page = fleet.draw(NOW);
+    let page = fleet.render(NOW);
     let selected = |names: &[&str], format| {
         page.encode(format, &Selection::of(names.iter().map(|name| (*name).to_owned())))
     };
@@ -201,15 +201,15 @@ fn rows_vanish_when_they_are_stale_and_the_accounts_health_stays() {
 #[test]
 fn the_picture_changes_by_itself_when_the_next_rows_vanish() {
     let mut fleet = fleet(&["a", "b", "c"]);
-    assert_eq!(fleet.changes_by_itself_at(NOW), None);
+    assert_eq!(fleet.next_change(NOW), None);
     for (ledger, hour) in fleet.accounts.iter().zip([3, 1]) {
         ledger.write(|status| collected(status, [], NOW + hour * HOUR, Duration::ZERO));
     }
-    assert_eq!(fleet.changes_by_itself_at(NOW), Some(NOW + 49 * HOUR));
-    assert_eq!(fleet.changes_by_itself_at(NOW + 49 * HOUR), Some(NOW + 51 * HOUR));
-    assert_eq!(fleet.changes_by_itself_at(NOW + 51 * HOUR), None);
+    assert_eq!(fleet.next_change(NOW), Some(NOW + 49 * HOUR));
+    assert_eq!(fleet.next_change(NOW + 49 * HOUR), Some(NOW + 51 * HOUR));
+    assert_eq!(fleet.next_change(NOW + 51 * HOUR), None);
     fleet.stale_after = None;
-    assert_eq!(fleet.changes_by_itself_at(NOW), None);
+    assert_eq!(fleet.next_change(NOW), None);
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn every_reason_is_there_from_the_start_at_zero() {
     let reasons = |family| -> Vec<(&str, &str)> {
         of(&all, family).iter().map(|s| (s.label("reason").unwrap(), s.value.as_str())).collect()
     };
-    assert_eq!(reasons(&FAILURES), Reason::ALL.map(|reason| (reason.as_str(), "0")));
+    assert_eq!(reasons(&FAILURES), FailureReason::ALL.map(|reason| (reason.as_str(), "0")));
     assert_eq!(reasons(&REJECTED), RowError::ALL.map(|error| (error.as_str(), "0")));
 }
 
@@ -278,7 +278,7 @@ fn a_refresh_token_expires_90_days_after_its_issue() {
 fn equal_statuses_have_equal_bytes() {
     let pages = [fleet(&["a", "b"]), fleet(&["a", "b"])].map(|fleet| {
         fleet.accounts.iter().for_each(fill);
-        fleet.draw(NOW)
+        fleet.render(NOW)
     });
     for (format, coding) in
         Format::ALL.into_iter().flat_map(|format| Coding::ALL.map(|coding| (format, coding)))
@@ -355,7 +355,7 @@ proptest! {
         fleet.accounts[0].write(|status| {
             collected(status, [row(&service, &workload, 1.5)], NOW, Duration::ZERO);
         });
-        let page = fleet.draw(NOW);
+        let page = fleet.render(NOW);
         let held = |sample: &Sample| {
             prop_assert_eq!(sample.label("service"), Some(service.as_str()));
             prop_assert_eq!(sample.label("workload"), Some(workload.as_str()));

@@ -141,9 +141,9 @@ async fn a_certificate_that_has_become_unusable_has_the_reason_credentials() {
     let client = bed.client_with(ClientCredential::Certificate(path.clone()));
     fs::copy(fixture("encrypted-pkcs8.pem"), &path).unwrap();
     let error = client.fetch().await.unwrap_err();
-    assert_eq!(error.reason(), Reason::Credentials);
+    assert_eq!(error.reason(), FailureReason::Credentials);
     let expected = format!(
-        "client certificate: {} holds an encrypted private key; store it without a passphrase",
+        "client certificate: {} contains an encrypted private key; store it without a passphrase",
         path.display()
     );
     assert_eq!(error.to_string(), expected);
@@ -196,7 +196,7 @@ async fn an_assertion_that_a_response_quotes_is_removed_from_the_message() {
         [ClientCredential::Certificate(fixture("ec.pem")), ClientCredential::FederatedToken(path)]
     {
         let error = bed.client_with(credential).fetch().await.unwrap_err();
-        assert_eq!(error.reason(), Reason::Credentials);
+        assert_eq!(error.reason(), FailureReason::Credentials);
         assert_eq!(
             error.to_string(),
             "the sign-in service answered 401 Unauthorized, invalid_client: AADSTS700027: bad signature \
@@ -210,7 +210,7 @@ async fn the_error_without_any_refresh_token_says_how_to_obtain_one() {
     let bed = TestBed::new("").await;
     let account = Account { refresh_token: None, ..bed.account(REFRESH_TOKEN, "http") };
     let error = bed.client_of(&account, Duration::from_mins(1)).fetch().await.unwrap_err();
-    assert_eq!(error.reason(), Reason::Credentials);
+    assert_eq!(error.reason(), FailureReason::Credentials);
     assert_eq!(
         error.to_string(),
         "there is no refresh token in the configuration or in state_directory; \

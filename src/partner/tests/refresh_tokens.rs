@@ -20,7 +20,7 @@ async fn the_next_start_uses_the_successor() {
     assert_eq!(bed.sent_tokens(), [REFRESH_TOKEN, &successor]);
     // Without the file, the configured token alone is refused.
     fs::remove_file(bed.token_file()).unwrap();
-    assert_eq!(bed.client().fetch().await.unwrap_err().reason(), Reason::Credentials);
+    assert_eq!(bed.client().fetch().await.unwrap_err().reason(), FailureReason::Credentials);
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn a_refused_client_secret_does_not_mark_the_refresh_token_as_refused() {
     bed.client().fetch().await.unwrap();
     bed.scenario("{refresh_token: configured-second, token: {answer: bad_client_secret, times: 1}}");
     let client = bed.client_with_token("configured-second");
-    assert_eq!(client.fetch().await.unwrap_err().reason(), Reason::Credentials);
+    assert_eq!(client.fetch().await.unwrap_err().reason(), FailureReason::Credentials);
     client.fetch().await.unwrap();
     assert_eq!(bed.sent_tokens()[1..], ["configured-second"; 2], "the token is tried again");
 }
@@ -116,7 +116,7 @@ async fn if_the_configured_and_the_stored_token_are_refused_both_are_tried_again
     bed.client().fetch().await.unwrap();
     bed.scenario("{refresh_token: configured-second, token: {answer: consent_revoked, times: 2}}");
     let client = bed.client_with_token("configured-second");
-    assert_eq!(client.fetch().await.unwrap_err().reason(), Reason::Consent);
+    assert_eq!(client.fetch().await.unwrap_err().reason(), FailureReason::Consent);
     client.fetch().await.unwrap();
     let sent = bed.sent_tokens();
     assert_eq!(
@@ -160,7 +160,7 @@ async fn a_successor_that_could_not_be_saved_is_not_used_after_a_new_sign_in() {
     record["signed_in_at"] = START.to_string().into();
     record["refresh_token"] = "refused-sign-in".into();
     fs::write(bed.token_file(), record.to_string()).unwrap();
-    assert_eq!(client.fetch().await.unwrap_err().reason(), Reason::Credentials);
+    assert_eq!(client.fetch().await.unwrap_err().reason(), FailureReason::Credentials);
     assert_eq!(bed.sent_tokens(), [REFRESH_TOKEN, "refused-sign-in"]);
 }
 
@@ -170,7 +170,7 @@ async fn an_outage_after_a_refused_configured_token_is_reported_as_an_outage() {
     bed.client().fetch().await.unwrap();
     bed.scenario("token: {answer: server_error, skip: 1}");
     let client = bed.client_with_token("an-old-token");
-    assert_eq!(client.fetch().await.unwrap_err().reason(), Reason::Server);
+    assert_eq!(client.fetch().await.unwrap_err().reason(), FailureReason::Server);
     bed.scenario("");
     client.fetch().await.unwrap();
 }

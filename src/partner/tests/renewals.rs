@@ -46,7 +46,7 @@ async fn a_refused_access_token_is_renewed_once_and_the_request_repeated() {
 async fn an_access_token_that_is_refused_again_has_the_reason_credentials() {
     let bed = TestBed::new("usage: {answer: unauthorized}").await;
     let error = bed.client().fetch().await.unwrap_err();
-    assert_eq!(error.reason(), Reason::Credentials);
+    assert_eq!(error.reason(), FailureReason::Credentials);
     assert_eq!(bed.traffic(), "token 200: 2, usage 401: 2");
 }
 
@@ -77,7 +77,7 @@ async fn a_successor_is_stored_even_if_the_fetch_is_dropped_during_the_renewal()
     assert!(bed.stored().is_none(), "the response is held back");
     let opening = async { bed.gate.send_modify(|open| *open = true) };
     // In this order, settling begins before the response is sent.
-    tokio::join!(biased; client.settle(), opening);
+    tokio::join!(biased; client.drain(), opening);
     assert!(bed.stored().is_some(), "settling waits for the successor");
     drop(client);
     bed.client().fetch().await.unwrap();
@@ -98,7 +98,7 @@ async fn after_a_failed_renewal_the_current_access_token_remains_in_use_until_it
     client.fetch().await.unwrap();
     assert_eq!(bed.traffic(), "token 200: 1, token 401: 2, usage 200: 4", "and another a minute later");
     advance(Duration::from_mins(3)).await;
-    assert_eq!(client.fetch().await.unwrap_err().reason(), Reason::Credentials);
+    assert_eq!(client.fetch().await.unwrap_err().reason(), FailureReason::Credentials);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use super::response::HttpResponse;
 use super::*;
 
 /// A scenario, and the expected reason, seconds of `Retry-After`, and traffic.
-type Case = (&'static str, Reason, Option<u64>, &'static str);
+type Case = (&'static str, FailureReason, Option<u64>, &'static str);
 
 async fn check(table: &[Case]) {
     for (scenario, reason, retry_after, traffic) in table {
@@ -30,45 +30,50 @@ async fn each_response_of_the_usage_endpoint_has_its_reason() {
     check(&[
         (
             "usage: {answer: throttled}",
-            Reason::Throttled,
+            FailureReason::Throttled,
             Some(57),
             "token 200: 1, usage 429: 1, usage throttled: 1",
         ),
         (
             "usage: {answer: throttled, retry_after: 300}",
-            Reason::Throttled,
+            FailureReason::Throttled,
             Some(300),
             "token 200: 1, usage 429: 1, usage throttled: 1",
         ),
         (
             "usage: {answer: server_error}",
-            Reason::Server,
+            FailureReason::Server,
             None,
             "token 200: 1, usage 500: 3, usage retries: 2",
         ),
         (
             "usage: {answer: server_error, status: 503, retry_after: 120}",
-            Reason::Server,
+            FailureReason::Server,
             Some(120),
             "token 200: 1, usage 503: 1, usage throttled: 1",
         ),
         (
             "usage: {answer: server_error, status: 408}",
-            Reason::Timeout,
+            FailureReason::Timeout,
             None,
             "token 200: 1, usage 408: 3, usage retries: 2",
         ),
-        ("usage: {answer: server_error, status: 302}", Reason::Server, None, "token 200: 1, usage 302: 1"),
-        ("usage: {answer: unauthorized}", Reason::Credentials, None, "token 200: 2, usage 401: 2"),
-        ("usage: {answer: mfa_required}", Reason::Mfa, None, "token 200: 2, usage 401: 2"),
-        ("usage: {answer: forbidden}", Reason::Forbidden, None, "token 200: 1, usage 403: 1"),
-        ("usage: {answer: not_found}", Reason::Server, None, "token 200: 1, usage 404: 1"),
-        ("usage: {answer: malformed}", Reason::Payload, None, "token 200: 1, usage 200: 1"),
-        ("usage: {answer: html}", Reason::Payload, None, "token 200: 1, usage 200: 1"),
-        ("usage: {answer: no_content}", Reason::Payload, None, "token 200: 1, usage 204: 1"),
+        (
+            "usage: {answer: server_error, status: 302}",
+            FailureReason::Server,
+            None,
+            "token 200: 1, usage 302: 1",
+        ),
+        ("usage: {answer: unauthorized}", FailureReason::Credentials, None, "token 200: 2, usage 401: 2"),
+        ("usage: {answer: mfa_required}", FailureReason::Mfa, None, "token 200: 2, usage 401: 2"),
+        ("usage: {answer: forbidden}", FailureReason::Forbidden, None, "token 200: 1, usage 403: 1"),
+        ("usage: {answer: not_found}", FailureReason::Server, None, "token 200: 1, usage 404: 1"),
+        ("usage: {answer: malformed}", FailureReason::Payload, None, "token 200: 1, usage 200: 1"),
+        ("usage: {answer: html}", FailureReason::Payload, None, "token 200: 1, usage 200: 1"),
+        ("usage: {answer: no_content}", FailureReason::Payload, None, "token 200: 1, usage 204: 1"),
         (
             "usage: {answer: truncated}",
-            Reason::Network,
+            FailureReason::Network,
             None,
             "token 200: 1, usage error: 3, usage retries: 2",
         ),
@@ -79,22 +84,27 @@ async fn each_response_of_the_usage_endpoint_has_its_reason() {
 #[tokio::test]
 async fn each_response_of_the_token_endpoint_has_its_reason() {
     check(&[
-        ("token: {answer: refresh_token_expired}", Reason::Credentials, None, "token 400: 1"),
-        ("token: {answer: consent_revoked}", Reason::Consent, None, "token 400: 1"),
-        ("token: {answer: bad_client_secret}", Reason::Credentials, None, "token 401: 1"),
-        ("token: {answer: mfa_required}", Reason::Mfa, None, "token 400: 1"),
-        ("token: {answer: throttled}", Reason::Throttled, Some(57), "token 429: 1, token throttled: 1"),
-        ("token: {answer: server_error}", Reason::Server, None, "token 503: 3, token retries: 2"),
+        ("token: {answer: refresh_token_expired}", FailureReason::Credentials, None, "token 400: 1"),
+        ("token: {answer: consent_revoked}", FailureReason::Consent, None, "token 400: 1"),
+        ("token: {answer: bad_client_secret}", FailureReason::Credentials, None, "token 401: 1"),
+        ("token: {answer: mfa_required}", FailureReason::Mfa, None, "token 400: 1"),
+        (
+            "token: {answer: throttled}",
+            FailureReason::Throttled,
+            Some(57),
+            "token 429: 1, token throttled: 1",
+        ),
+        ("token: {answer: server_error}", FailureReason::Server, None, "token 503: 3, token retries: 2"),
         (
             "token: {answer: server_error, retry_after: 9}",
-            Reason::Server,
+            FailureReason::Server,
             Some(9),
             "token 503: 1, token throttled: 1",
         ),
-        ("token: {answer: malformed}", Reason::Payload, None, "token 200: 1"),
-        ("client_id: another", Reason::Consent, None, "token 400: 1"),
-        ("client_secret: another", Reason::Credentials, None, "token 401: 1"),
-        ("refresh_token: another", Reason::Credentials, None, "token 400: 1"),
+        ("token: {answer: malformed}", FailureReason::Payload, None, "token 200: 1"),
+        ("client_id: another", FailureReason::Consent, None, "token 400: 1"),
+        ("client_secret: another", FailureReason::Credentials, None, "token 401: 1"),
+        ("refresh_token: another", FailureReason::Credentials, None, "token 400: 1"),
     ])
     .await;
 }
@@ -136,7 +146,7 @@ async fn a_refused_connection_has_the_reason_network() {
     bed.address = closed.local_addr().unwrap();
     drop(closed);
     let error = bed.client().fetch().await.unwrap_err();
-    assert_eq!(error.reason(), Reason::Network);
+    assert_eq!(error.reason(), FailureReason::Network);
     assert_eq!(bed.traffic(), "token error: 3, token retries: 2");
     let text = error.to_string();
     assert!(text.starts_with("the request to the sign-in service failed: "), "{text}");
@@ -148,7 +158,7 @@ async fn a_server_without_tls_has_the_reason_tls() {
     let bed = TestBed::new("").await;
     let client = bed.client_of(&bed.account(REFRESH_TOKEN, "https"), Duration::from_mins(1));
     let error = client.fetch().await.unwrap_err();
-    assert_eq!(error.reason(), Reason::Tls, "{error}");
+    assert_eq!(error.reason(), FailureReason::Tls, "{error}");
     assert_eq!(bed.traffic(), "token error: 1", "a failed handshake is not retried");
 }
 
@@ -157,7 +167,7 @@ async fn a_request_that_times_out_is_sent_three_times() {
     let bed = TestBed::new("token: {delay: 1h}").await;
     let client = bed.client_of(&bed.account(REFRESH_TOKEN, "http"), Duration::from_millis(30));
     let error = client.fetch().await.unwrap_err();
-    assert_eq!(error.reason(), Reason::Timeout, "{error}");
+    assert_eq!(error.reason(), FailureReason::Timeout, "{error}");
     assert_eq!(bed.traffic(), "token error: 3, token retries: 2");
 }
 
@@ -166,7 +176,7 @@ async fn a_response_that_is_too_large_is_not_read_to_its_end() {
     let routes = Router::new().route(USAGE, get(|| async { vec![b' '; (16 << 20) + 1] }));
     let bed = TestBed::with(routes).await;
     let error = bed.client().fetch().await.unwrap_err();
-    assert_eq!(error.reason(), Reason::Payload);
+    assert_eq!(error.reason(), FailureReason::Payload);
     assert!(error.to_string().starts_with("the response from the API is larger than 16 MiB"), "{error}");
     assert_eq!(bed.traffic(), "token 200: 1, usage error: 1");
 }
@@ -193,26 +203,31 @@ fn the_documented_error_bodies_of_the_api_are_parsed() {
         (
             400,
             include_str!("../../../tests/fixtures/errors/400-900316-assign-licenses-to-a-user.json"),
-            Reason::Server,
+            FailureReason::Server,
             "the API answered 400 Bad Request, code 900316: Partner token is not allowed in license \
              management calls.",
         ),
         (
             403,
             include_str!("../../../tests/fixtures/errors/403-900309-assign-licenses-to-a-user.json"),
-            Reason::Forbidden,
+            FailureReason::Forbidden,
             "the API answered 403 Forbidden, code 900309: Access has been blocked by Conditional Access",
         ),
         (
             429,
             include_str!("../../../tests/fixtures/errors/429-rate-limit-gateway-shape.json"),
-            Reason::Throttled,
+            FailureReason::Throttled,
             "the API answered 429 Too Many Requests: Rate limit is exceeded. Try again in 57 seconds.",
         ),
-        (401, r#"{"code":"900421","description":"MFA"}"#, Reason::Mfa, "the API answered 401"),
-        (401, r#"{"code":900420,"description":"audience"}"#, Reason::Credentials, "the API answered 401"),
-        (401, "", Reason::Credentials, "the API answered 401 Unauthorized"),
-        (502, "<html>", Reason::Server, "the API answered 502 Bad Gateway"),
+        (401, r#"{"code":"900421","description":"MFA"}"#, FailureReason::Mfa, "the API answered 401"),
+        (
+            401,
+            r#"{"code":900420,"description":"audience"}"#,
+            FailureReason::Credentials,
+            "the API answered 401",
+        ),
+        (401, "", FailureReason::Credentials, "the API answered 401 Unauthorized"),
+        (502, "<html>", FailureReason::Server, "the API answered 502 Bad Gateway"),
     ];
     for (status, body, reason, text) in table {
         let error = refusal::by_api(&response(status, body), &Redactor::default());
@@ -229,16 +244,26 @@ fn the_recorded_error_bodies_of_the_sign_in_service_are_parsed() {
         };
     }
     let table = [
-        (400, recorded!("error-400-invalid_grant-50076-mfa-required-v2-with-claims"), Reason::Mfa, "50076"),
-        (400, recorded!("error-400-invalid_grant-65001-consent"), Reason::Consent, "65001"),
+        (
+            400,
+            recorded!("error-400-invalid_grant-50076-mfa-required-v2-with-claims"),
+            FailureReason::Mfa,
+            "50076",
+        ),
+        (400, recorded!("error-400-invalid_grant-65001-consent"), FailureReason::Consent, "65001"),
         (
             400,
             recorded!("error-400-invalid_grant-700082-refresh-token-expired"),
-            Reason::Credentials,
+            FailureReason::Credentials,
             "700082",
         ),
-        (401, recorded!("error-401-invalid_client-7000215-bad-secret"), Reason::Credentials, "7000215"),
-        (400, recorded!("error-invalid_scope-70011-entra-doc-v2"), Reason::Server, "70011"),
+        (
+            401,
+            recorded!("error-401-invalid_client-7000215-bad-secret"),
+            FailureReason::Credentials,
+            "7000215",
+        ),
+        (400, recorded!("error-invalid_scope-70011-entra-doc-v2"), FailureReason::Server, "70011"),
     ];
     for (status, body, reason, code) in table {
         let error = refusal::by_sign_in(&response(status, body), &Redactor::default());

@@ -202,10 +202,10 @@ async fn a_wait_for_the_lock_can_be_abandoned_and_ends_with_a_remedy_after_half_
     let waiting = bed.client();
     let fetch = timeout(Duration::from_millis(200), waiting.fetch()).await;
     assert!(fetch.is_err(), "the lock is held");
-    waiting.settle().await;
+    waiting.drain().await;
     let impatient = bed.client_of(&bed.account(REFRESH_TOKEN, "http"), Duration::from_millis(200));
     let error = impatient.fetch().await.unwrap_err();
-    assert_eq!(error.reason(), Reason::Timeout);
+    assert_eq!(error.reason(), FailureReason::Timeout);
     let path = lock_path.display();
     assert_eq!(error.to_string(), format!("another process has kept {path} locked for 100ms"));
     assert!(error.remedy().contains("find the process"), "{}", error.remedy());

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 
-use crate::domain::status::Failure;
+use crate::domain::failure::Failure;
 use crate::domain::usage::RowError;
 
 use super::*;
@@ -12,7 +12,7 @@ use super::*;
 async fn a_collection_without_a_usable_row_is_an_error_and_its_rows_are_counted() {
     let bed = TestBed::new("rows: [{ service: o365 }, { service: crm }]").await;
     let error = bed.client().fetch().await.unwrap_err();
-    assert_eq!(error.reason(), Reason::Payload);
+    assert_eq!(error.reason(), FailureReason::Payload);
     assert!(error.to_string().contains("none of the rows can be used: 2 missing_value"), "{error}");
     assert_eq!(Failure::from(error).rejected, [(RowError::MissingValue, 2)].into());
 }
@@ -43,7 +43,7 @@ async fn an_access_token_that_fits_in_no_header_is_an_error_of_the_sign_in() {
     let path = format!("/{TENANT}/oauth2/v2.0/token");
     let bed = TestBed::with(Router::new().route(&path, post(async || TOKEN))).await;
     let error = bed.client().fetch().await.unwrap_err();
-    assert_eq!(error.reason(), Reason::Payload);
+    assert_eq!(error.reason(), FailureReason::Payload);
     assert_eq!(bed.traffic(), "token 200: 1");
     assert_eq!(
         bed.stored().unwrap()["refresh_token"],
@@ -105,7 +105,10 @@ async fn retry_after_is_recorded_before_the_body_has_arrived() {
     let left = hold.saturating_duration_since(tokio::time::Instant::now()).as_secs_f64();
     assert!((50.0..57.1).contains(&left), "{left} s");
     let error = client.fetch().await.unwrap_err();
-    assert_eq!((error.reason(), error.retry_after()), (Reason::Throttled, Some(Duration::from_secs(57))));
+    assert_eq!(
+        (error.reason(), error.retry_after()),
+        (FailureReason::Throttled, Some(Duration::from_secs(57)))
+    );
 }
 
 #[tokio::test]
@@ -122,5 +125,5 @@ async fn a_list_is_not_a_token_response() {
     const TOKEN: &str = r#"["a", 3599, "successor"]"#;
     let path = format!("/{TENANT}/oauth2/v2.0/token");
     let bed = TestBed::with(Router::new().route(&path, post(async || TOKEN))).await;
-    assert_eq!(bed.client().fetch().await.unwrap_err().reason(), Reason::Payload);
+    assert_eq!(bed.client().fetch().await.unwrap_err().reason(), FailureReason::Payload);
 }

@@ -1,4 +1,4 @@
-//! What a long outage leaves in the log.
+//! The log of a long outage.
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -6,7 +6,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 use super::*;
 
-/// The levels of all events but those for debugging.
+/// The levels of the events logged at info and above.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<Level>>>);
 
@@ -18,7 +18,7 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
-/// Runs the script to its end and returns what it left in the log.
+/// Runs the script to its end and returns the levels of what it logged.
 async fn log_of(script: Vec<Answer>) -> Vec<Level> {
     let lines = Lines::default();
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
@@ -26,26 +26,31 @@ async fn log_of(script: Vec<Answer>) -> Vec<Level> {
     let mut changes = ledger.subscribe();
     let polls = script.len() as u64;
     let polling = start(&ledger, script.into_iter().chain([Hangs]));
-    drop(changes.wait_for(|status| status.polls == polls && status.next_at.is_some()).await.unwrap());
+    drop(changes.wait_for(|status| status.polls == polls && status.next_poll_at.is_some()).await.unwrap());
     polling.stop().await;
     let lines = lines.0.lock().unwrap();
     lines.clone()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_of_a_month_with_changing_reasons_leaves_one_line_for_each_and_one_for_its_end() {
+async fn a_month_of_failures_with_alternating_reasons_logs_each_reason_and_the_recovery_once() {
     let a_month_of_hours = 30 * 24;
-    let mut script = vec![Good];
+    let mut script = vec![Succeeds];
     for _ in 0..a_month_of_hours / 3 {
-        script.extend([Fails(Reason::Network), Fails(Reason::Timeout), Throttles(3600)]);
+        script.extend([Fails(FailureReason::Network), Fails(FailureReason::Timeout), Throttles(3600)]);
     }
-    script.extend([Good, Good]);
+    script.extend([Succeeds, Succeeds]);
     let (info, warn) = (Level::INFO, Level::WARN);
     assert_eq!(log_of(script).await, [info, warn, warn, warn, info]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_outage_is_told_anew_and_what_a_person_must_mend_is_an_error() {
-    let script = vec![Fails(Reason::Consent), Good, Fails(Reason::Consent), Fails(Reason::Consent)];
+async fn the_next_outage_is_logged_again_and_a_failure_that_needs_an_operator_is_an_error() {
+    let script = vec![
+        Fails(FailureReason::Consent),
+        Succeeds,
+        Fails(FailureReason::Consent),
+        Fails(FailureReason::Consent),
+    ];
     assert_eq!(log_of(script).await, [Level::ERROR, Level::INFO, Level::ERROR]);
 }

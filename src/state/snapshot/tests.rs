@@ -19,8 +19,12 @@ fn account(tenant: &str) -> Account {
     Config::parse(&config, &|_| None).unwrap().accounts.remove(0)
 }
 
-fn good(rows: impl IntoIterator<Item = LicenseUsage>) -> Good {
-    Good { report: Arc::new(UsageReport::collect(rows.into_iter().map(Ok))), at: NOW, failed_since: false }
+fn good(rows: impl IntoIterator<Item = LicenseUsage>) -> LastGood {
+    LastGood {
+        report: Arc::new(UsageReport::collect(rows.into_iter().map(Ok))),
+        at: NOW,
+        failed_since: false,
+    }
 }
 
 fn row(workload: &str, percent: f64) -> LicenseUsage {
@@ -33,8 +37,8 @@ fn row(workload: &str, percent: f64) -> LicenseUsage {
     }
 }
 
-/// A directory with a good file of contoso's.
-fn kept() -> (tempfile::TempDir, SnapshotStore) {
+/// A directory with a usable file of contoso.
+fn saved() -> (tempfile::TempDir, SnapshotStore) {
     let directory = tempfile::tempdir().unwrap();
     let store = SnapshotStore::new(directory.path(), &account("contoso.example"));
     store.save(&good([row("Exchange", 38.25)])).unwrap();
@@ -42,21 +46,21 @@ fn kept() -> (tempfile::TempDir, SnapshotStore) {
 }
 
 #[test]
-fn what_was_kept_comes_back_with_its_times_to_the_nanosecond() {
+fn saved_rows_are_restored_with_their_times_to_the_nanosecond() {
     let directory = tempfile::tempdir().unwrap();
     let store = SnapshotStore::new(directory.path(), &account("contoso.example"));
-    assert!(store.restore(NOW, None).unwrap().is_none(), "nothing was kept");
+    assert!(store.restore(NOW, None).unwrap().is_none(), "nothing was saved");
     let hostile = ["\"} 1\n# HELP x", "\\", "\u{0}\u{7f}\u{2028}", "Ünï ☃ 𝄞", " "];
-    for kept in [good([]), good(hostile.map(|text| row(text, 0.1 + 0.2))), good([row("Teams", 1e308)])] {
-        store.save(&kept).unwrap();
+    for saved in [good([]), good(hostile.map(|text| row(text, 0.1 + 0.2))), good([row("Teams", 1e308)])] {
+        store.save(&saved).unwrap();
         let restored = store.restore(NOW, None).unwrap().unwrap();
-        assert_eq!(parts(&restored), parts(&kept));
+        assert_eq!(parts(&restored), parts(&saved));
     }
 }
 
 #[test]
-fn the_file_is_one_that_only_its_owner_can_read_and_nothing_else_is_left_behind() {
-    let (directory, store) = kept();
+fn only_the_owner_can_read_the_file_and_nothing_else_is_left_behind() {
+    let (directory, store) = saved();
     let path = directory.path().join("usage-contoso.example-00000000-0000-0000-0000-00000000c11e.json");
     assert_eq!(store.file.path(), path);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -66,8 +70,8 @@ fn the_file_is_one_that_only_its_owner_can_read_and_nothing_else_is_left_behind(
 }
 
 #[test]
-fn a_file_that_cannot_be_believed_is_set_aside() {
-    let (directory, store) = kept();
+fn an_unusable_file_is_set_aside() {
+    let (directory, store) = saved();
     let path = store.file.path().to_owned();
     let text = fs::read_to_string(&path).unwrap();
     let changed = |key: &str, value: Value| {
@@ -75,7 +79,7 @@ fn a_file_that_cannot_be_believed_is_set_aside() {
         record[key] = value;
         record.to_string().into_bytes()
     };
-    // Whole in itself, and somebody else's.
+    // Complete, but of another owner.
     let foreign = encode(&good([row("Exchange", 1.0)]), "https://login.example fabrikam.example c11e");
     for (what, content) in [
         ("empty", Vec::new()),
@@ -85,7 +89,7 @@ fn a_file_that_cannot_be_believed_is_set_aside() {
         ("with another value", text.replace("38.25", "83.25").into_bytes()),
         ("with another time", text.replace("2026-11-17", "2026-11-18").into_bytes()),
         ("without its rows", changed("rows", Value::Array(Vec::new()))),
-        ("with more than it should say", changed("more", 1.into())),
+        ("with an unknown field", changed("more", 1.into())),
         ("of a later version", changed("version", 2.into())),
         ("of another owner", foreign),
         ("an endless nesting", "[".repeat(100_000).into_bytes()),
@@ -96,14 +100,14 @@ fn a_file_that_cannot_be_believed_is_set_aside() {
         assert_eq!(aside, path.with_extension("json.set-aside"), "{what}");
         assert_eq!(fs::read(&aside).unwrap(), content, "{what}");
         fs::remove_file(aside).unwrap();
-        assert!(store.restore(NOW, None).unwrap().is_none(), "{what}: it is out of the way");
+        assert!(store.restore(NOW, None).unwrap().is_none(), "{what}: the file is set aside");
     }
     drop(directory);
 }
 
 #[test]
 fn stale_rows_are_not_restored_and_zero_means_never_stale() {
-    let (_directory, store) = kept();
+    let (_directory, store) = saved();
     let (hour, is_there) =
         (Duration::from_hours(1), |now, stale_after| store.restore(now, stale_after).unwrap().is_some());
     let just_before = NOW + hour - Duration::from_nanos(1);
@@ -112,16 +116,16 @@ fn stale_rows_are_not_restored_and_zero_means_never_stale() {
 }
 
 #[test]
-fn a_poll_of_the_future_is_not_believed_and_its_file_stays() {
-    let (_directory, store) = kept();
+fn a_poll_in_the_future_is_not_restored_and_its_file_stays() {
+    let (_directory, store) = saved();
     let error = store.restore(NOW - Duration::from_secs(1), None).unwrap_err();
     assert!(matches!(error, SnapshotError::Future { at, .. } if at == NOW), "{error}");
     assert!(store.restore(NOW, None).unwrap().is_some());
 }
 
 #[test]
-fn a_file_that_cannot_be_read_or_written_is_an_error_and_nothing_more() {
-    let (directory, store) = kept();
+fn a_file_that_cannot_be_read_or_written_is_an_error_and_leaves_nothing_behind() {
+    let (directory, store) = saved();
     fs::remove_file(store.file.path()).unwrap();
     fs::create_dir_all(store.file.path().join("x")).unwrap();
     store.save(&good([])).unwrap_err();
@@ -130,7 +134,7 @@ fn a_file_that_cannot_be_read_or_written_is_an_error_and_nothing_more() {
 }
 
 #[test]
-fn a_directory_that_is_gone_is_made_anew() {
+fn a_directory_that_was_removed_is_created_again() {
     let directory = tempfile::tempdir().unwrap();
     let store = SnapshotStore::new(&directory.path().join("gone"), &account("contoso.example"));
     assert!(store.restore(NOW, None).unwrap().is_none());
@@ -153,14 +157,14 @@ fn any_row() -> impl Strategy<Value = LicenseUsage> {
 }
 
 #[test]
-fn every_file_among_the_seeds_is_believed_as_a_whole_or_not_at_all() {
+fn every_seed_is_used_as_a_whole_or_not_at_all() {
     crate::seeds::replay("snapshot", invariants::file);
 }
 
 proptest! {
     #[test]
-    fn any_rows_come_back_as_they_were(rows in vec(any_row(), 0..8)) {
-        invariants::kept(&good(rows));
+    fn any_rows_are_restored_unchanged(rows in vec(any_row(), 0..8)) {
+        invariants::round_trip(&good(rows));
     }
 
     #[test]
@@ -169,9 +173,9 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_byte_is_noticed_or_changes_nothing(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-        let kept = good([row("Exchange", 38.25), row("Teams", 104.5)]);
-        let content = encode(&kept, OWNER);
-        invariants::damaged(&kept, &content, at.index(content.len()), byte);
+    fn a_changed_byte_is_detected_or_changes_nothing(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let saved = good([row("Exchange", 38.25), row("Teams", 104.5)]);
+        let content = encode(&saved, OWNER);
+        invariants::damaged(&saved, &content, at.index(content.len()), byte);
     }
 }

@@ -1,4 +1,4 @@
-//! A year of sign-ins. Sockets, files and restarts are real, and only the clock is moved.
+//! A year of sign-ins with real sockets, files and restarts; only the clock is simulated.
 
 use std::fmt::Debug;
 use std::io::Write as _;
@@ -12,15 +12,15 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 use super::*;
-use crate::domain::reason::Reason;
+use crate::domain::failure::FailureReason;
 use crate::domain::status::{Code, Endpoint};
 use crate::partner::Progress;
-use crate::polling::Scene as _;
+use crate::polling::Render as _;
 use partner_center_simulator::{Behaviour, Certificate, Rotation, TokenAnswer, UsageAnswer};
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// How the application proves itself, and where its first refresh token comes from.
+/// How the application authenticates, and where its first refresh token comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// A client secret in a file, and a configured refresh token.
@@ -29,18 +29,18 @@ enum Kind {
     Certificate,
 }
 
-/// What stands between the exporter and Microsoft.
+/// Why the exporter does not sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cut {
+enum Outage {
     /// The exporter does not run.
     Stopped,
-    /// It runs, and asks in vain.
-    Unanswered,
+    /// The exporter runs, and Microsoft cannot be reached.
+    Unreachable,
 }
 
-/// One exporter and its simulated Microsoft, in time of their own.
+/// One exporter, a simulated Microsoft, and their clock.
 struct World {
-    bed: Bed,
+    bed: TestBed,
     kind: Kind,
     rotation: Rotation,
     clock: Clock,
@@ -51,7 +51,7 @@ struct World {
 
 impl World {
     async fn new(rotation: Rotation, kind: Kind) -> Self {
-        // The certificates of the tests were not valid before.
+        // The certificates of the tests are not valid earlier.
         let clock = Clock::from_tokio(NOW + DAY);
         let simulator = Simulator::new(Scenario::default(), {
             let clock = clock.clone();
@@ -61,7 +61,7 @@ impl World {
         let address = listener.local_addr().unwrap();
         tokio::spawn(axum::serve(listener, simulator.router()).into_future());
         let own = Arc::new(OwnMetrics::new(false, &clock));
-        let bed = Bed { directory: tempfile::tempdir().unwrap(), address, simulator, own };
+        let bed = TestBed { directory: tempfile::tempdir().unwrap(), address, simulator, own };
         let world = Self { bed, kind, rotation, clock, log: Log::default(), running: None, days: 0 };
         let (directory, client) = (world.bed.directory.path().display(), world.client_file());
         let credential = match kind {
@@ -86,7 +86,7 @@ impl World {
         self.bed.directory.path().join("client")
     }
 
-    /// Replaces the application's credential, in its file and at the other end. This is all that is done.
+    /// Replaces the application's credential, in its file and in the simulator.
     fn use_credential(&self, number: usize) {
         let mut scenario = Scenario { rotation: self.rotation, client_secret: None, ..Scenario::default() };
         let content = match self.kind {
@@ -113,7 +113,7 @@ impl World {
     fn start(&mut self) {
         let (source, config) = self.bed.load();
         let (supervisor, reloader) =
-            Supervisor::start(source, config, Arc::clone(&self.bed.own), self.clock.clone()).unwrap();
+            Supervisor::start(source, &config, Arc::clone(&self.bed.own), self.clock.clone()).unwrap();
         let (fleet, stop) = (supervisor.fleet(), CancellationToken::new());
         let task = tokio::spawn(supervisor.run(no_environment, stop.clone()));
         self.running = Some(Running { fleet, reloader, stop, task });
@@ -127,45 +127,46 @@ impl World {
         self.running.as_ref().unwrap().account(0)
     }
 
-    /// The first poll of an account that is polled at once.
+    /// Waits for the first poll of an account that is polled at once.
     async fn first_poll(&self) -> AccountStatus {
-        until(&self.ledger(), |status| status.polls == 1).await
+        wait_for(&self.ledger(), |status| status.polls == 1).await
     }
 
-    /// Lets time pass in which the account is polled once.
+    /// Advances the clock by a time in which the account is polled once.
     async fn poll_after(&self, time: Duration) -> AccountStatus {
         let ledger = self.ledger();
         let polls = ledger.read().polls;
         pass(time).await;
-        until(&ledger, |status| status.polls > polls).await
+        wait_for(&ledger, |status| status.polls > polls).await
     }
 
-    /// A day like any other: one poll, one sign-in, all rows, a new refresh token, and not a word.
+    /// An ordinary day: one poll, one sign-in, all rows, a new refresh token.
     async fn day(&mut self) {
         let before = self.ledger().read();
         let status = self.poll_after(DAY).await;
         self.days += 1;
         let day = self.days;
-        // All of them, and those that were good.
+        // The number of all sign-ins, and of the successful ones.
         let sign_ins = |status: &AccountStatus| {
             let of_token =
                 status.traffic.requests.iter().filter(|((endpoint, _), _)| *endpoint == Endpoint::Token);
-            of_token.fold((0, 0), |(all, good), ((_, code), count)| {
-                (all + count, good + if *code == Code::Status(200) { *count } else { 0 })
+            of_token.fold((0, 0), |(all, successful), ((_, code), count)| {
+                (all + count, successful + if *code == Code::Status(200) { *count } else { 0 })
             })
         };
-        let failure = status.failure.as_ref().map(|failure| &failure.text);
+        let failure = status.failure().map(|failure| &failure.text);
         assert!(status.up() && status.polls == before.polls + 1, "day {day}: {failure:?}");
-        assert_eq!(status.good.as_ref().unwrap().report.rows().len(), 5, "day {day}");
-        let (all, good) = sign_ins(&before);
-        assert_eq!(sign_ins(&status), (all + 1, good + 1), "day {day}: one sign-in, and a good one");
+        assert_eq!(status.last_good.as_ref().unwrap().report.rows().len(), 5, "day {day}");
+        let (all, successful) = sign_ins(&before);
+        let expected = (all + 1, successful + 1);
+        assert_eq!(sign_ins(&status), expected, "day {day}: one sign-in, and a successful one");
         let issued = status.credentials.refresh_token_issued_at.unwrap();
         let age = self.clock.now().duration_since(issued).as_secs();
         assert!((0..60).contains(&age), "day {day}: the refresh token is {age} s old");
         assert!(Some(issued) > before.credentials.refresh_token_issued_at, "day {day}");
     }
 
-    /// What `login` does, with a person who enters the code at once.
+    /// Signs in as `login` does; the simulator accepts the code at once.
     async fn login(&self) {
         let (_, config) = self.bed.load();
         let account = &config.accounts[0];
@@ -183,10 +184,10 @@ impl World {
         sign_in.store(*signed_in, &CancellationToken::new()).await.unwrap();
     }
 
-    /// Lets Microsoft be out of reach.
+    /// Makes Microsoft unreachable.
     fn unplug(&self) {
         let mut scenario = self.bed.simulator.scenario();
-        // With `Retry-After`, or each poll would try three times, with pauses in between.
+        // Without `Retry-After`, each poll would send three requests with pauses between them.
         scenario.token =
             Behaviour { answer: TokenAnswer::ServerError, retry_after: Some(3600), ..Behaviour::default() };
         scenario.usage =
@@ -203,21 +204,21 @@ impl World {
         self.bed.simulator.set_scenario(scenario);
     }
 
-    /// So many days without Microsoft. The poll that is returned is the first one after them.
-    async fn cut(&mut self, cut: Cut, days: u32) -> AccountStatus {
+    /// Lets days pass without a sign-in, and returns the status after the next poll.
+    async fn outage(&mut self, outage: Outage, days: u32) -> AccountStatus {
         self.days += days;
-        match cut {
-            Cut::Stopped => {
+        match outage {
+            Outage::Stopped => {
                 self.stop().await;
                 pass(DAY * days).await;
                 self.start();
                 self.first_poll().await
             }
-            Cut::Unanswered => {
+            Outage::Unreachable => {
                 self.unplug();
                 for day in 1..days {
                     let status = self.poll_after(DAY).await;
-                    assert_eq!(status.failure.unwrap().reason, Reason::Server, "day {day} of the cut");
+                    assert_eq!(reason(&status), Some(FailureReason::Server), "day {day} of the outage");
                 }
                 self.plug_in();
                 self.poll_after(DAY).await
@@ -225,10 +226,10 @@ impl World {
         }
     }
 
-    /// What Prometheus would see of the account.
+    /// The account's metrics in the text format.
     fn metrics(&self) -> String {
         let fleet = Arc::clone(&self.running.as_ref().unwrap().fleet.borrow());
-        fleet.draw(self.clock.now()).text(Format::Classic)
+        fleet.render(self.clock.now()).text(Format::Classic)
     }
 
     fn metric(&self, series: &str) -> String {
@@ -237,12 +238,16 @@ impl World {
         value.unwrap_or_else(|| panic!("{series} in\n{metrics}")).to_owned()
     }
 
-    /// How long the refresh token in use lives on, in days.
+    /// The days until the refresh token in use expires.
     fn days_left(&self) -> f64 {
         let expiry: f64 =
             self.metric("partner_license_refresh_token_expiry_timestamp_seconds").parse().unwrap();
         (expiry - crate::domain::clock::unix_seconds(self.clock.now())) / 86400.0
     }
+}
+
+fn reason(status: &AccountStatus) -> Option<FailureReason> {
+    status.failure().map(|failure| failure.reason)
 }
 
 fn write_secret(path: &Path, content: &str) {
@@ -253,14 +258,14 @@ fn write_secret(path: &Path, content: &str) {
     fs::rename(new, path).unwrap();
 }
 
-/// Lets time pass at once. No request may be under way.
+/// Advances the clock. No request may be in progress.
 async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();
 }
 
-/// What was logged on this thread, but for debugging: level, message, reason and remedy.
+/// The events logged by this thread at info and above: level, message, reason and remedy.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<(Level, String)>>>);
 
@@ -269,12 +274,12 @@ impl Log {
         tracing::subscriber::set_default(tracing_subscriber::registry().with(self.clone()))
     }
 
-    /// What was logged since this was last asked.
+    /// The events since the last call.
     fn take(&self) -> Vec<(Level, String)> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 
-    fn complaints(&self) -> Vec<(Level, String)> {
+    fn warnings_and_errors(&self) -> Vec<(Level, String)> {
         self.take().into_iter().filter(|(level, _)| *level <= Level::WARN).collect()
     }
 }
@@ -304,8 +309,8 @@ impl Visit for Text {
     }
 }
 
-/// A year of daily polls and weekly restarts, with a new client credential in its middle and a cut after that.
-async fn a_year(rotation: Rotation, kind: Kind, cut: Cut) {
+/// A year of daily polls and weekly restarts, with a new client credential on day 180 and an outage from day 240.
+async fn a_year(rotation: Rotation, kind: Kind, outage: Outage) {
     let mut world = World::new(rotation, kind).await;
     let _listening = world.log.listen();
     if kind == Kind::Certificate {
@@ -317,14 +322,14 @@ async fn a_year(rotation: Rotation, kind: Kind, cut: Cut) {
         match world.days {
             180 => world.use_credential(1),
             240 => {
-                assert_eq!(world.log.complaints(), [], "until day {}", world.days);
-                let status = world.cut(cut, 80).await;
-                assert!(status.up(), "{:?}", status.failure);
-                let complaints = world.log.complaints();
-                match cut {
-                    Cut::Stopped => assert_eq!(complaints, []),
-                    Cut::Unanswered => {
-                        let [(Level::WARN, line)] = &complaints[..] else { panic!("{complaints:?}") };
+                assert_eq!(world.log.warnings_and_errors(), [], "until day {}", world.days);
+                let status = world.outage(outage, 80).await;
+                assert!(status.up(), "{:?}", status.failure());
+                let logged = world.log.warnings_and_errors();
+                match outage {
+                    Outage::Stopped => assert_eq!(logged, []),
+                    Outage::Unreachable => {
+                        let [(Level::WARN, line)] = &logged[..] else { panic!("{logged:?}") };
                         assert!(line.starts_with("Polling failed reason=\"server\""), "{line}");
                     }
                 }
@@ -335,48 +340,48 @@ async fn a_year(rotation: Rotation, kind: Kind, cut: Cut) {
         if world.days.is_multiple_of(7) {
             world.stop().await;
             world.start();
-            let restored = world.ledger().read().good.map(|good| good.report.rows().len());
-            assert_eq!(restored, Some(5), "day {}: the rows outlive the restart", world.days);
+            let restored = world.ledger().read().last_good.map(|good| good.report.rows().len());
+            assert_eq!(restored, Some(5), "day {}: the rows are restored after the restart", world.days);
         }
     }
     world.day().await;
-    assert_eq!(world.log.complaints(), [], "until the year's end");
+    assert_eq!(world.log.warnings_and_errors(), [], "until the end of the year");
     assert!((world.days_left() - 90.0).abs() < 0.01, "{}", world.days_left());
     world.stop().await;
 }
 
 #[tokio::test]
 async fn a_year_with_a_client_secret_passes_without_a_manual_step() {
-    a_year(Rotation::Lenient, Kind::Secret, Cut::Stopped).await;
+    a_year(Rotation::Lenient, Kind::Secret, Outage::Stopped).await;
 }
 
 #[tokio::test]
 async fn a_year_with_a_client_secret_passes_under_strict_rotation_too() {
-    a_year(Rotation::Strict, Kind::Secret, Cut::Unanswered).await;
+    a_year(Rotation::Strict, Kind::Secret, Outage::Unreachable).await;
 }
 
 #[tokio::test]
-async fn a_year_with_a_client_secret_passes_where_families_are_revoked_too() {
-    a_year(Rotation::Family, Kind::Secret, Cut::Stopped).await;
+async fn a_year_with_a_client_secret_passes_where_token_families_are_revoked_too() {
+    a_year(Rotation::Family, Kind::Secret, Outage::Stopped).await;
 }
 
 #[tokio::test]
 async fn a_year_with_a_certificate_passes_without_a_manual_step() {
-    a_year(Rotation::Lenient, Kind::Certificate, Cut::Unanswered).await;
+    a_year(Rotation::Lenient, Kind::Certificate, Outage::Unreachable).await;
 }
 
 #[tokio::test]
 async fn a_year_with_a_certificate_passes_under_strict_rotation_too() {
-    a_year(Rotation::Strict, Kind::Certificate, Cut::Stopped).await;
+    a_year(Rotation::Strict, Kind::Certificate, Outage::Stopped).await;
 }
 
 #[tokio::test]
-async fn a_year_with_a_certificate_passes_where_families_are_revoked_too() {
-    a_year(Rotation::Family, Kind::Certificate, Cut::Unanswered).await;
+async fn a_year_with_a_certificate_passes_where_token_families_are_revoked_too() {
+    a_year(Rotation::Family, Kind::Certificate, Outage::Unreachable).await;
 }
 
 #[tokio::test]
-async fn ninety_one_days_of_daily_use_lose_nothing() {
+async fn daily_polls_for_ninety_one_days_all_succeed() {
     let mut world = World::new(Rotation::Lenient, Kind::Secret).await;
     let _listening = world.log.listen();
     world.start();
@@ -390,16 +395,16 @@ async fn ninety_one_days_of_daily_use_lose_nothing() {
             !line.starts_with("partner_license_scrape_failures_total") || line.ends_with(" 0")
         })
     );
-    // The first token alone would not have done: it is too old by now.
+    // The configured token alone has expired by now.
     world.stop().await;
     fs::remove_dir_all(world.bed.directory.path().join("state")).unwrap();
     world.start();
-    assert_eq!(world.first_poll().await.failure.unwrap().reason, Reason::Credentials);
+    assert_eq!(reason(&world.first_poll().await), Some(FailureReason::Credentials));
     world.stop().await;
 }
 
-/// Ends in one state that alerts can be made of, and `login` alone ends it.
-async fn a_hundred_days(rotation: Rotation, kind: Kind, cut: Cut) {
+/// An outage of a hundred days ends in one error, and `login` alone ends that.
+async fn a_hundred_days(rotation: Rotation, kind: Kind, outage: Outage) {
     let mut world = World::new(rotation, kind).await;
     let _listening = world.log.listen();
     if kind == Kind::Certificate {
@@ -408,51 +413,50 @@ async fn a_hundred_days(rotation: Rotation, kind: Kind, cut: Cut) {
     world.start();
     assert!(world.first_poll().await.up());
     world.day().await;
-    assert_eq!(world.log.complaints(), []);
-    let status = world.cut(cut, 100).await;
-    let failure = status.failure.unwrap();
-    assert_eq!(failure.reason, Reason::Credentials, "{}", failure.text);
+    assert_eq!(world.log.warnings_and_errors(), []);
+    let status = world.outage(outage, 100).await;
+    let failure = status.failure().unwrap();
+    assert_eq!(failure.reason, FailureReason::Credentials, "{}", failure.text);
     assert!(failure.remedy.contains("partner-license-exporter login"), "{}", failure.remedy);
     for _ in 0..3 {
-        assert_eq!(world.poll_after(DAY).await.failure.unwrap().reason, Reason::Credentials);
+        assert_eq!(reason(&world.poll_after(DAY).await), Some(FailureReason::Credentials));
     }
-    let complaints = world.log.complaints();
-    let errors: Vec<_> = complaints.iter().filter(|(level, _)| *level == Level::ERROR).collect();
-    let [(_, line)] = errors[..] else { panic!("{complaints:?}") };
+    let logged = world.log.warnings_and_errors();
+    let errors: Vec<_> = logged.iter().filter(|(level, _)| *level == Level::ERROR).collect();
+    let [(_, line)] = errors[..] else { panic!("{logged:?}") };
     assert!(line.starts_with("Polling failed reason=\"credentials\" remedy="), "{line}");
-    let warnings = usize::from(cut == Cut::Unanswered);
-    assert_eq!(complaints.len() - 1, warnings, "{complaints:?}");
+    let warnings = usize::from(outage == Outage::Unreachable);
+    assert_eq!(logged.len() - 1, warnings, "{logged:?}");
     assert_eq!(world.metric("partner_license_up"), "0");
     assert_eq!(world.metric("partner_license_scrape_failures_total{reason=\"credentials\"}"), "4");
     assert!(world.days_left() < 0.0, "{}", world.days_left());
 
     world.login().await;
     let status = world.poll_after(Duration::from_secs(6)).await;
-    assert!(status.up(), "{:?}", status.failure);
+    assert!(status.up(), "{:?}", status.failure());
     let info = world.log.take();
-    let expected =
-        ["The credentials have changed, polling at once", "Polling works again was=\"credentials\""];
+    let expected = ["The credentials have changed; polling now", "Polling works again was=\"credentials\""];
     assert_eq!(info, expected.map(|line| (Level::INFO, line.to_owned())));
     for _ in 0..3 {
         assert!(world.poll_after(DAY).await.up());
     }
     world.stop().await;
     world.start();
-    assert!(world.poll_after(DAY).await.up(), "the sign-in outlives a restart");
-    assert_eq!(world.log.complaints(), []);
+    assert!(world.poll_after(DAY).await.up(), "the sign-in is kept over a restart");
+    assert_eq!(world.log.warnings_and_errors(), []);
     world.stop().await;
 }
 
 #[tokio::test]
 async fn a_hundred_days_without_the_exporter_end_in_one_error_that_a_login_ends() {
     for rotation in [Rotation::Lenient, Rotation::Strict, Rotation::Family] {
-        a_hundred_days(rotation, Kind::Secret, Cut::Stopped).await;
-        a_hundred_days(rotation, Kind::Certificate, Cut::Stopped).await;
+        a_hundred_days(rotation, Kind::Secret, Outage::Stopped).await;
+        a_hundred_days(rotation, Kind::Certificate, Outage::Stopped).await;
     }
 }
 
 #[tokio::test]
 async fn a_hundred_days_without_microsoft_end_in_one_error_that_a_login_ends() {
-    a_hundred_days(Rotation::Lenient, Kind::Secret, Cut::Unanswered).await;
-    a_hundred_days(Rotation::Strict, Kind::Certificate, Cut::Unanswered).await;
+    a_hundred_days(Rotation::Lenient, Kind::Secret, Outage::Unreachable).await;
+    a_hundred_days(Rotation::Strict, Kind::Certificate, Outage::Unreachable).await;
 }

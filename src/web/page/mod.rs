@@ -1,12 +1,13 @@
-//! The status page at `/`, for people: which accounts work, since when, and what they report.
+//! Renders the status page at `/`, for people: which accounts work, since when, and what they report.
 //!
-//! Rendered on the server, without script or outside asset, and within bounds however many rows there are.
-//! Everything that comes from outside is escaped.
+//! The page has no script and fetches nothing, and its size is bounded however many rows there are. The templates of
+//! maud escape every value.
 
 mod account;
 mod table;
 mod text;
 
+use std::ops::Add as _;
 use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::digest;
@@ -16,43 +17,45 @@ use axum::response::{Html, IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use tokio::sync::Semaphore;
 
 use crate::bundled::{DASHBOARDS, runbooks};
 use crate::metrics::{BUILD, Fleet};
 
-use account::{State, View};
-use table::Tally;
-use text::{Count, Escaped, Moment, add};
+use account::{AccountState, AccountView};
+use table::RowCounts;
+use text::{Count, time};
 
 const STYLE: &str = include_str!("style.css");
 
-/// A few bars, in the page itself: a browser that has no icon asks for one.
+/// The icon, a few bars, within the page: without it a browser would request one.
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns=%27http://www.w3.org/2000/svg%27 viewBox=%270 0 16 16%27%3E%3Cpath \
      fill=%27%232f6fc4%27 d=%27M1 2h14v3H1zM1 6.5h9v3H1zM1 11h5v3H1z%27/%3E%3C/svg%3E";
 
-/// The most rows on the page, shared by the accounts: enough for people, and some 2 MB.
+/// The most rows on the page, shared by all accounts: some 2 MB.
 const MOST_ROWS: usize = 5_000;
-/// What an account has of them, however many accounts there are.
+/// The share of an account, however many accounts there are.
 const LEAST_ROWS_OF_AN_ACCOUNT: usize = 10;
 
-/// Nothing but this page's own style is obeyed by a browser, so what slipped through would do no harm.
+/// The policy that lets browsers apply this page's own style and nothing else, so that markup from outside would be
+/// harmless even if it were not escaped.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let style = BASE64_STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; form-action 'none'; \
          frame-ancestors 'none'"
     );
-    HeaderValue::from_str(&policy).expect("Base64 and words are a header's value")
+    HeaderValue::from_str(&policy).expect("Base64 and words are a valid header value")
 });
 
-/// How many pages are rendered at a time; whoever asks for one more waits.
+/// How many pages are rendered at a time; further requests wait.
 static RENDERING: Semaphore = Semaphore::const_new(2);
 
-/// The page as it is at `now`.
-pub(super) async fn answer(fleet: Arc<Fleet>, telemetry_path: String, now: Timestamp) -> Response {
-    // A large fleet takes milliseconds, and scrapes should not wait for them.
-    let permit = RENDERING.acquire().await.expect("it is never closed");
+/// Answers a request for the page, as it is at `now`.
+pub(super) async fn respond(fleet: Arc<Fleet>, telemetry_path: String, now: Timestamp) -> Response {
+    // Many rows take milliseconds, during which this thread could not answer scrapes.
+    let permit = RENDERING.acquire().await.expect("the semaphore is never closed");
     let html = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         render(&fleet, &telemetry_path, now)
@@ -69,109 +72,113 @@ pub(super) async fn answer(fleet: Arc<Fleet>, telemetry_path: String, now: Times
 
 fn render(fleet: &Fleet, telemetry_path: &str, now: Timestamp) -> String {
     let accounts = fleet.accounts.iter().enumerate();
-    let mut views: Vec<View> =
-        accounts.map(|(n, ledger)| View::new(n + 1, ledger.read(), fleet, now)).collect();
-    views.sort_by_key(|view| view.state);
-    let most = (MOST_ROWS / views.len().max(1)).max(LEAST_ROWS_OF_AN_ACCOUNT);
-
-    let mut out = String::new();
-    write_head(&mut out, &views, telemetry_path);
-    if views.len() > 1 {
-        write_summary(&mut out, &views);
-    }
-    for view in &views {
-        view.write(&mut out, fleet, now, most);
-    }
-    let [(_, version), (_, revision), ..] = BUILD;
-    add!(
-        &mut out,
-        "</main>\n<footer><p>partner-license-exporter {version}, revision {revision:.12}. As of {at}.</p>\n",
-        at = Moment(now),
-    );
-    write_files(&mut out);
-    add!(&mut out, "</footer>\n</body>\n</html>\n");
-    out
-}
-
-/// Links to what the program carries for Grafana and for whoever an alert calls.
-fn write_files(out: &mut String) {
-    add!(
-        out,
-        "<details><summary>Grafana dashboards, runbooks of the alerts</summary>\n<ul class=\"files\">\n"
-    );
-    for (path, _) in DASHBOARDS {
-        add!(out, "<li><a href=\"/dashboards/{path}\">{path}</a></li>\n");
-    }
-    for (alert, _) in runbooks() {
-        add!(out, "<li><a href=\"/runbooks/{alert}\">{alert}</a></li>\n");
-    }
-    add!(
-        out,
-        "</ul>\n<p><code>partner-license-exporter export</code> writes them, and the alert rules.</p></details>\n"
-    );
-}
-
-fn write_head(out: &mut String, views: &[View], telemetry_path: &str) {
-    let failing = views.iter().filter(|view| view.state == State::Failing).count();
-    let state = match failing {
-        0 => String::new(),
-        _ if views.len() == 1 => "Failing · ".to_owned(),
-        _ => format!("{failing} of {} failing · ", views.len()),
+    let mut accounts: Vec<AccountView> =
+        accounts.map(|(n, ledger)| AccountView::new(n + 1, ledger.read(), fleet, now)).collect();
+    accounts.sort_by_key(|account| account.state);
+    let most = (MOST_ROWS / accounts.len().max(1)).max(LEAST_ROWS_OF_AN_ACCOUNT);
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            (head(&accounts))
+            body {
+                (header(telemetry_path))
+                main {
+                    @if accounts.len() > 1 { (summary(&accounts)) }
+                    @for account in &accounts { (account.section(fleet, now, most)) }
+                }
+                (footer(now))
+            }
+        }
     };
-    add!(
-        out,
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{state}Partner license exporter</title>\n<link rel=\"icon\" href=\"{ICON}\">\n<style>{STYLE}</style>\n</head>\n\
-         <body>\n<header><h1>Partner license exporter</h1>\n<nav aria-label=\"Endpoints\"><ul><li><a href=\"{}\">Metrics</a></li>\
-         <li><a href=\"/-/healthy\">Health</a></li><li><a href=\"/-/ready\">Readiness</a></li></ul></nav></header>\n<main>\n",
-        Escaped(telemetry_path),
-    );
+    page.into_string()
 }
 
-/// All accounts at a glance, each with a link to its section.
-fn write_summary(out: &mut String, views: &[View]) {
-    let mut tally = Tally::default();
-    for view in views {
-        tally.add(view.tally);
-    }
-    add!(
-        out,
-        "<section aria-labelledby=\"summary\">\n<h2 id=\"summary\">{}</h2>\n<ul class=\"totals\">\n",
-        Count(views.len(), "account")
-    );
-    for state in State::ALL {
-        let count = views.iter().filter(|view| view.state == state).count();
-        if count > 0 {
-            add!(
-                out,
-                "<li><strong class=\"state {}\">{count} {}</strong></li>\n",
-                state.class(),
-                state.word()
-            );
+fn head(accounts: &[AccountView]) -> Markup {
+    let failing = accounts.iter().filter(|account| account.state == AccountState::Failing).count();
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            title {
+                @match (failing, accounts.len()) {
+                    (0, _) => {}
+                    (_, 1) => "Failing · ",
+                    (_, all) => { (failing) " of " (all) " failing · " }
+                }
+                "Partner license exporter"
+            }
+            link rel="icon" href=(ICON);
+            style { (PreEscaped(STYLE)) }
         }
     }
-    add!(out, "<li>{} of {} low</li>\n", tally.low, Count(tally.rows, "row"));
-    if tally.muted > 0 {
-        add!(out, "<li>{} muted</li>\n", tally.muted);
-    }
-    add!(out, "</ul>\n<nav aria-label=\"Accounts\"><ul class=\"accounts\">\n");
-    for view in views {
-        let (number, state) = (view.number, view.state);
-        add!(
-            out,
-            "<li class=\"{}\"><a href=\"#account-{number}\"><bdi>{}</bdi></a> <span>{}",
-            state.class(),
-            view.name(),
-            state.word()
-        );
-        if let Some(reason) = view.reason() {
-            add!(out, ": {reason}");
+}
+
+fn header(telemetry_path: &str) -> Markup {
+    html! {
+        header {
+            h1 { "Partner license exporter" }
+            nav aria-label="Endpoints" {
+                ul {
+                    @for (path, title) in
+                        [(telemetry_path, "Metrics"), ("/-/healthy", "Health"), ("/-/ready", "Readiness")]
+                    {
+                        li { a href=(path) { (title) } }
+                    }
+                }
+            }
         }
-        if view.tally.low > 0 {
-            add!(out, ", {} low", view.tally.low);
-        }
-        add!(out, "</span></li>\n");
     }
-    add!(out, "</ul></nav>\n</section>\n");
+}
+
+/// Renders all accounts at a glance, each with a link to its section.
+fn summary(accounts: &[AccountView]) -> Markup {
+    let counts = accounts.iter().map(|account| account.counts).fold(RowCounts::default(), RowCounts::add);
+    let of = |state| accounts.iter().filter(|account| account.state == state).count();
+    html! {
+        section aria-labelledby="summary" {
+            h2 id="summary" { (Count(accounts.len(), "account")) }
+            ul.totals {
+                @for state in AccountState::ALL.into_iter().filter(|state| of(*state) > 0) {
+                    li { strong.state.(state.class()) { (of(state)) " " (state.word()) } }
+                }
+                li { (counts.low) " of " (Count(counts.rows, "row")) " low" }
+                @if counts.muted > 0 { li { (counts.muted) " muted" } }
+            }
+            nav aria-label="Accounts" {
+                ul.accounts {
+                    @for account in accounts {
+                        li.(account.state.class()) {
+                            a href={ "#account-" (account.number) } { (account.name()) } " "
+                            span {
+                                (account.state.word())
+                                @if let Some(reason) = account.reason() { ": " (reason) }
+                                @if account.counts.low > 0 { ", " (account.counts.low) " low" }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Renders the version and links to the dashboards and runbooks that the program carries.
+fn footer(now: Timestamp) -> Markup {
+    let [(_, version), (_, revision), ..] = BUILD;
+    html! {
+        footer {
+            p {
+                "partner-license-exporter " (version) ", revision " (format_args!("{revision:.12}"))
+                ". As of " (time(now)) "."
+            }
+            details {
+                summary { "Grafana dashboards, runbooks of the alerts" }
+                ul.files {
+                    @for (name, _) in DASHBOARDS { li { a href={ "/dashboards/" (name) } { (name) } } }
+                    @for (alert, _) in runbooks() { li { a href={ "/runbooks/" (alert) } { (alert) } } }
+                }
+                p { code { "partner-license-exporter export" } " writes them, and the alert rules." }
+            }
+        }
+    }
 }

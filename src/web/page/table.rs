@@ -1,73 +1,79 @@
-//! The rows of one account, lowest first, each with a bar against its threshold.
+//! Renders the rows of one account as a table, lowest first, each with a bar against its threshold.
+
+use maud::{Markup, html};
 
 use crate::config::Thresholds;
 use crate::domain::usage::LicenseUsage;
 
-use super::text::{Count, Day, Escaped, Share, add};
+use super::text::{Count, Percentage, day, visible};
 
-/// How many rows of a collection there are, and how many of them stand out.
+/// How many rows a collection has, and how many of them are low or muted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct RowCounts {
     pub(super) rows: usize,
-    /// Below their threshold.
+    /// Rows below their threshold.
     pub(super) low: usize,
-    /// Without a threshold.
+    /// Rows without a threshold.
     pub(super) muted: usize,
 }
 
-impl Tally {
+impl RowCounts {
     pub(super) fn of(rows: &[LicenseUsage], thresholds: &Thresholds) -> Self {
-        let mut tally = Self { rows: rows.len(), ..Self::default() };
+        let mut counts = Self { rows: rows.len(), ..Self::default() };
         for row in rows {
             match thresholds.applying_to(row) {
-                Some(threshold) if row.percent.get() < threshold => tally.low += 1,
+                Some(threshold) if row.percent.get() < threshold => counts.low += 1,
                 Some(_) => {}
-                None => tally.muted += 1,
+                None => counts.muted += 1,
             }
         }
-        tally
-    }
-
-    pub(super) fn add(&mut self, other: Self) {
-        self.rows += other.rows;
-        self.low += other.low;
-        self.muted += other.muted;
+        counts
     }
 }
 
-/// What a bar's full length stands for, in percent: there is room above 100, and its mark is at four fifths.
-const SCALE: f64 = 125.0;
+impl std::ops::Add for RowCounts {
+    type Output = Self;
 
-/// Writes the `most` lowest rows. `tally` is that of all of them.
-pub(super) fn write(
-    out: &mut String,
+    fn add(self, other: Self) -> Self {
+        Self { rows: self.rows + other.rows, low: self.low + other.low, muted: self.muted + other.muted }
+    }
+}
+
+/// The percentage at the full length of a bar, so that there is room above 100 %.
+const FULL_LENGTH_PERCENT: f64 = 125.0;
+
+/// Renders the `most` lowest of `rows`, whose counts are `counts`.
+pub(super) fn table(
     rows: &[LicenseUsage],
     thresholds: &Thresholds,
-    tally: Tally,
+    counts: RowCounts,
     most: usize,
-) {
-    let Tally { rows: count, low, muted } = tally;
-    add!(out, "<table>\n<caption>{}, lowest first", Count(count, "row"));
-    for (count, word) in [(low, "low"), (muted, "muted")] {
-        if count > 0 {
-            add!(out, " · {count} {word}");
+) -> Markup {
+    html! {
+        table {
+            caption {
+                (Count(counts.rows, "row")) ", lowest first"
+                @for (count, word) in [(counts.low, "low"), (counts.muted, "muted")] {
+                    @if count > 0 { " · " (count) " " (word) }
+                }
+                @if counts.rows > most { ". Only the lowest " (most) " are shown; the metrics have all of them" }
+                "."
+            }
+            thead {
+                tr {
+                    @for title in ["Workload", "Service", "Channel", "Usage", "Threshold", "Data of"] {
+                        th scope="col" { (title) }
+                    }
+                }
+            }
+            tbody {
+                @for row in lowest(rows, most) { (table_row(row, thresholds.applying_to(row))) }
+            }
         }
     }
-    if count > most {
-        add!(out, ". Only the lowest {most} are shown; the metrics have all of them");
-    }
-    add!(
-        out,
-        ".</caption>\n<thead><tr><th scope=\"col\">Workload</th><th scope=\"col\">Service</th><th scope=\"col\">Channel</th>\
-         <th scope=\"col\">Usage</th><th scope=\"col\">Threshold</th><th scope=\"col\">Data of</th></tr></thead>\n<tbody>\n",
-    );
-    for row in lowest(rows, most) {
-        write_row(out, row, thresholds.applying_to(row));
-    }
-    add!(out, "</tbody>\n</table>\n");
 }
 
-/// The lowest rows; of equals the first by name.
+/// The `most` lowest rows; of equal rows the first by name.
 fn lowest(rows: &[LicenseUsage], most: usize) -> impl Iterator<Item = &LicenseUsage> {
     let mut order: Vec<(f64, usize)> =
         rows.iter().enumerate().map(|(n, row)| (row.percent.get(), n)).collect();
@@ -80,49 +86,38 @@ fn lowest(rows: &[LicenseUsage], most: usize) -> impl Iterator<Item = &LicenseUs
     order.into_iter().map(|(_, n)| &rows[n])
 }
 
-fn write_row(out: &mut String, row: &LicenseUsage, threshold: Option<f64>) {
+fn table_row(row: &LicenseUsage, threshold: Option<f64>) -> Markup {
     let percent = row.percent.get();
-    let (class, word) = match threshold {
-        Some(threshold) if percent < threshold => (" class=\"low\"", " <b>low</b>"),
-        Some(_) => ("", ""),
-        None => (" class=\"muted\"", ""),
-    };
-    add!(
-        out,
-        "<tr{class}><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>",
-        Escaped(&row.workload),
-        Escaped(&row.service),
-        Escaped(&row.channel),
-    );
-    add!(out, "<span>{}</span>", Share { percent, low_below: threshold });
-    write_bar(out, percent, threshold);
-    add!(out, "{word}</td><td>");
-    match threshold {
-        Some(threshold) => add!(out, "{threshold} %"),
-        None => add!(out, "muted"),
+    let is_low = threshold.is_some_and(|threshold| percent < threshold);
+    let class = if is_low { Some("low") } else { threshold.is_none().then_some("muted") };
+    html! {
+        tr class=[class] {
+            th scope="row" { (visible(&row.workload)) }
+            td { (visible(&row.service)) }
+            td { (visible(&row.channel)) }
+            td {
+                span { (Percentage { percent, low_below: threshold }) }
+                (bar(percent, threshold))
+                @if is_low { " " b { "low" } }
+            }
+            td { @if let Some(threshold) = threshold { (threshold) " %" } @else { "muted" } }
+            td { (day(row.processed_at)) }
+        }
     }
-    add!(out, "</td><td>{}</td></tr>\n", Day(row.processed_at));
 }
 
-/// The picture of what the text beside it says, hence hidden from whoever is read to. Attributes and no style,
-/// which the content security policy would refuse.
-fn write_bar(out: &mut String, percent: f64, threshold: Option<f64>) {
-    let share = |percent: f64| (percent / SCALE * 100.0).min(100.0);
-    let length = share(percent);
-    add!(
-        out,
-        "<svg class=\"bar\" width=\"160\" height=\"10\" aria-hidden=\"true\"><rect width=\"{length:.1}%\" height=\"100%\"/>"
-    );
-    if percent > SCALE {
-        // Broken, as it would be longer.
-        add!(out, "<rect class=\"gap\" x=\"92%\" width=\"3\" height=\"100%\"/>");
+/// Renders a percentage as a bar with a mark at its threshold. Screen readers skip it, because the text beside it says
+/// the same.
+fn bar(percent: f64, threshold: Option<f64>) -> Markup {
+    let share = |percent: f64| (percent / FULL_LENGTH_PERCENT * 100.0).min(100.0);
+    html! {
+        svg.bar width="160" height="10" aria-hidden="true" {
+            rect width={ (format_args!("{:.1}", share(percent))) "%" } height="100%" {}
+            // A gap shows that the bar is cut off.
+            @if percent > FULL_LENGTH_PERCENT { rect.gap x="92%" width="3" height="100%" {} }
+            @if let Some(threshold) = threshold {
+                rect.mark x={ (format_args!("{:.1}", share(threshold).min(99.0))) "%" } width="2" height="100%" {}
+            }
+        }
     }
-    if let Some(threshold) = threshold {
-        add!(
-            out,
-            "<rect class=\"mark\" x=\"{:.1}%\" width=\"2\" height=\"100%\"/>",
-            share(threshold).min(99.0)
-        );
-    }
-    add!(out, "</svg>");
 }

@@ -1,108 +1,79 @@
-//! How texts, moments, lengths of time and shares are written in HTML. Knows nothing of accounts.
+//! Renders texts, times, durations and percentages as HTML.
 
-use std::fmt::{self, Display, Formatter, Write};
+use std::borrow::Cow;
+use std::fmt::{self, Display, Formatter};
 
 use jiff::Timestamp;
+use maud::{Markup, html};
 
-/// Writes to a page.
-macro_rules! add {
-    ($out:expr, $($part:tt)*) => {
-        std::fmt::Write::write_fmt($out, format_args!($($part)*)).expect("a string takes everything")
-    };
-}
-pub(super) use add;
-
-/// Text from anywhere, safe inside elements and quoted attributes.
-pub(super) struct Escaped<'a>(pub(super) &'a str);
-
-/// A remedy: what stands between backticks is a command.
-pub(super) struct WithCommands<'a>(pub(super) &'a str);
-
-/// A moment, to the minute for people and to the second for programs.
-pub(super) struct Moment(pub(super) Timestamp);
-
-/// A day.
-pub(super) struct Day(pub(super) Timestamp);
-
-/// A length of time in its two largest units; nothing is shorter than 0 s.
+/// A duration in its two largest units.
 #[derive(Clone, Copy)]
-pub(super) struct Length(i64);
+pub(super) struct Length {
+    seconds: i64,
+}
 
-/// A percentage with two digits, or with all of them where two would hide that it is low, or is not nothing.
-pub(super) struct Share {
+/// A percentage with two decimals, or with all of them where two would hide that it is low or not zero.
+pub(super) struct Percentage {
     pub(super) percent: f64,
     pub(super) low_below: Option<f64>,
 }
 
-/// A number of things.
+/// A number and its noun, such as `1 row` or `2 rows`.
 pub(super) struct Count<N>(pub(super) N, pub(super) &'static str);
 
-impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                // HTML has no place for these, and nobody would see that they are there.
-                c if c.is_control() && c != '\n' && c != '\t' => f.write_char(char::REPLACEMENT_CHARACTER)?,
-                c => f.write_char(c)?,
-            }
+/// Replaces the control characters that HTML does not allow, so that a reader sees that there are some.
+pub(super) fn visible(text: &str) -> Cow<'_, str> {
+    let is_invalid = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if text.contains(is_invalid) { text.replace(is_invalid, "\u{fffd}").into() } else { text.into() }
+}
+
+/// Renders a remedy, in which backticks enclose commands.
+pub(super) fn with_commands(text: &str) -> Markup {
+    html! {
+        @for (n, part) in text.split('`').enumerate() {
+            @if n % 2 == 0 { (part) } @else { code { (part) } }
         }
-        Ok(())
     }
 }
 
-impl Display for WithCommands<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for (n, part) in self.0.split('`').enumerate() {
-            let part = Escaped(part);
-            if n % 2 == 0 { write!(f, "{part}")? } else { write!(f, "<code>{part}</code>")? }
-        }
-        Ok(())
-    }
+/// Renders a time to the minute, with the seconds in the attribute.
+pub(super) fn time(at: Timestamp) -> Markup {
+    html! { time datetime=(exactly(at)) { (at.strftime("%Y-%m-%d %H:%M UTC")) } }
 }
 
-impl Display for Moment {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        // More than three digits of a second would be no valid datetime.
-        let (exact, shown) = (self.0.strftime("%Y-%m-%dT%H:%M:%SZ"), self.0.strftime("%Y-%m-%d %H:%M"));
-        write!(f, "<time datetime=\"{exact}\">{shown} UTC</time>")
-    }
+/// Renders the day of a time, with the time itself in the attribute.
+pub(super) fn day(at: Timestamp) -> Markup {
+    html! { time datetime=(exactly(at)) { (at.strftime("%Y-%m-%d")) } }
 }
 
-impl Display for Day {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (exact, shown) = (self.0.strftime("%Y-%m-%dT%H:%M:%SZ"), self.0.strftime("%Y-%m-%d"));
-        write!(f, "<time datetime=\"{exact}\">{shown}</time>")
-    }
+/// Formats a time as HTML wants it, which allows at most three decimals of a second.
+fn exactly(at: Timestamp) -> impl Display {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ")
 }
 
 impl Length {
-    /// From `earlier` to `later`.
+    /// The duration from `earlier` to `later`, and 0 s where `later` comes first.
     pub(super) fn between(earlier: Timestamp, later: Timestamp) -> Self {
-        Self(later.duration_since(earlier).as_secs().max(0))
+        Self { seconds: later.duration_since(earlier).as_secs().max(0) }
     }
 }
 
 impl Display for Length {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         const UNITS: [(i64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
-        let largest = UNITS.iter().position(|(unit, _)| self.0 >= *unit).unwrap_or(UNITS.len() - 1);
+        let largest = UNITS.iter().position(|(unit, _)| self.seconds >= *unit).unwrap_or(UNITS.len() - 1);
         let (unit, name) = UNITS[largest];
-        write!(f, "{} {name}", self.0 / unit)?;
+        write!(f, "{} {name}", self.seconds / unit)?;
         match UNITS.get(largest + 1) {
-            Some((smaller, name)) if self.0 % unit >= *smaller => {
-                write!(f, " {} {name}", self.0 % unit / smaller)
+            Some((smaller, name)) if self.seconds % unit >= *smaller => {
+                write!(f, " {} {name}", self.seconds % unit / smaller)
             }
             _ => Ok(()),
         }
     }
 }
 
-impl Display for Share {
+impl Display for Percentage {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let percent = self.percent;
         if percent >= 1e9 {
@@ -133,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_are_written_in_their_two_largest_units() {
+    fn a_length_has_its_two_largest_units() {
         let start: Timestamp = "2026-11-23T05:00:00Z".parse().unwrap();
         for (seconds, text) in [
             (-5, "0 s"),
@@ -155,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_has_two_digits_unless_they_would_mislead() {
+    fn a_percentage_has_two_decimals_unless_they_would_mislead() {
         for (percent, low_below, text) in [
             (0.0, Some(40.0), "0.00 %"),
             (91.5, Some(40.0), "91.50 %"),
@@ -168,26 +139,25 @@ mod tests {
             (123_456.789, Some(40.0), "123456.79 %"),
             (f64::MAX, Some(40.0), "1.80e308 %"),
         ] {
-            assert_eq!(Share { percent, low_below }.to_string(), text);
+            assert_eq!(Percentage { percent, low_below }.to_string(), text);
         }
     }
 
     #[test]
-    fn moments_are_in_utc_and_readable_by_programs() {
-        let moment = Moment("2026-11-23T07:11:50.123456789+02:00".parse().unwrap()).to_string();
-        assert_eq!(moment, "<time datetime=\"2026-11-23T05:11:50Z\">2026-11-23 05:11 UTC</time>");
+    fn a_time_is_in_utc_and_readable_by_programs() {
+        let time = time("2026-11-23T07:11:50.123456789+02:00".parse().unwrap()).into_string();
+        assert_eq!(time, "<time datetime=\"2026-11-23T05:11:50Z\">2026-11-23 05:11 UTC</time>");
     }
 
     #[test]
-    fn what_html_has_no_place_for_can_be_seen() {
+    fn a_control_character_that_html_does_not_allow_is_made_visible() {
         let text = "<a href='\"'>&\u{0}\u{1b}\u{9b}\n\t✓ é";
-        let expected = "&lt;a href=&#39;&quot;&#39;&gt;&amp;\u{fffd}\u{fffd}\u{fffd}\n\t✓ é";
-        assert_eq!(Escaped(text).to_string(), expected);
+        assert_eq!(visible(text), "<a href='\"'>&\u{fffd}\u{fffd}\u{fffd}\n\t✓ é");
     }
 
     #[test]
-    fn a_command_in_a_remedy_is_marked_as_one() {
-        let text = WithCommands("run `login --account <a>`, then wait").to_string();
+    fn a_command_in_a_remedy_is_marked_up() {
+        let text = with_commands("run `login --account <a>`, then wait").into_string();
         assert_eq!(text, "run <code>login --account &lt;a&gt;</code>, then wait");
     }
 }

@@ -1,12 +1,19 @@
+//! Health, readiness, reload, bundled files and unknown paths.
+
+use tokio_util::sync::CancellationToken;
+
 use super::*;
+use crate::domain::failure::FailureReason;
+use crate::domain::status::LastGood;
+use crate::partner::FetchError;
 
 #[tokio::test]
-async fn a_head_request_has_the_headers_and_no_body() {
+async fn a_head_request_gets_the_headers_and_no_body() {
     let site = site(fleet(ledgers(&["contoso"])));
     for path in ["/metrics", "/", "/-/healthy", "/-/ready"] {
         let (get, head) =
             (send(&site.router, "GET", path, &[]).await, send(&site.router, "HEAD", path, &[]).await);
-        assert_eq!((head.status, head.body.as_str()), (get.status, ""), "{path}");
+        assert_eq!((head.status, head.text()), (get.status, ""), "{path}");
         assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
     }
 }
@@ -15,12 +22,12 @@ async fn a_head_request_has_the_headers_and_no_body() {
 async fn an_unknown_path_is_not_found_and_metrics_cannot_be_posted() {
     let site = site(fleet(ledgers(&["contoso"])));
     assert_eq!(get_text(&site.router, "/metric").await.0, 404);
-    let answer = send(&site.router, "POST", "/metrics", &[]).await;
-    assert_eq!((answer.status.as_u16(), answer.header("allow")), (405, Some("GET,HEAD")));
+    let received = send(&site.router, "POST", "/metrics", &[]).await;
+    assert_eq!((received.status, received.header("allow")), (405, Some("GET,HEAD")));
 }
 
 #[tokio::test]
-async fn every_file_that_the_status_page_links_to_is_there() {
+async fn every_file_that_the_status_page_links_to_exists() {
     let site = site(fleet(ledgers(&["contoso"])));
     let (_, page) = get_text(&site.router, "/").await;
     let links = page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
@@ -39,8 +46,8 @@ async fn every_file_that_the_status_page_links_to_is_there() {
 
 #[tokio::test]
 async fn metrics_may_take_the_place_of_the_status_page() {
-    let (reload, first) = (supervisor(Source::Environment).1, fleet(ledgers(&["contoso"])));
-    let (web, _fleet, _page) = web(first, reload);
+    let (reload, first) = (supervisor(ConfigSource::Environment).1, fleet(ledgers(&["contoso"])));
+    let (web, _fleet, _page) = web(first, reload, true);
     let router = router(Web { telemetry_path: "/".to_owned(), ..web });
     let (status, text) = get_text(&router, "/").await;
     assert!(status == 200 && text.starts_with("# HELP partner_license_"), "{status}: {text:.80}");
@@ -54,7 +61,7 @@ async fn it_is_healthy_as_soon_as_it_answers() {
 }
 
 #[tokio::test]
-async fn it_is_ready_once_every_account_was_tried_and_stays_so() {
+async fn it_is_ready_once_every_account_was_polled_and_stays_ready() {
     let accounts = ledgers(&["a", "bb"]);
     let site = site(fleet(accounts.clone()));
     let waiting = |n: u8| (503, format!("{n} of 2 accounts have not been polled yet.\n"));
@@ -63,8 +70,8 @@ async fn it_is_ready_once_every_account_was_tried_and_stays_so() {
     succeed(&accounts[0]);
     assert_eq!(get_text(&site.router, "/-/ready").await, waiting(1));
     accounts[1].write(|status| {
-        let error = crate::partner::FetchError::scripted(crate::domain::reason::Reason::Network, None);
-        status.poll_ended(Err(error.into()), NOW, std::time::Duration::ZERO);
+        let error = FetchError::scripted(FailureReason::Network, None);
+        status.poll_ended(Err(error.into()), NOW, Duration::ZERO);
     });
     assert_eq!(get_text(&site.router, "/-/ready").await, ready, "a failed poll is a poll");
     // A reload adds an account.
@@ -78,10 +85,10 @@ async fn it_is_ready_once_every_account_was_tried_and_stays_so() {
 async fn it_is_ready_at_once_if_every_account_was_restored() {
     let accounts = ledgers(&["a", "bb"]);
     let site = site(fleet(accounts.clone()));
-    let good = crate::domain::status::Good { report: Arc::default(), at: NOW, failed_since: false };
-    accounts[0].write(|status| status.good = Some(good.clone()));
+    let good = LastGood { report: Arc::default(), at: NOW, failed_since: false };
+    accounts[0].write(|status| status.last_good = Some(good.clone()));
     assert_eq!(get_text(&site.router, "/-/ready").await.0, 503);
-    accounts[1].write(|status| status.good = Some(good));
+    accounts[1].write(|status| status.last_good = Some(good));
     assert_eq!(get_text(&site.router, "/-/ready").await.0, 200);
 }
 
@@ -89,37 +96,37 @@ async fn it_is_ready_at_once_if_every_account_was_restored() {
 async fn a_reload_needs_a_post() {
     let site = site(fleet(Vec::new()));
     for method in ["GET", "DELETE"] {
-        let answer = send(&site.router, method, "/-/reload", &[]).await;
-        assert_eq!(answer.status, 405, "{method}");
-        assert_eq!(answer.body, "This endpoint requires a POST request.\n");
-        assert_eq!(answer.header("allow"), Some("POST, PUT"));
+        let received = send(&site.router, method, "/-/reload", &[]).await;
+        assert_eq!(received.status, 405, "{method}");
+        assert_eq!(received.text(), "This endpoint requires a POST request.\n");
+        assert_eq!(received.header("allow"), Some("POST, PUT"));
     }
 }
 
 #[tokio::test]
-async fn a_reload_says_whether_it_worked_and_if_not_why() {
+async fn a_reload_reports_success_or_the_reason_of_its_failure() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config.yml");
-    let (supervisor, reloader) = supervisor(Source::File(path.clone()));
-    let (web, ..) = web(fleet(Vec::new()), reloader);
+    let (supervisor, reloader) = supervisor(ConfigSource::File(path.clone()));
+    let (web, ..) = web(fleet(Vec::new()), reloader, true);
     let router = router(web);
-    let stop = tokio_util::sync::CancellationToken::new();
+    let stop = CancellationToken::new();
     let task = tokio::spawn(supervisor.run(no_environment, stop.clone()));
 
-    let answer = send(&router, "POST", "/-/reload", &[]).await;
+    let received = send(&router, "POST", "/-/reload", &[]).await;
     let path_shown = path.display();
     let expected = format!(
         "failed to reload config: cannot read {path_shown}: No such file or directory (os error 2)\n"
     );
-    assert_eq!((answer.status.as_u16(), answer.body), (500, expected));
+    assert_eq!((received.status, received.text()), (500, expected.as_str()));
 
     std::fs::write(&path, "accounts: []\ncolour: blue\n").unwrap();
-    let answer = send(&router, "POST", "/-/reload", &[]).await;
-    assert_eq!(answer.status, 500);
+    let received = send(&router, "POST", "/-/reload", &[]).await;
+    assert_eq!(received.status, 500);
     let start = format!(
         "failed to reload config: {path_shown}: 2 problems\n  accounts: is empty; list at least one account\n  colour: "
     );
-    assert!(answer.body.starts_with(&start), "{}", answer.body);
+    assert!(received.text().starts_with(&start), "{}", received.text());
 
     let state = directory.path().join("state");
     let valid = format!(
@@ -130,11 +137,11 @@ async fn a_reload_says_whether_it_worked_and_if_not_why() {
     );
     std::fs::write(&path, valid).unwrap();
     for method in ["POST", "PUT"] {
-        let answer = send(&router, method, "/-/reload", &[]).await;
-        assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, "Configuration reloaded.\n"));
+        let received = send(&router, method, "/-/reload", &[]).await;
+        assert_eq!((received.status, received.text()), (200, "Configuration reloaded.\n"));
     }
     stop.cancel();
     task.await.unwrap();
-    let answer = send(&router, "POST", "/-/reload", &[]).await;
-    assert_eq!((answer.status.as_u16(), answer.body.as_str()), (503, "The exporter is stopping.\n"));
+    let received = send(&router, "POST", "/-/reload", &[]).await;
+    assert_eq!((received.status, received.text()), (503, "The exporter is stopping.\n"));
 }

@@ -1,11 +1,14 @@
-use std::time::Duration;
+//! The status page: its texts, its order, its size and its headers.
 
+use exporter_toolkit::web_config::Access;
 use jiff::SignedDuration;
 
+use super::super::WEB_CONFIG_EXTENSION;
 use super::*;
-use crate::domain::reason::Reason;
-use crate::domain::status::Credentials;
+use crate::domain::failure::{Failure, FailureReason};
+use crate::domain::status::{Credentials, LastGood};
 use crate::domain::usage::{LicenseUsage, Percent, RowError};
+use crate::partner::FetchError;
 
 fn row(workload: &str, percent: f64) -> LicenseUsage {
     LicenseUsage {
@@ -23,8 +26,8 @@ fn collected(ledger: &Ledger, rows: impl IntoIterator<Item = LicenseUsage>) {
     ledger.write(|status| status.poll_ended(Ok(report), at, Duration::ZERO));
 }
 
-fn failed(ledger: &Ledger, reason: Reason) {
-    let error = crate::partner::FetchError::scripted(reason, None);
+fn failed(ledger: &Ledger, reason: FailureReason) {
+    let error = FetchError::scripted(reason, None);
     ledger.write(|status| status.poll_ended(Err(error.into()), NOW, Duration::ZERO));
 }
 
@@ -33,15 +36,12 @@ fn credentials(ledger: &Ledger, credentials: Credentials) {
 }
 
 async fn page(fleet: Fleet) -> String {
-    let answer = send(&site(fleet).router, "GET", "/", &[]).await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.header("content-type")),
-        (200, Some("text/html; charset=utf-8"))
-    );
-    answer.body
+    let received = send(&site(fleet).router, "GET", "/", &[]).await;
+    assert_eq!((received.status, received.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    received.text().to_owned()
 }
 
-/// What of a page is text, each element on its own.
+/// The text nodes of a page.
 fn texts(html: &str) -> Vec<String> {
     let (_, body) = html.split_once("<body>").unwrap();
     let texts = body.split('<').filter_map(|part| Some(part.split_once('>')?.1.trim().to_owned()));
@@ -52,7 +52,7 @@ fn text(html: &str) -> String {
     texts(html).join(" ")
 }
 
-fn assert_says(html: &str, expected: &[&str]) {
+fn assert_contains(html: &str, expected: &[&str]) {
     let text = text(html);
     for expected in expected {
         assert!(text.contains(expected), "{expected:?} is not in:\n{text}");
@@ -60,32 +60,37 @@ fn assert_says(html: &str, expected: &[&str]) {
 }
 
 #[tokio::test]
-async fn nothing_from_outside_gets_into_the_page_as_markup() {
+async fn text_from_outside_is_never_markup() {
     let accounts = ledgers(&["<img src=x onerror=alert(1)> & 'co' \"x\"", "fabrikam"]);
     collected(&accounts[0], [row("</td><script>alert(1)</script>", 1.0)]);
-    failed(&accounts[1], Reason::Server);
-    accounts[1].write(|status| status.failure.as_mut().unwrap().text = "<b onclick='x'>".to_owned());
+    let failure = Failure { text: "<b onclick='x'>".to_owned(), ..Failure::of(FailureReason::Server) };
+    accounts[1].write(|status| status.poll_ended(Err(failure), NOW, Duration::ZERO));
     let body = page(fleet(accounts)).await;
     assert!(!body.contains("<script") && !body.contains("<img") && !body.contains("<b onclick"), "{body}");
     assert!(body.contains("&lt;/td&gt;&lt;script&gt;alert(1)&lt;/script&gt;"), "{body}");
-    let heading = "<h2 id=\"account-1\"><bdi>&lt;img src=x onerror=alert(1)&gt; &amp; &#39;co&#39; &quot;x&quot;</bdi></h2>";
+    let heading =
+        "<h2 id=\"account-1\"><bdi>&lt;img src=x onerror=alert(1)&gt; &amp; 'co' &quot;x&quot;</bdi></h2>";
     assert!(body.contains(heading), "{body}");
 }
 
 #[tokio::test]
-async fn a_browser_is_told_to_obey_nothing_but_the_pages_own_style() {
-    let answer = send(&site(fleet(ledgers(&["contoso"]))).router, "GET", "/", &[]).await;
-    let (_, style) = answer.body.split_once("<style>").unwrap();
+async fn the_policy_allows_nothing_but_the_pages_own_style() {
+    let received = send(&site(fleet(ledgers(&["contoso"]))).router, "GET", "/", &[]).await;
+    let (_, style) = received.text().split_once("<style>").unwrap();
     let (style, _) = style.split_once("</style>").unwrap();
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, style.as_bytes());
     let digest = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, digest);
-    let policy = answer.header("content-security-policy").unwrap();
+    let policy = received.header("content-security-policy").unwrap();
     assert!(policy.starts_with(&format!("default-src 'none'; style-src 'sha256-{digest}'; ")), "{policy}");
     assert!(!policy.contains("unsafe"), "{policy}");
-    assert!(!answer.body.contains(" style=") && !answer.body.contains("<script"), "{}", answer.body);
+    assert!(
+        !received.text().contains(" style=") && !received.text().contains("<script"),
+        "{}",
+        received.text()
+    );
     let headers = ["cache-control", "referrer-policy", "x-content-type-options"];
     let expected = [Some("no-store"), Some("no-referrer"), Some("nosniff")];
-    assert_eq!(headers.map(|name| answer.header(name)), expected);
+    assert_eq!(headers.map(|name| received.header(name)), expected);
 }
 
 #[tokio::test]
@@ -93,13 +98,12 @@ async fn a_policy_of_the_web_configuration_file_takes_the_place_of_the_pages_own
     let file = tempfile::NamedTempFile::new().unwrap();
     let text = "http_server_config: { headers: { Content-Security-Policy: \"default-src 'self'\" } }\n";
     std::fs::write(file.path(), text).unwrap();
-    let access =
-        Arc::new(exporter_toolkit::web_config::Access::open(file.path(), WEB_CONFIG_EXTENSION).unwrap());
+    let access = Arc::new(Access::open(file.path(), WEB_CONFIG_EXTENSION).unwrap());
     let router = access.guard(site(fleet(ledgers(&["contoso"]))).router);
-    let answer = send(&router, "GET", "/", &[]).await;
-    let policies: Vec<_> = answer.headers.get_all("content-security-policy").iter().collect();
+    let received = send(&router, "GET", "/", &[]).await;
+    let policies: Vec<_> = received.headers.get_all("content-security-policy").iter().collect();
     assert_eq!(policies, ["default-src 'self'"]);
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(received.header("cache-control"), Some("no-store"));
 }
 
 #[tokio::test]
@@ -127,17 +131,17 @@ async fn rows_are_listed_lowest_first_and_low_and_muted_ones_are_marked() {
         "|Exchange|o365|reseller|104.50 %|40 %|2026-11-17",
     ];
     assert_eq!(rows, expected);
-    assert_says(&body, &["5 rows, lowest first · 2 low · 1 muted."]);
+    assert_contains(&body, &["5 rows, lowest first · 2 low · 1 muted."]);
 }
 
 #[tokio::test]
-async fn an_account_that_works_says_since_when_and_how_old_things_are() {
+async fn a_working_account_shows_since_when_and_the_age_of_its_data() {
     let accounts = ledgers(&["contoso"]);
     let older = LicenseUsage { processed_at: "2026-11-12T00:00:00Z".parse().unwrap(), ..row("Teams", 50.0) };
     collected(&accounts[0], [row("Exchange", 50.0), older]);
-    accounts[0].write(|status| status.next_at = Some(NOW + SignedDuration::from_secs(20_000)));
+    accounts[0].write(|status| status.next_poll_at = Some(NOW + SignedDuration::from_secs(20_000)));
     let body = page(fleet(accounts)).await;
-    assert_says(
+    assert_contains(
         &body,
         &[
             "contoso working since 2026-11-23 05:11 UTC , for 1 min 30 s",
@@ -153,26 +157,26 @@ async fn an_account_that_works_says_since_when_and_how_old_things_are() {
 }
 
 #[tokio::test]
-async fn a_failing_account_shows_the_reason_and_what_to_do_and_its_last_good_rows() {
+async fn a_failing_account_shows_the_reason_the_remedy_and_its_last_good_rows() {
     let accounts = ledgers(&["contoso"]);
     collected(&accounts[0], [row("Exchange", 38.0)]);
-    failed(&accounts[0], Reason::Consent);
+    failed(&accounts[0], FailureReason::Consent);
     let once = page(fleet(accounts.clone())).await;
-    assert_says(
+    assert_contains(
         &once,
         &[
             "contoso failing since 2026-11-23 05:13 UTC",
             "Reason: consent · last tried 0 s ago, 2026-11-23 05:13 UTC",
             "What happened: as the script says",
-            &format!("What to do: {}.", Reason::Consent.remedy()),
+            &format!("What to do: {}.", FailureReason::Consent.remedy()),
             "The rows are those of the last good poll.",
             "Exchange o365 reseller 38.00 % low",
         ],
     );
     assert!(once.contains("<title>Failing · Partner"), "{once}");
-    failed(&accounts[0], Reason::Consent);
+    failed(&accounts[0], FailureReason::Consent);
     let twice = page(Fleet { stale_after: Some(Duration::from_hours(48)), ..fleet(accounts) }).await;
-    assert_says(
+    assert_contains(
         &twice,
         &[
             "Reason: consent · 2 times in a row",
@@ -182,44 +186,47 @@ async fn a_failing_account_shows_the_reason_and_what_to_do_and_its_last_good_row
 }
 
 #[tokio::test]
-async fn an_account_without_rows_says_why() {
+async fn an_account_without_rows_shows_why() {
     let never = page(fleet(ledgers(&["contoso"]))).await;
-    assert_says(&never, &["contoso not polled yet Rows fetched never"]);
+    assert_contains(&never, &["contoso not polled yet Rows fetched never"]);
     let accounts = ledgers(&["contoso"]);
     collected(&accounts[0], []);
     let empty = page(fleet(accounts)).await;
-    assert_says(&empty, &["The last good collection was empty: Partner Center has sent no rows."]);
+    assert_contains(&empty, &["The last good collection was empty: Partner Center sent no rows."]);
     let accounts = ledgers(&["contoso"]);
     collected(&accounts[0], [row("Exchange", 38.0)]);
     let stale = page(Fleet { stale_after: Some(Duration::from_mins(1)), ..fleet(accounts) }).await;
-    assert_says(&stale, &["The last good rows are older than stale_after (1m) and not served any more."]);
+    assert_contains(&stale, &["The last good rows are older than stale_after (1m) and no longer served."]);
     assert!(!stale.contains("Exchange") && !stale.contains("<table"), "{stale}");
 }
 
 #[tokio::test]
-async fn rows_of_before_the_start_and_rows_that_were_dropped_are_told() {
+async fn restored_rows_and_dropped_rows_are_noted() {
     let accounts = ledgers(&["contoso"]);
-    let good = crate::domain::status::Good { report: Arc::default(), at: NOW, failed_since: false };
-    accounts[0].write(|status| status.good = Some(good));
+    let good = LastGood { report: Arc::default(), at: NOW, failed_since: false };
+    accounts[0].write(|status| status.last_good = Some(good));
     let restored = page(fleet(accounts)).await;
-    assert_says(
+    assert_contains(
         &restored,
-        &["not polled yet", "These rows are of before the start; no poll has ended since then."],
+        &["not polled yet", "These rows date from before the start; no poll has completed since then."],
     );
     let accounts = ledgers(&["contoso"]);
     let rows = [Ok(row("Teams", 1.0)), Ok(row("Teams", 2.0)), Err(RowError::MissingValue)];
     let report = UsageReport::collect(rows);
     accounts[0].write(|status| status.poll_ended(Ok(report), NOW, Duration::ZERO));
     let dropped = page(fleet(accounts)).await;
-    assert_says(&dropped, &["Dropped from the last good collection: 2 rows (1 duplicate, 1 missing_value)."]);
+    assert_contains(
+        &dropped,
+        &["Dropped from the last good collection: 2 rows (1 duplicate, 1 missing_value)."],
+    );
 }
 
 #[tokio::test]
-async fn what_is_left_of_credentials_is_told_and_what_ends_soon_stands_out() {
+async fn credentials_show_their_expiry_and_are_marked_when_it_is_near() {
     let day = SignedDuration::from_hours(24);
     let accounts = ledgers(&["contoso"]);
     let unknown = page(fleet(accounts.clone())).await;
-    assert_says(&unknown, &["Refresh token not renewed yet its end is not known", "MFA not known yet"]);
+    assert_contains(&unknown, &["Refresh token not renewed yet expiry not known", "MFA not known yet"]);
     assert!(!unknown.contains("Client certificate") && !unknown.contains("class=\"attention\""), "{unknown}");
     let with = |issued: i32, certificate: i32, mfa| Credentials {
         refresh_token_issued_at: Some(NOW - day * issued),
@@ -230,41 +237,41 @@ async fn what_is_left_of_credentials_is_told_and_what_ends_soon_stands_out() {
     for (given, expected) in [
         (
             with(1, 20, true),
-            ["Refresh token ends in 89 d 2", "Client certificate ends in 20 d 2", "MFA compliant"],
+            ["Refresh token expires in 89 d 2", "Client certificate expires in 20 d 2", "MFA compliant"],
         ),
         (
             with(61, 13, false),
             [
-                "Refresh token ends soon, in 29 d",
-                "Client certificate ends soon, in 13 d",
+                "Refresh token expires soon, in 29 d",
+                "Client certificate expires soon, in 13 d",
                 "MFA not compliant sign in",
             ],
         ),
         (
             with(93, -2, false),
             [
-                "Refresh token ended 3 d ago",
-                "Client certificate ended 2 d ago",
+                "Refresh token expired 3 d ago",
+                "Client certificate expired 2 d ago",
                 "MFA not compliant sign in again",
             ],
         ),
     ] {
         credentials(&accounts[0], given);
         let body = page(fleet(accounts.clone())).await;
-        assert_says(&body, &expected);
+        assert_contains(&body, &expected);
         let marked = body.matches("class=\"attention\"").count();
         assert_eq!(marked, if given.mfa_compliant == Some(true) { 0 } else { 3 });
     }
 }
 
 #[tokio::test]
-async fn several_accounts_are_summed_up_and_those_that_fail_come_first() {
+async fn several_accounts_have_a_summary_with_failing_ones_first() {
     let accounts = ledgers(&["a", "bb", "ccc", "dddd"]);
     collected(&accounts[0], [row("Exchange", 38.0), row("Teams", 90.0)]);
     collected(&accounts[1], []);
-    failed(&accounts[3], Reason::Mfa);
+    failed(&accounts[3], FailureReason::Mfa);
     let body = page(fleet(accounts)).await;
-    assert_says(
+    assert_contains(
         &body,
         &["4 accounts 1 failing 1 not polled yet 2 working 1 of 2 rows low \
              dddd failing: mfa ccc not polled yet a working, 1 low bb working"],
@@ -282,7 +289,7 @@ async fn a_page_stays_small_and_counts_all_rows_however_many_there_are() {
     let single = ledgers(&["contoso"]);
     collected(&single[0], rows(10_000));
     let body = page(fleet(single)).await;
-    assert_says(
+    assert_contains(
         &body,
         &["10000 rows, lowest first · 39 low. Only the lowest 5000 are shown; the metrics have all of them."],
     );
@@ -296,7 +303,7 @@ async fn a_page_stays_small_and_counts_all_rows_however_many_there_are() {
         collected(ledger, rows(300));
     }
     let body = page(fleet(many)).await;
-    assert_says(
+    assert_contains(
         &body,
         &["200 accounts 200 working 7800 of 60000 rows low", "300 rows, lowest first · 39 low. Only"],
     );

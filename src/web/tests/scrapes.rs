@@ -1,11 +1,12 @@
-//! Scrapes: formats, codings, selections, and how many at a time.
+//! Scrapes: formats, codings, selections, and the limit of concurrent ones.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
 
-use axum::extract::RawQuery;
+use axum::extract::{RawQuery, State};
 
 use super::super::scrape::{failed, metrics, run_blocking};
+use super::super::site::Site;
 use super::*;
 use exporter_toolkit::negotiation::Coding;
 
@@ -14,35 +15,8 @@ const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8; 
 const OPEN_0: &str = "application/openmetrics-text; version=0.0.1; charset=utf-8; escaping=underscores";
 const DELIMITED: &str = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; escaping=underscores";
 
-struct Scraped {
-    status: u16,
-    headers: HeaderMap,
-    body: Vec<u8>,
-}
-
-impl Scraped {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
-    }
-}
-
-async fn ask(router: &Router, method: &str, path: &str, headers: &[(&str, &str)]) -> Scraped {
-    let mut request = Request::builder().method(method).uri(path);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let response = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
-    let (parts, body) = response.into_parts();
-    let body = to_bytes(body, usize::MAX).await.unwrap().to_vec();
-    Scraped { status: parts.status.as_u16(), headers: parts.headers, body }
-}
-
-async fn scrape(site: &Site, headers: &[(&str, &str)]) -> Scraped {
-    let answer = ask(&site.router, "GET", "/metrics", headers).await;
+async fn scrape(site: &TestSite, headers: &[(&str, &str)]) -> Received {
+    let answer = send(&site.router, "GET", "/metrics", headers).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-length"), Some(&*answer.body.len().to_string()));
     assert_eq!(answer.header("vary"), Some("Accept, Accept-Encoding"));
@@ -50,7 +24,7 @@ async fn scrape(site: &Site, headers: &[(&str, &str)]) -> Scraped {
 }
 
 #[tokio::test]
-async fn metrics_come_in_the_format_that_is_asked_for() {
+async fn metrics_come_in_the_requested_format() {
     let site = site(fleet(ledgers(&["contoso"])));
     let open_1 = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
     let delimited =
@@ -79,7 +53,7 @@ async fn metrics_come_in_the_format_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn the_way_of_escaping_is_told_back() {
+async fn the_escaping_scheme_is_returned() {
     let site = site(fleet(ledgers(&["contoso"])));
     for (accept, escaping) in [
         ("text/plain;version=0.0.4;escaping=allow-utf-8", "allow-utf-8"),
@@ -93,27 +67,27 @@ async fn the_way_of_escaping_is_told_back() {
 }
 
 #[tokio::test]
-async fn bodies_are_compressed_for_those_who_ask_and_say_the_same() {
+async fn bodies_are_compressed_on_request_without_a_change() {
     // Without the process' own families, which differ from scrape to scrape.
     let site = site_with(fleet(ledgers(&["contoso"])), false);
     let gunzip = |body: &[u8]| {
         let (mut member, mut out) = (flate2::bufread::GzDecoder::new(body), Vec::new());
         member.read_to_end(&mut out).unwrap();
-        assert!(member.into_inner().is_empty(), "one member: some clients read no more");
+        assert!(member.into_inner().is_empty(), "some clients read one member only");
         out
     };
     for query in ["", "?name[]=partner_license_up&name[]=partner_license_exporter_build_info"] {
         let path = format!("/metrics{query}");
         let open = ("accept", "application/openmetrics-text;version=1.0.0");
-        let plain = ask(&site.router, "GET", &path, &[open]).await;
+        let plain = send(&site.router, "GET", &path, &[open]).await;
         assert_eq!(plain.header("content-encoding"), None);
         for _ in 0..2 {
-            let answer = ask(&site.router, "GET", &path, &[open, ("accept-encoding", "gzip")]).await;
+            let answer = send(&site.router, "GET", &path, &[open, ("accept-encoding", "gzip")]).await;
             assert_eq!(answer.header("content-encoding"), Some("gzip"));
             assert_eq!(gunzip(&answer.body), plain.body);
             assert!(!query.is_empty() || answer.body.len() < plain.body.len() / 4, "{}", answer.body.len());
             let answer =
-                ask(&site.router, "GET", &path, &[open, ("accept-encoding", "zstd, gzip;q=0.9")]).await;
+                send(&site.router, "GET", &path, &[open, ("accept-encoding", "zstd, gzip;q=0.9")]).await;
             assert_eq!(answer.header("content-encoding"), Some("zstd"));
             assert_eq!(zstd::decode_all(&answer.body[..]).unwrap(), plain.body);
         }
@@ -129,13 +103,13 @@ async fn the_series_are_those_of_the_newest_snapshot() {
     let site = site(fleet(ledgers(&["contoso"])));
     scrape(&site, &[]).await;
     let changed = fleet(ledgers(&["fabrikam"]));
-    site.snapshot.send_replace(Arc::new(changed.draw(NOW)));
+    site.snapshot.send_replace(Arc::new(changed.render(NOW)));
     let answer = scrape(&site, &[]).await;
-    assert!(answer.text().starts_with(&changed.draw(NOW).text(Format::Classic)), "{}", answer.text());
+    assert!(answer.text().starts_with(&changed.render(NOW).text(Format::Classic)), "{}", answer.text());
 }
 
 #[tokio::test]
-async fn a_body_is_shared_by_those_who_are_sent_it() {
+async fn a_body_is_shared_by_all_scrapes() {
     let site = site(fleet(ledgers(&["contoso"])));
     scrape(&site, &[]).await;
     let snapshot = Arc::clone(&site.snapshot.borrow());
@@ -145,13 +119,13 @@ async fn a_body_is_shared_by_those_who_are_sent_it() {
     let frame =
         std::future::poll_fn(|context| http_body::Body::poll_frame(std::pin::Pin::new(&mut body), context));
     let first = frame.await.unwrap().unwrap().into_data().unwrap();
-    assert_eq!(first.as_ptr(), ready.bytes.as_ptr(), "no copy is made of what is ready");
+    assert_eq!(first.as_ptr(), ready.bytes.as_ptr(), "the body is not copied");
 }
 
 #[tokio::test]
-async fn only_the_families_that_are_named_are_sent() {
+async fn only_named_families_are_sent() {
     let site = site(fleet(ledgers(&["contoso"])));
-    let families = |answer: &Scraped| -> BTreeSet<String> {
+    let families = |answer: &Received| -> BTreeSet<String> {
         let types = answer.text().lines().filter_map(|line| line.strip_prefix("# TYPE "));
         types.map(|line| line.split_once(' ').unwrap().0.to_owned()).collect()
     };
@@ -165,31 +139,31 @@ async fn only_the_families_that_are_named_are_sent() {
         ("name[]=", &[]),
         ("name[]", &[]),
     ] {
-        let answer = ask(&site.router, "GET", &format!("/metrics?{query}"), &[]).await;
+        let answer = send(&site.router, "GET", &format!("/metrics?{query}"), &[]).await;
         assert_eq!(answer.status, 200);
         let expected: BTreeSet<String> = expected.iter().map(|name| (*name).to_owned()).collect();
         assert_eq!(families(&answer), expected, "{query}");
         if expected.is_empty() {
             assert_eq!(answer.text(), "");
             let open = [("accept", "application/openmetrics-text;version=1.0.0")];
-            let answer = ask(&site.router, "GET", &format!("/metrics?{query}"), &open).await;
-            assert_eq!(answer.text(), "# EOF\n", "nothing is a valid exposition too");
+            let answer = send(&site.router, "GET", &format!("/metrics?{query}"), &open).await;
+            assert_eq!(answer.text(), "# EOF\n", "an empty exposition is valid");
         }
     }
     let all = families(&scrape(&site, &[]).await);
     for query in ["name=partner_license_up", "names[]=x", "name[=x", "&&", "%"] {
-        let answer = ask(&site.router, "GET", &format!("/metrics?{query}"), &[]).await;
-        assert_eq!(families(&answer), all, "{query} asks for nothing in particular");
+        let answer = send(&site.router, "GET", &format!("/metrics?{query}"), &[]).await;
+        assert_eq!(families(&answer), all, "{query} selects nothing");
     }
 }
 
 #[tokio::test]
-async fn a_head_request_has_the_length_of_the_body_it_does_not_get() {
+async fn a_head_request_gets_the_length_of_the_body() {
     let site = site_with(fleet(ledgers(&["contoso"])), false);
     for codings in ["gzip", "identity"] {
         let headers = [("accept-encoding", codings)];
         let get = scrape(&site, &headers).await;
-        let head = ask(&site.router, "HEAD", "/metrics", &headers).await;
+        let head = send(&site.router, "HEAD", "/metrics", &headers).await;
         assert_eq!((head.status, head.body.len()), (200, 0));
         for name in ["content-type", "content-length", "content-encoding", "vary"] {
             assert_eq!(head.header(name), get.header(name), "{name}");
@@ -198,7 +172,7 @@ async fn a_head_request_has_the_length_of_the_body_it_does_not_get() {
 }
 
 #[tokio::test]
-async fn no_answer_is_one_that_may_be_kept() {
+async fn no_response_can_be_cached() {
     let site = site(fleet(ledgers(&["contoso"])));
     for headers in
         [&[][..], &[("if-none-match", "*"), ("if-modified-since", "Fri, 01 Jan 2100 00:00:00 GMT")]]
@@ -209,7 +183,7 @@ async fn no_answer_is_one_that_may_be_kept() {
 }
 
 #[tokio::test]
-async fn whatever_the_headers_are_there_is_an_answer() {
+async fn malformed_headers_get_a_response_too() {
     let site = site(fleet(ledgers(&["contoso"])));
     for header in ["accept", "accept-encoding"] {
         for value in [
@@ -228,32 +202,32 @@ async fn whatever_the_headers_are_there_is_an_answer() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_written_is_a_500_and_counted() {
+async fn a_failure_to_encode_is_a_500_and_counted() {
     let own = Arc::new(OwnMetrics::new(true, &Clock::fixed(NOW)));
     assert_eq!(run_blocking(|| "done").await, Some("done"));
     let broken: Option<()> = run_blocking(|| panic!("on purpose")).await;
     assert_eq!(broken, None);
-    let answer = read(failed(&own)).await;
-    assert_eq!((answer.status.as_u16(), &*answer.body), (500, "The metrics could not be written.\n"));
+    let answer = receive(failed(&own)).await;
+    assert_eq!((answer.status, answer.text()), (500, "The metrics could not be written.\n"));
     let text = own.text(Format::Classic);
     assert!(text.contains("\npromhttp_metric_handler_requests_total{code=\"500\"} 1\n"), "{text}");
 }
 
 #[tokio::test]
-async fn a_scrape_too_many_is_refused_and_counted() {
-    let (_, reloader) = supervisor(Source::Environment);
-    let (web, _fleet, _page) = web(fleet(ledgers(&["contoso"])), reloader);
+async fn a_scrape_beyond_the_limit_is_refused_and_counted() {
+    let (_, reloader) = supervisor(ConfigSource::Environment);
+    let (web, _fleet, _page) = web(fleet(ledgers(&["contoso"])), reloader, true);
     let own = Arc::clone(&web.own);
-    let site = Arc::new(super::super::Site { web, scrapes: Arc::new(Semaphore::new(2)) });
+    let site = Arc::new(Site::new(web));
     let busy = site.scrapes.try_acquire_many(2).unwrap();
     let scrape = || metrics(State(Arc::clone(&site)), RawQuery(None), HeaderMap::new());
-    let refused = read(scrape().await).await;
+    let refused = receive(scrape().await).await;
     assert_eq!(refused.status, 503);
-    assert_eq!(refused.body, "Limit of concurrent requests reached (2), try again later.\n");
+    assert_eq!(refused.text(), "Limit of concurrent requests reached (2), try again later.\n");
     drop(busy);
     let answer = scrape().await;
-    assert_eq!(site.scrapes.available_permits(), 1, "an answer that was not sent yet keeps its permit");
-    let served = read(answer).await;
+    assert_eq!(site.scrapes.available_permits(), 1, "a response that was not sent yet keeps its permit");
+    let served = receive(answer).await;
     assert_eq!(served.status, 200);
     assert_eq!(site.scrapes.available_permits(), 2, "each scrape gives its permit back");
     let text = own.text(Format::Classic);
@@ -267,13 +241,13 @@ async fn a_scrape_too_many_is_refused_and_counted() {
 }
 
 #[tokio::test]
-async fn the_scrape_under_way_is_among_those_in_flight_and_not_yet_among_those_answered() {
+async fn a_scrape_in_progress_counts_as_in_flight_and_not_yet_as_served() {
     let site = site(fleet(Vec::new()));
     let (_, body) = get_text(&site.router, "/metrics").await;
     assert!(body.contains("\npromhttp_metric_handler_requests_in_flight 1\n"), "{body}");
     assert!(
         body.contains("\npromhttp_metric_handler_requests_total{code=\"200\"} 0\n"),
-        "it has yet to end: {body}"
+        "it has not ended yet: {body}"
     );
     assert!(site.own.text(Format::Classic).contains("\npromhttp_metric_handler_requests_in_flight 0\n"));
 }

@@ -181,11 +181,11 @@ fn wait_until_silenced(alertmanager: &Alertmanager, labels: &[(&str, &str)], by:
 
 // === the demonstration ===
 
-/// The tenant of the demo's livelier account.
+/// The tenant of the demo's account whose values move.
 const PORTFOLIO_TENANT: &str = "00000000-0000-0000-0000-00000000f011";
 
 pub(crate) fn the_demo_alerts(suite: &'static str) {
-    let mut command = program(&["demo", "--portfolio", "--poll-interval=1s"]);
+    let mut command = program(&["demo", "--poll-interval=1s"]);
     command.args(["--web.listen-address=127.0.0.1:0", "--simulator.listen-address=127.0.0.1:0"]);
     let demo = Process::start(&mut command);
     let address = demo.stdout.wait_for("address of the metrics", |line| {

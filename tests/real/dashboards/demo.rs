@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use partner_license_exporter::commands::cli::DEMO_ADDRESS;
+use partner_license_exporter::commands::DEMO_ADDRESS;
 use partner_license_exporter::domain::clock::{Clock, unix_seconds};
 
 use crate::dashboards::grafana::{Range, choose};

@@ -1,4 +1,4 @@
-//! The keeper and a real directory.
+//! Persistence in a real directory.
 
 use super::*;
 use crate::config::Config;
@@ -15,12 +15,12 @@ fn good_poll(ledger: &Ledger, at: Timestamp) {
     ledger.write(|status| status.poll_ended(Ok(UsageReport::default()), at, Duration::ZERO));
 }
 
-fn kept(store: &SnapshotStore) -> Option<Timestamp> {
+fn saved(store: &SnapshotStore) -> Option<Timestamp> {
     store.restore(Timestamp::MAX, None).unwrap().map(|good| good.at)
 }
 
 #[tokio::test]
-async fn the_last_good_poll_is_kept_even_if_the_end_comes_right_after_it() {
+async fn the_last_good_poll_is_saved_even_if_polling_ends_right_after_it() {
     let directory = tempfile::tempdir().unwrap();
     let (store, ledger, ended) = (store(&directory), ledger(), CancellationToken::new());
     let polling = async {
@@ -28,21 +28,21 @@ async fn the_last_good_poll_is_kept_even_if_the_end_comes_right_after_it() {
         good_poll(&ledger, START + HOUR);
         ended.cancel();
     };
-    tokio::join!(keep(store.clone(), "contoso", &ledger, ended.clone()), polling);
-    assert_eq!(kept(&store), Some(START + HOUR));
+    tokio::join!(super::persist(store.clone(), "contoso", &ledger, ended.clone()), polling);
+    assert_eq!(saved(&store), Some(START + HOUR));
 }
 
 #[tokio::test]
-async fn a_failed_poll_leaves_the_rows_and_the_mark_that_it_failed() {
+async fn a_failed_poll_keeps_the_saved_rows_and_marks_them_as_failed_since() {
     let directory = tempfile::tempdir().unwrap();
     let (store, ledger, ended) = (store(&directory), ledger(), CancellationToken::new());
     good_poll(&ledger, START);
     let polling = async {
-        let error = FetchError::scripted(Reason::Server, None);
+        let error = FetchError::scripted(FailureReason::Server, None);
         ledger.write(|status| status.poll_ended(Err(error.into()), START + HOUR, Duration::ZERO));
         ended.cancel();
     };
-    tokio::join!(keep(store.clone(), "contoso", &ledger, ended.clone()), polling);
-    assert_eq!(kept(&store), Some(START));
+    tokio::join!(super::persist(store.clone(), "contoso", &ledger, ended.clone()), polling);
+    assert_eq!(saved(&store), Some(START));
     assert!(store.restore(Timestamp::MAX, None).unwrap().unwrap().failed_since);
 }

@@ -1,0 +1,121 @@
+//! `doctor`: tries each step of a poll for real, and reports whether it works, and if not, the cause and the remedy.
+//!
+//! A running exporter is not disturbed: the doctor signs in without a new refresh token and leaves the state directory
+//! as it is.
+
+mod claims;
+mod network;
+mod report;
+mod state;
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::time::timeout;
+
+use crate::commands::cli::DoctorFlags;
+use crate::commands::settings;
+use crate::config::{Account, Config};
+use crate::domain::clock::Clock;
+use crate::domain::status::{Endpoint, Ledger};
+use crate::domain::usage::UsageReport;
+use crate::partner::hints::LOGIN;
+use crate::partner::{FetchError, PartnerCenter, TokenStore, UsageSource as _};
+
+use report::{Outcome, Report, failed, ok, skipped};
+
+pub(super) async fn run(flags: DoctorFlags) -> anyhow::Result<ExitCode> {
+    let mut report = Report::new(flags.format);
+    let source = settings::source(&flags.config);
+    match source.load(&settings::environment) {
+        Err(error) => {
+            let cause = format!("{:#}", anyhow::Error::new(error));
+            report.add("configuration", failed(cause, "correct it; `check` examines it alone"))?;
+        }
+        Ok(config) => {
+            let chosen = match flags.account.as_deref() {
+                None => config.accounts.iter().collect(),
+                name => vec![settings::account(&config, name)?],
+            };
+            report.add("configuration", ok(format!("{source} is valid")))?;
+            for account in chosen {
+                report.begin(account.display_name());
+                examine(account, &config, &mut report).await?;
+            }
+        }
+    }
+    report.finish()
+}
+
+/// Examines one account in the order of a poll. A failure that makes the rest pointless ends the examination.
+async fn examine(account: &Account, config: &Config, report: &mut Report) -> io::Result<()> {
+    let store = TokenStore::read_only(&config.state_directory, account);
+    match state::examine(&config.state_directory, &store) {
+        Ok(outcome) => report.add("state_directory", outcome)?,
+        Err(outcome) => return report.add("state_directory", outcome),
+    }
+    // Only the doctor reads this one.
+    let ledger = Ledger::new(None, Arc::default());
+    let clock = Clock::system();
+    let center = match PartnerCenter::new(account, store, &ledger, &clock, config.poll_timeout) {
+        Ok(center) => center.without_rotation(),
+        Err(error) => {
+            let cause = format!("{:#}", anyhow::Error::new(error));
+            let remedy = "check ca_file, proxy_url and the system's trust store";
+            return report.add("http_client", failed(cause, remedy));
+        }
+    };
+    let mut answers = [false; 2];
+    for (answers, (endpoint, base, [resolve, reach])) in answers.iter_mut().zip([
+        (Endpoint::Token, &account.cloud.login_base_url, ["resolve_sign_in", "reach_sign_in"]),
+        (Endpoint::Usage, &account.cloud.api_base_url, ["resolve_api", "reach_api"]),
+    ]) {
+        let resolved = network::resolve(base, account).await;
+        let reached = if matches!(resolved, Outcome::Failed { .. }) {
+            skipped("its name cannot be resolved")
+        } else {
+            center.reach(endpoint).await.map_or_else(Outcome::from, |certificate| {
+                network::describe(base, certificate.as_ref(), clock.now())
+            })
+        };
+        *answers = matches!(reached, Outcome::Ok { .. });
+        report.add(resolve, resolved)?;
+        report.add(reach, reached)?;
+    }
+    let [sign_in_answers, api_answers] = answers;
+
+    if !sign_in_answers {
+        return report.add("sign_in", skipped("the sign-in service does not answer"));
+    }
+    let late = |_| Err(FetchError::deadline(config.poll_timeout));
+    match timeout(config.poll_timeout, center.claims()).await.unwrap_or_else(late) {
+        Err(error) => return report.add("sign_in", error.into()),
+        Ok(claims) => {
+            report.add("sign_in", ok("an access token was issued; the refresh token stays as it is"))?;
+            for (step, outcome) in claims::examine(claims.as_ref(), account) {
+                report.add(step, outcome)?;
+            }
+        }
+    }
+    if !api_answers {
+        return report.add("usage", skipped("the API does not answer"));
+    }
+    let late = |_| Err(FetchError::deadline(config.poll_timeout));
+    let usage = timeout(config.poll_timeout, center.fetch()).await.unwrap_or_else(late);
+    report.add("usage", usage.map_or_else(Outcome::from, |usage| collected(&usage)))?;
+    let compliance = match ledger.read().credentials.mfa_compliant {
+        Some(true) => ok("Partner Center calls the sign-in compliant"),
+        Some(false) => failed("Partner Center calls the sign-in not compliant", LOGIN),
+        None => skipped("Partner Center did not say"),
+    };
+    report.add("mfa_compliance", compliance)
+}
+
+fn collected(usage: &UsageReport) -> Outcome {
+    // Partner Center does not tell these cases apart.
+    const EMPTY: &str =
+        ": there is no usage to report, or none that the signed-in user's role in Partner Center may see";
+    let (rows, rejected) = (usage.rows().len(), usage.rejected().values().sum::<u64>());
+    ok(format!("{rows} rows, {rejected} dropped{}", if rows == 0 { EMPTY } else { "" }))
+}

@@ -1,0 +1,100 @@
+//! Collects the findings of the doctor, and prints them as lines for people or as one JSON document.
+
+use std::io;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::commands::cli::ReportFormat;
+use crate::commands::lifecycle::EXIT_FAILED;
+use crate::commands::output;
+use crate::partner::FetchError;
+
+/// The outcome of one step.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase", tag = "outcome")]
+pub(super) enum Outcome {
+    Ok { detail: String },
+    Failed { cause: String, remedy: String },
+    Skipped { detail: String },
+}
+
+/// All findings so far. As JSON, later versions may add steps; names and meanings of existing ones stay.
+#[derive(Serialize)]
+pub(super) struct Report {
+    well: bool,
+    findings: Vec<Finding>,
+    #[serde(skip)]
+    format: ReportFormat,
+    /// The account under examination.
+    #[serde(skip)]
+    account: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Finding {
+    /// Absent where the step is about the configuration as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
+    step: &'static str,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+pub(super) fn ok(detail: impl Into<String>) -> Outcome {
+    Outcome::Ok { detail: detail.into() }
+}
+
+pub(super) fn failed(cause: impl Into<String>, remedy: &str) -> Outcome {
+    Outcome::Failed { cause: cause.into(), remedy: remedy.to_owned() }
+}
+
+pub(super) fn skipped(detail: impl Into<String>) -> Outcome {
+    Outcome::Skipped { detail: detail.into() }
+}
+
+impl From<FetchError> for Outcome {
+    fn from(error: FetchError) -> Self {
+        failed(format!("{}: {error}", error.reason().as_str()), error.remedy())
+    }
+}
+
+impl Report {
+    pub(super) const fn new(format: ReportFormat) -> Self {
+        Self { well: true, findings: Vec::new(), format, account: None }
+    }
+
+    /// Attributes further findings to this account.
+    pub(super) fn begin(&mut self, account: &str) {
+        self.account = Some(account.to_owned());
+    }
+
+    /// Adds a finding. People read it at once, programs at the end.
+    pub(super) fn add(&mut self, step: &'static str, outcome: Outcome) -> io::Result<()> {
+        if self.format == ReportFormat::Text {
+            let place = self.account.as_ref().map_or_else(String::new, |account| format!("{account}: "));
+            output::print(&match &outcome {
+                Outcome::Ok { detail } => format!("ok       {place}{step}: {detail}"),
+                Outcome::Failed { cause, remedy } => {
+                    format!("FAILED   {place}{step}: {cause}\n         what to do: {remedy}")
+                }
+                Outcome::Skipped { detail } => format!("skipped  {place}{step}: {detail}"),
+            })?;
+        }
+        self.well &= !matches!(outcome, Outcome::Failed { .. });
+        self.findings.push(Finding { account: self.account.clone(), step, outcome });
+        Ok(())
+    }
+
+    /// Prints the end of the report, and returns the exit status.
+    pub(super) fn finish(self) -> anyhow::Result<ExitCode> {
+        let is_failure = |finding: &&Finding| matches!(finding.outcome, Outcome::Failed { .. });
+        output::print(&match (self.format, self.findings.iter().filter(is_failure).count()) {
+            (ReportFormat::Json, _) => serde_json::to_string_pretty(&self)?,
+            (ReportFormat::Text, 0) => "\nAll is well.".to_owned(),
+            (ReportFormat::Text, 1) => "\n1 step failed.".to_owned(),
+            (ReportFormat::Text, failures) => format!("\n{failures} steps failed."),
+        })?;
+        Ok(if self.well { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
+    }
+}

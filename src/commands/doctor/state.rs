@@ -1,0 +1,42 @@
+//! Examines the state directory, and leaves it as it is.
+
+use std::path::Path;
+
+use crate::partner::TokenStore;
+
+use super::report::{Outcome, failed, ok, skipped};
+
+/// Reports whether the exporter can work with the directory.
+///
+/// # Errors
+/// A failure that makes further steps pointless: nothing can be written.
+pub(super) fn examine(directory: &Path, store: &TokenStore) -> Result<Outcome, Outcome> {
+    let (shown, exists) = (directory.display(), directory.exists());
+    let nearest = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
+    // The file is removed at once.
+    if let Err(error) = tempfile::NamedTempFile::new_in(nearest) {
+        let cause = if exists {
+            format!("cannot write to {shown}: {error}")
+        } else {
+            format!("{shown} does not exist, and {} cannot be written: {error}", nearest.display())
+        };
+        let remedy = "create the directory and give it to the exporter's user, as systemd does with StateDirectory=, \
+                      and run the doctor as that user";
+        return Err(failed(cause, remedy));
+    }
+    if !exists {
+        // If the doctor created it, its owner could be another user than the exporter's.
+        return Ok(skipped(format!("{shown} does not exist yet; the exporter creates it")));
+    }
+    if let Err(error) = store.check_lock() {
+        return Ok(failed(error.to_string(), "put state_directory on a file system with locks (flock)"));
+    }
+    Ok(match store.has_token() {
+        Ok(true) => ok(format!("{shown} can be written, and has a refresh token")),
+        Ok(false) => ok(format!("{shown} can be written, and has no refresh token yet")),
+        Err(error) => failed(
+            error.to_string(),
+            "check cloud; if that is right, sign in with `partner-license-exporter login`",
+        ),
+    })
+}

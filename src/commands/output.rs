@@ -1,0 +1,27 @@
+//! Prints what the user asked for to stdout, and warnings and errors to stderr.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write as _};
+
+/// Prints a line. A reader that has closed the pipe, such as `head`, is no error.
+///
+/// # Errors
+/// If writing fails for another reason, such as a full disk.
+pub(super) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "people read it")]
+pub(super) fn print_warning(warning: impl Display) {
+    eprintln!("warning: {warning}");
+}
+
+/// Prints an error with its causes.
+#[expect(clippy::print_stderr, reason = "people read it")]
+pub(super) fn print_error(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}

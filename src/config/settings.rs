@@ -1,0 +1,130 @@
+//! The whole configuration: defaults, limits, and warnings.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use humantime::format_duration;
+use jiff::Timestamp;
+
+use exporter_toolkit::yaml::{self, Problem, Problems, Section};
+
+use super::account::{self, Account};
+use super::environment::{self, Environment};
+use super::exposure;
+use super::thresholds::Thresholds;
+
+/// A whole, valid configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file from which it was read, if any.
+    pub file: Option<PathBuf>,
+    /// The time between two successful polls of an account; ≥ 1 s, default 6 h.
+    pub poll_interval: Duration,
+    /// How long one poll of one account may take, retries included; ≥ 1 s, default 2 min.
+    pub poll_timeout: Duration,
+    /// How long the last good rows are served without a successful poll; `None` = forever; default 48 h.
+    pub stale_after: Option<Duration>,
+    /// The directory of refresh tokens and snapshots.
+    pub state_directory: PathBuf,
+    /// The percentages below which usage counts as low.
+    pub thresholds: Thresholds,
+    /// At least one account. Names are unique, and only a single account may have none.
+    pub accounts: Vec<Account>,
+}
+
+/// A shorter `poll_interval` causes a warning.
+const SENSIBLE_INTERVAL: Duration = Duration::from_mins(15);
+/// A longer `poll_interval` causes a warning: it is a third of a refresh token's lifetime.
+const LONGEST_SAFE_INTERVAL: Duration = Duration::from_hours(30 * 24);
+
+const DEFAULT_POLL_INTERVAL: Duration = Duration::from_hours(6);
+const DEFAULT_POLL_TIMEOUT: Duration = Duration::from_mins(2);
+const DEFAULT_STALE_AFTER: Duration = Duration::from_hours(48);
+/// The shortest interval and timeout.
+const LEAST: Duration = Duration::from_secs(1);
+/// The longest duration: a year as humantime counts it, so that messages say `1year`, and far from overflowing a
+/// timestamp.
+const MOST: Duration = Duration::from_hours(8766);
+
+impl Config {
+    /// Checks the text of a configuration file.
+    ///
+    /// # Errors
+    /// Every problem, in the order in which the reference lists the keys.
+    pub fn parse(text: &str, environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
+        let mut problems = Problems::default();
+        let mut root = Section::root(yaml::parse(text).map_err(|problem| vec![problem])?, &mut problems);
+        let poll_interval = root.duration("poll_interval", LEAST, MOST, &mut problems);
+        let poll_timeout = root.duration("poll_timeout", LEAST, MOST, &mut problems);
+        let stale_after = root.duration("stale_after", Duration::ZERO, MOST, &mut problems);
+        let state_directory = root.text("state_directory", &mut problems).map(PathBuf::from);
+        let thresholds = Thresholds::read(root.section("thresholds", &mut problems), &mut problems);
+        let accounts = account::read_all(&mut root, &mut problems);
+        root.finish(&mut problems);
+        let config = Self {
+            file: None,
+            poll_interval: poll_interval.unwrap_or(DEFAULT_POLL_INTERVAL),
+            poll_timeout: poll_timeout.unwrap_or(DEFAULT_POLL_TIMEOUT),
+            stale_after: Some(stale_after.unwrap_or(DEFAULT_STALE_AFTER)).filter(|d| !d.is_zero()),
+            state_directory: state_directory.unwrap_or_else(|| environment::state_directory(environment)),
+            thresholds,
+            accounts,
+        };
+        problems.none_or(config)
+    }
+
+    /// One unnamed account from the environment, with the defaults of everything else.
+    pub(super) fn from_environment(environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
+        let mut problems = Problems::default();
+        let account = account::from_environment(environment, &mut problems);
+        let config = Self {
+            file: None,
+            poll_interval: DEFAULT_POLL_INTERVAL,
+            poll_timeout: DEFAULT_POLL_TIMEOUT,
+            stale_after: Some(DEFAULT_STALE_AFTER),
+            state_directory: environment::state_directory(environment),
+            thresholds: Thresholds::default(),
+            accounts: account.into_iter().collect(),
+        };
+        problems.none_or(config)
+    }
+
+    /// What is valid at `now` but probably not intended.
+    pub fn warnings(&self, now: Timestamp) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let simulated = |account: &Account| account.cloud.api_base_url.starts_with("http:");
+        let interval = format_duration(self.poll_interval);
+        if self.poll_interval < SENSIBLE_INTERVAL && !self.accounts.iter().all(simulated) {
+            warnings.push(format!(
+                "poll_interval is {interval}: the data changes about once a day, and every request counts against \
+                 the partner's request limits; 6h is a good value"
+            ));
+        }
+        if self.poll_interval > LONGEST_SAFE_INTERVAL {
+            warnings.push(format!(
+                "poll_interval is {interval}: a refresh token expires after 90 days without use, so two failed polls \
+                 would end the sign-in; 6h is a good value"
+            ));
+        }
+        if let Some(stale_after) = self.stale_after.filter(|stale_after| *stale_after <= self.poll_interval) {
+            warnings.push(format!(
+                "stale_after ({}) is not longer than poll_interval ({interval}): rows vanish between two successful \
+                 polls",
+                format_duration(stale_after),
+            ));
+        }
+        for account in &self.accounts {
+            let warning = account.client_credential.warning(now);
+            warnings.extend(warning.map(|text| format!("account {}: {text}", account.display_name())));
+        }
+        // A set, since several accounts may share a file.
+        let mut files: BTreeSet<&Path> = self.accounts.iter().flat_map(Account::secret_files).collect();
+        // The secrets of a simulator need no protection.
+        if self.accounts.iter().any(|account| !simulated(account) && account.has_inline_secret()) {
+            files.extend(self.file.as_deref());
+        }
+        warnings.extend(files.into_iter().filter_map(exposure::warning));
+        warnings
+    }
+}

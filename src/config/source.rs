@@ -1,0 +1,45 @@
+//! Where a configuration comes from, and how it is loaded from there.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use exporter_toolkit::yaml::ConfigError;
+
+use super::environment::Environment;
+use super::settings::Config;
+
+/// Where a configuration comes from. Loading it again is a reload.
+#[derive(Clone, Debug)]
+pub enum ConfigSource {
+    /// The file of `--config.file`.
+    File(PathBuf),
+    /// The `AZURE_*` and `PARTNER_CENTER_*` variables, for a single unnamed account.
+    Environment,
+}
+
+impl ConfigSource {
+    /// Reads and checks the configuration, including the files with secrets.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem that was found.
+    pub fn load(&self, environment: Environment<'_>) -> Result<Config, ConfigError> {
+        match self {
+            Self::File(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+                Config::parse(&text, environment).map(|config| Config { file: Some(path.clone()), ..config })
+            }
+            Self::Environment => Config::from_environment(environment),
+        }
+        .map_err(|problems| ConfigError::Invalid { origin: self.to_string(), problems })
+    }
+}
+
+impl fmt::Display for ConfigSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Environment => f.write_str("environment"),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The polling loop of one account: wait, fetch, record the outcome.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::clock::Clock;
+use crate::domain::failure::{Failure, FailureReason};
+use crate::domain::schedule::Schedule;
+use crate::domain::status::{AccountStatus, Ledger};
+use crate::domain::usage::{UsageReport, listing};
+use crate::partner::{FetchError, UsageSource};
+
+/// How to poll one account.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The account's name in logs.
+    pub account: String,
+    /// When to poll.
+    pub schedule: Schedule,
+    /// How long a poll may take.
+    pub timeout: Duration,
+    /// When the last good poll of an earlier process ended, if its interval is to be continued.
+    pub resumes: Option<Timestamp>,
+    /// How long the first poll is delayed, so that many accounts do not start at once.
+    pub stagger: Duration,
+    /// The wall clock.
+    pub clock: Clock,
+    /// A source of random numbers in `0.0..1.0`.
+    pub jitter: fn() -> f64,
+}
+
+/// Polls until `stop`: first at once, or when the interval of an earlier process ends, then according to the
+/// schedule, and never before the server's `Retry-After` has passed.
+pub async fn run<S: UsageSource>(source: S, plan: Plan, ledger: Ledger, stop: CancellationToken) {
+    let due = |wait| Some(plan.clock.now().saturating_add(wait).unwrap_or(Timestamp::MAX));
+    let held = |status: &AccountStatus| {
+        status.hold_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    };
+    let resumed = plan.resumes.map_or(Duration::ZERO, |at| {
+        let age = Duration::try_from(plan.clock.now().duration_since(at)).unwrap_or(Duration::ZERO);
+        plan.schedule.resume(age, (plan.jitter)())
+    });
+    let mut wait = held(&ledger.read()).max(resumed) + plan.stagger;
+    ledger.write(|status| status.next_poll_at = due(wait));
+    let mut reported = BTreeSet::new();
+    loop {
+        // For any reason: refused credentials may be reported as an outage.
+        let retry_with_new_credentials =
+            ledger.read().failure().is_some_and(|failure| !failure.asks_to_slow_down());
+        tokio::select! { biased;
+            () = stop.cancelled() => break,
+            () = sleep(wait) => {}
+            () = source.credentials_changed(), if retry_with_new_credentials => {
+                tracing::info!(account = plan.account, "The credentials have changed; polling now");
+                reported.clear();
+            }
+        }
+        let started = Instant::now();
+        tracing::debug!(account = %plan.account, "Polling");
+        let outcome = tokio::select! { biased;
+            () = stop.cancelled() => break,
+            outcome = timeout(plan.timeout, source.fetch()) => outcome,
+        };
+        let outcome =
+            outcome.unwrap_or_else(|_| Err(FetchError::deadline(plan.timeout))).map_err(Failure::from);
+        let before = ledger.read();
+        let (at, took) = (plan.clock.now(), started.elapsed());
+        ledger.write(|status| {
+            status.poll_ended(outcome, at, took);
+            // A request within the poll may have been asked for a longer wait than the outcome shows.
+            wait = plan.schedule.next(&status.last_poll, (plan.jitter)()).max(held(status));
+            status.next_poll_at = due(wait);
+            if status.failure().is_some_and(Failure::asks_to_slow_down) {
+                status.hold_until = Some(Instant::now() + wait);
+            }
+        });
+        log_change(&plan.account, &before, &ledger.read(), wait, &mut reported);
+    }
+    ledger.write(|status| status.next_poll_at = None);
+    source.drain().await;
+}
+
+/// Logs changes, not states: a thirtieth equal failure is a metric, not a log line. Each cause of an outage is logged
+/// once, even if causes alternate. `reported` is empty at the start of the loop, since an operator who reloads
+/// wants to see whether it helped.
+fn log_change(
+    account: &str,
+    before: &AccountStatus,
+    now: &AccountStatus,
+    wait: Duration,
+    reported: &mut BTreeSet<(FailureReason, &'static str)>,
+) {
+    let next_poll_s = wait.as_secs_f64().round();
+    let Some(failure) = now.failure() else {
+        reported.clear();
+        return log_success(account, before, now, next_poll_s);
+    };
+    let (reason, remedy, err) = (failure.reason.as_str(), failure.remedy, &failure.text);
+    if !reported.insert((failure.reason, failure.remedy)) {
+        tracing::debug!(account, reason, err, next_poll_s, "Polling still fails");
+    } else if failure.needs_operator {
+        tracing::error!(account, reason, err, remedy, next_poll_s, "Polling failed");
+    } else {
+        tracing::warn!(account, reason, err, remedy, next_poll_s, "Polling failed");
+    }
+}
+
+fn log_success(account: &str, before: &AccountStatus, now: &AccountStatus, next_poll_s: f64) {
+    let duration_s = now.last_poll_duration.unwrap_or_default().as_secs_f64();
+    let Some(report) = now.last_good.as_ref().map(|good| &good.report) else { return };
+    let rows = report.rows().len();
+    if let Some(was) = before.failure() {
+        let was = was.reason.as_str();
+        tracing::info!(account, was, rows, duration_s, "Polling works again");
+    } else if before.was_polled() {
+        tracing::debug!(account, rows, duration_s, next_poll_s, "Poll succeeded");
+    } else {
+        tracing::info!(account, rows, duration_s, next_poll_s, "First poll succeeded");
+    }
+    let dropped = |report: &UsageReport| report.rejected().values().sum::<u64>();
+    let rejected = dropped(report);
+    if rejected > before.last_good.as_ref().map_or(0, |good| dropped(&good.report)) {
+        let reasons = listing(report.rejected());
+        tracing::warn!(account, rejected, reasons, rows, "Rows of the collection were dropped");
+    }
+}

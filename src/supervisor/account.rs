@@ -1,0 +1,96 @@
+//! One account: prepared from the configuration, then running as a task.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Account;
+use crate::domain::status::Ledger;
+use crate::partner::{PartnerCenter, TokenStore};
+use crate::polling::{self, Plan};
+use crate::state::snapshot::SnapshotStore;
+
+/// An account whose task was started.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) account: Account,
+    pub(super) ledger: Ledger,
+    pub(super) store: TokenStore,
+    /// Stops the task.
+    pub(super) stop: CancellationToken,
+    /// Cancelled when the task has ended.
+    pub(super) ended: CancellationToken,
+}
+
+impl Running {
+    /// Whether the server's `Retry-After` has not passed yet.
+    pub(super) fn is_held(&self) -> bool {
+        self.ledger.read().hold_until.is_some_and(|until| until > Instant::now())
+    }
+}
+
+/// An account that has everything it needs to be polled.
+pub(super) struct Ready {
+    pub(super) account: Account,
+    pub(super) ledger: Ledger,
+    pub(super) store: TokenStore,
+    pub(super) center: PartnerCenter,
+    pub(super) plan: Plan,
+    pub(super) snapshots: SnapshotStore,
+    /// Whether the ledger is new, so that its rows may be on disk.
+    pub(super) is_new: bool,
+    /// Cancelled when the task that used the same refresh token has ended.
+    pub(super) predecessor: Option<CancellationToken>,
+}
+
+impl Ready {
+    /// Restores the rows on disk into a new ledger. Returns when their poll ended, unless a later poll failed.
+    pub(super) fn restore(&self, now: Timestamp, stale_after: Option<Duration>) -> Option<Timestamp> {
+        if !self.is_new {
+            return None;
+        }
+        let account = self.account.display_name();
+        match self.snapshots.restore(now, stale_after) {
+            Ok(good) => {
+                let good = good?;
+                let (at, rows, failed_since) = (good.at, good.report.rows().len(), good.failed_since);
+                tracing::info!(account, rows, polled_at = %at, "Restored the last good rows");
+                self.ledger.write(|status| status.last_good = Some(good));
+                // An operator who restarts a failing exporter wants to see whether that helped.
+                (!failed_since).then_some(at)
+            }
+            Err(error) => {
+                tracing::warn!(account, err = %error, "Cannot restore the last good rows");
+                None
+            }
+        }
+    }
+
+    /// Starts the account's task, which first waits for its predecessor: both would use the same refresh token.
+    pub(super) fn launch(self, tasks: &mut JoinSet<()>) -> Running {
+        let Self { account, ledger, store, center, plan, snapshots, is_new: _, predecessor } = self;
+        let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+        let guard = ended.clone().drop_guard();
+        tasks.spawn({
+            let (ledger, stop) = (ledger.clone(), stop.clone());
+            async move {
+                if let Some(ended) = predecessor {
+                    ended.cancelled().await;
+                }
+                let (name, polled) = (plan.account.clone(), CancellationToken::new());
+                let polling = async {
+                    polling::run(center, plan, ledger.clone(), stop).await;
+                    polled.cancel();
+                };
+                // First, so that it sees the ledger before polling changes it.
+                let persisting = polling::persist(snapshots, &name, &ledger, polled.clone());
+                tokio::join!(persisting, polling);
+                drop(guard);
+            }
+        });
+        Running { account, ledger, store, stop, ended }
+    }
+}
