@@ -67,10 +67,10 @@ fn cold(fleet: &Fleet, now: Timestamp, coding: Coding, rounds: u32) {
         baseline::write(&mut out, families[1], &times);
         let thresholds = baseline::points(ACCOUNT, rows, |row| fleet.thresholds.applying_to(row));
         baseline::write(&mut out, families[2], &thresholds);
-        coding.begin(out).bytes
+        coding.encode_prefix(out).bytes
     };
     let snapshot = fleet.render(now);
-    let after = || coding.begin(snapshot.encode(Format::Classic, &selection)).bytes;
+    let after = || coding.encode_prefix(snapshot.encode(Format::Classic, &selection)).bytes;
     assert_eq!(before(), after(), "both write the same");
     compare("cold body", coding, rounds, 1, before, after);
 }
@@ -88,12 +88,12 @@ fn warm(fleet: &Fleet, now: Timestamp, coding: Coding) {
         baseline::write(&mut out, own_families[0], &[(build, 1.0)]);
         baseline::write(&mut out, own_families[1], &[(Vec::new(), 1.0)]);
         baseline::write(&mut out, own_families[2], &[(Vec::new(), unix_seconds(now))]);
-        (ready.bytes.clone(), ready.end(out))
+        (ready.bytes.clone(), ready.finish(out))
     };
     let after = || {
         let mut out = own.encode(Format::Classic, &everything);
         out.extend_from_slice(metrics::trailer(Format::Classic));
-        (snapshot.body(Format::Classic, coding).bytes.clone(), ready.end(out))
+        (snapshot.body(Format::Classic, coding).bytes.clone(), ready.finish(out))
     };
     compare("warm scrape", coding, 20, 1_000, before, after);
 }

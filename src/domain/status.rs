@@ -156,7 +156,7 @@ impl Latency {
         self.sum += seconds;
     }
 
-    /// Each bound, the last being infinite, with the number of requests between it and the bound below.
+    /// Each bound with the number of requests between it and the bound below; the last bound is infinite.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
         Self::BOUNDS.into_iter().chain([f64::INFINITY]).zip(self.counts)
     }
@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_counted_under_the_first_bound_that_it_does_not_exceed() {
+    fn a_duration_is_counted_below_the_first_bound_that_it_does_not_exceed() {
         let mut latency = Latency::default();
         for seconds in [0.01, 0.05, 0.06, 120.0, 121.0] {
             latency.observe(seconds);

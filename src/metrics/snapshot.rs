@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use exporter_toolkit::negotiation::{Beginning, Coding, Format};
+use exporter_toolkit::negotiation::{Coding, EncodedPrefix, Format};
 use jiff::Timestamp;
 use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder};
 
@@ -44,7 +44,7 @@ pub struct Fleet {
 #[derive(Debug)]
 pub struct MetricsSnapshot {
     series: Arc<Series>,
-    bodies: [[OnceLock<Beginning>; Coding::ALL.len()]; Format::ALL.len()],
+    bodies: [[OnceLock<EncodedPrefix>; Coding::ALL.len()]; Format::ALL.len()],
 }
 
 /// What the series are made from.
@@ -86,17 +86,17 @@ impl MetricsSnapshot {
     }
 
     /// A body that is prepared already, without the exposition's end.
-    pub fn ready(&self, format: Format, coding: Coding) -> Option<&Beginning> {
+    pub fn ready(&self, format: Format, coding: Coding) -> Option<&EncodedPrefix> {
         self.bodies[format as usize][coding as usize].get()
     }
 
     /// A body, without the exposition's end. The first call takes a while if there are many rows.
-    pub fn body(&self, format: Format, coding: Coding) -> &Beginning {
+    pub fn body(&self, format: Format, coding: Coding) -> &EncodedPrefix {
         let [plain, ..] = &self.bodies[format as usize];
         self.bodies[format as usize][coding as usize].get_or_init(|| match plain.get() {
-            Some(plain) if coding != Coding::Identity => coding.begin(plain.bytes.clone()),
+            Some(plain) if coding != Coding::Identity => coding.encode_prefix(plain.bytes.clone()),
             // A plain body that nobody asks for is not kept beside a compressed one.
-            _ => coding.begin(self.encode(format, &Selection::everything())),
+            _ => coding.encode_prefix(self.encode(format, &Selection::everything())),
         })
     }
 

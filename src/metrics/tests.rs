@@ -2,7 +2,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use exporter_toolkit::negotiation::{Coding, Format};
 use jiff::Timestamp;
 
 use crate::config::Config;
@@ -11,6 +10,7 @@ use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::status::{AccountStatus, Code, Endpoint, Ledger};
 use crate::domain::usage::{LicenseUsage, Percent, RowError, UsageReport};
 use crate::polling::Render;
+use exporter_toolkit::negotiation::{Coding, Format};
 
 use super::*;
 

@@ -7,12 +7,11 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use axum::response::Response;
-use exporter_toolkit::negotiation::Format;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::{Web, router};
+use super::{Site, router};
 use crate::config::{Config, ConfigSource, Thresholds};
 use crate::domain::clock::Clock;
 use crate::domain::status::Ledger;
@@ -20,6 +19,7 @@ use crate::domain::usage::UsageReport;
 use crate::metrics::{Fleet, MetricsSnapshot, OwnMetrics};
 use crate::polling::Render;
 use crate::supervisor::{Reloader, Supervisor};
+use exporter_toolkit::negotiation::Format;
 
 mod endpoints;
 mod pages;
@@ -81,24 +81,23 @@ struct TestSite {
     snapshot: watch::Sender<Arc<MetricsSnapshot>>,
 }
 
-fn web(
+fn web_site(
     first: Fleet,
     reloader: Reloader,
     with_process: bool,
-) -> (Web, watch::Sender<Arc<Fleet>>, watch::Sender<Arc<MetricsSnapshot>>) {
+) -> (Site, watch::Sender<Arc<Fleet>>, watch::Sender<Arc<MetricsSnapshot>>) {
     let clock = Clock::fixed(NOW);
     let snapshot_sender = watch::Sender::new(Arc::new(first.render(NOW)));
     let fleet_sender = watch::Sender::new(Arc::new(first));
-    let web = Web {
+    let site = Site {
         snapshot: snapshot_sender.subscribe(),
         own: Arc::new(OwnMetrics::new(with_process, &clock)),
         fleet: fleet_sender.subscribe(),
         reloader,
         clock,
         telemetry_path: "/metrics".to_owned(),
-        max_requests: 2,
     };
-    (web, fleet_sender, snapshot_sender)
+    (site, fleet_sender, snapshot_sender)
 }
 
 /// A site whose supervisor has stopped.
@@ -109,8 +108,8 @@ fn site(first: Fleet) -> TestSite {
 /// A site whose supervisor has stopped, with or without `promhttp_*` and `process_*`.
 fn site_with(first: Fleet, with_process: bool) -> TestSite {
     let (_, reloader) = supervisor(ConfigSource::Environment);
-    let (web, fleet, snapshot) = web(first, reloader, with_process);
-    TestSite { own: Arc::clone(&web.own), router: router(web), fleet, snapshot }
+    let (site, fleet, snapshot) = web_site(first, reloader, with_process);
+    TestSite { own: Arc::clone(&site.own), router: router(site), fleet, snapshot }
 }
 
 /// A response whose body was received completely.

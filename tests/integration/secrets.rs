@@ -3,7 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-#[expect(dead_code, reason = "it is for tests of faults")]
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::TcpStream;

@@ -47,8 +47,8 @@ async fn every_file_that_the_status_page_links_to_exists() {
 #[tokio::test]
 async fn metrics_may_take_the_place_of_the_status_page() {
     let (reload, first) = (supervisor(ConfigSource::Environment).1, fleet(ledgers(&["contoso"])));
-    let (web, _fleet, _page) = web(first, reload, true);
-    let router = router(Web { telemetry_path: "/".to_owned(), ..web });
+    let (site, _fleet, _snapshot) = web_site(first, reload, true);
+    let router = router(Site { telemetry_path: "/".to_owned(), ..site });
     let (status, text) = get_text(&router, "/").await;
     assert!(status == 200 && text.starts_with("# HELP partner_license_"), "{status}: {text:.80}");
 }
@@ -108,8 +108,8 @@ async fn a_reload_reports_success_or_the_reason_of_its_failure() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config.yml");
     let (supervisor, reloader) = supervisor(ConfigSource::File(path.clone()));
-    let (web, ..) = web(fleet(Vec::new()), reloader, true);
-    let router = router(web);
+    let (site, ..) = web_site(fleet(Vec::new()), reloader, true);
+    let router = router(site);
     let stop = CancellationToken::new();
     let task = tokio::spawn(supervisor.run(no_environment, stop.clone()));
 

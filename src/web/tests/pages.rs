@@ -1,6 +1,6 @@
 //! The status page: its texts, its order, its size and its headers.
 
-use exporter_toolkit::web_config::Access;
+use exporter_toolkit::web_config::WebConfig;
 use jiff::SignedDuration;
 
 use super::super::WEB_CONFIG_EXTENSION;
@@ -98,8 +98,8 @@ async fn a_policy_of_the_web_configuration_file_takes_the_place_of_the_pages_own
     let file = tempfile::NamedTempFile::new().unwrap();
     let text = "http_server_config: { headers: { Content-Security-Policy: \"default-src 'self'\" } }\n";
     std::fs::write(file.path(), text).unwrap();
-    let access = Arc::new(Access::open(file.path(), WEB_CONFIG_EXTENSION).unwrap());
-    let router = access.guard(site(fleet(ledgers(&["contoso"]))).router);
+    let web_config = Arc::new(WebConfig::open(file.path(), WEB_CONFIG_EXTENSION).unwrap());
+    let router = web_config.protect(site(fleet(ledgers(&["contoso"]))).router);
     let received = send(&router, "GET", "/", &[]).await;
     let policies: Vec<_> = received.headers.get_all("content-security-policy").iter().collect();
     assert_eq!(policies, ["default-src 'self'"]);

@@ -1,12 +1,10 @@
-//! Scrapes: formats, codings, selections, and the limit of concurrent ones.
+//! Scrapes: formats, codings, selections, and the count of refused ones.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
 
-use axum::extract::{RawQuery, State};
-
-use super::super::scrape::{failed, metrics, run_blocking};
-use super::super::site::Site;
+use super::super::count_refusals;
+use super::super::scrape::{failed, run_blocking};
 use super::*;
 use exporter_toolkit::negotiation::Coding;
 
@@ -214,26 +212,17 @@ async fn a_failure_to_encode_is_a_500_and_counted() {
 }
 
 #[tokio::test]
-async fn a_scrape_beyond_the_limit_is_refused_and_counted() {
-    let (_, reloader) = supervisor(ConfigSource::Environment);
-    let (web, _fleet, _page) = web(fleet(ledgers(&["contoso"])), reloader, true);
-    let own = Arc::clone(&web.own);
-    let site = Arc::new(Site::new(web));
-    let busy = site.scrapes.try_acquire_many(2).unwrap();
-    let scrape = || metrics(State(Arc::clone(&site)), RawQuery(None), HeaderMap::new());
-    let refused = receive(scrape().await).await;
-    assert_eq!(refused.status, 503);
-    assert_eq!(refused.text(), "Limit of concurrent requests reached (2), try again later.\n");
-    drop(busy);
-    let answer = scrape().await;
-    assert_eq!(site.scrapes.available_permits(), 1, "a response that was not sent yet keeps its permit");
-    let served = receive(answer).await;
-    assert_eq!(served.status, 200);
-    assert_eq!(site.scrapes.available_permits(), 2, "each scrape gives its permit back");
-    let text = own.text(Format::Classic);
+async fn refused_scrapes_are_counted_and_other_refused_requests_are_not() {
+    let site = site(fleet(Vec::new()));
+    let refuse = count_refusals(Arc::clone(&site.own), "/metrics".to_owned());
+    for uri in ["/metrics", "/", "/metrics/", "/metrics?name[]=up"] {
+        refuse(&uri.parse().unwrap());
+    }
+    assert_eq!(get_text(&site.router, "/metrics").await.0, 200);
+    let text = site.own.text(Format::Classic);
     for line in [
         "promhttp_metric_handler_requests_total{code=\"200\"} 1",
-        "promhttp_metric_handler_requests_total{code=\"503\"} 1",
+        "promhttp_metric_handler_requests_total{code=\"503\"} 2",
         "promhttp_metric_handler_requests_in_flight 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
