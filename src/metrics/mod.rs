@@ -12,7 +12,7 @@ mod value;
 
 pub use family::{Family, Kind, Selection, trailer};
 pub use own::{InFlight, OwnMetrics};
-pub use snapshot::{Fleet, MetricsSnapshot};
+pub use snapshot::{Accounts, MetricsSnapshot};
 
 /// What this binary was built from.
 pub const BUILD: [(&str, &str); 4] = [
