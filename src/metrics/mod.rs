@@ -13,7 +13,7 @@ mod snapshot;
 
 pub use family::{Family, Kind, Selection, trailer};
 pub use own::{InFlight, OwnMetrics};
-pub use snapshot::{Fleet, MetricsSnapshot};
+pub use snapshot::{Accounts, MetricsSnapshot};
 pub use table::{BUILD, FAMILIES};
 
 #[cfg(test)]
