@@ -1,4 +1,4 @@
-//! The headers `Accept` and `Accept-Encoding`, a line for each.
+//! Input: the values of `Accept` and `Accept-Encoding`, on one line each.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The body of an answer that is no success, of the API and of the sign-in service.
+//! Input: the body of an error response, from the API or the sign-in service.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The body of an answer that is a success.
+//! Input: the body of a successful response.
 
 #![no_main]
 

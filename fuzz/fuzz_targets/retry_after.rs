@@ -1,4 +1,4 @@
-//! The headers of an answer, of which `Retry-After` and `Date` matter.
+//! Input: the headers of a response; `Retry-After` and `Date` are read.
 
 #![no_main]
 

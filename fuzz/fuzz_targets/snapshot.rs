@@ -1,4 +1,4 @@
-//! The file of last good rows, as anybody may have left it.
+//! Input: the snapshot file of the last good rows, with any content.
 
 #![no_main]
 

@@ -24,10 +24,10 @@ pub(super) fn run(flag: &ConfigFlag, access: &AccessFlag) -> anyhow::Result<Exit
         }
         Err(error) => fail(error),
     }
-    match settings::access(access) {
+    match settings::web_config(access) {
         Ok(Some(found)) => {
             found.warnings().iter().for_each(output::print_warning);
-            let tls = if found.encrypts() { "with TLS" } else { "without TLS" };
+            let tls = if found.has_tls() { "with TLS" } else { "without TLS" };
             output::print(&format!("{}: valid, {tls}", access.web_config_file))?;
         }
         Ok(None) => {}

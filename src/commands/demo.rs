@@ -14,15 +14,16 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::sync::watch;
 
-use exporter_toolkit::listen::{self, ListenError};
+use exporter_toolkit::listen::ListenError;
 use exporter_toolkit::negotiation::Format;
+use exporter_toolkit::web_config::WebConfig;
 use partner_center_simulator::Scenario;
 
 use crate::commands::cli::DemoFlags;
 use crate::commands::history::History;
 use crate::commands::lifecycle::Lifecycle;
 use crate::commands::simulate::{self, TENANT_ID, account};
-use crate::commands::{output, serve, settings};
+use crate::commands::{loopback, output, serve, settings};
 use crate::config::ConfigSource;
 use crate::domain::clock::{Clock, unix_seconds};
 use crate::metrics::{MetricsSnapshot, OwnMetrics, Selection};
@@ -38,7 +39,7 @@ const DAYS_OF_HISTORY: u32 = 31;
 
 pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::new()?;
-    let access = settings::access(&flags.web.access)?;
+    let web_config = settings::web_config(&flags.web.access)?;
     let listener = bind(&flags.listen_address, "--web.listen-address")?;
     let simulator = bind(&flags.simulator_address, "--simulator.listen-address")?;
     let (address, simulator_address) = (listener.local_addr()?, simulator.local_addr()?.to_string());
@@ -60,7 +61,7 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     // A PUT replaces the whole scenario, so both commands repeat its rows.
     let (scenario, failure) = (format!("{{{rows}}}"), format!("{{usage: {{answer: forbidden}}, {rows}}}"));
     simulate::start(simulator, Scenario::parse(&scenario)?, &lifecycle)?;
-    let scheme = if access.as_ref().is_some_and(|access| access.encrypts()) { "https" } else { "http" };
+    let scheme = if web_config.as_ref().is_some_and(WebConfig::has_tls) { "https" } else { "http" };
     output::print(&format!(
         "A simulated Partner Center and the exporter on top of it. Nothing leaves this machine.\n\n  \
          status page   {scheme}://{address}/\n  \
@@ -74,7 +75,7 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
         flags.web.telemetry_path
     ))?;
     let (snapshots, own) =
-        serve::start(ConfigSource::File(config), vec![listener], access.as_ref(), flags.web, &lifecycle)?;
+        serve::start(ConfigSource::File(config), vec![listener], web_config, flags.web, &lifecycle)?;
     let mut running = pin!(lifecycle.run());
     if let Some(file) = &flags.history {
         tokio::select! {
@@ -157,8 +158,8 @@ fn unfinished(history: &Path) -> PathBuf {
 
 /// Binds a loopback address. The error names the flag that changes the address.
 fn bind(address: &str, flag: &str) -> anyhow::Result<TcpListener> {
-    listen::bind_loopback(address).map_err(|error| match error {
-        ListenError::Bind { .. } => anyhow::anyhow!("{error}; choose another one with {flag}"),
-        other => other.into(),
+    loopback::bind(address).map_err(|error| match error.downcast_ref() {
+        Some(ListenError::Bind { .. }) => anyhow::anyhow!("{error}; choose another one with {flag}"),
+        _ => error,
     })
 }

@@ -10,6 +10,7 @@ mod export;
 mod lifecycle;
 mod logging;
 mod login;
+mod loopback;
 mod output;
 mod serve;
 mod settings;

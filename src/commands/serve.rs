@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use exporter_toolkit::listen;
 use exporter_toolkit::server::Server;
-use exporter_toolkit::web_config::Access;
+use exporter_toolkit::web_config::WebConfig;
 
 use crate::commands::cli::{ServeFlags, WebFlags};
 use crate::commands::lifecycle::Lifecycle;
@@ -20,17 +20,13 @@ use crate::domain::clock::Clock;
 use crate::metrics::{BUILD, MetricsSnapshot, OwnMetrics};
 use crate::polling::{self, Render};
 use crate::supervisor::{Reloader, Supervisor};
-use crate::web::{self, Web};
+use crate::web::{self, Site};
 
 pub(super) async fn run(flags: ServeFlags) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::new()?;
-    let access = settings::access(&flags.web.access)?;
-    let listeners = if flags.listen.systemd_socket {
-        listen::from_systemd()?
-    } else {
-        flags.listen.listen_addresses.iter().map(|text| listen::bind(text)).collect::<Result<_, _>>()?
-    };
-    start(settings::source(&flags.config), listeners, access.as_ref(), flags.web, &lifecycle)?;
+    let web_config = settings::web_config(&flags.web.access)?;
+    let listeners = listen::open(&flags.listen.listen_addresses, flags.listen.systemd_socket)?;
+    start(settings::source(&flags.config), listeners, web_config, flags.web, &lifecycle)?;
     Ok(lifecycle.run().await)
 }
 
@@ -38,7 +34,7 @@ pub(super) async fn run(flags: ServeFlags) -> anyhow::Result<ExitCode> {
 pub(super) fn start(
     source: ConfigSource,
     listeners: Vec<TcpListener>,
-    access: Option<&Arc<Access>>,
+    web_config: Option<WebConfig>,
     flags: WebFlags,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<(watch::Receiver<Arc<MetricsSnapshot>>, Arc<OwnMetrics>)> {
@@ -53,11 +49,11 @@ pub(super) fn start(
     let own = Arc::new(OwnMetrics::new(!flags.disable_exporter_metrics, &clock));
     let (supervisor, reloader) = Supervisor::start(source, &config, Arc::clone(&own), clock.clone())?;
 
-    let fleet = supervisor.fleet();
-    let first = fleet.borrow().render(clock.now());
+    let accounts = supervisor.accounts();
+    let first = accounts.borrow().render(clock.now());
     let (snapshot_sender, snapshot) = watch::channel(Arc::new(first));
     lifecycle.spawn(polling::publish(
-        fleet.clone(),
+        accounts.clone(),
         supervisor.changed(),
         snapshot_sender,
         clock.clone(),
@@ -67,39 +63,17 @@ pub(super) fn start(
     lifecycle.spawn(reload_on_hangup(hangup, reloader.clone(), lifecycle.stop()));
 
     let scraped = (snapshot.clone(), Arc::clone(&own));
-    let (telemetry_path, max_requests) = (flags.telemetry_path, flags.max_requests);
-    let web = Web { snapshot, own, fleet, reloader, clock, telemetry_path, max_requests };
-    if let Some(access) = access {
-        access.announce();
-    }
-    let server = Server::new(web::router(web), access.cloned(), max_requests);
-    for listener in listeners {
-        listen_on(listener, server.clone(), access, lifecycle)?;
-    }
-    Ok(scraped)
-}
-
-/// Starts the task that serves one listener.
-fn listen_on(
-    listener: TcpListener,
-    server: Server,
-    access: Option<&Arc<Access>>,
-    lifecycle: &Lifecycle,
-) -> anyhow::Result<()> {
-    let address = listener.local_addr()?;
-    tracing::info!(%address, "Listening on");
-    if let Some(access) = access.filter(|access| access.encrypts()) {
-        tracing::info!(http2 = access.http2(), %address, "TLS is enabled.");
-    } else {
-        tracing::info!(http2 = false, %address, "TLS is disabled.");
-    }
-    let stop = lifecycle.stop();
+    let telemetry_path = flags.telemetry_path;
+    let refused = web::count_refusals(Arc::clone(&own), telemetry_path.clone());
+    let site = Site { snapshot, own, accounts, reloader, clock, telemetry_path };
+    let server = Server::new(web::router(site), web_config, flags.max_requests, refused);
+    let stop = lifecycle.stop().cancelled_owned();
     lifecycle.spawn(async move {
-        if let Err(error) = server.serve(listener, stop).await {
+        if let Err(error) = server.serve(listeners, stop).await {
             tracing::error!(err = %error, "Cannot serve");
         }
     });
-    Ok(())
+    Ok(scraped)
 }
 
 /// Reloads the configuration at each SIGHUP. The supervisor logs the outcome.

@@ -1,10 +1,9 @@
 //! Finds what flags and environment refer to: the configuration, the web configuration and the account.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::Context as _;
-use exporter_toolkit::web_config::Access;
+use exporter_toolkit::web_config::WebConfig;
 
 use crate::commands::cli::{AccessFlag, ConfigFlag};
 use crate::config::{Account, Config, ConfigError, ConfigSource};
@@ -21,9 +20,9 @@ pub(super) fn source(flag: &ConfigFlag) -> ConfigSource {
 }
 
 /// Reads the web configuration file, if one is named.
-pub(super) fn access(flag: &AccessFlag) -> Result<Option<Arc<Access>>, ConfigError> {
+pub(super) fn web_config(flag: &AccessFlag) -> Result<Option<WebConfig>, ConfigError> {
     let path = Some(&flag.web_config_file).filter(|path| !path.is_empty());
-    path.map(|path| Access::open(Path::new(path), WEB_CONFIG_EXTENSION).map(Arc::new)).transpose()
+    path.map(|path| WebConfig::open(Path::new(path), WEB_CONFIG_EXTENSION)).transpose()
 }
 
 /// Returns the account of that name, or the only one if no name is given.

@@ -7,12 +7,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use axum::serve::ListenerExt;
 
-use exporter_toolkit::listen;
 use partner_center_simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
 
 use crate::commands::cli::SimulateFlags;
 use crate::commands::lifecycle::Lifecycle;
-use crate::commands::output;
+use crate::commands::{loopback, output};
 use crate::domain::clock::Clock;
 
 /// A tenant for examples. The simulator accepts any other as well.
@@ -28,7 +27,7 @@ pub(super) async fn run(flags: SimulateFlags) -> anyhow::Result<ExitCode> {
         }
         None => Scenario::default(),
     };
-    let listener = listen::bind_loopback(&flags.simulator_address)?;
+    let listener = loopback::bind(&flags.simulator_address)?;
     let address = listener.local_addr()?;
     start(listener, scenario, &lifecycle)?;
     output::print(&format!(

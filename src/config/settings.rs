@@ -7,7 +7,7 @@ use std::time::Duration;
 use humantime::format_duration;
 use jiff::Timestamp;
 
-use exporter_toolkit::yaml::{self, Problem, Problems, Section};
+use exporter_toolkit::yaml::{Problem, Problems, Section};
 
 use super::account::{self, Account};
 use super::environment::{self, Environment};
@@ -54,7 +54,7 @@ impl Config {
     /// Every problem, in the order in which the reference lists the keys.
     pub fn parse(text: &str, environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
-        let mut root = Section::root(yaml::parse(text).map_err(|problem| vec![problem])?, &mut problems);
+        let Some(mut root) = Section::parse(text, &mut problems) else { return Err(problems.into_vec()) };
         let poll_interval = root.duration("poll_interval", LEAST, MOST, &mut problems);
         let poll_timeout = root.duration("poll_timeout", LEAST, MOST, &mut problems);
         let stale_after = root.duration("stale_after", Duration::ZERO, MOST, &mut problems);
@@ -71,7 +71,7 @@ impl Config {
             thresholds,
             accounts,
         };
-        problems.none_or(config)
+        problems.into_result(config)
     }
 
     /// One unnamed account from the environment, with the defaults of everything else.
@@ -87,7 +87,7 @@ impl Config {
             thresholds: Thresholds::default(),
             accounts: account.into_iter().collect(),
         };
-        problems.none_or(config)
+        problems.into_result(config)
     }
 
     /// What is valid at `now` but probably not intended.

@@ -26,7 +26,7 @@ impl ConfigSource {
         match self {
             Self::File(path) => {
                 let text = std::fs::read_to_string(path)
-                    .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+                    .map_err(|cause| ConfigError::Unreadable { path: path.clone(), cause })?;
                 Config::parse(&text, environment).map(|config| Config { file: Some(path.clone()), ..config })
             }
             Self::Environment => Config::from_environment(environment),

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use exporter_toolkit::negotiation::{Beginning, Coding, Format};
+use exporter_toolkit::negotiation::{Coding, EncodedPrefix, Format};
 use jiff::Timestamp;
 use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder};
 
@@ -19,18 +19,18 @@ use crate::domain::usage::{LicenseUsage, RowError};
 use crate::polling::Render;
 
 use super::family::{self, Collect, Families, Family, Selection};
-use super::value::Value;
-use super::{
+use super::table::{
     ACCESS_EXPIRY, CERTIFICATE_EXPIRY, DURATION, FAILURES, INTERVAL, LAST_SCRAPE, LAST_SUCCESS, MFA,
     NEXT_SCRAPE, PROCESSED, REFRESH_EXPIRY, REFRESH_ISSUED, REJECTED, REQUEST_DURATION, REQUESTS, RETRIES,
     ROWS, SCRAPES, THRESHOLD, THROTTLED, UP, USAGE,
 };
+use super::value::Value;
 
 /// All accounts, and what of the configuration their series depend on.
 #[derive(Clone, Debug)]
-pub struct Fleet {
+pub struct Accounts {
     /// One per account, in the order of the configuration.
-    pub accounts: Vec<Ledger>,
+    pub ledgers: Vec<Ledger>,
     /// As configured.
     pub poll_interval: Duration,
     /// As configured; `None` = rows never vanish.
@@ -44,13 +44,13 @@ pub struct Fleet {
 #[derive(Debug)]
 pub struct MetricsSnapshot {
     series: Arc<Series>,
-    bodies: [[OnceLock<Beginning>; Coding::ALL.len()]; Format::ALL.len()],
+    bodies: [[OnceLock<EncodedPrefix>; Coding::ALL.len()]; Format::ALL.len()],
 }
 
 /// What the series are made from.
 #[derive(Debug)]
 struct Series {
-    fleet: Fleet,
+    accounts: Accounts,
     statuses: Vec<AccountStatus>,
     at: Timestamp,
 }
@@ -62,17 +62,17 @@ struct Labels<'a, const N: usize> {
     values: [Cow<'a, str>; N],
 }
 
-impl Render for Fleet {
+impl Render for Accounts {
     type Output = MetricsSnapshot;
 
     fn render(&self, now: Timestamp) -> MetricsSnapshot {
-        let statuses = self.accounts.iter().map(Ledger::read).collect();
-        let series = Series { fleet: self.clone(), statuses, at: now };
+        let statuses = self.ledgers.iter().map(Ledger::read).collect();
+        let series = Series { accounts: self.clone(), statuses, at: now };
         MetricsSnapshot { series: Arc::new(series), bodies: Default::default() }
     }
 
     fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
-        let ends = self.accounts.iter().filter_map(|ledger| ledger.read().vanishes_at(self.stale_after));
+        let ends = self.ledgers.iter().filter_map(|ledger| ledger.read().vanishes_at(self.stale_after));
         ends.filter(|end| *end > now).min()
     }
 }
@@ -86,17 +86,17 @@ impl MetricsSnapshot {
     }
 
     /// A body that is prepared already, without the exposition's end.
-    pub fn ready(&self, format: Format, coding: Coding) -> Option<&Beginning> {
+    pub fn ready(&self, format: Format, coding: Coding) -> Option<&EncodedPrefix> {
         self.bodies[format as usize][coding as usize].get()
     }
 
     /// A body, without the exposition's end. The first call takes a while if there are many rows.
-    pub fn body(&self, format: Format, coding: Coding) -> &Beginning {
+    pub fn body(&self, format: Format, coding: Coding) -> &EncodedPrefix {
         let [plain, ..] = &self.bodies[format as usize];
         self.bodies[format as usize][coding as usize].get_or_init(|| match plain.get() {
-            Some(plain) if coding != Coding::Identity => coding.begin(plain.bytes.clone()),
+            Some(plain) if coding != Coding::Identity => coding.encode_prefix(plain.bytes.clone()),
             // A plain body that nobody asks for is not kept beside a compressed one.
-            _ => coding.begin(self.encode(format, &Selection::everything())),
+            _ => coding.encode_prefix(self.encode(format, &Selection::everything())),
         })
     }
 
@@ -127,7 +127,7 @@ impl Series {
     fn collect_rows(&self, out: &mut Families<'_>) -> fmt::Result {
         self.rows(out, &USAGE, |row| Some(row.percent.get()))?;
         self.rows(out, &PROCESSED, |row| Some(unix_seconds(row.processed_at)))?;
-        self.rows(out, &THRESHOLD, |row| self.fleet.thresholds.applying_to(row))?;
+        self.rows(out, &THRESHOLD, |row| self.accounts.thresholds.applying_to(row))?;
         self.each(out, &ROWS, |status| Some(status.last_good.as_ref()?.report.rows().len() as u64))?;
         self.labelled(out, &REJECTED, |status| {
             let count = |error| status.rejected.get(&error).copied().unwrap_or(0);
@@ -146,7 +146,7 @@ impl Series {
         self.times(out, &LAST_SCRAPE, |status| status.last_poll_at)?;
         self.times(out, &LAST_SUCCESS, |status| Some(status.last_good.as_ref()?.at))?;
         self.times(out, &NEXT_SCRAPE, |status| status.next_poll_at)?;
-        self.each(out, &INTERVAL, |_| Some(self.fleet.poll_interval.as_secs_f64()))
+        self.each(out, &INTERVAL, |_| Some(self.accounts.poll_interval.as_secs_f64()))
     }
 
     fn collect_traffic(&self, out: &mut Families<'_>) -> fmt::Result {
@@ -186,7 +186,7 @@ impl Series {
         value: impl Fn(&LicenseUsage) -> Option<f64>,
     ) -> fmt::Result {
         self.labelled(out, family, |status| {
-            let visible = status.visible(self.at, self.fleet.stale_after);
+            let visible = status.visible(self.at, self.accounts.stale_after);
             let rows = visible.map_or(&[][..], |good| good.report.rows()).iter();
             rows.filter_map(|row| {
                 let labels = [&row.service, &row.workload, &row.channel];
@@ -230,10 +230,10 @@ impl Series {
     }
 }
 
-fn by_endpoint<'a, T, V>(
-    map: &'a BTreeMap<Endpoint, T>,
+fn by_endpoint<T, V>(
+    map: &BTreeMap<Endpoint, T>,
     value: impl Fn(&T) -> V,
-) -> impl Iterator<Item = ([Cow<'a, str>; 1], V)> {
+) -> impl Iterator<Item = ([Cow<'_, str>; 1], V)> {
     map.iter().map(move |(endpoint, of)| ([endpoint.as_str().into()], value(of)))
 }
 

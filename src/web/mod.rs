@@ -12,24 +12,24 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use exporter_toolkit::web_config::Extension;
 
 use crate::domain::status::Ledger;
+use crate::metrics::OwnMetrics;
 
-use site::Site;
-pub use site::Web;
+pub use site::Site;
 
 /// What this program adds to the web configuration file.
 pub const WEB_CONFIG_EXTENSION: Extension =
     Extension { section: "partner_license_exporter", health: &["/-/healthy", "/-/ready"] };
 
 /// Builds the routes of the program.
-pub fn router(web: Web) -> Router {
-    let telemetry_path = web.telemetry_path.clone();
+pub fn router(site: Site) -> Router {
+    let telemetry_path = site.telemetry_path.clone();
     let router = Router::new().route(&telemetry_path, get(scrape::metrics));
     // Metrics at `/` leave no place for the page.
     let router = if telemetry_path == "/" { router } else { router.route("/", get(status_page)) };
@@ -40,12 +40,21 @@ pub fn router(web: Web) -> Router {
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload).fallback(reload_needs_post))
         .fallback(async || (StatusCode::NOT_FOUND, "404 page not found\n"))
-        .with_state(Arc::new(Site::new(web)))
+        .with_state(Arc::new(site))
+}
+
+/// Returns a function that counts the scrapes among the requests that `--web.max-requests` refuses.
+pub fn count_refusals(own: Arc<OwnMetrics>, telemetry_path: String) -> impl Fn(&Uri) + Send + Sync + 'static {
+    move |uri| {
+        if uri.path() == telemetry_path {
+            own.answered(503);
+        }
+    }
 }
 
 async fn status_page(State(site): State<Arc<Site>>) -> Response {
-    let fleet = Arc::clone(&site.web.fleet.borrow());
-    page::respond(fleet, site.web.telemetry_path.clone(), site.web.clock.now()).await
+    let accounts = Arc::clone(&site.accounts.borrow());
+    page::respond(accounts, site.telemetry_path.clone(), site.clock.now()).await
 }
 
 async fn healthy() -> &'static str {
@@ -55,19 +64,20 @@ async fn healthy() -> &'static str {
 /// Answers 200 once every account was polled or its rows were restored. Accounts that a reload has added do not
 /// count, because they must not take the others out of service.
 async fn ready(State(site): State<Arc<Site>>) -> (StatusCode, String) {
-    let fleet = Arc::clone(&site.web.fleet.borrow());
-    let statuses = fleet.accounts.iter().map(Ledger::read);
+    let accounts = Arc::clone(&site.accounts.borrow());
+    let statuses = accounts.ledgers.iter().map(Ledger::read);
     match statuses.filter(|status| !status.is_ready() && !status.added_by_reload).count() {
         0 => (StatusCode::OK, "partner-license-exporter is Ready.\n".to_owned()),
         waiting => {
-            let text = format!("{waiting} of {} accounts have not been polled yet.\n", fleet.accounts.len());
+            let text =
+                format!("{waiting} of {} accounts have not been polled yet.\n", accounts.ledgers.len());
             (StatusCode::SERVICE_UNAVAILABLE, text)
         }
     }
 }
 
 async fn reload(State(site): State<Arc<Site>>) -> (StatusCode, String) {
-    match site.web.reloader.reload().await {
+    match site.reloader.reload().await {
         Some(Ok(())) => (StatusCode::OK, "Configuration reloaded.\n".to_owned()),
         Some(Err(error)) => {
             let text = format!("failed to reload config: {:#}\n", anyhow::Error::new(error));

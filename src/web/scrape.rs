@@ -9,51 +9,37 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
-use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, VARY};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body::{Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
 use crate::metrics::{self, InFlight, MetricsSnapshot, OwnMetrics, Selection};
-use exporter_toolkit::negotiation::{Beginning, Coding, Format, negotiate};
+use exporter_toolkit::negotiation::{Coding, EncodedPrefix, Format, NegotiatedFormat};
 
 use super::site::Site;
 
-/// Answers a scrape, or 503 if there are too many at a time.
+/// Answers a scrape.
 pub(super) async fn metrics(
     State(site): State<Arc<Site>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let own = &site.web.own;
-    let Ok(permit) = Arc::clone(&site.scrapes).try_acquire_owned() else {
-        own.answered(503);
-        let most = site.web.max_requests;
-        let text = format!("Limit of concurrent requests reached ({most}), try again later.\n");
-        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
-    };
-    let served = Served { _permit: permit, _in_flight: own.scrape_begins() };
-
-    let answer = negotiate(&list(&headers, ACCEPT));
-    let coding = Coding::negotiate(&list(&headers, ACCEPT_ENCODING));
-    let snapshot = Arc::clone(&site.web.snapshot.borrow());
-    let parts = parts(snapshot, Arc::clone(own), selection(query.as_deref()), answer.format, coding).await;
+    let own = &site.own;
+    let in_flight = own.scrape_begins();
+    let negotiated = NegotiatedFormat::from_headers(&headers, &Format::ALL);
+    let coding = Coding::from_headers(&headers);
+    let snapshot = Arc::clone(&site.snapshot.borrow());
+    let selection = selection(query.as_deref());
+    let parts = parts(snapshot, Arc::clone(own), selection, negotiated.format, coding).await;
     let Some((first, last)) = parts else {
         return failed(own);
     };
     own.answered(200);
 
-    let body = Body::new(Parts([first, Bytes::from_owner(Last { bytes: last, _served: served })]));
+    let body = Body::new(Parts([first, Bytes::from_owner(Last { bytes: last, _in_flight: in_flight })]));
     let mut response = Response::new(body);
-    let content_type = HeaderValue::try_from(answer.content_type()).expect("words and punctuation");
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, content_type);
-    headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-    if let Some(coding) = coding.as_str() {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
-    }
+    response.headers_mut().extend(negotiated.response_headers(coding));
     response
 }
 
@@ -61,12 +47,6 @@ pub(super) async fn metrics(
 pub(super) fn failed(own: &OwnMetrics) -> Response {
     own.answered(500);
     (StatusCode::INTERNAL_SERVER_ERROR, "The metrics could not be written.\n").into_response()
-}
-
-/// Several headers of a name mean the same as one with commas.
-fn list(headers: &HeaderMap, name: HeaderName) -> String {
-    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-    values.join(",")
 }
 
 /// The families that `?name[]=…&name[]=…` asks for; all of them without.
@@ -87,9 +67,9 @@ async fn parts(
 ) -> Option<(Bytes, Vec<u8>)> {
     if !selection.is_everything() {
         let whole = move || {
-            let beginning = coding.begin(snapshot.encode(format, &selection));
-            let end = end(&own, format, &selection, &beginning);
-            (beginning.bytes, end)
+            let prefix = coding.encode_prefix(snapshot.encode(format, &selection));
+            let end = end(&own, format, &selection, &prefix);
+            (prefix.bytes, end)
         };
         return run_blocking(whole).await;
     }
@@ -97,15 +77,15 @@ async fn parts(
         let snapshot = Arc::clone(&snapshot);
         run_blocking(move || _ = snapshot.body(format, coding)).await?;
     }
-    let beginning = snapshot.body(format, coding);
-    Some((beginning.bytes.clone(), end(&own, format, &selection, beginning)))
+    let prefix = snapshot.body(format, coding);
+    Some((prefix.bytes.clone(), end(&own, format, &selection, prefix)))
 }
 
 /// What follows the accounts' families: those of the process, and the exposition's end.
-fn end(own: &Arc<OwnMetrics>, format: Format, selection: &Selection, beginning: &Beginning) -> Vec<u8> {
+fn end(own: &Arc<OwnMetrics>, format: Format, selection: &Selection, prefix: &EncodedPrefix) -> Vec<u8> {
     let mut rest = own.encode(format, selection);
     rest.extend_from_slice(metrics::trailer(format));
-    beginning.end(rest)
+    prefix.finish(rest)
 }
 
 /// Does what may take a while, without keeping other requests waiting; `None` if it panics.
@@ -114,16 +94,10 @@ pub(super) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + S
     done.inspect_err(|error| tracing::error!(err = %error, "Cannot write the metrics")).ok()
 }
 
-/// A scrape counts as being served until its last bytes were handed to the system.
-struct Served {
-    _permit: OwnedSemaphorePermit,
-    _in_flight: InFlight,
-}
-
-/// The last bytes of a body.
+/// The last bytes of a body; the scrape is in flight until they have been handed to the system.
 struct Last {
     bytes: Vec<u8>,
-    _served: Served,
+    _in_flight: InFlight,
 }
 
 impl AsRef<[u8]> for Last {

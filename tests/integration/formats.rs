@@ -41,7 +41,7 @@ struct Found {
 }
 
 fn python() -> Option<PathBuf> {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/parsers/bin/python");
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/python/bin/python");
     if python.exists() {
         return Some(python);
     }

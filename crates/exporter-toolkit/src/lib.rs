@@ -1,10 +1,6 @@
-//! What an exporter for Prometheus needs besides its metrics.
-//!
-//! Sockets to listen on, a server that bounds what its peers can take, the web configuration file of the Prometheus
-//! exporters, and the negotiation of formats and codings. It knows nothing of what is exported.
-//!
-//! In order of dependency: a module names only modules above it.
+#![doc = include_str!("../README.md")]
 
+// The modules are in order of dependency: each one names only modules above it.
 pub mod yaml;
 pub mod secret;
 pub mod listen;

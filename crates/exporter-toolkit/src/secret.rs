@@ -1,8 +1,7 @@
-//! A secret, or the file that holds it.
+//! A secret that is written in a configuration or kept in a file.
 //!
-//! Refused by types, not by care: neither `Debug` nor `Display` shows a value. A file is read anew at every
-//! use, so that a rotated secret needs no restart. White space around a secret is no part of it, and neither is the
-//! byte order mark that some editors put before it. No more of a file is read than a secret can have.
+//! [`Secret`] does not implement `Display`, and its `Debug` shows no value. A file is read again at every use, so that
+//! a rotated secret needs no restart. Surrounding white space and a byte order mark are not part of a secret.
 
 use std::fmt;
 use std::fs::File;
@@ -11,36 +10,36 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
-/// Where a secret comes from.
+/// The source of a secret.
 #[derive(Clone)]
 pub enum Secret {
-    /// Written into the configuration.
+    /// The secret is written in the configuration.
     Value(SecretString),
-    /// Kept in a file.
+    /// The secret is the content of a file.
     File(PathBuf),
 }
 
-/// A secret file that cannot be used.
+/// The reason why a secret file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {}: {cause}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why not; part of the message, since that is the whole of it.
+        /// The reason, which is part of the message.
         cause: io::Error,
     },
-    /// It holds nothing.
+    /// The file holds no secret.
     #[error("{} is empty", .0.display())]
     Empty(PathBuf),
 }
 
 impl Secret {
-    /// The secret as it is now.
+    /// Returns the current secret.
     ///
     /// # Errors
-    /// [`SecretError`] if it is in a file that cannot be read, is not UTF-8 or is empty.
+    /// [`SecretError`] if its file cannot be read, is not UTF-8 or is empty.
     pub fn read(&self) -> Result<SecretString, SecretError> {
         match self {
             Self::Value(value) => Ok(SecretString::from(trimmed(value.expose_secret()))),
@@ -59,10 +58,8 @@ impl Secret {
             }
         }
     }
-}
 
-impl Secret {
-    /// The file it is in, if it is in one.
+    /// Returns the file that holds the secret, if there is one.
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::Value(_) => None,
@@ -75,16 +72,19 @@ fn trimmed(text: &str) -> &str {
     text.trim_start_matches('\u{feff}').trim()
 }
 
-/// The longest file that is read: far more than a key and its certificates need.
-const MOST: u64 = 1 << 20;
+/// The size of the largest file that is read, in bytes; a key with its certificates needs far less.
+const MAX_SIZE: u64 = 1 << 20;
 
-/// The content of a file, unless it is too large to be a secret.
+/// Returns the content of a file that holds a secret.
+///
+/// # Errors
+/// [`SecretError`] if the file cannot be read or is larger than 1 MiB.
 pub fn read_bounded(path: &Path) -> Result<SecretSlice<u8>, SecretError> {
     let read = || {
         let mut bytes = Vec::new();
-        File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
+        File::open(path)?.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
         let bytes = SecretSlice::from(bytes);
-        if bytes.expose_secret().len() as u64 > MOST {
+        if bytes.expose_secret().len() as u64 > MAX_SIZE {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than 1 MiB"));
         }
         Ok(bytes)

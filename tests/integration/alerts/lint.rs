@@ -1,21 +1,25 @@
-//! What linters for alert rules check, as far as promtool does not: against the metrics that the program exports, and
-//! against the rules of this house. An exclusion is a line of `alerts/tests/lint-exclusions.yml`, with its reason.
+//! Lints the alert rules beyond what promtool checks: against the metrics that the program exports and the conventions of
+//! this project. `alerts/tests/lint-exclusions.yml` lists the exclusions, each with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::time::Duration;
 
 use partner_license_exporter::metrics::{FAMILIES, Family, Kind as FamilyKind};
+use promql_parser::parser::token::T_LOR;
+use promql_parser::parser::{self, BinaryExpr, Expr, LabelModifier, MatrixSelector, Offset, VectorSelector};
+use promql_parser::util::parse_duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::promql::{self, COMPARISONS, Expr, Kind, seconds};
+use super::promql::{nodes, selector, selectors};
 use super::rules::{Group, Rule, Rules, files, queries, read, without_verbs};
 
 const EXCLUSIONS: &str = "alerts/tests/lint-exclusions.yml";
 
-/// Prometheus keeps so much unless it is told otherwise.
+/// The default retention of Prometheus, in seconds.
 const RETENTION: u64 = 15 * 86_400;
-/// Grafana's dashboards that alerts link to, and the variables that links may set.
+/// The dashboards that alerts link to, and the variables that links may set.
 const DASHBOARDS: [(&str, &[&str]); 3] = [
     ("partner-license-overview", &["account"]),
     ("partner-license-detail", &["account", "service", "workload", "channel"]),
@@ -23,7 +27,7 @@ const DASHBOARDS: [(&str, &[&str]); 3] = [
 ];
 const ANNOTATIONS: [&str; 4] = ["summary", "description", "dashboard_url", "runbook_url"];
 
-/// Something is wrong with a rule.
+/// A fault of a rule.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Finding {
     pub(crate) rule: String,
@@ -40,7 +44,7 @@ struct Exclusion {
     reason: String,
 }
 
-/// What is wrong with the rules and not excluded, and what is excluded for nothing.
+/// Returns the findings that are not excluded, and the exclusions that exclude nothing.
 pub(crate) fn unexcused(rules: &Rules) -> Vec<String> {
     let exclusions: Vec<Exclusion> = serde_saphyr::from_str(&read(EXCLUSIONS)).unwrap();
     let findings = findings(rules);
@@ -66,7 +70,7 @@ pub(crate) fn findings(rules: &Rules) -> Vec<Finding> {
             all.rule = rule.name();
             all.unless(names.insert(rule.name()), "duplicate", "there is another rule of this name");
             let Some(expr) = all.parsed("syntax", &rule.expr) else { continue };
-            all.expression(&expr, &rule.expr, &known);
+            all.expression(&expr, &known);
             let labels = known.labels(&expr);
             match &rule.record {
                 Some(record) => {
@@ -113,7 +117,7 @@ impl Series {
         self.families.get(metric).is_some_and(|family| family.kind != FamilyKind::Gauge)
     }
 
-    /// The labels that a metric has, with those of its target.
+    /// Returns the labels of a metric, with those of its target.
     fn of_metric(&self, metric: &str) -> BTreeSet<String> {
         if let Some(labels) = self.recorded.get(metric) {
             return labels.clone();
@@ -126,20 +130,33 @@ impl Series {
         own.chain(per_account.then(|| "account".to_owned())).chain(target).collect()
     }
 
-    /// The labels of a result; none for what is a number and no vector.
+    /// Returns the labels of a result, or none for a number.
     fn labels(&self, expr: &Expr) -> Option<BTreeSet<String>> {
-        match &expr.kind {
-            Kind::Number(_) | Kind::Text => None,
-            Kind::Selector { metric, .. } => Some(self.of_metric(metric)),
-            Kind::Window { of, .. } | Kind::Offset { of, .. } | Kind::Parentheses(of) => self.labels(of),
-            Kind::Call { function, arguments, .. } => match function.as_str() {
+        match expr {
+            Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Extension(_) => None,
+            Expr::VectorSelector(VectorSelector { name, .. })
+            | Expr::MatrixSelector(MatrixSelector { vs: VectorSelector { name, .. }, .. }) => {
+                Some(self.of_metric(name.as_deref().unwrap_or_default()))
+            }
+            Expr::Subquery(subquery) => self.labels(&subquery.expr),
+            Expr::Paren(paren) => self.labels(&paren.expr),
+            Expr::Unary(unary) => self.labels(&unary.expr),
+            Expr::Call(call) => match call.func.name {
                 "time" => None,
                 "absent" => Some(BTreeSet::new()),
-                _ => arguments.iter().find_map(|argument| self.labels(argument)),
+                _ => call.args.args.iter().find_map(|argument| self.labels(argument)),
             },
-            Kind::Aggregate { by, .. } => Some(by.iter().map(|label| label.name.clone()).collect()),
-            Kind::Binary { operator, left, right, .. } => match (self.labels(left), self.labels(right)) {
-                (Some(left), Some(right)) if operator == "or" => Some(left.union(&right).cloned().collect()),
+            Expr::Aggregate(aggregate) => Some(match &aggregate.modifier {
+                Some(LabelModifier::Exclude(without)) => {
+                    let inner = self.labels(&aggregate.expr).unwrap_or_default();
+                    inner.into_iter().filter(|label| !without.labels.contains(label)).collect()
+                }
+                by => by.iter().flat_map(|by| by.labels().labels.clone()).collect(),
+            }),
+            Expr::Binary(binary) => match (self.labels(&binary.lhs), self.labels(&binary.rhs)) {
+                (Some(left), Some(right)) if binary.op.id() == T_LOR => {
+                    Some(left.union(&right).cloned().collect())
+                }
                 (Some(left), _) => Some(left),
                 (None, right) => right,
             },
@@ -166,7 +183,7 @@ impl Findings {
         }
     }
 
-    /// Whether the dashboards are those that rules link to.
+    /// Checks that the dashboards that rules link to exist, with their variables.
     fn dashboards(&mut self) {
         let files = files("dashboards", ".json").into_iter();
         let found: Vec<Value> =
@@ -190,34 +207,31 @@ impl Findings {
     }
 
     fn parsed(&mut self, check: &'static str, text: &str) -> Option<Expr> {
-        promql::parse(text).map_err(|error| self.add(check, error)).ok()
+        parser::parse(text).map_err(|error| self.add(check, error)).ok()
     }
 
-    /// What holds for every expression, also within annotations.
-    fn expression(&mut self, expr: &Expr, text: &str, known: &Series) {
-        for (metric, matchers) in expr.selectors() {
+    /// Checks an expression of a rule or an annotation.
+    fn expression(&mut self, expr: &Expr, known: &Series) {
+        for selector in selectors(expr) {
+            let metric = metric(selector);
             self.unless(
                 known.has(metric),
                 "series",
                 format!("nobody exports {metric}, nor is it recorded above"),
             );
             let labels = known.of_metric(metric);
-            for matcher in matchers {
-                let label = &matcher.label;
+            for label in selector.matchers.matchers.iter().map(|matcher| &matcher.name) {
                 self.unless(labels.contains(label), "label", format!("{metric} has no label {label}"));
                 let target = ["job", "instance"].contains(&label.as_str());
                 self.unless(!target, "selector", format!("{label} differs from site to site"));
             }
         }
         let mut inside_rate = BTreeSet::new();
-        for node in expr.nodes() {
-            let shown = &text[node.span.clone()];
-            match &node.kind {
-                Kind::Call { function, arguments, .. }
-                    if ["increase", "rate"].contains(&function.as_str()) =>
-                {
-                    let metrics = arguments.iter().flat_map(Expr::selectors).map(|(metric, _)| metric);
-                    for metric in metrics {
+        for node in nodes(expr) {
+            match node {
+                Expr::Call(call) if ["increase", "rate"].contains(&call.func.name) => {
+                    let function = call.func.name;
+                    for metric in call.args.args.iter().flat_map(|argument| selectors(argument)).map(metric) {
                         self.unless(
                             known.is_counter(metric),
                             "counter",
@@ -226,48 +240,42 @@ impl Findings {
                         inside_rate.insert(metric);
                     }
                 }
-                Kind::Selector { metric, .. } => {
-                    let fine = !known.is_counter(metric) || inside_rate.contains(metric.as_str());
-                    self.unless(
-                        fine,
-                        "counter",
-                        format!("{metric} is a counter and only good for its increase"),
-                    );
-                }
-                Kind::Aggregate { by, of, .. } => {
-                    let labels = known.labels(of).unwrap_or_default();
-                    for label in by.iter().filter(|label| !labels.contains(&label.name)) {
-                        self.add(
+                Expr::Aggregate(aggregate) => {
+                    let labels = known.labels(&aggregate.expr).unwrap_or_default();
+                    for label in aggregate.modifier.iter().flat_map(|modifier| &modifier.labels().labels) {
+                        self.unless(
+                            labels.contains(label),
                             "label",
-                            format!("{} is no label of what is aggregated in {shown}", label.name),
+                            format!("{label} is no label of what is aggregated in {node}"),
                         );
                     }
                 }
-                Kind::Binary { operator, matching, left, right, .. } => {
-                    let (Some(left), Some(right)) = (known.labels(left), known.labels(right)) else {
-                        continue;
-                    };
-                    match matching {
-                        Some(matching) => {
-                            for label in &matching.on {
-                                let fine = left.contains(&label.name) && right.contains(&label.name);
-                                self.unless(
-                                    fine,
-                                    "label",
-                                    format!("{} is not on both sides of {shown}", label.name),
-                                );
-                            }
-                        }
-                        None if operator == "or" => {}
-                        None => {
-                            self.unless(left == right, "matching", format!("no series can match in {shown}"));
-                        }
-                    }
-                }
+                Expr::Binary(binary) => self.matching(binary, known),
                 _ => {}
             }
-            let back = look_back(node, text);
-            self.unless(back <= RETENTION, "retention", format!("{shown} looks further back than is kept"));
+            if let Some(metric) = selector(node).map(metric) {
+                let fine = !known.is_counter(metric) || inside_rate.contains(metric);
+                self.unless(fine, "counter", format!("{metric} is a counter and only good for its increase"));
+            }
+            let fine = look_back(node) <= RETENTION;
+            self.unless(fine, "retention", format!("{node} looks further back than is kept"));
+        }
+    }
+
+    /// Checks that series of both sides can match.
+    fn matching(&mut self, binary: &BinaryExpr, known: &Series) {
+        let (Some(left), Some(right)) = (known.labels(&binary.lhs), known.labels(&binary.rhs)) else {
+            return;
+        };
+        match binary.modifier.as_ref().and_then(|modifier| modifier.matching.as_ref()) {
+            Some(matching) => {
+                for label in &matching.labels().labels {
+                    let fine = left.contains(label) && right.contains(label);
+                    self.unless(fine, "label", format!("{label} is not on both sides of {binary}"));
+                }
+            }
+            None if binary.op.id() == T_LOR => {}
+            None => self.unless(left == right, "matching", format!("no series can match in {binary}")),
         }
     }
 
@@ -290,20 +298,18 @@ impl Findings {
         let found: BTreeSet<_> = rule.annotations.keys().map(String::as_str).collect();
         self.unless(found == ANNOTATIONS.into(), "annotations", format!("has {found:?}"));
 
-        let compares = |node: &&Expr| match &node.kind {
-            Kind::Binary { operator, .. } => COMPARISONS.contains(&operator.as_str()),
-            Kind::Call { function, .. } => function == "absent",
+        let compares = |node: &Expr| match node {
+            Expr::Binary(binary) => binary.op.is_comparison_operator(),
+            Expr::Call(call) => call.func.name == "absent",
             _ => false,
         };
         self.unless(
-            expr.nodes().iter().any(compares),
+            nodes(expr).into_iter().any(compares),
             "comparison",
             "compares nothing, and would always fire",
         );
         let calls = |function: &str| {
-            expr.nodes()
-                .iter()
-                .any(|node| matches!(&node.kind, Kind::Call { function: f, .. } if f == function))
+            nodes(expr).into_iter().any(|node| matches!(node, Expr::Call(call) if call.func.name == function))
         };
         let waits = rule.r#for.as_deref().and_then(seconds).unwrap_or(0);
         let interval = seconds(&group.interval).unwrap_or(0);
@@ -326,12 +332,12 @@ impl Findings {
         self.links(rule, name);
     }
 
-    /// Queries and labels in an annotation.
+    /// Checks the queries and labels in an annotation.
     fn annotation(&mut self, text: &str, labels: &BTreeSet<String>, known: &Series) {
         for (_, query) in queries(text) {
             let query = without_verbs(query);
             if let Some(expr) = self.parsed("template", &query) {
-                self.expression(&expr, &query, known);
+                self.expression(&expr, known);
             }
         }
         for rest in text.split("$labels.").skip(1) {
@@ -341,18 +347,17 @@ impl Findings {
         }
     }
 
-    /// `humanizeDuration` is for seconds.
+    /// Checks that `humanizeDuration` formats seconds.
     fn seconds_only(&mut self, rule: &Rule, expr: &Expr) {
         let text = rule.annotation("description");
-        let are_seconds =
-            |expr: &Expr| expr.selectors().iter().all(|(metric, _)| metric.contains("_seconds"));
+        let are_seconds = |expr: &Expr| selectors(expr).map(metric).all(|metric| metric.contains("_seconds"));
         for action in text.split("{{").skip(1).filter(|action| action.contains("humanizeDuration")) {
             let fine = if action.contains("$value") {
                 are_seconds(expr)
             } else {
                 let before = text.split(action).next().unwrap_or_default();
                 let query = queries(before).pop().map(|(_, query)| without_verbs(query));
-                query.and_then(|query| promql::parse(&query).ok()).is_some_and(|expr| are_seconds(&expr))
+                query.and_then(|query| parser::parse(&query).ok()).is_some_and(|expr| are_seconds(&expr))
             };
             self.unless(fine, "unit", format!("{action} is not about seconds"));
         }
@@ -375,17 +380,32 @@ impl Findings {
     }
 }
 
-/// How far back a window or an offset reaches, in seconds; both, where they are together.
-fn look_back(node: &Expr, text: &str) -> u64 {
-    let length = |span: &promql::Span| seconds(&text[span.clone()]).unwrap_or(u64::MAX);
-    match &node.kind {
-        Kind::Window { length: window, .. } => length(window),
-        Kind::Offset { of, by } => length(by).saturating_add(look_back(of, text)),
-        _ => 0,
-    }
+/// Returns the name of the metric that a selector selects.
+fn metric(selector: &VectorSelector) -> &str {
+    selector.name.as_deref().unwrap_or_default()
 }
 
-/// Faults to plant into the shipped rules: the check that has to find it, what to replace, and by what.
+/// Returns how far back a range and its offset reach together, in seconds.
+fn look_back(node: &Expr) -> u64 {
+    let (range, offset) = match node {
+        Expr::VectorSelector(selector) => (Duration::ZERO, &selector.offset),
+        Expr::MatrixSelector(matrix) => (matrix.range, &matrix.vs.offset),
+        Expr::Subquery(subquery) => (subquery.range, &subquery.offset),
+        _ => return 0,
+    };
+    let by = match offset {
+        Some(Offset::Pos(by)) => *by,
+        Some(Offset::Neg(_)) | None => Duration::ZERO,
+    };
+    (range + by).as_secs()
+}
+
+/// Returns the seconds of a duration in a rule or a group.
+fn seconds(duration: &str) -> Option<u64> {
+    parse_duration(duration).ok().map(|duration| duration.as_secs())
+}
+
+/// Faults to plant in the shipped rules: the check that must find the fault, the text to replace, and its replacement.
 pub(crate) const SEEDS: &[(&str, &str, &str)] = &[
     ("syntax", "expr: account:partner_license_usage_rows:max == 0", "expr: max by (account"),
     ("series", "partner_license_usage_rows[15m]", "partner_license_rows[15m]"),

@@ -1,23 +1,37 @@
-//! The rules with one thing changed, over and over. Each such mutant has to fail a test in `alerts/tests`; one that
-//! survives is a part of a rule that nobody has tested. What is changed is found in the parsed rules, so that a new rule
+//! Mutants of the alert rules: the rules with one thing changed. Each must fail a test in `alerts/tests`; one that
+//! survives is a part of a rule that nobody has tested. The changes are found in the parsed rules, so that a new rule
 //! is mutated without a word here.
 
+use std::convert::Infallible;
+use std::time::Duration;
+
+use promql_parser::label::Labels;
+use promql_parser::parser::token::{
+    T_ADD, T_DIV, T_EQLC, T_GROUP, T_GTE, T_GTR, T_LAND, T_LOR, T_LSS, T_LTE, T_LUNLESS, T_MAX, T_MIN, T_MUL,
+    T_NEQ, T_SUB, T_SUM, TokenType,
+};
+use promql_parser::parser::{
+    self, AggregateExpr, BinModifier, BinaryExpr, Call, Expr, Function, LabelModifier, MatrixSelector,
+    Offset, ParenExpr, SubqueryExpr, VectorSelector,
+};
+use promql_parser::util::visitor::{ExprVisitorMut, walk_expr_mut};
+use promql_parser::util::{display_duration, parse_duration};
 use serde_json::{Value, json};
 
-use super::promql::{self, COMPARISONS, Expr, Kind, SET_OPERATORS, Span};
-use super::rules::{queries, without_verbs};
+use super::promql::nodes;
+use super::rules::{queries, with_verbs, without_verbs};
 
 /// The rules with one thing changed.
 pub(crate) struct Mutant {
     /// The rule, such as `PartnerLicenseUsageLow/warning`.
     pub(crate) rule: String,
-    /// What is different, such as `expr 17: [1w] -> [10d12h]`.
+    /// The change, such as `expr 2: [1w] -> [10d12h]`; the number is that of the node, in preorder.
     pub(crate) change: String,
     /// The whole rules file.
     pub(crate) rules: Value,
 }
 
-/// All mutants of a rules file.
+/// Returns all mutants of a rules file.
 pub(crate) fn of(rules: &Value) -> Vec<Mutant> {
     let mut mutants = Vec::new();
     for (g, group) in rules["groups"].as_array().unwrap().iter().enumerate() {
@@ -56,8 +70,7 @@ fn of_rule(rule: &Value) -> Vec<(String, Value)> {
         }
         mutants.push((change, mutated));
     };
-    let expr = rule["expr"].as_str().unwrap();
-    for (change, mutated) in of_expr(expr) {
+    for (change, mutated) in of_expr(rule["expr"].as_str().unwrap()) {
         set(format!("expr {change}"), &["expr"], Some(mutated.into()));
     }
     if rule["alert"].is_null() {
@@ -67,7 +80,8 @@ fn of_rule(rule: &Value) -> Vec<(String, Value)> {
         match rule[key].as_str() {
             Some(duration) => {
                 set(format!("{key}: {duration} -> none"), &[key], None);
-                for other in other_durations(duration) {
+                for other in other_durations(parse_duration(duration).unwrap()) {
+                    let other = display_duration(&other);
                     set(format!("{key}: {duration} -> {other}"), &[key], Some(other.into()));
                 }
             }
@@ -84,21 +98,19 @@ fn of_rule(rule: &Value) -> Vec<(String, Value)> {
             set(format!("{key} {change}"), &["annotations", key], Some(mutated.into()));
         }
         for (start, query) in queries(text) {
-            for (change, mutated) in
-                of_expr(&without_verbs(query)).into_iter().filter_map(|(change, mutated)| {
-                    // Only what leaves the verbs where they are can be put back.
-                    Some((change, with_verbs(query, &mutated)?))
-                })
-            {
+            for (change, mutated) in of_expr(&without_verbs(query)) {
+                // A mutant without one of the verbs does not take the arguments that follow the query.
+                let Some(mutated) = with_verbs(query, &mutated) else { continue };
                 let whole = [&text[..start], &mutated, &text[start + query.len()..]].concat();
-                set(format!("{key} {change}"), &["annotations", key], Some(whole.into()));
+                set(format!("{key}, query at {start}, {change}"), &["annotations", key], Some(whole.into()));
             }
         }
     }
     mutants
 }
 
-/// What becomes of an annotation whose conditions on the value, such as `{{ if gt $value 0.0`, ask for another number.
+/// Returns the mutants of an annotation whose conditions on the value, such as `{{ if gt $value 0.0`, have another
+/// number.
 fn of_conditions(text: &str) -> Vec<(String, String)> {
     const BEFORE: &str = "{{ if gt $value ";
     let mut mutants = Vec::new();
@@ -106,7 +118,7 @@ fn of_conditions(text: &str) -> Vec<(String, String)> {
         let start = at + BEFORE.len();
         let end = start + text[start..].find([' ', '}']).unwrap();
         let number: f64 = text[start..end].parse().unwrap();
-        // A day as well, for it is what times are counted in.
+        // One more, one less, and one day more, because times are counted in days.
         for other in [-1.0, 1.0, 86_400.0].map(|more| format!("{:.1}", number + more)) {
             let change = format!("{start}: {} -> {other}", &text[start..end]);
             mutants.push((change, [&text[..start], &other, &text[end..]].concat()));
@@ -115,137 +127,212 @@ fn of_conditions(text: &str) -> Vec<(String, String)> {
     mutants
 }
 
-/// Puts the verbs of a query back into what became of it.
-fn with_verbs(query: &str, mutated: &str) -> Option<String> {
-    let verbs = |text: &str, one: &str, other: &str| text.matches(one).count() + text.matches(other).count();
-    let restored = mutated.replace("\"\"", "%q").replace("    ", "{%s}");
-    (verbs(query, "%q", "%s") == verbs(&restored, "%q", "%s")).then_some(restored)
-}
-
-/// What becomes of an expression, with the place and what is changed there.
+/// Returns the mutants of an expression, each with the number of the changed node and the change.
 fn of_expr(text: &str) -> Vec<(String, String)> {
-    let expr = promql::parse(text).unwrap();
+    let expr = parser::parse(text).unwrap();
     let mut mutants = Vec::new();
-    let mut replace = |span: &Span, with: &str| {
-        let (old, at) = (&text[span.clone()], span.start);
-        // Half of an operation is best told by the other half.
-        let change = match (old.strip_prefix(with), old.strip_suffix(with)) {
-            (Some(rest), _) | (_, Some(rest)) if with.is_empty() || with.len() > 3 => {
-                format!("{at}: without {}", shown(rest))
-            }
-            _ => format!("{at}: {} -> {}", shown(old), shown(with)),
-        };
-        mutants.push((change, [&text[..at], with, &text[span.end..]].concat()));
-    };
-    for node in expr.nodes() {
-        for (span, with) in of_node(text, node) {
-            replace(&span, &with);
+    for (n, node) in nodes(&expr).into_iter().enumerate() {
+        for (change, mutated) in of_node(node) {
+            let mut whole = expr.clone();
+            let Ok(_) = walk_expr_mut(&mut Replace { skip: n, with: Some(mutated) }, &mut whole);
+            let written = whole.to_string();
+            assert_eq!(parser::parse(&written).as_ref(), Ok(&whole), "{written} is another expression");
+            mutants.push((format!("{n}: {}", shortened(&change)), written));
         }
     }
     mutants
 }
 
-/// On one line, and not too long.
-fn shown(text: &str) -> String {
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+/// Replaces one node of an expression.
+struct Replace {
+    /// How many nodes come before it, in preorder.
+    skip: usize,
+    with: Option<Expr>,
+}
+
+impl ExprVisitorMut for Replace {
+    type Error = Infallible;
+
+    fn pre_visit(&mut self, node: &mut Expr) -> Result<bool, Infallible> {
+        if self.skip == 0 {
+            *node = self.with.take().expect("the walk ends with the replacement");
+            return Ok(false);
+        }
+        self.skip -= 1;
+        Ok(true)
+    }
+}
+
+fn shortened(text: &str) -> String {
     match text.char_indices().nth(100) {
         Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
+        None => text.to_owned(),
     }
 }
 
-fn of_node(text: &str, node: &Expr) -> Vec<(Span, String)> {
-    let of = |expr: &Expr| text[expr.span.clone()].to_owned();
-    let instead = |span: &Span, others: &[&str]| -> Vec<(Span, String)> {
-        others.iter().map(|other| (span.clone(), (*other).to_owned())).collect()
-    };
-    match &node.kind {
-        Kind::Text | Kind::Parentheses(_) => Vec::new(),
-        Kind::Number(number) => other_numbers(*number).map(|other| (node.span.clone(), other)).into(),
-        Kind::Selector { metric, matchers } => (0..matchers.len())
-            .filter(|left_out| !matchers[*left_out].value.is_empty())
-            .map(|left_out| {
-                let kept = matchers.iter().enumerate().filter(|(n, _)| *n != left_out);
-                let kept: Vec<_> =
-                    kept.map(|(_, m)| format!("{}{}\"{}\"", m.label, m.operator, m.value)).collect();
-                (node.span.clone(), format!("{metric}{{{}}}", kept.join(",")))
+/// Returns what a node can be replaced by, with the change.
+fn of_node(node: &Expr) -> Vec<(String, Expr)> {
+    match node {
+        Expr::StringLiteral(_) | Expr::Paren(_) | Expr::Extension(_) => Vec::new(),
+        Expr::NumberLiteral(number) => other_numbers(number.val)
+            .map(|other| (format!("{} -> {other}", number.val), Expr::from(other)))
+            .into(),
+        Expr::Unary(unary) => vec![("without -".to_owned(), (*unary.expr).clone())],
+        Expr::VectorSelector(selector) => {
+            of_selector(selector).map(|(change, selector)| (change, Expr::VectorSelector(selector))).collect()
+        }
+        Expr::MatrixSelector(matrix) => {
+            let ranges = other_ranges(matrix.range)
+                .map(|(change, range)| (change, MatrixSelector { range, ..matrix.clone() }));
+            let selectors =
+                of_selector(&matrix.vs).map(|(change, vs)| (change, MatrixSelector { vs, ..matrix.clone() }));
+            ranges.chain(selectors).map(|(change, matrix)| (change, Expr::MatrixSelector(matrix))).collect()
+        }
+        Expr::Subquery(subquery) => {
+            let ranges = other_ranges(subquery.range)
+                .map(|(change, range)| (change, SubqueryExpr { range, ..subquery.clone() }));
+            let offsets = other_offsets(subquery.offset.as_ref())
+                .map(|(change, offset)| (change, SubqueryExpr { offset, ..subquery.clone() }));
+            ranges.chain(offsets).map(|(change, subquery)| (change, Expr::Subquery(subquery))).collect()
+        }
+        Expr::Call(call) => of_call(call),
+        Expr::Aggregate(aggregate) => of_aggregate(aggregate),
+        Expr::Binary(binary) => of_binary(binary),
+    }
+}
+
+/// Returns other offsets, and each matcher left out.
+fn of_selector(selector: &VectorSelector) -> impl Iterator<Item = (String, VectorSelector)> {
+    let offsets = other_offsets(selector.offset.as_ref())
+        .map(|(change, offset)| (change, VectorSelector { offset, ..selector.clone() }));
+    let matchers = &selector.matchers.matchers;
+    let kept = matchers.iter().enumerate().map(|(n, matcher)| {
+        let mut kept = selector.clone();
+        kept.matchers.matchers.remove(n);
+        (format!("without {{{matcher}}}"), kept)
+    });
+    offsets.chain(kept)
+}
+
+fn of_call(call: &Call) -> Vec<(String, Expr)> {
+    let mut mutants = Vec::new();
+    for name in other_functions(call.func.name) {
+        let func = Function { name, ..call.func.clone() };
+        mutants.push((format!("{} -> {name}", call.func.name), Expr::Call(Call { func, ..call.clone() })));
+    }
+    // Without the function: of a range the present value, otherwise the first argument.
+    let inner = call.args.args.first().map(|first| match &**first {
+        Expr::MatrixSelector(matrix) => Expr::VectorSelector(matrix.vs.clone()),
+        Expr::Subquery(subquery) => in_parentheses(&subquery.expr),
+        first => in_parentheses(first),
+    });
+    mutants.extend(inner.map(|inner| (format!("without {}", call.func.name), inner)));
+    mutants
+}
+
+fn of_aggregate(aggregate: &AggregateExpr) -> Vec<(String, Expr)> {
+    let op = aggregate.op;
+    let mut mutants = Vec::new();
+    for other in other_aggregations(op) {
+        mutants.push((format!("{op} -> {other}"), AggregateExpr { op: other, ..aggregate.clone() }));
+    }
+    if let Some(labels) = &aggregate.modifier {
+        let mut others = one_left_out(labels);
+        if let LabelModifier::Include(labels) = labels
+            && !labels.is_empty()
+            && labels.labels.iter().all(|label| label != "instance")
+        {
+            others.push(LabelModifier::Include(labels.clone().append("instance".to_owned())));
+        }
+        for other in others {
+            let change = format!("({}) -> ({})", labels.labels(), other.labels());
+            // An empty list is written, and read, as none.
+            let modifier = Some(other).filter(|other| !other.is_include() || !other.labels().is_empty());
+            mutants.push((change, AggregateExpr { modifier, ..aggregate.clone() }));
+        }
+    }
+    let mut mutants: Vec<_> =
+        mutants.into_iter().map(|(change, aggregate)| (change, Expr::Aggregate(aggregate))).collect();
+    // Each replica for itself, with all its labels.
+    mutants.push((format!("without {op}"), in_parentheses(&aggregate.expr)));
+    mutants
+}
+
+fn of_binary(binary: &BinaryExpr) -> Vec<(String, Expr)> {
+    let op = binary.op;
+    let mut mutants = Vec::new();
+    for other in other_operators(op) {
+        // Another operator may bind more tightly than those in the operands.
+        let (lhs, rhs) = (in_parentheses(&binary.lhs).into(), in_parentheses(&binary.rhs).into());
+        let mutant = BinaryExpr { op: other, lhs, rhs, ..binary.clone() };
+        mutants.push((format!("{op} -> {other}"), Expr::Binary(mutant)));
+    }
+    if op.is_set_operator() || op.is_comparison_operator() {
+        mutants.push((format!("without {op} {}", binary.rhs), in_parentheses(&binary.lhs)));
+    }
+    if op.id() == T_LOR {
+        mutants.push((format!("without {} {op}", binary.lhs), in_parentheses(&binary.rhs)));
+    }
+    let with_modifier = |modifier| Expr::Binary(BinaryExpr { modifier, ..binary.clone() });
+    if let Some(modifier @ BinModifier { matching: Some(labels), .. }) = &binary.modifier {
+        let without = op.is_set_operator().then(|| modifier.clone().with_matching(None));
+        mutants.push((format!("without on ({})", labels.labels()), with_modifier(without)));
+        for other in one_left_out(labels) {
+            let change = format!("on ({}) -> on ({})", labels.labels(), other.labels());
+            mutants.push((change, with_modifier(Some(modifier.clone().with_matching(Some(other))))));
+        }
+    }
+    mutants
+}
+
+/// Returns an expression that can stand at the place of any other.
+fn in_parentheses(expr: &Expr) -> Expr {
+    match expr {
+        Expr::Binary(_) | Expr::Unary(_) => Expr::Paren(ParenExpr { expr: Box::new(expr.clone()) }),
+        other => other.clone(),
+    }
+}
+
+/// Returns a list of labels with each of them left out.
+fn one_left_out(labels: &LabelModifier) -> Vec<LabelModifier> {
+    let all = &labels.labels().labels;
+    let lists = (0..all.len()).map(|n| {
+        let mut kept = all.clone();
+        kept.remove(n);
+        Labels { labels: kept }
+    });
+    let modifier = if labels.is_include() { LabelModifier::Include } else { LabelModifier::Exclude };
+    lists.map(modifier).collect()
+}
+
+/// Returns a tenth less and a tenth more; of 0, one more and one less.
+fn other_numbers(number: f64) -> [f64; 2] {
+    if number == 0.0 { [1.0, -1.0] } else { [0.9, 1.1].map(|factor| number * factor) }
+}
+
+/// Returns two thirds, and half as long again.
+fn other_durations(duration: Duration) -> [Duration; 2] {
+    [duration.as_secs() * 2 / 3, duration.as_secs() * 3 / 2].map(Duration::from_secs)
+}
+
+fn other_ranges(range: Duration) -> impl Iterator<Item = (String, Duration)> {
+    other_durations(range).into_iter().map(move |other| {
+        (format!("[{}] -> [{}]", display_duration(&range), display_duration(&other)), other)
+    })
+}
+
+fn other_offsets(offset: Option<&Offset>) -> impl Iterator<Item = (String, Option<Offset>)> {
+    let others = offset.map(|offset| match offset {
+        Offset::Pos(by) => {
+            let [shorter, longer] = other_durations(*by).map(|by| Some(Offset::Pos(by)));
+            [shorter, longer, None].map(|other| {
+                let shown = other.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+                (format!("offset {offset} -> {shown}"), other)
             })
-            .collect(),
-        Kind::Window { length, .. } => {
-            let length = length.clone();
-            other_durations(&text[length.clone()]).map(|other| (length.clone(), other)).into()
         }
-        Kind::Offset { of: inner, by } => {
-            let mut all: Vec<_> = other_durations(&text[by.clone()]).map(|other| (by.clone(), other)).into();
-            all.push((node.span.clone(), of(inner)));
-            all
-        }
-        Kind::Call { function, name, arguments } => {
-            let mut all = instead(name, other_functions(function));
-            // Without the function: of a range what is there now, of other things the first.
-            let inner = arguments.first().map(|first| match &first.kind {
-                Kind::Window { of: inner, .. } => of(inner),
-                Kind::Offset { of: inner, by } => match &inner.kind {
-                    Kind::Window { of: inner, .. } => format!("{} offset {}", of(inner), &text[by.clone()]),
-                    _ => of(first),
-                },
-                _ => of(first),
-            });
-            all.extend(inner.map(|inner| (node.span.clone(), inner)));
-            all
-        }
-        Kind::Aggregate { operator, name, by, of: inner } => {
-            let mut all = instead(name, other_aggregations(operator));
-            // Each replica for itself: with all its labels, or with its instance alone.
-            all.push((node.span.clone(), format!("({})", of(inner))));
-            if let Some(last) = by.last().filter(|_| by.iter().all(|label| label.name != "instance")) {
-                all.push((last.span.clone(), format!("{}, instance", last.name)));
-            }
-            all.extend(by.iter().map(|label| (label.span.clone(), String::new())).map(without_comma(text)));
-            all
-        }
-        Kind::Binary { operator, symbol, matching, left, right } => {
-            let mut all = instead(symbol, other_operators(operator));
-            if SET_OPERATORS.contains(&operator.as_str()) {
-                all.push((node.span.clone(), of(left)));
-                if operator == "or" {
-                    all.push((node.span.clone(), of(right)));
-                }
-            }
-            if COMPARISONS.contains(&operator.as_str()) {
-                all.push((node.span.clone(), of(left)));
-            }
-            if let Some(matching) = matching {
-                all.push((matching.span.clone(), String::new()));
-                let labels = matching.on.iter();
-                all.extend(labels.map(|label| (label.span.clone(), String::new())).map(without_comma(text)));
-            }
-            all
-        }
-    }
-}
-
-/// A label leaves a list together with the comma behind it.
-fn without_comma(text: &str) -> impl Fn((Span, String)) -> (Span, String) + '_ {
-    |(span, with)| {
-        let comma = text[span.end..].starts_with(',');
-        (span.start..span.end + usize::from(comma), with)
-    }
-}
-
-/// A tenth more and a tenth less; around what counts things, one.
-fn other_numbers(number: f64) -> [String; 2] {
-    if number == 0.0 {
-        ["1".into(), "(-1)".into()]
-    } else {
-        [0.9, 1.1].map(|factor| (number * factor).to_string())
-    }
-}
-
-/// Two thirds, and half as long again.
-fn other_durations(duration: &str) -> [String; 2] {
-    let seconds = promql::seconds(duration).unwrap();
-    [seconds * 2 / 3, seconds * 3 / 2].map(|seconds| format!("{seconds}s"))
+        Offset::Neg(_) => panic!("say what else offset {offset} could be"),
+    });
+    others.into_iter().flatten()
 }
 
 fn other_functions(function: &str) -> &'static [&'static str] {
@@ -263,31 +350,33 @@ fn other_functions(function: &str) -> &'static [&'static str] {
     }
 }
 
-fn other_aggregations(operator: &str) -> &'static [&'static str] {
-    match operator {
-        "max" => &["min", "sum"],
-        "min" => &["max", "sum"],
-        "sum" => &["max", "min"],
-        // Which series there are is all that it tells.
-        "group" => &[],
-        other => panic!("say what else {other} could be"),
-    }
+fn other_aggregations(operator: TokenType) -> impl Iterator<Item = TokenType> {
+    let others: &[_] = match operator.id() {
+        T_MAX => &[T_MIN, T_SUM],
+        T_MIN => &[T_MAX, T_SUM],
+        T_SUM => &[T_MAX, T_MIN],
+        // Only the existence of its series matters.
+        T_GROUP => &[],
+        _ => panic!("say what else {operator} could be"),
+    };
+    others.iter().map(|id| TokenType::new(*id))
 }
 
-fn other_operators(operator: &str) -> &'static [&'static str] {
-    match operator {
-        "<" => &["<=", ">="],
-        "<=" => &["<", ">"],
-        ">" => &[">=", "<="],
-        ">=" => &[">", "<"],
-        "==" => &["!="],
-        "!=" => &["=="],
-        "+" => &["-"],
-        "-" => &["+"],
-        "*" => &["/"],
-        "/" => &["*"],
-        "and" => &["unless"],
-        "unless" | "or" => &["and"],
-        other => panic!("say what else {other} could be"),
-    }
+fn other_operators(operator: TokenType) -> impl Iterator<Item = TokenType> {
+    let others: &[_] = match operator.id() {
+        T_LSS => &[T_LTE, T_GTE],
+        T_LTE => &[T_LSS, T_GTR],
+        T_GTR => &[T_GTE, T_LTE],
+        T_GTE => &[T_GTR, T_LSS],
+        T_EQLC => &[T_NEQ],
+        T_NEQ => &[T_EQLC],
+        T_ADD => &[T_SUB],
+        T_SUB => &[T_ADD],
+        T_MUL => &[T_DIV],
+        T_DIV => &[T_MUL],
+        T_LAND => &[T_LUNLESS],
+        T_LUNLESS | T_LOR => &[T_LAND],
+        _ => panic!("say what else {operator} could be"),
+    };
+    others.iter().map(|id| TokenType::new(*id))
 }

@@ -18,12 +18,12 @@ use super::rules::{self, Rule, Rules, read, root};
 
 const RECORD: &str = "alerts/tests/mutants.txt";
 const EQUIVALENT: &str = "alerts/tests/equivalent-mutants.yml";
-/// The newest promtool first: what survives it has to survive the oldest as well.
+/// The newest promtool first; the oldest tests only what the newest does not kill.
 const PROMTOOLS: [&str; 2] = ["target/tools/testing/bin/promtool", "target/tools/bookworm/bin/promtool"];
-/// How often the rules as they are have to pass, because promtool is not bound to evaluate in one order.
+/// How often the unchanged rules must pass, because promtool evaluates in no fixed order.
 const GREEN: usize = 10;
 
-/// A mutant that no test can kill, because it does what the rule does.
+/// A mutant that no test can kill, because it behaves as the rule does.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Equivalent {
@@ -43,8 +43,8 @@ enum Fate {
     Survived,
 }
 
-/// Tries every mutant and writes the record; says what is wrong with the outcome. Of some only, those whose name has
-/// one of these texts in it, there is no record.
+/// Runs the tests on every mutant, writes the record, and returns what is wrong with the outcome. With `only`, runs only
+/// the mutants whose name contains one of its texts, which `|` separates, and writes no record.
 pub(crate) fn run(only: Option<&str>) -> Vec<String> {
     let (mut mutants, fingerprint) = (all(), fingerprint());
     if let Some(parts) = only {
@@ -64,10 +64,7 @@ pub(crate) fn run(only: Option<&str>) -> Vec<String> {
                 while let Some(mutant) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let fate = bench.fate(mutant);
                     let n = mutants.iter().position(|other| std::ptr::eq(other, mutant)).unwrap();
-                    #[expect(
-                        clippy::print_stdout,
-                        reason = "whoever waits for minutes wants to see something"
-                    )]
+                    #[expect(clippy::print_stdout, reason = "the run takes minutes, and shows its progress")]
                     {
                         let of = mutants.len();
                         println!("{:>4} of {of}: {fate:?}: {}: {}", n + 1, mutant.rule, mutant.change);
@@ -98,8 +95,8 @@ pub(crate) fn run(only: Option<&str>) -> Vec<String> {
     }
     let count = |fate| fates.iter().filter(|other| **other == fate).count();
     let mut record = String::from(
-        "# What became of the mutants of the alert rules. scripts/mutate-rules writes this; while it is not about the rules and\n\
-         # the tests as they are, `cargo test` fails.\n\n",
+        "# The outcome of the mutants of the alert rules. scripts/mutate-rules writes this file; `cargo test` fails while it is\n\
+         # about other rules or tests.\n\n",
     );
     for (key, value) in [
         ("fingerprint", fingerprint),
@@ -117,7 +114,7 @@ pub(crate) fn run(only: Option<&str>) -> Vec<String> {
     findings
 }
 
-/// The rules as they are, on each promtool.
+/// Tests the unchanged rules, on each promtool.
 fn pass_again_and_again() {
     let (rules, tests) = (root().join(rules::FILE), test_files());
     thread::scope(|scope| {
@@ -142,7 +139,7 @@ fn pass_again_and_again() {
     });
 }
 
-/// What is wrong with the record: whether it is about the rules and tests as they are.
+/// Returns what is wrong with the record, such as that it is about other rules or tests.
 pub(crate) fn check_record() -> Vec<String> {
     let record = read(RECORD);
     let value = |key: &str| -> String {
@@ -195,7 +192,7 @@ fn test_files() -> Vec<PathBuf> {
     rules::files(rules::TESTS, ".test.yml")
 }
 
-/// Of the mutants and the tests, as they are read: comments do not count.
+/// Returns a digest of the mutants and the tests, as parsed: comments do not count.
 fn fingerprint() -> String {
     let mut text = String::new();
     for mutant in all() {
@@ -211,18 +208,18 @@ fn fingerprint() -> String {
 
 fn version(promtool: &str) -> String {
     let output = Command::new(root().join(promtool)).arg("--version").output().unwrap();
-    // Which stream it takes differs from version to version.
+    // Versions differ in the stream that they print to.
     let text =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     text.split(' ').skip_while(|word| *word != "version").nth(1).unwrap_or_default().to_owned()
 }
 
-// === trying one ===
+// === one mutant ===
 
-/// A directory with a copy of the tests, beside which a mutant is put.
+/// A directory with a copy of the tests and the rules of one mutant.
 struct Bench {
     directory: tempfile::TempDir,
-    /// Each with the rules that it asks about.
+    /// Each with the rules that it needs.
     tests: Vec<(PathBuf, BTreeSet<String>)>,
 }
 
@@ -238,7 +235,7 @@ impl Bench {
             (copy, needed(&rules, &text))
         });
         let mut bench = Self { tests: tests.collect(), directory };
-        // The quick ones first. And none may fail for other reasons than a mutant.
+        // The quickest first. Each must pass on the unchanged rules.
         let rules: Value = serde_saphyr::from_str(&read(rules::FILE)).unwrap();
         let mut tests = std::mem::take(&mut bench.tests);
         tests.sort_by_cached_key(|(file, needed)| {
@@ -259,7 +256,7 @@ impl Bench {
             return Fate::Refused;
         }
         let name = mutant.rule.split('/').next().unwrap();
-        // Most die of the tests that are named after them.
+        // The tests that are named after the rule kill most of its mutants.
         let own = |file: &Path| file.file_name().unwrap().to_str().unwrap().starts_with(name);
         let (first, then): (Vec<_>, Vec<_>) = self.tests.iter().partition(|(file, _)| own(file));
         for promtool in PROMTOOLS {
@@ -281,7 +278,7 @@ impl Bench {
     }
 }
 
-/// The alerts that a test speaks of, and the recordings they are made of, by name; all of them, if it names none.
+/// Returns the names of the alerts in a test and of the recordings that they read; all rules if it names none.
 fn needed(rules: &Rules, test: &str) -> BTreeSet<String> {
     let mut needed = BTreeSet::new();
     if !rules.alerts().any(|rule| test.contains(rule.base_name())) {

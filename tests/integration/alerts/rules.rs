@@ -53,7 +53,7 @@ impl Rules {
 }
 
 impl Rule {
-    /// What it is called in messages: two alerts of one name differ in severity.
+    /// Returns the name for messages, with the severity, because two alerts may share a name.
     pub(crate) fn name(&self) -> String {
         match &self.alert {
             Some(alert) => format!("{alert}/{}", self.severity()),
@@ -61,7 +61,7 @@ impl Rule {
         }
     }
 
-    /// The name of the alert or of the recording.
+    /// Returns the name of the alert or the recording.
     pub(crate) fn base_name(&self) -> &str {
         self.alert.as_deref().or(self.record.as_deref()).unwrap_or_default()
     }
@@ -75,12 +75,12 @@ impl Rule {
     }
 }
 
-/// A file of the repository.
+/// Returns the text of a file of the repository.
 pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("cannot read {path}: {error}"))
 }
 
-/// The files of a directory with this end, by name.
+/// Returns the files of a directory whose names end so, sorted.
 pub(crate) fn files(directory: &str, end: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join(directory)).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = entries.filter(|path| path.to_str().unwrap().ends_with(end)).collect();
@@ -92,9 +92,9 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-// === what is said in annotations ===
+// === queries in annotations ===
 
-/// The texts in `PromQL` that an annotation hands to `query`, each with its place in the annotation.
+/// Returns the `PromQL` texts that an annotation passes to `query`, each with its position in the annotation.
 pub(crate) fn queries(annotation: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let mut from = 0;
@@ -113,8 +113,17 @@ pub(crate) fn queries(annotation: &str) -> Vec<(usize, &str)> {
     found
 }
 
-/// Such a text as `PromQL`: `%q` and `%s` stand for what is put in at run time.
+/// The verbs of Go's `printf` in queries, which stand for labels and for a string, and `PromQL` that stands for them.
+const VERBS: [(&str, &str); 2] = [("{%s}", "{account=\"%s\"}"), ("%q", "\"%q\"")];
+
+/// Returns a query of an annotation as `PromQL`.
 pub(crate) fn without_verbs(query: &str) -> String {
-    // As long as what they replace, so that places stay the same.
-    query.replace("%q", "\"\"").replace("{%s}", "    ")
+    VERBS.iter().fold(query.to_owned(), |query, (verb, promql)| query.replace(verb, promql))
+}
+
+/// Puts the verbs of a query back into a mutant of it; returns none if the mutant lacks one of them.
+pub(crate) fn with_verbs(query: &str, mutated: &str) -> Option<String> {
+    let restored = VERBS.iter().fold(mutated.to_owned(), |query, (verb, promql)| query.replace(promql, verb));
+    let verbs = |text: &str| text.matches('%').count();
+    (verbs(query) == verbs(&restored)).then_some(restored)
 }

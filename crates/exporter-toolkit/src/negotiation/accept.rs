@@ -1,19 +1,21 @@
-//! The lists of `Accept` and `Accept-Encoding`: what somebody would take, and how gladly.
+//! Parses `Accept` and `Accept-Encoding`.
 //!
-//! Total: what is malformed is left out, and the rest of the list counts.
+//! Every header can be parsed: malformed items are skipped.
 
-/// One item of such a list.
+use axum::http::{HeaderMap, HeaderName};
+
+/// One item of such a header.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Clause<'a> {
-    /// What would be taken, as it is spelled.
+    /// The media range or the coding, as it is spelled.
     pub(super) value: &'a str,
-    /// How gladly, in thousandths; 0 = not at all.
+    /// The quality in thousandths; 0 means not acceptable.
     pub(super) quality: u16,
     parameters: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Clause<'a> {
-    /// The value of a parameter, without quotes around it.
+    /// Returns the value of a parameter without surrounding quotes.
     pub(super) fn parameter(&self, name: &str) -> Option<&'a str> {
         self.parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
@@ -32,12 +34,18 @@ impl<'a> Clause<'a> {
     }
 }
 
-/// The items of a list, in their order.
+/// Joins all headers of a name, which mean the same as one header with commas.
+pub(super) fn joined(headers: &HeaderMap, name: HeaderName) -> String {
+    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    values.join(",")
+}
+
+/// Returns the well-formed items of a header in their order.
 pub(super) fn clauses(header: &str) -> Vec<Clause<'_>> {
     split(header, ',').filter_map(Clause::parse).collect()
 }
 
-/// Splits a text, but not within quotes.
+/// Splits a text at a separator that is not within quotes.
 fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |c| {
@@ -51,7 +59,7 @@ fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A quality of 0 to 1, in thousandths.
+/// Parses a quality of 0 to 1 into thousandths.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 0..=1000")]
 fn thousandths(text: &str) -> Option<u16> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -64,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_read_with_its_parameters_and_qualities() {
+    fn a_header_is_parsed_with_parameters_and_qualities() {
         let list = clauses("text/plain; version=\"0.0.4\" ;Q=0.5, */*;q=0.1,gzip");
         let read: Vec<_> = list.iter().map(|clause| (clause.value, clause.quality)).collect();
         assert_eq!(read, [("text/plain", 500), ("*/*", 100), ("gzip", 1000)]);
@@ -72,14 +80,14 @@ mod tests {
     }
 
     #[test]
-    fn separators_within_quotes_separate_nothing() {
+    fn separators_within_quotes_do_not_separate() {
         let list = clauses(r#"a;x="1,2;q=0\",3";q=0.3,b;x="never ends, c"#);
         let read: Vec<_> = list.iter().map(|clause| (clause.value, clause.quality)).collect();
         assert_eq!(read, [("a", 300), ("b", 1000)]);
     }
 
     #[test]
-    fn malformed_items_are_left_out_and_the_others_stay() {
+    fn malformed_items_are_skipped() {
         for (header, left) in [
             ("", &[][..]),
             (" , ;q=1,;,=", &["="]),
@@ -94,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quality_is_between_none_and_all() {
+    fn a_quality_is_at_most_one() {
         for (text, quality) in [("0", 0), ("0.000", 0), ("1", 1000), ("1.0", 1000), ("7", 1000), (".25", 250)]
         {
             assert_eq!(thousandths(text), Some(quality), "{text}");

@@ -1,47 +1,54 @@
-//! How bodies are compressed. A body has two parts: the first is large and prepared once, the second is small and
-//! follows it anew for every client.
+//! Compresses bodies.
+//!
+//! A body may have two parts: a large prefix that is encoded once, and a small rest that follows it in each response.
 
-use bytes::Bytes;
+use axum::body::Bytes;
+use axum::http::HeaderMap;
+use axum::http::header::ACCEPT_ENCODING;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
-use super::accept::clauses;
+use super::accept::{clauses, joined};
 
 /// A content coding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
-    /// As it is.
+    /// The body is not compressed.
     Identity,
-    /// One member, whose second part refers to nothing in the first: every client reads it, also those that stop
-    /// after one member.
+    /// Both parts of the body form one gzip member, since some clients stop after the first one.
     Gzip,
-    /// Two frames.
+    /// Each part of the body is a Zstandard frame.
     Zstd,
 }
 
-/// The first part of a body, in some coding.
+/// The encoded first part of a body.
 #[derive(Debug)]
-pub struct Beginning {
-    /// To be sent first.
+pub struct EncodedPrefix {
+    /// The bytes that are sent first.
     pub bytes: Bytes,
     coding: Coding,
-    /// Of what was compressed, which is in the end of a gzip member.
+    /// The checksum of the uncompressed prefix, which the trailer of a gzip member needs.
     checksum: Crc,
 }
 
-/// The head of a gzip member: deflate, no name, no time, an unknown system.
-const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
-/// The levels at which both spend most of what can be gained.
+/// The header of a gzip member: deflate, no name, no time, unknown system.
+const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+/// Higher levels take much more time for little gain.
 const GZIP_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 3;
 
 impl Coding {
-    /// Every coding, in the order of the bodies of a page.
+    /// Every coding.
     pub const ALL: [Self; 3] = [Self::Identity, Self::Gzip, Self::Zstd];
 
-    /// What a client with this `Accept-Encoding` header gets. Total: who refuses everything gets the body as it is.
+    /// Returns the coding for a request with these headers.
+    pub fn from_headers(headers: &HeaderMap) -> Self {
+        Self::negotiate(&joined(headers, ACCEPT_ENCODING))
+    }
+
+    /// Returns the coding for an `Accept-Encoding` header; a client that refuses every coding gets identity.
     ///
-    /// What compresses has to be named, and wins over identity where it is as welcome; gzip wins over zstd.
-    pub fn negotiate(accept_encoding: &str) -> Self {
+    /// A compression must be named, and is preferred to identity at equal quality; gzip is preferred to zstd.
+    pub(super) fn negotiate(accept_encoding: &str) -> Self {
         let clauses = clauses(accept_encoding);
         let quality = |names: &[&str]| {
             let named = clauses
@@ -56,14 +63,14 @@ impl Coding {
             named.filter_map(|(coding, quality)| Some((coding, quality.filter(|quality| *quality > 0)?)));
         match named.max_by_key(|(_, quality)| *quality) {
             Some((coding, quality)) if quality >= identity.unwrap_or(0) => coding,
-            // Anything, but not as it is.
+            // Identity is refused, and `*` allows anything else.
             None if identity == Some(0) && others > Some(0) && gzip.is_none() => Self::Gzip,
             _ => Self::Identity,
         }
     }
 
-    /// The value of `Content-Encoding`, if the answer has one.
-    pub const fn as_str(self) -> Option<&'static str> {
+    /// Returns the value of `Content-Encoding`, which identity does without.
+    pub(super) const fn as_str(self) -> Option<&'static str> {
         match self {
             Self::Identity => None,
             Self::Gzip => Some("gzip"),
@@ -71,27 +78,33 @@ impl Coding {
         }
     }
 
-    /// The first part of a body.
-    pub fn begin(self, first: impl Into<Bytes>) -> Beginning {
-        let first: Bytes = first.into();
+    /// Encodes a whole body.
+    pub fn encode(self, body: impl Into<Bytes>) -> Vec<u8> {
+        let prefix = self.encode_prefix(body);
+        [&prefix.bytes[..], &prefix.finish(Vec::new())].concat()
+    }
+
+    /// Encodes the first part of a body.
+    pub fn encode_prefix(self, prefix: impl Into<Bytes>) -> EncodedPrefix {
+        let prefix: Bytes = prefix.into();
         let mut checksum = Crc::new();
         let bytes = match self {
-            Self::Identity => first,
+            Self::Identity => prefix,
             Self::Gzip => {
-                checksum.update(&first);
-                let mut out = GZIP_HEAD.to_vec();
-                deflate(&mut out, &first, FlushCompress::Full);
+                checksum.update(&prefix);
+                let mut out = GZIP_HEADER.to_vec();
+                deflate(&mut out, &prefix, FlushCompress::Full);
                 out.into()
             }
-            Self::Zstd => zstd(&first).into(),
+            Self::Zstd => zstd(&prefix).into(),
         };
-        Beginning { bytes, coding: self, checksum }
+        EncodedPrefix { bytes, coding: self, checksum }
     }
 }
 
-impl Beginning {
-    /// The rest of the body.
-    pub fn end(&self, rest: Vec<u8>) -> Vec<u8> {
+impl EncodedPrefix {
+    /// Encodes the rest of the body, which is sent after [`Self::bytes`].
+    pub fn finish(&self, rest: Vec<u8>) -> Vec<u8> {
         match self.coding {
             Coding::Identity => rest,
             Coding::Gzip => {
@@ -110,15 +123,16 @@ impl Beginning {
     }
 }
 
-/// Compresses `data` and ends on a full byte: with more to come, or for good.
+/// Appends the compressed `data` up to a byte boundary; `flush` says whether the stream ends there.
 fn deflate(out: &mut Vec<u8>, data: &[u8], flush: FlushCompress) {
     let mut state = Compress::new(Compression::new(GZIP_LEVEL), false);
     out.reserve(data.len() / 8 + 64);
     loop {
-        let consumed = usize::try_from(state.total_in()).expect("no more than there was");
-        let status = state.compress_vec(&data[consumed..], out, flush).expect("the state is ours alone");
-        let all = usize::try_from(state.total_in()).expect("no more than there was") == data.len();
-        // A full buffer means that there may be more.
+        let consumed = usize::try_from(state.total_in()).expect("it is at most the length of the data");
+        let status = state.compress_vec(&data[consumed..], out, flush).expect("the input is never corrupt");
+        let all =
+            usize::try_from(state.total_in()).expect("it is at most the length of the data") == data.len();
+        // A full buffer may mean that there is more output.
         let finished = match flush {
             FlushCompress::Finish => status == Status::StreamEnd,
             _ => all && out.len() < out.capacity(),
@@ -131,8 +145,7 @@ fn deflate(out: &mut Vec<u8>, data: &[u8], flush: FlushCompress) {
 }
 
 fn zstd(data: &[u8]) -> Vec<u8> {
-    zstd::bulk::compress(data, ZSTD_LEVEL)
-        .expect("the level is one of zstd's, and the buffer as large as it asks for")
+    zstd::bulk::compress(data, ZSTD_LEVEL).expect("the level is valid, and the buffer is large enough")
 }
 
 #[cfg(test)]
@@ -144,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_names_a_coding_gets_the_one_it_likes_best() {
+    fn a_client_gets_the_coding_that_it_prefers() {
         use Coding::{Gzip, Identity, Zstd};
         for (header, coding) in [
             ("", Identity),
@@ -167,7 +180,7 @@ mod tests {
             ("identity;q=0, *", Gzip),
             ("identity;q=0, gzip;q=0.001", Gzip),
             ("gzip;q=x, zstd", Zstd),
-            // Who refuses all there is gets the body as it is, and an answer.
+            // Every coding is refused.
             ("*;q=0", Identity),
             ("identity;q=0", Identity),
             ("identity;q=0, gzip;q=0, *", Identity),
@@ -177,39 +190,40 @@ mod tests {
         }
     }
 
-    fn whole(coding: Coding, first: &[u8], rest: &[u8]) -> Vec<u8> {
-        let beginning = coding.begin(first.to_vec());
-        [&beginning.bytes[..], &beginning.end(rest.to_vec())].concat()
+    fn encode(coding: Coding, prefix: &[u8], rest: &[u8]) -> Vec<u8> {
+        let prefix = coding.encode_prefix(prefix.to_vec());
+        [&prefix.bytes[..], &prefix.finish(rest.to_vec())].concat()
     }
 
     fn gunzip(body: &[u8]) -> Vec<u8> {
         let (mut member, mut out) = (flate2::bufread::GzDecoder::new(body), Vec::new());
         member.read_to_end(&mut out).unwrap();
-        assert!(member.into_inner().is_empty(), "one member, and nothing behind it");
+        assert!(member.into_inner().is_empty(), "there is exactly one member");
         out
     }
 
     proptest! {
         #[test]
-        fn both_parts_come_out_of_every_coding(
-            first in proptest::collection::vec(any::<u8>(), 0..3000),
+        fn every_coding_can_be_decoded(
+            prefix in proptest::collection::vec(any::<u8>(), 0..3000),
             repeated in 1_usize..200,
             rest in proptest::collection::vec(any::<u8>(), 0..300),
         ) {
-            let first = first.repeat(repeated);
-            let expected = [&first[..], &rest].concat();
-            prop_assert_eq!(&whole(Coding::Identity, &first, &rest), &expected);
-            prop_assert_eq!(&gunzip(&whole(Coding::Gzip, &first, &rest)), &expected);
-            prop_assert_eq!(&zstd::decode_all(&whole(Coding::Zstd, &first, &rest)[..]).unwrap(), &expected);
+            let prefix = prefix.repeat(repeated);
+            let expected = [&prefix[..], &rest].concat();
+            prop_assert_eq!(&encode(Coding::Identity, &prefix, &rest), &expected);
+            prop_assert_eq!(&gunzip(&encode(Coding::Gzip, &prefix, &rest)), &expected);
+            prop_assert_eq!(&zstd::decode_all(&encode(Coding::Zstd, &prefix, &rest)[..]).unwrap(), &expected);
+            prop_assert_eq!(&gunzip(&Coding::Gzip.encode(expected.clone())), &expected);
         }
     }
 
     #[test]
-    fn repetition_is_taken_out() {
-        let first =
-            b"partner_license_usage_percent{service=\"o365\",workload=\"Exchange\"} 38.25\n".repeat(1000);
+    fn repetition_is_compressed() {
+        let prefix =
+            b"requests_total{method=\"GET\",status=\"200\",listener=\"127.0.0.1:9100\"} 38.25\n".repeat(1000);
         for coding in [Coding::Gzip, Coding::Zstd] {
-            assert!(whole(coding, &first, b"").len() < first.len() / 50, "{coding:?}");
+            assert!(encode(coding, &prefix, b"").len() < prefix.len() / 50, "{coding:?}");
         }
     }
 }

@@ -1,65 +1,88 @@
-//! Which format a client gets. Total: whatever it sends, there is an answer.
-//!
-//! As the exporters in Go choose, with one difference: what a client refuses by `q=0` it does not get, unless it
-//! refuses everything.
+//! Chooses the format of the metrics by the `Accept` header, as the exporters in Go do, with one difference: a format
+//! that the client refuses with `q=0` is not sent unless the client refuses every format.
 
 use std::cmp::Reverse;
 
-use super::accept::{Clause, clauses};
+use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, HeaderValue};
 
-/// A way to write metrics.
+use super::accept::{Clause, clauses, joined};
+use super::coding::Coding;
+
+/// An exposition format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Prometheus text, version 0.0.4.
+    /// The Prometheus text format, version 0.0.4.
     Classic,
-    /// OpenMetrics text. Versions 0.0.1 and 1.0.0 are the same to us.
+    /// The OpenMetrics text format, versions 0.0.1 and 1.0.0, which do not differ here.
     OpenMetrics,
-    /// Messages of protobuf, each after its length.
+    /// Length-delimited protobuf messages.
     Protobuf,
 }
 
 impl Format {
-    /// Every format, in the order of the enumeration.
+    /// Every format.
     pub const ALL: [Self; 3] = [Self::Classic, Self::OpenMetrics, Self::Protobuf];
 }
 
-/// What somebody is answered with.
+/// A format with the details of the content type that the client accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// How the body is written.
+pub struct NegotiatedFormat {
+    /// The format of the body.
     pub format: Format,
-    /// How names beyond ASCII would be written.
-    pub escaping: Escaping,
+    pub(super) escaping: Escaping,
     media_type: &'static str,
 }
 
-impl Answer {
-    /// The exact `Content-Type`.
-    pub fn content_type(&self) -> String {
+impl NegotiatedFormat {
+    /// Chooses among the formats that are offered; the classic text, which every Prometheus reads, is the fallback.
+    pub fn from_headers(headers: &HeaderMap, offered: &[Format]) -> Self {
+        Self::negotiate(&joined(headers, ACCEPT), offered)
+    }
+
+    /// Chooses among the formats that are offered by the value of an `Accept` header.
+    pub(super) fn negotiate(accept: &str, offered: &[Format]) -> Self {
+        let offers: Vec<_> = OFFERS.iter().filter(|offer| offered.contains(&offer.format)).collect();
+        choose(accept, &offers, Escaping::Underscores)
+    }
+
+    /// Returns the headers of a response in this format and coding.
+    pub fn response_headers(&self, coding: Coding) -> HeaderMap {
+        let content_type = HeaderValue::try_from(self.content_type()).expect("it is printable ASCII");
+        let vary = HeaderValue::from_static("Accept, Accept-Encoding");
+        let content_encoding = coding.as_str().map(HeaderValue::from_static);
+        [(CONTENT_TYPE, content_type), (VARY, vary)]
+            .into_iter()
+            .chain(content_encoding.map(|coding| (CONTENT_ENCODING, coding)))
+            .collect()
+    }
+
+    /// Returns the value of `Content-Type`.
+    pub(super) fn content_type(&self) -> String {
         format!("{}; escaping={}", self.media_type, self.escaping.as_str())
     }
 }
 
-/// What becomes of names with characters that names did not always have. None of ours has any, so this is
-/// answered and changes nothing.
+/// The scheme by which names with other than the classic characters are escaped. It is negotiated because clients
+/// ask for it; names with classic characters look the same in every scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Escaping {
-    /// An underscore for each such character.
+pub(super) enum Escaping {
+    /// Each such character becomes an underscore.
     Underscores,
-    /// Dots become `_dot_`, and the others underscores.
+    /// A dot becomes `_dot_`, and each other such character an underscore.
     Dots,
-    /// Their code points.
+    /// Each such character becomes its code point.
     Values,
-    /// They stay.
+    /// Names are not escaped.
     AllowUtf8,
 }
 
 impl Escaping {
-    /// Every way.
-    pub const ALL: [Self; 4] = [Self::Underscores, Self::Dots, Self::Values, Self::AllowUtf8];
+    /// Every scheme.
+    pub(super) const ALL: [Self; 4] = [Self::Underscores, Self::Dots, Self::Values, Self::AllowUtf8];
 
-    /// The word for it.
-    pub const fn as_str(self) -> &'static str {
+    /// Returns the name of the scheme in a header.
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Underscores => "underscores",
             Self::Dots => "dots",
@@ -69,120 +92,113 @@ impl Escaping {
     }
 }
 
-/// A format under one of its names.
+/// A format under one of its media types.
 #[derive(Debug)]
 struct Offer {
     format: Format,
-    /// The beginning of the `Content-Type`.
+    /// The value of `Content-Type` up to the escaping.
     media_type: &'static str,
     kind: (&'static str, &'static str),
     parameters: &'static [(&'static str, &'static str)],
-    /// Parameters that a client need not name.
-    implied: bool,
+    /// Whether a client may leave out the parameters.
+    parameters_optional: bool,
 }
 
 const PROTO: (&str, &str) = ("proto", "io.prometheus.client.MetricFamily");
 const OPEN_METRICS: (&str, &str) = ("application", "openmetrics-text");
 const PROTOBUF: (&str, &str) = ("application", "vnd.google.protobuf");
 
-/// What can be had; the first is for those who do not care.
+/// Every media type in the order of preference; the first is the default.
 static OFFERS: [Offer; 4] = [
     Offer {
         format: Format::Classic,
         media_type: "text/plain; version=0.0.4; charset=utf-8",
         kind: ("text", "plain"),
         parameters: &[("version", "0.0.4")],
-        implied: true,
+        parameters_optional: true,
     },
     Offer {
         format: Format::OpenMetrics,
         media_type: "application/openmetrics-text; version=1.0.0; charset=utf-8",
         kind: OPEN_METRICS,
         parameters: &[("version", "1.0.0")],
-        implied: false,
+        parameters_optional: false,
     },
     Offer {
         format: Format::OpenMetrics,
         media_type: "application/openmetrics-text; version=0.0.1; charset=utf-8",
         kind: OPEN_METRICS,
         parameters: &[("version", "0.0.1")],
-        implied: true,
+        parameters_optional: true,
     },
     Offer {
         format: Format::Protobuf,
         media_type: "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
         kind: PROTOBUF,
         parameters: &[PROTO, ("encoding", "delimited")],
-        implied: false,
+        parameters_optional: false,
     },
 ];
 
-/// The answer for an `Accept` header. Whoever asks for nothing we have gets the classic text, which every
-/// Prometheus reads.
-pub fn negotiate(accept: &str) -> Answer {
-    choose(accept, &OFFERS, Escaping::Underscores)
-}
-
-fn choose(accept: &str, offers: &[Offer], default: Escaping) -> Answer {
+fn choose(accept: &str, offers: &[&Offer], default: Escaping) -> NegotiatedFormat {
     let clauses = clauses(accept);
     let offer = best(&clauses, offers)
-        .or_else(|| offers.iter().find(|offer| offer.format == Format::Classic))
-        .or(offers.first())
+        .or_else(|| offers.iter().find(|offer| offer.format == Format::Classic).copied())
+        .or(offers.first().copied())
         .unwrap_or(&OFFERS[0]);
-    Answer {
+    NegotiatedFormat {
         format: offer.format,
         escaping: escaping(clauses, offer).unwrap_or(default),
         media_type: offer.media_type,
     }
 }
 
-/// The offer that is most welcome, if any is. Of equally welcome ones the client's order decides, then ours. Where
-/// nothing but `*/*` speaks for it, ours alone does: a client that names a text and takes anything may well read nothing
-/// else.
-fn best<'o>(clauses: &[Clause<'_>], offers: &'o [Offer]) -> Option<&'o Offer> {
-    let welcome = |offer: &Offer| offer.welcome(clauses).filter(|welcome| welcome.quality > 0);
+/// Returns the offer of the highest quality, if any is acceptable. At equal quality the client's order decides, then
+/// ours. If only `*/*` matches it, our order alone decides: a client that names a text format and accepts anything
+/// may be unable to read anything else.
+fn best<'o>(clauses: &[Clause<'_>], offers: &[&'o Offer]) -> Option<&'o Offer> {
+    let acceptable = |offer: &Offer| offer.best_match(clauses).filter(|found| found.quality > 0);
     let ranked = offers.iter().enumerate().filter_map(|(n, offer)| {
-        let Welcome { quality, position, exactness } = welcome(offer)?;
-        Some(((quality, Reverse(position), Reverse(n)), exactness, offer))
+        let Match { quality, position, specificity } = acceptable(offer)?;
+        Some(((quality, Reverse(position), Reverse(n)), specificity, *offer))
     });
     match ranked.max_by_key(|(rank, ..)| *rank)? {
-        (_, 0, _) => offers.iter().find(|offer| welcome(offer).is_some()),
+        (_, 0, _) => offers.iter().find(|offer| acceptable(offer).is_some()).copied(),
         (_, _, offer) => Some(offer),
     }
 }
 
-/// The last way of escaping that the clauses name, from the most welcome one to the one that leads to `offer`.
+/// Returns the escaping of the clause that leads to `offer`, or else of the last clause of a higher quality that names
+/// one.
 fn escaping(mut clauses: Vec<Clause<'_>>, offer: &Offer) -> Option<Escaping> {
     clauses.retain(|clause| clause.quality > 0);
     clauses.sort_by_key(|clause| Reverse(clause.quality));
-    let asked = clauses.iter().position(|clause| offer.matched_by(clause).is_some());
-    let named = clauses.iter().take(asked.map_or(usize::MAX, |n| n + 1));
-    let words = named.filter_map(|clause| clause.parameter("escaping"));
-    words.rev().find_map(|word| Escaping::ALL.into_iter().find(|known| known.as_str() == word))
+    let chosen = clauses.iter().position(|clause| offer.specificity(clause).is_some());
+    let considered = clauses.iter().take(chosen.map_or(usize::MAX, |n| n + 1));
+    let names = considered.filter_map(|clause| clause.parameter("escaping"));
+    names.rev().find_map(|name| Escaping::ALL.into_iter().find(|known| known.as_str() == name))
 }
 
-/// What a clause says of an offer.
-struct Welcome {
-    /// In thousandths.
+/// How a clause matches an offer.
+struct Match {
     quality: u16,
-    /// Where in the list it stands.
+    /// The index of the clause in the header.
     position: usize,
-    /// How exactly it describes the offer; 0 = as anything.
-    exactness: u8,
+    specificity: u8,
 }
 
 impl Offer {
-    /// How welcome it is by the clause that describes it best.
-    fn welcome(&self, clauses: &[Clause<'_>]) -> Option<Welcome> {
+    /// Returns the most specific match.
+    fn best_match(&self, clauses: &[Clause<'_>]) -> Option<Match> {
         let matching = clauses.iter().enumerate().filter_map(|(position, clause)| {
-            let exactness = self.matched_by(clause)?;
-            Some(Welcome { exactness, quality: clause.quality, position })
+            let specificity = self.specificity(clause)?;
+            Some(Match { quality: clause.quality, position, specificity })
         });
-        matching.max_by_key(|welcome| (welcome.exactness, welcome.quality, Reverse(welcome.position)))
+        matching.max_by_key(|found| (found.specificity, found.quality, Reverse(found.position)))
     }
 
-    /// Whether a clause means it, and how exactly.
-    fn matched_by(&self, clause: &Clause<'_>) -> Option<u8> {
+    /// Returns how specifically a clause matches, from 0 for `*/*` to 3 for a media type with its parameters.
+    fn specificity(&self, clause: &Clause<'_>) -> Option<u8> {
         let (kind, subkind) = clause.value.split_once('/').unwrap_or((clause.value, ""));
         let (kind, subkind) = (kind.trim_end(), subkind.trim_start());
         match (kind, subkind) {
@@ -192,15 +208,15 @@ impl Offer {
             (_, subkind) if !subkind.eq_ignore_ascii_case(self.kind.1) => return None,
             _ => {}
         }
-        let mut exactness = 3;
+        let mut specificity = 3;
         for (name, value) in self.parameters {
             match clause.parameter(name) {
                 Some(found) if found == *value => {}
-                None if self.implied => exactness = 2,
+                None if self.parameters_optional => specificity = 2,
                 _ => return None,
             }
         }
-        Some(exactness)
+        Some(specificity)
     }
 }
 

@@ -1,9 +1,9 @@
-//! What holds for whatever a client may accept. Held against it by the tests, by the seeds and by the fuzz target,
-//! see fuzz/README.md; no part of the program.
+//! The invariants of negotiation, which property tests, seeds and a fuzz target check.
 
-use super::{Coding, Escaping, Format, negotiate};
+use super::coding::Coding;
+use super::format::{Escaping, Format, NegotiatedFormat};
 
-/// Of each format, a clause that asks for it and nothing else.
+/// For each format, clauses that ask for it and nothing else.
 const EXACT: [(&str, Format); 4] = [
     ("text/plain;version=0.0.4", Format::Classic),
     ("application/openmetrics-text;version=1.0.0", Format::OpenMetrics),
@@ -14,8 +14,10 @@ const EXACT: [(&str, Format); 4] = [
     ),
 ];
 
-/// The headers of a request, `Accept` on the first line and `Accept-Encoding` on the second: there is an answer, and
-/// it is one that was asked for.
+/// Checks the headers of a request, `Accept` on the first line and `Accept-Encoding` on the second.
+///
+/// # Panics
+/// If the client gets a format or a coding that it does not accept although it accepts another one.
 pub fn accept(headers: &[u8]) {
     let headers = String::from_utf8_lossy(headers);
     let (accept, accept_encoding) = headers.split_once('\n').unwrap_or((&headers, ""));
@@ -23,50 +25,54 @@ pub fn accept(headers: &[u8]) {
     coding(accept_encoding);
 }
 
+fn negotiate(accept: &str) -> NegotiatedFormat {
+    NegotiatedFormat::negotiate(accept, &Format::ALL)
+}
+
 fn format(accept: &str) {
-    let answer = negotiate(accept);
-    let content_type = answer.content_type();
+    let negotiated = negotiate(accept);
+    let content_type = negotiated.content_type();
     let squeezed = content_type.replace(' ', "").replace(";charset=utf-8", "");
     let known = EXACT.iter().any(|(clause, format)| {
-        *format == answer.format
-            && Escaping::ALL.iter().any(|way| squeezed == format!("{clause};escaping={}", way.as_str()))
+        *format == negotiated.format
+            && Escaping::ALL.iter().any(|scheme| squeezed == format!("{clause};escaping={}", scheme.as_str()))
     });
-    assert!(known, "{content_type} is no content type of ours");
+    assert!(known, "{content_type} is not a known content type");
 
-    let asked = accept.to_ascii_lowercase();
-    let word = match answer.format {
+    let lowercase = accept.to_ascii_lowercase();
+    let name = match negotiated.format {
         Format::Classic => "",
         Format::OpenMetrics => "openmetrics-text",
         Format::Protobuf => "vnd.google.protobuf",
     };
-    assert!(asked.contains(word) || asked.contains('*'), "{:?} for {accept:?}", answer.format);
+    assert!(lowercase.contains(name) || lowercase.contains('*'), "{:?} for {accept:?}", negotiated.format);
     assert!(
-        answer.escaping == Escaping::Underscores || accept.contains(answer.escaping.as_str()),
+        negotiated.escaping == Escaping::Underscores || accept.contains(negotiated.escaping.as_str()),
         "{:?} for {accept:?}",
-        answer.escaping
+        negotiated.escaping
     );
 
-    // Whatever else is said, what comes first and most gladly is what is sent.
+    // A clause that comes first and has the highest quality decides, whatever follows.
     for (clause, format) in EXACT {
         let first = format!("{clause},{accept}");
         assert_eq!(negotiate(&first).format, format, "{first:?}");
     }
-    // Quotes that do not end take in what follows.
+    // An unclosed quote would swallow the additions.
     if !accept.contains('"') {
         let more = format!("{accept},image/png,x;y=z");
-        assert_eq!(negotiate(&more), answer, "{more:?}");
+        assert_eq!(negotiate(&more), negotiated, "{more:?}");
         let wider = accept.replace(',', " ,\t").replace(';', "\t; ");
-        assert_eq!(negotiate(&wider), answer, "{wider:?}");
+        assert_eq!(negotiate(&wider), negotiated, "{wider:?}");
     }
 }
 
 fn coding(accept_encoding: &str) {
-    let asked = accept_encoding.to_ascii_lowercase();
+    let lowercase = accept_encoding.to_ascii_lowercase();
     match Coding::negotiate(accept_encoding) {
         Coding::Identity => {}
-        Coding::Gzip => assert!(asked.contains("gzip") || asked.contains('*'), "{accept_encoding:?}"),
-        Coding::Zstd => assert!(asked.contains("zstd"), "{accept_encoding:?}"),
+        Coding::Gzip => assert!(lowercase.contains("gzip") || lowercase.contains('*'), "{accept_encoding:?}"),
+        Coding::Zstd => assert!(lowercase.contains("zstd"), "{accept_encoding:?}"),
     }
     assert_eq!(Coding::negotiate(&format!("gzip,{accept_encoding}")), Coding::Gzip, "{accept_encoding:?}");
-    assert_eq!(Coding::negotiate(&asked), Coding::negotiate(accept_encoding), "{accept_encoding:?}");
+    assert_eq!(Coding::negotiate(&lowercase), Coding::negotiate(accept_encoding), "{accept_encoding:?}");
 }

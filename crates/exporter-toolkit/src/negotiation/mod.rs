@@ -1,4 +1,4 @@
-//! What a client accepts: the format of the metrics, and the coding in which they are sent.
+//! Content negotiation: the format of the metrics and the coding of the body that a client accepts.
 
 mod accept;
 mod coding;
@@ -6,5 +6,5 @@ mod format;
 #[cfg(any(test, fuzzing))]
 pub mod invariants;
 
-pub use coding::{Beginning, Coding};
-pub use format::{Answer, Escaping, Format, negotiate};
+pub use coding::{Coding, EncodedPrefix};
+pub use format::{Format, NegotiatedFormat};

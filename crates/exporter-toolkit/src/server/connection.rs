@@ -1,5 +1,4 @@
-//! What one connection is doing, and since when: so that it can be ended when that takes too long, and so that
-//! it is known which of many can best be spared. Knows neither sockets nor HTTP.
+//! The state of one connection: whether it must be closed, and whether it may be evicted for another one.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,166 +9,164 @@ use tokio::time::Instant;
 
 use super::limits::{self, Limits};
 
-/// Why a connection was ended from this side.
+/// Why the server closes a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Reason {
-    /// No request came, or not all of it.
-    NotAsking,
-    /// There was none for a long time.
-    Resting,
-    /// The answer was not taken.
-    NotReading,
-    /// Others needed the place.
-    Spared,
-    /// It asks and asks and does not want to know.
-    GivingUp,
-    /// The program stops.
-    Leaving,
+pub(super) enum CloseReason {
+    /// The peer did not send a whole request in time.
+    RequestTimeout,
+    /// The peer sent no further request in time.
+    IdleTimeout,
+    /// The peer did not take a response in time.
+    ResponseTimeout,
+    /// Another connection or request needed the place.
+    Evicted,
+    /// The peer cancelled too many requests.
+    TooManyCancelled,
+    /// The server stops.
+    Stopping,
 }
 
-/// One connection, as those see it who decide about it.
+/// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     limits: Limits,
     state: Mutex<State>,
-    /// Rung when the end may have become another.
+    /// Notified when the time to close the connection may have changed.
     changed: Notify,
-    /// Was it ended in the middle of an answer?
-    cut: AtomicBool,
+    /// Whether it was closed before a response had been sent.
+    aborted: AtomicBool,
 }
 
-/// What a connection without a request does.
+/// What a connection without a request is waiting for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Pause {
-    /// Nothing has come yet, and has to come soon.
-    Silent,
-    /// It has begun, and has to go on soon.
-    Asking,
-    /// It may come again.
-    Resting,
+enum Phase {
+    /// The first byte of the handshake or of the first request.
+    New,
+    /// The rest of a request.
+    Receiving,
+    /// The first byte of a further request.
+    Idle,
 }
 
 #[derive(Debug)]
 struct State {
-    /// What it does between requests,
-    pause: Pause,
-    /// and since when.
+    phase: Phase,
+    /// The start of the phase.
     since: Instant,
-    /// The requests that have arrived, and since when their answers are on their way.
-    answers: BTreeMap<u64, Option<Instant>>,
+    /// The requests without a complete response, each with the start of its response.
+    pending: BTreeMap<u64, Option<Instant>>,
     /// The number of the next request.
     next: u64,
-    /// When the peer last took some of an answer.
-    taken: Instant,
-    /// Does everything that arrives belong to a request?
-    only_requests: bool,
-    /// How many of the latest requests were given up before there was an answer.
-    given_up: u32,
-    spared: bool,
-    leaving: bool,
+    /// The last time at which a response made progress.
+    progressed: Instant,
+    is_http2: bool,
+    /// The number of consecutive requests that the peer has cancelled.
+    cancelled: u32,
+    evicted: bool,
+    draining: bool,
 }
 
 impl State {
-    /// Since when the oldest answer is on its way.
-    fn sending(&self) -> Option<Instant> {
-        self.answers.values().flatten().min().copied()
+    /// Returns the start of the oldest response that is being sent.
+    fn sending_since(&self) -> Option<Instant> {
+        self.pending.values().flatten().min().copied()
     }
 
-    /// Since when it does nothing but wait for its peer to ask.
-    fn waiting(&self) -> Option<Instant> {
-        self.answers.is_empty().then_some(self.since)
+    /// Returns since when there is no request.
+    fn waiting_since(&self) -> Option<Instant> {
+        self.pending.is_empty().then_some(self.since)
     }
 
-    /// When and why it has to end, as things are.
-    fn end(&self, limits: &Limits) -> Option<(Instant, Reason)> {
-        if self.spared {
-            return Some((self.since, Reason::Spared));
+    /// Returns when and why the connection must be closed unless the state changes.
+    fn deadline(&self, limits: &Limits) -> Option<(Instant, CloseReason)> {
+        if self.evicted {
+            return Some((self.since, CloseReason::Evicted));
         }
-        if self.given_up > limits::GIVEN_UP {
-            return Some((self.since, Reason::GivingUp));
+        if self.cancelled > limits::MAX_CANCELLED {
+            return Some((self.since, CloseReason::TooManyCancelled));
         }
-        let Some(since) = self.waiting() else {
-            return self.sending().map(|since| (since + limits.send, Reason::NotReading));
+        let Some(since) = self.waiting_since() else {
+            let since = self.sending_since()?;
+            return Some((since + limits.response_timeout, CloseReason::ResponseTimeout));
         };
-        Some(match self.pause {
-            _ if self.leaving => (since + limits.farewell, Reason::Leaving),
-            Pause::Silent | Pause::Asking => (since + limits.ask, Reason::NotAsking),
-            Pause::Resting => (since + limits.rest, Reason::Resting),
+        Some(match self.phase {
+            _ if self.draining => (since + limits.drain_timeout, CloseReason::Stopping),
+            Phase::New | Phase::Receiving => (since + limits.request_timeout, CloseReason::RequestTimeout),
+            Phase::Idle => (since + limits.idle_timeout, CloseReason::IdleTimeout),
         })
     }
 }
 
 impl Connection {
-    /// A connection that was just made.
     pub(super) fn new(limits: Limits) -> Self {
         let now = Instant::now();
         let state = State {
-            pause: Pause::Silent,
+            phase: Phase::New,
             since: now,
-            answers: BTreeMap::new(),
+            pending: BTreeMap::new(),
             next: 0,
-            taken: now,
-            only_requests: true,
-            given_up: 0,
-            spared: false,
-            leaving: false,
+            progressed: now,
+            is_http2: false,
+            cancelled: 0,
+            evicted: false,
+            draining: false,
         };
-        Self { limits, state: Mutex::new(state), changed: Notify::new(), cut: AtomicBool::new(false) }
+        Self { limits, state: Mutex::new(state), changed: Notify::new(), aborted: AtomicBool::new(false) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something other than requests may arrive from now on, as with HTTP/2.
-    pub(super) fn speaks_of_other_things(&self) {
-        self.state().only_requests = false;
+    /// Switches to HTTP/2, where incoming bytes need not belong to a request.
+    pub(super) fn set_http2(&self) {
+        self.state().is_http2 = true;
     }
 
-    /// Bytes have arrived.
-    pub(super) fn arrived(&self) {
+    /// Records that bytes have arrived.
+    pub(super) fn bytes_received(&self) {
         let mut state = self.state();
-        match state.pause {
-            Pause::Silent => state.pause = Pause::Asking,
-            Pause::Resting if state.only_requests && state.answers.is_empty() => {
-                (state.pause, state.since) = (Pause::Asking, Instant::now());
+        match state.phase {
+            Phase::New => state.phase = Phase::Receiving,
+            Phase::Idle if !state.is_http2 && state.pending.is_empty() => {
+                (state.phase, state.since) = (Phase::Receiving, Instant::now());
                 self.changed.notify_one();
             }
-            Pause::Asking | Pause::Resting => {}
+            Phase::Receiving | Phase::Idle => {}
         }
     }
 
-    /// A request has arrived. It is answered when the value is gone.
-    pub(super) fn asked(self: &Arc<Self>) -> Answer {
+    /// Records that a request has arrived, which is pending until the returned value is dropped.
+    pub(super) fn request_received(self: &Arc<Self>) -> PendingResponse {
         let mut state = self.state();
         let number = state.next;
         state.next += 1;
-        // If it is to go because it only waited, this comes just in time.
-        state.spared &= !state.answers.is_empty();
-        state.answers.insert(number, None);
+        // An eviction for waiting is revoked, but not one for a stalled response.
+        state.evicted &= !state.pending.is_empty();
+        state.pending.insert(number, None);
         self.changed.notify_one();
-        Answer { connection: Arc::clone(self), number, turn: None }
+        PendingResponse { connection: Arc::clone(self), number, permit: None }
     }
 
-    /// Others need the place.
-    pub(super) fn spare(&self) {
-        self.state().spared = true;
+    /// Asks the connection to close for another one.
+    pub(super) fn evict(&self) {
+        self.state().evicted = true;
         self.changed.notify_one();
     }
 
-    /// The program stops: what is under way may be finished.
-    pub(super) fn leave(&self) {
+    /// Asks the connection to close after the pending responses.
+    pub(super) fn drain(&self) {
         let mut state = self.state();
-        (state.leaving, state.since) = (true, Instant::now());
+        (state.draining, state.since) = (true, Instant::now());
         self.changed.notify_one();
     }
 
-    /// Returns when the connection has to end.
-    pub(super) async fn ended(&self) -> Reason {
+    /// Waits until the connection must be closed.
+    pub(super) async fn must_close(&self) -> CloseReason {
         loop {
-            let end = self.state().end(&self.limits);
+            let deadline = self.state().deadline(&self.limits);
             let timer = async {
-                match end {
+                match deadline {
                     Some((when, reason)) => {
                         tokio::time::sleep_until(when).await;
                         reason
@@ -181,80 +178,80 @@ impl Connection {
                 biased;
                 () = self.changed.notified() => {}
                 reason = timer => {
-                    self.cut.store(!self.state().answers.is_empty(), Ordering::Relaxed);
+                    self.aborted.store(!self.state().pending.is_empty(), Ordering::Relaxed);
                     return reason;
                 }
             }
         }
     }
 
-    /// Does it have to end at once, for others?
-    pub(super) fn is_spared(&self) -> bool {
-        self.state().spared
+    /// Returns whether it has been asked to close for another one.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.state().evicted
     }
 
-    /// Was it ended in the middle of an answer?
-    pub(super) fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::Relaxed)
+    /// Returns whether it was closed before a response had been sent.
+    pub(super) fn is_aborted(&self) -> bool {
+        self.aborted.load(Ordering::Relaxed)
     }
 
-    /// If it does nothing but wait for its peer to ask, and not only just: since when.
-    pub(super) fn waiting(&self, now: Instant) -> Option<Instant> {
+    /// Returns since when it has had no request, if that is long enough to evict it.
+    pub(super) fn evictable_since(&self, now: Instant) -> Option<Instant> {
         let state = self.state();
-        let grace = match state.pause {
-            Pause::Silent | Pause::Resting => self.limits.grace,
-            Pause::Asking => self.limits.asking_grace,
+        let grace = match state.phase {
+            Phase::New | Phase::Idle => self.limits.idle_grace,
+            Phase::Receiving => self.limits.receiving_grace,
         };
-        state.waiting().filter(|since| !state.spared && now >= *since + grace)
+        state.waiting_since().filter(|since| !state.evicted && now >= *since + grace)
     }
 
-    /// If its peer takes nothing of an answer: since when that is on its way.
-    pub(super) fn stuck(&self, now: Instant) -> Option<Instant> {
+    /// Returns the start of a response that makes no progress.
+    pub(super) fn stalled_since(&self, now: Instant) -> Option<Instant> {
         let state = self.state();
-        let since = state.sending().filter(|_| !state.spared)?;
-        (now >= since.max(state.taken) + self.limits.stuck).then_some(since)
+        let since = state.sending_since().filter(|_| !state.evicted)?;
+        (now >= since.max(state.progressed) + self.limits.stall_timeout).then_some(since)
     }
 }
 
-/// A request from its arrival until the last byte of its answer was handed to the system.
+/// A request whose response has not been handed to the system completely.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct PendingResponse {
     connection: Arc<Connection>,
     number: u64,
-    turn: Option<Turn>,
+    permit: Option<ResponsePermit>,
 }
 
-/// The right to be under way. It ends when the last copy is gone.
-pub(super) type Turn = Arc<OwnedSemaphorePermit>;
+/// The permission to serve a request, which ends with the last copy.
+pub(super) type ResponsePermit = Arc<OwnedSemaphorePermit>;
 
-impl Answer {
-    /// The peer, or the system on its behalf, has taken some of it.
-    pub(super) fn took(&self) {
+impl PendingResponse {
+    /// Records that the system has taken a part of the response.
+    pub(super) fn progressed(&self) {
         let mut state = self.connection.state();
-        state.taken = Instant::now();
-        // If it is to go because it took nothing, this comes just in time.
-        state.spared = false;
+        state.progressed = Instant::now();
+        // An eviction for a stalled response is revoked.
+        state.evicted = false;
     }
 
-    /// The answer is ready: from now on it is up to the peer. It keeps its turn for as long as that takes.
-    pub(super) fn is_ready(&mut self, turn: Option<Turn>) {
-        self.turn = turn;
+    /// Records the start of the response, and keeps the permit until its end.
+    pub(super) fn started(&mut self, permit: Option<ResponsePermit>) {
+        self.permit = permit;
         let mut state = self.connection.state();
-        state.answers.insert(self.number, Some(Instant::now()));
-        state.given_up = 0;
+        state.pending.insert(self.number, Some(Instant::now()));
+        state.cancelled = 0;
         drop(state);
         self.connection.changed.notify_one();
     }
 }
 
-impl Drop for Answer {
+impl Drop for PendingResponse {
     fn drop(&mut self) {
         let mut state = self.connection.state();
-        if let Some(None) = state.answers.remove(&self.number) {
-            state.given_up += 1;
+        if let Some(None) = state.pending.remove(&self.number) {
+            state.cancelled += 1;
         }
-        if state.answers.is_empty() {
-            (state.pause, state.since) = (Pause::Resting, Instant::now());
+        if state.pending.is_empty() {
+            (state.phase, state.since) = (Phase::Idle, Instant::now());
         }
         drop(state);
         self.connection.changed.notify_one();
@@ -271,9 +268,9 @@ mod tests {
         (Arc::new(Connection::new(Limits::new(1))), Instant::now())
     }
 
-    /// Why it ends if nothing else happens, and after how many seconds from `start`.
-    async fn end(connection: &Connection, start: Instant) -> (Reason, u64) {
-        let reason = connection.ended().await;
+    /// Returns why the connection is closed, and after how many seconds.
+    async fn closed(connection: &Connection, start: Instant) -> (CloseReason, u64) {
+        let reason = connection.must_close().await;
         (reason, start.elapsed().as_secs())
     }
 
@@ -282,128 +279,127 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_request_has_to_come_within_10_seconds_whatever_arrives() {
+    async fn the_first_request_has_10_seconds_whatever_bytes_arrive() {
         let (connection, start) = connection();
         pass(9).await;
-        connection.arrived();
-        assert_eq!(end(&connection, start).await, (Reason::NotAsking, 10));
+        connection.bytes_received();
+        assert_eq!(closed(&connection, start).await, (CloseReason::RequestTimeout, 10));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_an_answer_there_are_5_minutes_for_the_next_request_to_begin_and_10_seconds_for_it_to_end()
-    {
+    async fn a_further_request_has_5_minutes_to_begin_and_10_seconds_to_end() {
         let (connection, start) = connection();
-        drop(connection.asked());
+        drop(connection.request_received());
         pass(299).await;
-        connection.arrived();
+        connection.bytes_received();
         pass(9).await;
-        connection.arrived();
-        assert_eq!(end(&connection, start).await, (Reason::NotAsking, 309));
+        connection.bytes_received();
+        assert_eq!(closed(&connection, start).await, (CloseReason::RequestTimeout, 309));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_arrives_with_http2_need_not_be_a_request() {
+    async fn bytes_of_http2_need_not_belong_to_a_request() {
         let (connection, start) = connection();
-        connection.speaks_of_other_things();
-        drop(connection.asked());
-        connection.arrived();
-        assert_eq!(end(&connection, start).await, (Reason::Resting, 300));
+        connection.set_http2();
+        drop(connection.request_received());
+        connection.bytes_received();
+        assert_eq!(closed(&connection, start).await, (CloseReason::IdleTimeout, 300));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_has_30_seconds_from_when_it_is_ready_and_others_give_it_no_more() {
+    async fn a_response_has_30_seconds_from_its_start_whatever_others_do() {
         let (connection, start) = connection();
-        let mut first = connection.asked();
+        let mut first = connection.request_received();
         pass(1000).await;
-        first.is_ready(None);
+        first.started(None);
         pass(20).await;
-        let mut second = connection.asked();
-        second.is_ready(None);
-        second.took();
-        assert_eq!(end(&connection, start).await, (Reason::NotReading, 1030));
+        let mut second = connection.request_received();
+        second.started(None);
+        second.progressed();
+        assert_eq!(closed(&connection, start).await, (CloseReason::ResponseTimeout, 1030));
         drop(first);
-        assert_eq!(end(&connection, start).await, (Reason::NotReading, 1050));
+        assert_eq!(closed(&connection, start).await, (CloseReason::ResponseTimeout, 1050));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_stuck_while_nothing_of_an_answer_is_taken() {
+    async fn a_response_is_stalled_while_nothing_of_it_is_taken() {
         let (connection, _) = connection();
-        let mut answer = connection.asked();
+        let mut response = connection.request_received();
         pass(1).await;
-        assert_eq!(connection.stuck(Instant::now()), None, "there is no answer yet");
-        answer.is_ready(None);
-        let ready = Instant::now();
-        assert_eq!(connection.stuck(ready), None);
+        assert_eq!(connection.stalled_since(Instant::now()), None, "there is no response yet");
+        response.started(None);
+        let started = Instant::now();
+        assert_eq!(connection.stalled_since(started), None);
         pass(1).await;
-        assert_eq!(connection.stuck(Instant::now()), Some(ready));
-        connection.spare();
-        answer.took();
-        assert!(!connection.is_spared());
-        assert_eq!(connection.stuck(Instant::now()), None);
+        assert_eq!(connection.stalled_since(Instant::now()), Some(started));
+        connection.evict();
+        response.progressed();
+        assert!(!connection.is_evicted());
+        assert_eq!(connection.stalled_since(Instant::now()), None);
         pass(1).await;
-        drop(answer);
-        assert_eq!(connection.stuck(Instant::now()), None);
+        drop(response);
+        assert_eq!(connection.stalled_since(Instant::now()), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_can_be_spared_while_it_waits_and_only_once() {
+    async fn a_waiting_connection_can_be_evicted_once() {
         let (connection, start) = connection();
-        assert_eq!(connection.waiting(Instant::now()), None, "it has only just come");
-        tokio::time::advance(connection.limits.grace).await;
-        assert_eq!(connection.waiting(Instant::now()), Some(start));
-        connection.arrived();
-        assert_eq!(connection.waiting(Instant::now()), None, "it has begun to speak");
+        assert_eq!(connection.evictable_since(Instant::now()), None, "it is new");
+        tokio::time::advance(connection.limits.idle_grace).await;
+        assert_eq!(connection.evictable_since(Instant::now()), Some(start));
+        connection.bytes_received();
+        assert_eq!(connection.evictable_since(Instant::now()), None, "a request has begun");
         pass(1).await;
-        assert_eq!(connection.waiting(Instant::now()), Some(start));
-        let answer = connection.asked();
-        assert_eq!(connection.waiting(Instant::now()), None);
-        drop(answer);
-        assert_eq!(connection.waiting(Instant::now()), None);
+        assert_eq!(connection.evictable_since(Instant::now()), Some(start));
+        let response = connection.request_received();
+        assert_eq!(connection.evictable_since(Instant::now()), None);
+        drop(response);
+        assert_eq!(connection.evictable_since(Instant::now()), None);
         pass(1).await;
-        assert_eq!(connection.waiting(Instant::now()), Some(Instant::now() - Duration::from_secs(1)));
-        connection.spare();
-        assert_eq!(connection.waiting(Instant::now()), None);
-        assert_eq!(end(&connection, start).await, (Reason::Spared, 2));
+        assert_eq!(connection.evictable_since(Instant::now()), Some(Instant::now() - Duration::from_secs(1)));
+        connection.evict();
+        assert_eq!(connection.evictable_since(Instant::now()), None);
+        assert_eq!(closed(&connection, start).await, (CloseReason::Evicted, 2));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_spares_it_from_being_spared_but_not_behind_one_whose_answer_is_stuck() {
+    async fn a_request_revokes_an_eviction_unless_a_response_before_it_is_stalled() {
         let (connection, _) = connection();
-        connection.spare();
-        assert!(connection.is_spared());
-        let mut answer = connection.asked();
-        assert!(!connection.is_spared());
-        answer.is_ready(None);
-        connection.spare();
-        drop(connection.asked());
-        assert!(connection.is_spared());
+        connection.evict();
+        assert!(connection.is_evicted());
+        let mut response = connection.request_received();
+        assert!(!connection.is_evicted());
+        response.started(None);
+        connection.evict();
+        drop(connection.request_received());
+        assert!(connection.is_evicted());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_hundred_requests_in_a_row_may_be_given_up() {
+    async fn a_hundred_consecutive_requests_may_be_cancelled() {
         let (connection, start) = connection();
         for _ in 0..2 {
-            (0..100).for_each(|_| drop(connection.asked()));
-            connection.asked().is_ready(None);
+            (0..100).for_each(|_| drop(connection.request_received()));
+            connection.request_received().started(None);
         }
         pass(1).await;
-        (0..100).for_each(|_| drop(connection.asked()));
+        (0..100).for_each(|_| drop(connection.request_received()));
         assert_eq!(
-            connection.state().end(&connection.limits).map(|(_, reason)| reason),
-            Some(Reason::Resting)
+            connection.state().deadline(&connection.limits).map(|(_, reason)| reason),
+            Some(CloseReason::IdleTimeout)
         );
-        drop(connection.asked());
-        assert_eq!(end(&connection, start).await, (Reason::GivingUp, 1));
+        drop(connection.request_received());
+        assert_eq!(closed(&connection, start).await, (CloseReason::TooManyCancelled, 1));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn when_the_program_stops_it_has_half_a_second_beyond_its_last_answer() {
+    async fn a_draining_connection_has_half_a_second_after_its_last_response() {
         let (connection, start) = connection();
-        let answer = connection.asked();
-        connection.leave();
+        let response = connection.request_received();
+        connection.drain();
         pass(7).await;
-        drop(answer);
-        let reason = connection.ended().await;
-        assert_eq!((reason, start.elapsed()), (Reason::Leaving, Duration::from_millis(7500)));
+        drop(response);
+        let reason = connection.must_close().await;
+        assert_eq!((reason, start.elapsed()), (CloseReason::Stopping, Duration::from_millis(7500)));
     }
 }

@@ -1,5 +1,5 @@
-//! One request and its answer, between the connection and the routes: what is no proper request is refused
-//! here, and the answer is followed until its last byte has left.
+//! One request and its response: an invalid request is refused, and the response is tracked until its last byte has
+//! been handed to the system.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -8,36 +8,46 @@ use std::task::{Context, Poll, ready};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
 use axum::http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
-use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
-use super::connection::{Answer, Connection, Turn};
-use super::crowd::Crowd;
+use super::connection::{Connection, PendingResponse};
+use super::connections::Connections;
 use super::limits::{self, Limits};
 
-/// Has the requests to `router` wait for their turn, which goes with the answer. Those below `/-/`, whose answers are
-/// some words, need none: whether the program is well must be told however many scrapes there are.
-pub(super) fn in_turn(router: Router, crowd: &Arc<Crowd>) -> Router {
-    let wait = async |State(crowd): State<Arc<Crowd>>, request: axum::extract::Request, next: Next| {
-        let needs_none = request.uri().path().starts_with("/-/");
-        let turn: Option<Turn> = if needs_none { None } else { crowd.turn().await.map(Arc::new) };
-        let mut response = next.run(request).await;
-        if let Some(turn) = turn {
-            response.extensions_mut().insert(turn);
+/// Is called with the URI of each request that is refused because too many others are served.
+pub(super) type RefusalHook = Arc<dyn Fn(&Uri) + Send + Sync>;
+
+/// Limits the number of concurrent requests to `router`: the response keeps its permit to the end. Paths below `/-/` are
+/// exempt, so that a health check succeeds however many scrapes there are.
+pub(super) fn limit_concurrency(router: Router, connections: &Arc<Connections>, hook: RefusalHook) -> Router {
+    let connections = Arc::clone(connections);
+    router.layer(from_fn(move |request: axum::extract::Request, next: Next| {
+        let (connections, hook) = (Arc::clone(&connections), Arc::clone(&hook));
+        async move {
+            if request.uri().path().starts_with("/-/") {
+                return next.run(request).await;
+            }
+            let Some(permit) = connections.response_permit().await else {
+                hook(request.uri());
+                let max = connections.max_requests();
+                let text = format!("Limit of concurrent requests reached ({max}), try again later.\n");
+                return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+            };
+            let mut response = next.run(request).await;
+            response.extensions_mut().insert(permit);
+            response
         }
-        response
-    };
-    router.layer(from_fn_with_state(Arc::clone(crowd), wait))
+    }))
 }
 
-/// Answers the requests of one connection.
+/// Serves the requests of one connection.
 #[derive(Clone)]
 pub(super) struct Exchange {
     pub(super) router: TowerToHyperService<Router>,
@@ -46,36 +56,39 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) async fn answer(self, request: Request<Incoming>) -> Result<Response<Sent>, Infallible> {
-        let mut answer = self.connection.asked();
+    pub(super) async fn respond(
+        self,
+        request: Request<Incoming>,
+    ) -> Result<Response<TrackedBody>, Infallible> {
+        let mut pending = self.connection.request_received();
         let version = request.version();
-        // What is behind a body whose end we do not know for sure is no request.
-        let mut last = request.headers().contains_key(TRANSFER_ENCODING);
+        // The end of a chunked body may be ambiguous, so what follows is not taken for a request.
+        let mut close = request.headers().contains_key(TRANSFER_ENCODING);
         let mut response = match self.read(request).await {
             Ok(request) => {
                 let Ok(response) = self.router.call(request).await;
                 response
             }
             Err((status, text)) => {
-                last = true;
+                close = true;
                 (status, text).into_response()
             }
         };
-        if last && version <= Version::HTTP_11 {
+        if close && version <= Version::HTTP_11 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        answer.is_ready(response.extensions_mut().remove());
-        Ok(response.map(|body| Sent { body, left: Bytes::new(), answer: Arc::new(answer) }))
+        pending.started(response.extensions_mut().remove());
+        Ok(response.map(|body| TrackedBody { body, buffer: Bytes::new(), pending: Arc::new(pending) }))
     }
 
-    /// Reads the whole request, whose body nothing here looks at.
+    /// Reads the whole request and discards its body.
     async fn read(&self, request: Request<Incoming>) -> Result<Request<Body>, (StatusCode, &'static str)> {
         let (head, mut body) = request.into_parts();
         if head.version == Version::HTTP_11 {
             check_host(&head.headers).map_err(|text| (StatusCode::BAD_REQUEST, text))?;
         }
         let read = async {
-            let mut left = u64::from(limits::BODY);
+            let mut left = u64::from(limits::MAX_BODY);
             if body.size_hint().lower() > left {
                 return Err((StatusCode::PAYLOAD_TOO_LARGE, "The request has too large a body.\n"));
             }
@@ -89,35 +102,34 @@ impl Exchange {
             }
             Ok(())
         };
-        tokio::time::timeout(self.limits.ask, read)
+        tokio::time::timeout(self.limits.request_timeout, read)
             .await
             .unwrap_or(Err((StatusCode::REQUEST_TIMEOUT, "The request has no end.\n")))?;
         Ok(Request::from_parts(head, Body::empty()))
     }
 }
 
-/// HTTP/1.1 wants one `Host`, if an empty one. Nothing here depends on it; a request without is no proper one.
+/// Checks that a request of HTTP/1.1 has exactly one valid `Host`, which may be empty.
 fn check_host(headers: &HeaderMap) -> Result<(), &'static str> {
     let mut hosts = headers.get_all(HOST).iter();
     let Some(host) = hosts.next() else { return Err("The request has no Host header.\n") };
     if hosts.next().is_some() {
         return Err("The request has more than one Host header.\n");
     }
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(byte);
-    if host.as_bytes().iter().all(plain) { Ok(()) } else { Err("The request has a bad Host header.\n") }
+    let is_valid = |byte: &u8| byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(byte);
+    if host.as_bytes().iter().all(is_valid) { Ok(()) } else { Err("The request has a bad Host header.\n") }
 }
 
-/// The body of an answer, on its way until the last of its bytes is gone. It goes in pieces, so that it can be seen
-/// whether it goes.
+/// The body of a response, which is sent in chunks so that its progress can be observed.
 #[derive(Debug)]
-pub(super) struct Sent {
+pub(super) struct TrackedBody {
     body: Body,
-    /// What it had ready beyond the piece before.
-    left: Bytes,
-    answer: Arc<Answer>,
+    /// The data of the body from which no chunk has been made.
+    buffer: Bytes,
+    pending: Arc<PendingResponse>,
 }
 
-impl http_body::Body for Sent {
+impl http_body::Body for TrackedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -125,48 +137,48 @@ impl http_body::Body for Sent {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if self.left.is_empty() {
+        if self.buffer.is_empty() {
             match ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()?.map(Frame::into_data) {
                 None => return Poll::Ready(None),
                 Some(Err(other)) => return Poll::Ready(Some(Ok(other))),
-                Some(Ok(data)) => self.left = data,
+                Some(Ok(data)) => self.buffer = data,
             }
         }
-        let length = self.left.len().min(limits::PIECE);
-        let bytes = self.left.split_to(length);
-        let piece = Bytes::from_owner(Piece { bytes, answer: Arc::clone(&self.answer) });
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        let length = self.buffer.len().min(limits::CHUNK);
+        let bytes = self.buffer.split_to(length);
+        let chunk = Bytes::from_owner(Chunk { bytes, pending: Arc::clone(&self.pending) });
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left.is_empty() && self.body.is_end_stream()
+        self.buffer.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (left, body) = (self.left.len() as u64, self.body.size_hint());
+        let (buffered, body) = (self.buffer.len() as u64, self.body.size_hint());
         let mut hint = SizeHint::new();
-        hint.set_lower(left + body.lower());
+        hint.set_lower(buffered + body.lower());
         if let Some(upper) = body.upper() {
-            hint.set_upper(left + upper);
+            hint.set_upper(buffered + upper);
         }
         hint
     }
 }
 
-/// Some bytes of an answer. The body is gone as soon as the last of them are in a queue, but they know better.
-struct Piece {
+/// A part of a response, which is dropped when the system has taken it; the body is dropped sooner.
+struct Chunk {
     bytes: Bytes,
-    answer: Arc<Answer>,
+    pending: Arc<PendingResponse>,
 }
 
-impl AsRef<[u8]> for Piece {
+impl AsRef<[u8]> for Chunk {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Drop for Piece {
+impl Drop for Chunk {
     fn drop(&mut self) {
-        self.answer.took();
+        self.pending.progressed();
     }
 }

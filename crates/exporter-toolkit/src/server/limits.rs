@@ -1,81 +1,80 @@
-//! How much of this process peers may have, and for how long.
+//! How much of this process its peers may use, and for how long.
 
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
-/// As many connections are open at a time, if the system allows that many files.
-const CONNECTIONS: u64 = 512;
-/// Fewer would not do, however few files the system allows.
-const FEWEST_CONNECTIONS: u64 = 8;
+/// The number of connections, if the process may open enough files.
+const MAX_CONNECTIONS: u64 = 512;
+/// The number of connections, however few files the process may open.
+const MIN_CONNECTIONS: u64 = 8;
 
-/// More is not read of a head: request line, names and values together.
-pub(super) const HEAD: u32 = 16 * 1024;
-/// More is not read of a request's body. Nothing here looks at one.
-pub(super) const BODY: u32 = 64 * 1024;
-/// The system keeps twice as much for a peer that does not read, and says so when a third of it is free again.
+/// The size of a request's head in bytes.
+pub(super) const MAX_HEAD: u32 = 16 * 1024;
+/// The size of a request's body in bytes; bodies are read and ignored.
+pub(super) const MAX_BODY: u32 = 64 * 1024;
+/// The size of the send buffer in bytes. Linux doubles it, and reports a socket as writable when a third of it is free.
 pub(super) const SEND_BUFFER: usize = 32 * 1024;
-/// Answers are handed to it in pieces of this size. Where one is taken, an answer is not stuck.
-pub(super) const PIECE: usize = 16 * 1024;
-/// It keeps twice as much of what is not read here.
+/// The size of the receive buffer in bytes, which Linux doubles.
 pub(super) const RECEIVE_BUFFER: usize = 64 * 1024;
-/// As many requests may be under way on one HTTP/2 connection.
-pub(super) const STREAMS: u32 = 32;
-/// As many streams that were reset before we looked at them end an HTTP/2 connection.
-pub(super) const RESETS: usize = 20;
-/// More requests than this, one after the other, that the peer gives up before they are answered end a connection.
-pub(super) const GIVEN_UP: u32 = 100;
+/// The size in bytes of the chunks in which a response is sent; a response makes progress when one has been sent.
+pub(super) const CHUNK: usize = 16 * 1024;
+/// The number of concurrent requests on one HTTP/2 connection.
+pub(super) const MAX_STREAMS: u32 = 32;
+/// The number of streams that a peer may reset before they are accepted.
+pub(super) const MAX_RESETS: usize = 20;
+/// The number of consecutive requests that a peer may cancel before there is a response.
+pub(super) const MAX_CANCELLED: u32 = 100;
 
-/// The limits that tests have reason to change.
+/// The limits that tests change.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Connections at a time.
+    /// The number of connections.
     pub(super) connections: usize,
-    /// Answers under way at a time; 0 = any number.
-    pub(super) answers: usize,
-    /// From the connection to the end of the first request's head, TLS handshake included; for later requests, from
-    /// the first byte to the end of the head; for a body, as much again.
-    pub(super) ask: Duration,
-    /// From an answer to the next request. Prometheus keeps a connection for five minutes, too.
-    pub(super) rest: Duration,
-    /// From an answer being ready to its last byte being handed to the system.
-    pub(super) send: Duration,
-    /// A connection that waits for its peer to ask is left alone for so long, though others need the place: it may be
-    /// about to,
-    pub(super) grace: Duration,
-    /// and for so long if it has begun, perhaps with a handshake.
-    pub(super) asking_grace: Duration,
-    /// An answer of which nothing was taken for so long gives way to those who wait.
-    pub(super) stuck: Duration,
-    /// How long a request waits where `answers` are under way. Long enough for as many as there are connections to
-    /// have had their turn and been found stuck, and shorter than a scrape takes at most.
-    pub(super) turn: Duration,
-    /// How long a connection without a request may take to end when the program stops.
-    pub(super) farewell: Duration,
+    /// The number of concurrent requests; 0 means no limit.
+    pub(super) requests: usize,
+    /// The time from the connection to the end of the first head, TLS handshake included; for later requests, from
+    /// the first byte to the end of the head; and the same time again for a body.
+    pub(super) request_timeout: Duration,
+    /// The time from a response to the next request; Prometheus keeps idle connections for as long.
+    pub(super) idle_timeout: Duration,
+    /// The time from the start of a response until the system has taken its last byte.
+    pub(super) response_timeout: Duration,
+    /// The time for which an idle connection is not evicted, since a request may be on its way.
+    pub(super) idle_grace: Duration,
+    /// The same for a connection on which a handshake or a request has begun.
+    pub(super) receiving_grace: Duration,
+    /// The time without progress after which a response is stalled, and may be evicted.
+    pub(super) stall_timeout: Duration,
+    /// The time for which a request waits while `requests` others are served. It is long enough to evict a stalled
+    /// response on each connection in turn, and shorter than the usual scrape timeout.
+    pub(super) queue_timeout: Duration,
+    /// The time for which a connection without a request stays open when the server stops.
+    pub(super) drain_timeout: Duration,
 }
 
 impl Limits {
-    /// The limits of the program, of which `answers` may be under way at a time.
-    pub(super) fn new(answers: usize) -> Self {
+    /// Returns the limits of a server with this number of concurrent requests.
+    pub(super) fn new(requests: usize) -> Self {
         Self {
             connections: connections(getrlimit(Resource::Nofile).current),
-            answers,
-            ask: Duration::from_secs(10),
-            rest: Duration::from_mins(5),
-            send: Duration::from_secs(30),
-            grace: Duration::from_millis(200),
-            asking_grace: Duration::from_millis(500),
-            stuck: Duration::from_millis(500),
-            turn: Duration::from_secs(8),
-            farewell: Duration::from_millis(500),
+            requests,
+            request_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_mins(5),
+            response_timeout: Duration::from_secs(30),
+            idle_grace: Duration::from_millis(200),
+            receiving_grace: Duration::from_millis(500),
+            stall_timeout: Duration::from_millis(500),
+            queue_timeout: Duration::from_secs(8),
+            drain_timeout: Duration::from_millis(500),
         }
     }
 }
 
-/// Half of the files that may be open: the other half is for accounts, the disk and the listeners.
+/// Returns half of the number of files, within bounds; the rest is for listeners, files and outgoing connections.
 fn connections(files: Option<u64>) -> usize {
-    let most = files.map_or(CONNECTIONS, |files| files / 2).clamp(FEWEST_CONNECTIONS, CONNECTIONS);
-    usize::try_from(most).expect("it is small")
+    let half = files.map_or(MAX_CONNECTIONS, |files| files / 2);
+    usize::try_from(half.clamp(MIN_CONNECTIONS, MAX_CONNECTIONS)).expect("it is small")
 }
 
 #[cfg(test)]

@@ -1,24 +1,27 @@
-//! From listening sockets to requests: connections are accepted, encrypted where that is wanted, and served, within
-//! limits that keep any peer from harming the others. Knows nothing of what is served.
+//! An HTTP server with limits that keep every peer from harming the others.
 //!
-//! HTTP/1.1, and HTTP/2 where a TLS peer asks for it. Nothing in here waits for a peer without a deadline.
+//! It speaks HTTP/1.1, and HTTP/2 where a TLS peer asks for it. Every wait for a peer has a deadline.
 
-mod connection;
-mod crowd;
-mod exchange;
+// The modules are in order of dependency.
 mod limits;
+mod connection;
+mod connections;
+mod exchange;
+mod tracked_stream;
+mod client_hello;
 mod tls;
-mod watched;
 
+use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Uri;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -27,196 +30,253 @@ use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use connection::Reason;
-use crowd::{Crowd, Member};
+use crate::web_config::WebConfig;
+
+use connection::CloseReason;
+use connections::{Connections, Slot};
 use exchange::Exchange;
 use limits::Limits;
-use tls::Encryption;
-use watched::Watched;
+use tls::TlsConfigLoader;
+use tracked_stream::TrackedStream;
 
-use crate::web_config::Access;
-
-/// The pause after a connection could not be accepted. What is missing will not be there at once,
+/// The pause after a failure to accept a connection.
 const PAUSE: Duration = Duration::from_millis(100);
-/// unless another connection goes.
+/// The same where the eviction of a connection helps.
 const SHORT_PAUSE: Duration = Duration::from_millis(5);
+/// Failures to accept a connection that follow each other within this time are logged once.
+const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Failures to accept that follow each other more closely are told once.
-const QUIET: Duration = Duration::from_mins(1);
-
-/// What is served, to whom, and within which limits: on all listeners together.
+/// A server of one router on any number of listeners.
 #[derive(Clone)]
 pub struct Server(Arc<Shared>);
 
 struct Shared {
     router: TowerToHyperService<Router>,
-    /// If connections are encrypted.
-    encryption: Option<Encryption>,
-    crowd: Arc<Crowd>,
+    web_config: Option<Arc<WebConfig>>,
+    /// The TLS configuration, if connections are encrypted.
+    tls: Option<TlsConfigLoader>,
+    connections: Arc<Connections>,
     limits: Limits,
+    /// The last failure to accept a connection.
+    last_failure: Mutex<Option<Instant>>,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
 }
 
 impl Server {
-    /// A server of `router`. `access` says who may read it, and whether over TLS; without it everybody may, without.
-    /// `answers` are under way at a time, or any number if it is 0.
-    pub fn new(router: Router, access: Option<Arc<Access>>, answers: usize) -> Self {
-        Self::with_limits(router, access, Limits::new(answers))
+    /// Creates a server that serves at most `max_requests` requests at a time, or any number if that is 0.
+    ///
+    /// Further ones wait for up to 8 s and are then refused with 503, and `on_refusal` is called with their URI. Paths
+    /// below `/-/` are exempt. Without a web configuration there are neither TLS nor passwords.
+    pub fn new(
+        router: Router,
+        web_config: Option<WebConfig>,
+        max_requests: usize,
+        on_refusal: impl Fn(&Uri) + Send + Sync + 'static,
+    ) -> Self {
+        Self::with_limits(router, web_config, Limits::new(max_requests), on_refusal)
     }
 
-    fn with_limits(router: Router, access: Option<Arc<Access>>, limits: Limits) -> Self {
-        let crowd = Arc::new(Crowd::new(limits));
-        // Whoever is not let in needs no turn, and cannot take one from others.
-        let router = exchange::in_turn(router, &crowd);
-        let router = access.as_ref().map_or(router.clone(), |access| access.guard(router));
+    fn with_limits(
+        router: Router,
+        web_config: Option<WebConfig>,
+        limits: Limits,
+        on_refusal: impl Fn(&Uri) + Send + Sync + 'static,
+    ) -> Self {
+        let web_config = web_config.map(Arc::new);
+        let connections = Arc::new(Connections::new(limits));
+        // A request that is not authenticated needs no permit, and so takes none from others.
+        let router = exchange::limit_concurrency(router, &connections, Arc::new(on_refusal));
+        let router = web_config.as_ref().map_or(router.clone(), |web_config| web_config.protect(router));
         Self(Arc::new(Shared {
             router: TowerToHyperService::new(router),
-            encryption: access.filter(|access| access.encrypts()).map(Encryption::new),
-            crowd,
+            tls: web_config.clone().filter(|web_config| web_config.has_tls()).map(TlsConfigLoader::new),
+            web_config,
+            connections,
             limits,
+            last_failure: Mutex::default(),
             http1: http1(),
             http2: http2(),
         }))
     }
 
-    /// Serves on `listener` until `stop`, then finishes the requests in flight.
+    /// Serves until `stop` is ready, and then finishes the pending requests.
     ///
     /// # Errors
-    /// If the listener cannot be used.
-    pub async fn serve(&self, listener: std::net::TcpListener, stop: CancellationToken) -> io::Result<()> {
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
-        let tasks = TaskTracker::new();
-        tokio::select! {
-            () = self.accept(&listener, &tasks, &stop) => {}
-            () = stop.cancelled() => {}
+    /// An I/O error if a listener cannot be used.
+    pub async fn serve(
+        &self,
+        listeners: Vec<std::net::TcpListener>,
+        stop: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        let mut accepting = Vec::new();
+        for listener in listeners {
+            listener.set_nonblocking(true)?;
+            accepting.push(TcpListener::from_std(listener)?);
         }
-        drop(listener);
+        self.log_start(&accepting)?;
+        let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let stop_when_dropped = stopping.clone().drop_guard();
+        for listener in accepting {
+            let (server, tasks_of_listener, stopping) = (self.clone(), tasks.clone(), stopping.clone());
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = server.accept(&listener, &tasks_of_listener, &stopping) => {}
+                    () = stopping.cancelled() => {}
+                }
+            });
+        }
+        stop.await;
+        drop(stop_when_dropped);
         tasks.close();
         tasks.wait().await;
         Ok(())
     }
 
-    async fn accept(&self, listener: &TcpListener, tasks: &TaskTracker, stop: &CancellationToken) {
-        let mut last_failure: Option<Instant> = None;
+    fn log_start(&self, listeners: &[TcpListener]) -> io::Result<()> {
+        if let Some(web_config) = &self.0.web_config {
+            web_config.log_start();
+        }
+        for listener in listeners {
+            let address = listener.local_addr()?;
+            tracing::info!(%address, "Listening on");
+            if let Some(web_config) = self.0.web_config.as_ref().filter(|web_config| web_config.has_tls()) {
+                tracing::info!(http2 = web_config.http2(), %address, "TLS is enabled.");
+            } else {
+                tracing::info!(http2 = false, %address, "TLS is disabled.");
+            }
+        }
+        Ok(())
+    }
+
+    async fn accept(&self, listener: &TcpListener, tasks: &TaskTracker, stopping: &CancellationToken) {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    let member = self.0.crowd.admit().await;
-                    tasks.spawn(Arc::clone(&self.0).connection(stream, peer, member, stop.clone()));
-                    // Those who are in come before those who are not yet. The system keeps these in line.
+                    let slot = self.0.connections.admit().await;
+                    tasks.spawn(Arc::clone(&self.0).connection(stream, peer, slot, stopping.clone()));
+                    // Open connections come before new ones, which the system keeps in a queue.
                     tokio::task::yield_now().await;
                 }
-                // The peer went away again.
+                // The peer has closed the connection before it was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    // Where files are scarce every other connection may fail.
-                    if last_failure.is_none_or(|last| last.elapsed() > QUIET) {
-                        tracing::warn!(err = %error, "Cannot accept connections");
-                    }
-                    last_failure = Some(Instant::now());
-                    let pause = if self.0.crowd.spare_one() { SHORT_PAUSE } else { PAUSE };
+                    self.log_failure(&error);
+                    let pause = if self.0.connections.evict_one() { SHORT_PAUSE } else { PAUSE };
                     tokio::time::sleep(pause).await;
                 }
             }
         }
     }
+
+    /// Logs a failure to accept a connection, unless there was another one shortly before.
+    fn log_failure(&self, error: &io::Error) {
+        let mut last = self.0.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.replace(Instant::now()).is_none_or(|last| last.elapsed() > LOG_INTERVAL) {
+            tracing::warn!(err = %error, "Cannot accept connections");
+        }
+    }
 }
 
 impl Shared {
-    /// The life of a connection.
     async fn connection(
         self: Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        member: Member,
-        stop: CancellationToken,
+        slot: Slot,
+        stopping: CancellationToken,
     ) {
-        // Small answers should not wait for more. And left alone, the system has megabytes for each peer that does
-        // not read, or whom nobody reads. A socket that refuses works all the same.
+        // Small responses are sent at once. The buffers are small, since the system would keep megabytes for a peer
+        // that does not read. A socket that refuses the options can be used nevertheless.
         drop(stream.set_nodelay(true));
         sockopt::set_socket_recv_buffer_size(&stream, limits::RECEIVE_BUFFER).ok();
         sockopt::set_socket_send_buffer_size(&stream, limits::SEND_BUFFER).ok();
-        let connection = Arc::clone(&member.connection);
-        let Some(encryption) = &self.encryption else {
-            return self.http1(Watched::new(stream, connection), peer, &member, &stop).await;
+        let connection = Arc::clone(&slot.connection);
+        let Some(tls) = &self.tls else {
+            return self.http1(TrackedStream::new(stream, connection), peer, &slot, &stopping).await;
         };
         let stream = tokio::select! {
             biased;
-            reason = member.connection.ended() => return ended(peer, reason),
-            () = stop.cancelled() => return,
-            stream = tls::handshake(encryption, stream, connection) => stream,
+            reason = slot.connection.must_close() => return log_closed(peer, reason),
+            () = stopping.cancelled() => return,
+            stream = tls::handshake(tls, stream, connection) => stream,
         };
         match stream {
-            Ok(stream) if tls::is_http2(&stream) => self.http2(stream, peer, &member, &stop).await,
-            Ok(stream) => self.http1(stream, peer, &member, &stop).await,
+            Ok(stream) if tls::is_http2(&stream) => self.http2(stream, peer, &slot, &stopping).await,
+            Ok(stream) => self.http1(stream, peer, &slot, &stopping).await,
             Err(error) => tracing::debug!(%peer, err = %error, "TLS handshake failed"),
         }
     }
 
-    async fn http1(&self, stream: impl Stream, peer: SocketAddr, member: &Member, stop: &CancellationToken) {
-        let exchange = self.exchange(member);
-        let service = service_fn(move |request| exchange.clone().answer(request));
-        let served = self.http1.serve_connection(TokioIo::new(stream), service);
-        drive(served, http1::Connection::graceful_shutdown, peer, member, stop).await;
+    async fn http1(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: SocketAddr,
+        slot: &Slot,
+        stopping: &CancellationToken,
+    ) {
+        let exchange = self.exchange(slot);
+        let service = service_fn(move |request| exchange.clone().respond(request));
+        let serving = self.http1.serve_connection(TokioIo::new(stream), service);
+        drive(serving, http1::Connection::graceful_shutdown, peer, slot, stopping).await;
     }
 
-    async fn http2(&self, stream: impl Stream, peer: SocketAddr, member: &Member, stop: &CancellationToken) {
-        member.connection.speaks_of_other_things();
-        let exchange = self.exchange(member);
-        let service = service_fn(move |request| exchange.clone().answer(request));
-        let served = self.http2.serve_connection(TokioIo::new(stream), service);
-        drive(served, http2::Connection::graceful_shutdown, peer, member, stop).await;
+    async fn http2(
+        &self,
+        stream: TlsStream<TrackedStream>,
+        peer: SocketAddr,
+        slot: &Slot,
+        stopping: &CancellationToken,
+    ) {
+        slot.connection.set_http2();
+        let exchange = self.exchange(slot);
+        let service = service_fn(move |request| exchange.clone().respond(request));
+        let serving = self.http2.serve_connection(TokioIo::new(stream), service);
+        drive(serving, http2::Connection::graceful_shutdown, peer, slot, stopping).await;
     }
 
-    fn exchange(&self, member: &Member) -> Exchange {
-        Exchange {
-            router: self.router.clone(),
-            connection: Arc::clone(&member.connection),
-            limits: self.limits,
-        }
+    fn exchange(&self, slot: &Slot) -> Exchange {
+        let connection = Arc::clone(&slot.connection);
+        Exchange { router: self.router.clone(), connection, limits: self.limits }
     }
 }
 
-/// What requests are read from and answers are written to.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
-
-/// Serves a connection until one of the two sides has enough.
+/// Serves a connection until either side closes it.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
-    served: C,
-    finish: impl Fn(Pin<&mut C>),
+    serving: C,
+    graceful_shutdown: impl Fn(Pin<&mut C>),
     peer: SocketAddr,
-    member: &Member,
-    stop: &CancellationToken,
+    slot: &Slot,
+    stopping: &CancellationToken,
 ) {
-    let mut served = std::pin::pin!(served);
-    let mut leaving = false;
+    let mut serving = std::pin::pin!(serving);
+    let mut draining = false;
     loop {
-        // The connection comes last: a busy one must not outlive what is decided about it.
+        // The connection comes last, so that a busy one does not outlive its deadline.
         tokio::select! {
             biased;
-            reason = member.connection.ended() => {
-                // Something may have happened that was not looked at yet.
-                if reason == Reason::Spared && has_more(served.as_mut()).await && !member.connection.is_spared() {
+            reason = slot.connection.must_close() => {
+                // A request may have arrived that revokes the eviction.
+                if reason == CloseReason::Evicted
+                    && is_open(serving.as_mut()).await
+                    && !slot.connection.is_evicted()
+                {
                     continue;
                 }
-                return ended(peer, reason);
+                return log_closed(peer, reason);
             }
-            () = stop.cancelled(), if !leaving => {
-                leaving = true;
-                member.connection.leave();
-                finish(served.as_mut());
+            () = stopping.cancelled(), if !draining => {
+                draining = true;
+                slot.connection.drain();
+                graceful_shutdown(serving.as_mut());
             }
-            outcome = served.as_mut() => {
+            outcome = serving.as_mut() => {
                 if let Err(error) = outcome {
-                    let error = anyhow::Error::new(error);
-                    tracing::debug!(%peer, err = %format_args!("{error:#}"), "Connection failed");
+                    tracing::debug!(%peer, err = chain(&error), "Connection failed");
                 }
                 return;
             }
@@ -224,22 +284,28 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     }
 }
 
-/// Lets a connection do what it can do now. Does it go on?
-async fn has_more<C: Future<Output = hyper::Result<()>>>(mut served: Pin<&mut C>) -> bool {
-    std::future::poll_fn(|cx| Poll::Ready(served.as_mut().poll(cx).is_pending())).await
+/// Lets a connection handle what has arrived, and returns whether it is still open.
+async fn is_open<C: Future<Output = hyper::Result<()>>>(mut serving: Pin<&mut C>) -> bool {
+    std::future::poll_fn(|cx| Poll::Ready(serving.as_mut().poll(cx).is_pending())).await
 }
 
-fn ended(peer: SocketAddr, reason: Reason) {
+fn log_closed(peer: SocketAddr, reason: CloseReason) {
     tracing::debug!(%peer, ?reason, "Connection closed");
+}
+
+/// Joins the messages of an error and its sources.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let errors = std::iter::successors(Some(error), |error| Error::source(*error));
+    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn http1() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        // The connection's own deadlines tell a pause between two requests from one within.
+        // The deadlines of the connection distinguish a pause between two requests from one within a request.
         .header_read_timeout(None)
-        .max_header_size(limits::HEAD as usize)
-        // Whoever has said all there is to say may still listen.
+        .max_header_size(limits::MAX_HEAD as usize)
+        // A peer that has closed its side after the request may still read the response.
         .half_close(true);
     builder
 }
@@ -247,11 +313,11 @@ fn http1() -> http1::Builder {
 fn http2() -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
-        .max_concurrent_streams(limits::STREAMS)
-        .max_header_list_size(limits::HEAD)
-        .max_pending_accept_reset_streams(limits::RESETS)
-        .initial_stream_window_size(limits::BODY)
-        .initial_connection_window_size(limits::BODY);
+        .max_concurrent_streams(limits::MAX_STREAMS)
+        .max_header_list_size(limits::MAX_HEAD)
+        .max_pending_accept_reset_streams(limits::MAX_RESETS)
+        .initial_stream_window_size(limits::MAX_BODY)
+        .initial_connection_window_size(limits::MAX_BODY);
     builder
 }
 

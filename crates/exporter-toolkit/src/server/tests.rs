@@ -9,45 +9,48 @@ use tokio::time::timeout;
 use super::*;
 use crate::listen::bind;
 
-/// Far longer than anything here takes.
+/// Far longer than any step of a test takes.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// For limits that are to be reached.
+/// A limit that is to be reached.
 const SHORT: Duration = Duration::from_millis(100);
-/// The same where something has to be done in time before.
+/// A limit that is to be reached, but only after other steps.
 const SECOND: Duration = Duration::from_secs(1);
-/// More than the system takes on behalf of a peer that does not read.
-const PAGE: usize = 32 << 20;
+/// More than the system buffers for a peer that does not read.
+const LARGE: usize = 32 << 20;
 
-const ASK: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// Limits that nobody reaches by accident.
+/// Limits that no test reaches by accident.
 fn ample() -> Limits {
     Limits {
         connections: 512,
-        answers: 0,
-        ask: PATIENCE,
-        rest: PATIENCE,
-        send: PATIENCE,
-        grace: Duration::ZERO,
-        asking_grace: Duration::ZERO,
-        stuck: PATIENCE,
-        turn: PATIENCE,
-        farewell: PATIENCE,
+        requests: 0,
+        request_timeout: PATIENCE,
+        idle_timeout: PATIENCE,
+        response_timeout: PATIENCE,
+        idle_grace: Duration::ZERO,
+        receiving_grace: Duration::ZERO,
+        stall_timeout: PATIENCE,
+        queue_timeout: PATIENCE,
+        drain_timeout: PATIENCE,
     }
 }
 
-/// A server of a small page and a large one.
+/// A server of a small response and a large one.
 struct Site {
     address: SocketAddr,
     stop: CancellationToken,
+    /// The paths of the requests that were refused.
+    refused: Arc<Mutex<Vec<String>>>,
     server: JoinHandle<io::Result<()>>,
 }
 
 impl Site {
     fn start(limits: Limits) -> Self {
-        let large = Bytes::from(vec![b'x'; PAGE]);
+        let large = Bytes::from(vec![b'x'; LARGE]);
         let routes = Router::new()
             .route("/", get(async || "small"))
+            .route("/-/healthy", get(async || "small"))
             .route("/large", get(move || std::future::ready(large.clone())));
         Self::with(routes, limits)
     }
@@ -55,21 +58,23 @@ impl Site {
     fn with(routes: Router, limits: Limits) -> Self {
         let listener = bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (server, stop) = (Server::with_limits(routes, None, limits), CancellationToken::new());
-        let stopping = stop.clone();
-        let server = tokio::spawn(async move { server.serve(listener, stopping).await });
-        Self { address, stop, server }
+        let (stop, refused) = (CancellationToken::new(), Arc::<Mutex<Vec<String>>>::default());
+        let paths = Arc::clone(&refused);
+        let hook = move |uri: &Uri| paths.lock().unwrap().push(uri.path().to_owned());
+        let (server, stopping) = (Server::with_limits(routes, None, limits, hook), stop.clone());
+        let server = tokio::spawn(async move { server.serve(vec![listener], stopping.cancelled()).await });
+        Self { address, stop, refused, server }
     }
 
     async fn connect(&self) -> Client {
         Client::connect(self.address).await.unwrap()
     }
 
-    /// A client that has asked for something and read nothing but the beginning of the answer.
-    async fn reads_only_the_beginning(&self, path: &str) -> Client {
+    /// A client that has sent a request and read only the beginning of the response.
+    async fn slow_reader(&self, path: &str) -> Client {
         let mut client = self.connect().await;
-        let ask = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        client.write_all(ask.as_bytes()).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
         let mut beginning = [0; 15];
         client.read_exact(&mut beginning).await.unwrap();
         assert_eq!(&beginning, b"HTTP/1.1 200 OK");
@@ -77,23 +82,23 @@ impl Site {
     }
 }
 
-/// Sends and reads the one answer, whose body has no line of its own.
+/// Sends a request and reads the response, whose body is `small`.
 async fn send(client: &mut Client, text: &str) -> String {
     client.write_all(text.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     let read = async {
-        while !answer.ends_with(b"\r\n\r\nsmall") {
-            answer.push(client.read_u8().await.unwrap());
+        while !response.ends_with(b"\r\n\r\nsmall") {
+            response.push(client.read_u8().await.unwrap());
         }
     };
     timeout(PATIENCE, read).await.unwrap();
-    String::from_utf8(answer).unwrap()
+    String::from_utf8(response).unwrap()
 }
 
-/// What arrives until the connection ends, which it has to.
+/// Returns everything that arrives until the server closes the connection.
 async fn rest_of(mut client: Client) -> String {
     let mut bytes = Vec::new();
-    // A connection that is closed with something unread ends with an error.
+    // A connection that is closed with unread data is reset.
     drop(timeout(PATIENCE, client.read_to_end(&mut bytes)).await.unwrap());
     String::from_utf8(bytes).unwrap()
 }
@@ -101,8 +106,8 @@ async fn rest_of(mut client: Client) -> String {
 // === deadlines ===
 
 #[tokio::test]
-async fn whoever_says_nothing_is_not_waited_for() {
-    let site = Site::start(Limits { ask: SHORT, ..ample() });
+async fn a_connection_without_a_whole_request_is_closed() {
+    let site = Site::start(Limits { request_timeout: SHORT, ..ample() });
     let mut half = site.connect().await;
     half.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     assert_eq!(rest_of(site.connect().await).await, "");
@@ -110,47 +115,47 @@ async fn whoever_says_nothing_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_later_request_has_to_end_as_soon_as_the_first() {
-    let site = Site::start(Limits { ask: SECOND, ..ample() });
+async fn a_later_request_has_as_much_time_as_the_first() {
+    let site = Site::start(Limits { request_timeout: SECOND, ..ample() });
     let mut client = site.connect().await;
-    send(&mut client, ASK).await;
+    send(&mut client, REQUEST).await;
     client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     assert_eq!(rest_of(client).await, "");
 }
 
 #[tokio::test]
-async fn a_connection_at_rest_is_closed_after_a_while() {
-    let site = Site::start(Limits { rest: SHORT, ..ample() });
+async fn an_idle_connection_is_closed_after_a_while() {
+    let site = Site::start(Limits { idle_timeout: SHORT, ..ample() });
     let mut client = site.connect().await;
-    send(&mut client, ASK).await;
+    send(&mut client, REQUEST).await;
     assert_eq!(rest_of(client).await, "");
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_takes_ends_the_connection() {
-    let site = Site::start(Limits { send: SHORT, ..ample() });
-    let client = site.reads_only_the_beginning("/large").await;
+async fn a_response_that_is_not_read_ends_the_connection() {
+    let site = Site::start(Limits { response_timeout: SHORT, ..ample() });
+    let client = site.slow_reader("/large").await;
     site.stop.cancel();
-    // It ends once there are no connections any more.
+    // The server stops when the last connection is closed.
     timeout(PATIENCE, site.server).await.unwrap().unwrap().unwrap();
-    assert!(rest_of(client).await.len() < PAGE);
+    assert!(rest_of(client).await.len() < LARGE);
 }
 
-// === many at a time ===
+// === eviction ===
 
 #[tokio::test]
-async fn when_there_is_no_place_left_whoever_waits_longest_goes() {
+async fn the_connection_that_has_waited_longest_is_evicted_for_a_new_one() {
     let site = Site::start(Limits { connections: 2, ..ample() });
     let (mut first, mut second) = (site.connect().await, site.connect().await);
-    send(&mut first, ASK).await;
-    send(&mut second, ASK).await;
-    send(&mut site.connect().await, ASK).await;
+    send(&mut first, REQUEST).await;
+    send(&mut second, REQUEST).await;
+    send(&mut site.connect().await, REQUEST).await;
     assert_eq!(rest_of(first).await, "");
-    send(&mut second, ASK).await;
+    send(&mut second, REQUEST).await;
 }
 
 #[tokio::test]
-async fn whoever_is_being_answered_keeps_the_place() {
+async fn a_connection_with_a_request_is_not_evicted() {
     let (go_on, held) = (Arc::new(Notify::new()), watch::Sender::new(0));
     let (wait, arrivals) = (Arc::clone(&go_on), held.clone());
     let hold = move || async move {
@@ -162,42 +167,50 @@ async fn whoever_is_being_answered_keeps_the_place() {
     let site = Site::with(Router::new().route("/", get(hold)), Limits { connections: 2, ..ample() });
     let mut held = held.subscribe();
     let (mut first, mut second) = (site.connect().await, site.connect().await);
-    first.write_all(ASK.as_bytes()).await.unwrap();
-    second.write_all(ASK.as_bytes()).await.unwrap();
+    first.write_all(REQUEST.as_bytes()).await.unwrap();
+    second.write_all(REQUEST.as_bytes()).await.unwrap();
     held.wait_for(|count| *count == 2).await.unwrap();
     let mut third = site.connect().await;
-    third.write_all(ASK.as_bytes()).await.unwrap();
+    third.write_all(REQUEST.as_bytes()).await.unwrap();
     go_on.notify_waiters();
     for client in [&mut first, &mut second] {
         assert!(send(client, "").await.starts_with("HTTP/1.1 200 OK\r\n"));
     }
-    // Now there is one that can be spared.
+    // The first two connections are idle now.
     held.wait_for(|count| *count == 3).await.unwrap();
     go_on.notify_waiters();
     send(&mut third, "").await;
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_takes_gives_way_to_others() {
-    let site = Site::start(Limits { answers: 1, stuck: SHORT, ..ample() });
-    let slow = site.reads_only_the_beginning("/large").await;
-    send(&mut site.connect().await, ASK).await;
-    assert!(rest_of(slow).await.len() < PAGE);
+async fn a_stalled_response_is_evicted_for_a_queued_request() {
+    let site = Site::start(Limits { requests: 1, stall_timeout: SHORT, ..ample() });
+    let slow = site.slow_reader("/large").await;
+    send(&mut site.connect().await, REQUEST).await;
+    assert!(rest_of(slow).await.len() < LARGE);
 }
 
 #[tokio::test]
-async fn an_answer_that_is_taken_gives_way_to_nobody() {
-    // What waits too long for its turn is up to the routes, which do not mind here.
-    let site = Site::start(Limits { answers: 1, turn: SHORT, ..ample() });
-    let slow = site.reads_only_the_beginning("/large").await;
-    send(&mut site.connect().await, ASK).await;
+async fn a_request_that_waits_too_long_is_refused_and_the_response_before_it_is_finished() {
+    let site = Site::start(Limits { requests: 1, queue_timeout: SHORT, ..ample() });
+    let slow = site.slow_reader("/large").await;
+    let mut refused = site.connect().await;
+    refused.write_all(b"GET /?q HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let refusal = rest_of(refused).await;
+    assert!(refusal.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{refusal}");
+    let text = "\r\n\r\nLimit of concurrent requests reached (1), try again later.\n";
+    assert!(refusal.ends_with(text), "{refusal}");
+    assert_eq!(*site.refused.lock().unwrap(), ["/"]);
+    send(&mut site.connect().await, "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(rest_of(slow).await.ends_with('x'));
+    send(&mut site.connect().await, REQUEST).await;
+    assert_eq!(site.refused.lock().unwrap().len(), 1, "the permit is free again");
 }
 
 // === requests ===
 
 #[tokio::test]
-async fn a_body_is_read_and_the_connection_goes_on() {
+async fn a_body_is_read_and_the_connection_stays_open() {
     let site = Site::start(ample());
     let mut client = site.connect().await;
     let with_body = "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 27\r\n\r\nGET /large HTTP/1.1\r\nHost:x";
@@ -207,11 +220,11 @@ async fn a_body_is_read_and_the_connection_goes_on() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_large_slow_or_broken_is_refused() {
-    let site = Site::start(Limits { ask: SECOND, ..ample() });
+async fn a_large_slow_or_invalid_body_is_refused() {
+    let site = Site::start(Limits { request_timeout: SECOND, ..ample() });
     let post = |headers: &str, body: &str| format!("POST / HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n{body}");
     let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000)).repeat(17);
-    for (request, status, said) in [
+    for (request, status, text) in [
         (post("Content-Length: 65537", ""), "413 Payload Too Large", "The request has too large a body.\n"),
         (post("Transfer-Encoding: chunked", &chunk), "413 Payload Too Large", "too large a body.\n"),
         (post("Transfer-Encoding: chunked", "x"), "400 Bad Request", "The request has a bad body.\n"),
@@ -219,18 +232,21 @@ async fn a_body_that_is_large_slow_or_broken_is_refused() {
     ] {
         let mut client = site.connect().await;
         client.write_all(request.as_bytes()).await.unwrap();
-        let answer = rest_of(client).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")) && answer.ends_with(said), "{answer}");
+        let response = rest_of(client).await;
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status}\r\n")) && response.ends_with(text),
+            "{response}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_request_names_one_proper_host_and_may_leave_it_empty() {
+async fn a_request_has_one_valid_host_which_may_be_empty() {
     let site = Site::start(ample());
     for (hosts, refused) in [
         ("Host: x\r\n", None),
-        ("Host: exporter.example:10365\r\n", None),
-        ("Host: [::1]:10365\r\n", None),
+        ("Host: exporter.example:9100\r\n", None),
+        ("Host: [::1]:9100\r\n", None),
         ("Host:\r\n", None),
         ("", Some("The request has no Host header.\n")),
         ("Host: x\r\nHost: x\r\n", Some("The request has more than one Host header.\n")),
@@ -242,16 +258,16 @@ async fn a_request_names_one_proper_host_and_may_leave_it_empty() {
         let mut client = site.connect().await;
         let request = format!("GET / HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n");
         client.write_all(request.as_bytes()).await.unwrap();
-        let answer = rest_of(client).await;
-        assert_eq!(answer.starts_with("HTTP/1.1 200 OK\r\n"), refused.is_none(), "{hosts}: {answer}");
-        assert!(answer.ends_with(refused.unwrap_or("small")), "{hosts}: {answer}");
+        let response = rest_of(client).await;
+        assert_eq!(response.starts_with("HTTP/1.1 200 OK\r\n"), refused.is_none(), "{hosts}: {response}");
+        assert!(response.ends_with(refused.unwrap_or("small")), "{hosts}: {response}");
     }
 }
 
-// === the end ===
+// === stopping ===
 
 #[tokio::test]
-async fn requests_in_flight_are_finished_when_the_server_stops() {
+async fn pending_requests_are_finished_when_the_server_stops() {
     let (arrived, mut arrival) = watch::channel(false);
     let go_on = Arc::new(Notify::new());
     let held = Arc::clone(&go_on);
@@ -262,31 +278,31 @@ async fn requests_in_flight_are_finished_when_the_server_stops() {
     };
     let site = Site::with(Router::new().route("/", get(hold)), ample());
     let mut client = site.connect().await;
-    client.write_all(ASK.as_bytes()).await.unwrap();
+    client.write_all(REQUEST.as_bytes()).await.unwrap();
     arrival.wait_for(|arrived| *arrived).await.unwrap();
     site.stop.cancel();
     go_on.notify_one();
-    let answer = rest_of(client).await;
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nsmall"), "{answer}");
+    let response = rest_of(client).await;
+    assert!(response.starts_with("HTTP/1.1 200 OK\r\n") && response.ends_with("\r\n\r\nsmall"), "{response}");
     timeout(PATIENCE, site.server).await.unwrap().unwrap().unwrap();
-    assert!(Client::connect(site.address).await.is_err(), "nobody listens any more");
+    assert!(Client::connect(site.address).await.is_err(), "the listener is closed");
 }
 
 #[tokio::test]
-async fn connections_at_rest_are_closed_at_once_when_the_server_stops() {
+async fn idle_connections_are_closed_at_once_when_the_server_stops() {
     let site = Site::start(ample());
-    let (silent, mut resting) = (site.connect().await, site.connect().await);
-    send(&mut resting, ASK).await;
+    let (silent, mut idle) = (site.connect().await, site.connect().await);
+    send(&mut idle, REQUEST).await;
     site.stop.cancel();
     timeout(PATIENCE / 2, site.server).await.unwrap().unwrap().unwrap();
-    assert_eq!((rest_of(silent).await, rest_of(resting).await), (String::new(), String::new()));
+    assert_eq!((rest_of(silent).await, rest_of(idle).await), (String::new(), String::new()));
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_complete_delays_the_stop_by_the_farewell_only() {
-    let site = Site::start(Limits { farewell: SHORT, ..ample() });
+async fn an_incomplete_request_delays_the_stop_by_the_drain_timeout_only() {
+    let site = Site::start(Limits { drain_timeout: SHORT, ..ample() });
     let mut client = site.connect().await;
-    send(&mut client, ASK).await;
+    send(&mut client, REQUEST).await;
     client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     site.stop.cancel();
     timeout(PATIENCE / 2, site.server).await.unwrap().unwrap().unwrap();

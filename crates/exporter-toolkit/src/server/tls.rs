@@ -1,4 +1,4 @@
-//! Handshakes, and an answer to those who do not encrypt. What is spoken with, is up to [`Access`].
+//! TLS handshakes, and the response to peers that do not speak TLS.
 
 use std::io;
 use std::sync::Arc;
@@ -11,69 +11,69 @@ use tokio::sync::Mutex;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::client_hello;
 use super::connection::Connection;
-use super::watched::Watched;
-use crate::web_config::Access;
-use crate::web_config::hello;
+use super::tracked_stream::TrackedStream;
+use crate::web_config::WebConfig;
 
-/// More than this is not read of what such a peer sends.
-const REFUSED_MOST: u64 = 64 * 1024;
+/// The number of bytes that are read from a peer that is refused.
+const MAX_DISCARDED: u64 = 64 * 1024;
 
-/// Encrypts connections, as the web configuration file has it at their time.
-pub(super) struct Encryption {
-    access: Arc<Access>,
-    /// How often the files were read, the reading under way included.
-    readings: AtomicU64,
-    last: Mutex<Reading>,
+/// Loads the current TLS configuration.
+pub(super) struct TlsConfigLoader {
+    web_config: Arc<WebConfig>,
+    /// The number of loads that have started.
+    started: AtomicU64,
+    last: Mutex<Load>,
 }
 
-/// What was found when the files were last read; nothing if it is invalid.
+/// The result of a load, which is `None` if the configuration is invalid.
 #[derive(Default)]
-struct Reading {
+struct Load {
     number: u64,
     config: Option<Arc<ServerConfig>>,
 }
 
-impl Encryption {
-    pub(super) fn new(access: Arc<Access>) -> Self {
-        Self { access, readings: AtomicU64::new(0), last: Mutex::default() }
+impl TlsConfigLoader {
+    pub(super) fn new(web_config: Arc<WebConfig>) -> Self {
+        Self { web_config, started: AtomicU64::new(0), last: Mutex::default() }
     }
 
-    /// As it is now. Those who ask while the files are being read share the next reading: however many connect at
-    /// once, the disk is not asked more than it can answer.
-    async fn now(&self) -> io::Result<Arc<ServerConfig>> {
-        let next = self.readings.load(Ordering::Relaxed) + 1;
+    /// Returns the current configuration. Connections that arrive during a load share the next one, so that the files
+    /// are not read once per connection.
+    async fn load(&self) -> io::Result<Arc<ServerConfig>> {
+        let next = self.started.load(Ordering::Relaxed) + 1;
         let mut last = self.last.lock().await;
         if last.number < next {
-            let number = self.readings.fetch_add(1, Ordering::Relaxed) + 1;
-            let access = Arc::clone(&self.access);
-            let config = tokio::task::spawn_blocking(move || access.server()).await?;
-            *last = Reading { number, config };
+            let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
+            let web_config = Arc::clone(&self.web_config);
+            let config = tokio::task::spawn_blocking(move || web_config.tls_config()).await?;
+            *last = Load { number, config };
         }
         last.config.clone().ok_or_else(|| io::Error::other("the configuration is invalid"))
     }
 }
 
-/// Encrypts a connection. Takes as long as the peer likes.
+/// Performs the handshake of a connection, which has no time limit of its own.
 pub(super) async fn handshake(
-    encryption: &Encryption,
+    loader: &TlsConfigLoader,
     mut stream: TcpStream,
     connection: Arc<Connection>,
-) -> io::Result<TlsStream<Watched>> {
-    let mut first = [0; hello::LENGTH];
+) -> io::Result<TlsStream<TrackedStream>> {
+    let mut first = [0; client_hello::LENGTH];
     let length = stream.peek(&mut first).await?;
-    connection.arrived();
-    if let Some(refusal) = hello::refusal(&first[..length]) {
-        stream.write_all(refusal.answer).await?;
+    connection.bytes_received();
+    if let Some(refusal) = client_hello::refusal(&first[..length]) {
+        stream.write_all(refusal.response).await?;
         stream.shutdown().await?;
-        // A socket that is closed with something unread takes back what it sent.
-        tokio::io::copy(&mut stream.take(REFUSED_MOST), &mut tokio::io::sink()).await?;
+        // A socket that is closed with unread data is reset, and the peer may lose the response.
+        tokio::io::copy(&mut stream.take(MAX_DISCARDED), &mut tokio::io::sink()).await?;
         return Err(io::Error::other(refusal.reason));
     }
-    TlsAcceptor::from(encryption.now().await?).accept(Watched::new(stream, connection)).await
+    TlsAcceptor::from(loader.load().await?).accept(TrackedStream::new(stream, connection)).await
 }
 
-/// Did the two sides agree on HTTP/2?
-pub(super) fn is_http2(stream: &TlsStream<Watched>) -> bool {
+/// Returns whether both sides have agreed on HTTP/2.
+pub(super) fn is_http2(stream: &TlsStream<TrackedStream>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(b"h2")
 }

@@ -1,6 +1,6 @@
-//! Key exchange on the curve P-521, which rustls leaves out and Go has.
+//! Key exchange on the curve P-521, which Go offers and rustls does not.
 //!
-//! The mathematics is aws-lc-rs'; here is only how TLS wants it.
+//! The cryptography is that of aws-lc-rs; this is only its encoding in TLS.
 
 use aws_lc_rs::agreement::{ECDH_P521, EphemeralPrivateKey, PublicKey, UnparsedPublicKey, agree_ephemeral};
 use aws_lc_rs::rand::SystemRandom;
@@ -8,10 +8,10 @@ use rustls::crypto::{ActiveKeyExchange, GetRandomFailed, SharedSecret, Supported
 use rustls::ffdhe_groups::FfdheGroup;
 use rustls::{Error, NamedGroup, PeerMisbehaved};
 
-/// The group.
+/// The key exchange group.
 pub(super) static SECP521R1: &dyn SupportedKxGroup = &Secp521r1;
 
-/// How a point begins of which both coordinates follow. TLS allows no other form.
+/// The first byte of an uncompressed point, which is the only form that TLS allows.
 const UNCOMPRESSED: u8 = 4;
 
 #[derive(Debug)]
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_sides_come_to_the_same_secret() {
+    fn both_sides_agree_on_the_same_secret() {
         let (ours, theirs) = (SECP521R1.start().unwrap(), SECP521R1.start().unwrap());
         let (our_key, their_key) = (ours.pub_key().to_vec(), theirs.pub_key().to_vec());
         assert_eq!((our_key.len(), our_key[0]), (133, 4));
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_uncompressed_point_of_the_curve_is_refused() {
+    fn anything_but_an_uncompressed_point_of_the_curve_is_refused() {
         let point = SECP521R1.start().unwrap().pub_key().to_vec();
         let compressed = [&[2 + (point[132] & 1)], &point[1..67]].concat();
         let mut off_the_curve = point.clone();

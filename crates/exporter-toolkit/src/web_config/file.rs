@@ -1,19 +1,16 @@
-//! The file's format: every key of it, and what each may hold.
-//!
-//! Reads no other file, and knows no connection. `tls_server_config`, `rate_limit` and the users have modules of
-//! their own.
+//! The format of the file: its keys and their values.
 
 use std::path::Path;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::yaml::{self, Entry, Problem, Problems, Section, Tree};
+use crate::yaml::{self, Entry, Problem, Problems, Section};
 
-use super::rate::Rate;
-use super::settings::TlsSettings;
+use super::rate_limit::RateLimit;
+use super::tls_settings::TlsSettings;
 use super::users::Users;
 
-/// The headers that may be set, and the values that are allowed where not all are.
+/// The headers that may be set, each with the allowed values; an empty list allows every value.
 const HEADERS: [(&str, &[&str]); 5] = [
     ("Strict-Transport-Security", &[]),
     ("X-Content-Type-Options", &["nosniff"]),
@@ -22,54 +19,48 @@ const HEADERS: [(&str, &[&str]); 5] = [
     ("Content-Security-Policy", &[]),
 ];
 
-/// What a file says.
+/// The parsed content of a file.
 #[derive(Debug)]
-pub(super) struct WebConfig {
+pub(super) struct FileContent {
     pub(super) tls: TlsSettings,
-    /// Is HTTP/2 spoken over TLS?
+    /// Whether HTTP/2 is offered over TLS.
     pub(super) http2: bool,
-    /// Set on every answer.
+    /// The headers of every response.
     pub(super) headers: HeaderMap,
-    /// How many requests are answered; `None` = any number.
-    pub(super) rate: Option<Rate>,
-    /// Who is let in; empty = everybody.
+    /// The limit of requests, if there is one.
+    pub(super) rate_limit: Option<RateLimit>,
+    /// The users; without any, no password is needed.
     pub(super) users: Users,
-    /// Are `/-/healthy` and `/-/ready` answered to everybody?
+    /// Whether the health endpoints need no password.
     pub(super) open_health: bool,
     warnings: Vec<Problem>,
 }
 
-impl WebConfig {
-    /// Reads the text of a file in `directory`. Where there is a problem nobody may be let in; that there is none
-    /// does not mean that certificates and hashes are of use.
+impl FileContent {
+    /// Parses the text of a file in `directory`, without a look at the files that it names.
     pub(super) fn parse(text: &str, directory: &Path, extension: &'static str) -> (Self, Vec<Problem>) {
-        // Users of the format look for this word.
+        // Other exporters report such problems with this prefix.
         let mut problems = Problems::with_prefix("yaml: ");
         let mut warnings = Vec::new();
-        let tree = yaml::parse(text).unwrap_or_else(|problem| {
-            problems.malformed(problem.path, problem.text);
-            Tree::Null
-        });
-        let mut root = Section::root(tree, &mut problems);
+        let mut root = Section::parse(text, &mut problems).unwrap_or_default();
         let tls = root.section("tls_server_config", &mut problems);
         let tls = TlsSettings::read(tls, directory, &mut problems);
         let mut http = root.section("http_server_config", &mut problems);
         let http2 = http.boolean("http2", &mut problems).unwrap_or(true);
         let headers = read_headers(http.entries("headers", &mut problems), &mut problems);
         http.finish(&mut problems);
-        let rate = root.section("rate_limit", &mut problems);
-        let rate = Rate::read(rate, &mut problems, &mut warnings);
+        let rate_limit = root.section("rate_limit", &mut problems);
+        let rate_limit = RateLimit::read(rate_limit, &mut problems, &mut warnings);
         let users = Users::read(root.entries("basic_auth_users", &mut problems));
-        // Not of the format, and named so that nobody takes it for a part of it.
         let mut own = root.section(extension, &mut problems);
         let open_health = own.boolean("health_without_authentication", &mut problems).unwrap_or(false);
         own.finish(&mut problems);
         root.finish(&mut problems);
-        let config = Self { tls, http2, headers, rate, users, open_health, warnings };
-        (config, problems.into_vec())
+        let content = Self { tls, http2, headers, rate_limit, users, open_health, warnings };
+        (content, problems.into_vec())
     }
 
-    /// What is accepted, and not what its writer may expect.
+    /// Returns what is accepted but may not do what its author expects.
     pub(super) fn warnings(&self) -> Vec<Problem> {
         [self.tls.warnings(), self.warnings.clone()].concat()
     }

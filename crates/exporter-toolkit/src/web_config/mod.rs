@@ -1,19 +1,17 @@
-//! Who may read what is served, and over what: TLS, client certificates, passwords, headers and a limit, from
-//! the file of `--web.config.file`, whose format is that of Prometheus' exporter-toolkit.
+//! The web configuration file of the Prometheus exporters: TLS, client certificates, users, headers and a rate limit.
 //!
-//! Whether there is TLS, HTTP/2 and a limit is fixed at the start. Everything else follows the file: it is read
-//! for every request and for every new TLS connection, and parsed where its content is another. While it is
-//! invalid nobody is let in. Knows nothing of what is served, but for the two paths that may be open to all.
+//! Whether there are TLS, HTTP/2 and a rate limit is fixed at the start. Everything else follows the file: it is read
+//! for every request and for every new TLS connection, and parsed when its content has changed. While it is invalid,
+//! every request is refused.
 
-mod client;
+mod cache;
+mod client_auth;
 mod curve_p521;
 mod file;
-pub(super) mod hello;
-mod material;
-mod rate;
-mod remembered;
-mod settings;
+mod rate_limit;
 mod suites;
+mod tls_files;
+mod tls_settings;
 mod users;
 
 use std::fmt;
@@ -30,61 +28,60 @@ use axum::response::{IntoResponse, Response};
 use rustls::ServerConfig;
 use tokio::time::Instant;
 
-use crate::yaml::ConfigError;
-use crate::yaml::Problem;
+use crate::yaml::{ConfigError, Problem};
 
-use file::WebConfig;
-use material::Material;
-use rate::{Limiter, Rate};
-use remembered::{Remembered, fingerprint};
-use users::Passwords;
+use cache::{Cache, fingerprint};
+use file::FileContent;
+use rate_limit::{RateLimit, RateLimiter};
+use tls_files::TlsFiles;
+use users::Authenticator;
 
-/// What a program adds to the format: a section of its own, with the key `health_without_authentication`.
+/// What a program adds to the format: a section with the key `health_without_authentication`.
 #[derive(Clone, Copy, Debug)]
 pub struct Extension {
-    /// The name of the section, such as `my_exporter`: nobody takes it for a part of the format.
+    /// The name of the section, which must not look like a part of the format, such as `my_exporter`.
     pub section: &'static str,
     /// The paths that need no password where the key is true.
     pub health: &'static [&'static str],
 }
 
-/// The rules of a web configuration file.
-pub struct Access {
+/// A web configuration file and what follows from it.
+pub struct WebConfig {
     path: PathBuf,
     extension: Extension,
-    encrypts: bool,
+    has_tls: bool,
     http2: bool,
-    rate: Option<Rate>,
-    limiter: Option<Limiter>,
+    rate_limit: Option<RateLimit>,
+    limiter: Option<RateLimiter>,
     warnings: Vec<Problem>,
-    config: Remembered<WebConfig>,
-    server: Remembered<ServerConfig>,
-    passwords: Passwords,
+    content: Cache<FileContent>,
+    tls_config: Cache<ServerConfig>,
+    authenticator: Authenticator,
 }
 
-impl Access {
-    /// Reads and checks the file, and the certificates and the key that it names.
+impl WebConfig {
+    /// Reads and checks the file and the certificates and keys that it names.
     ///
     /// # Errors
-    /// [`ConfigError`], naming every problem there is.
+    /// [`ConfigError`] with every problem there is.
     pub fn open(path: &Path, extension: Extension) -> Result<Self, ConfigError> {
         let text = read(path)?;
-        let (config, mut problems) = WebConfig::parse(&text, directory(path), extension.section);
-        problems.extend(config.users.problems.iter().cloned());
-        let mut warnings = config.warnings();
-        let (encrypts, http2, rate) = (config.tls.is_on(), config.http2, config.rate);
-        let mut server = Remembered::default();
-        if encrypts {
-            let made = Material::read(&config.tls).and_then(|material| {
-                warnings.extend(material.warnings());
-                let server = material.server_config(&config.tls, http2)?;
-                Ok(Remembered::of(material.fingerprint(&config.tls), server))
+        let (content, mut problems) = FileContent::parse(&text, directory(path), extension.section);
+        problems.extend(content.users.problems.iter().cloned());
+        let mut warnings = content.warnings();
+        let (has_tls, http2, rate_limit) = (content.tls.is_enabled(), content.http2, content.rate_limit);
+        let mut tls_config = Cache::default();
+        if has_tls {
+            let built = TlsFiles::read(&content.tls).and_then(|files| {
+                warnings.extend(files.warning());
+                let config = files.server_config(&content.tls, http2)?;
+                Ok(Cache::new(files.fingerprint(&content.tls), config))
             });
-            match made {
-                Ok(made) => server = made,
+            match built {
+                Ok(built) => tls_config = built,
                 Err(found) => problems.extend(found),
             }
-            problems.extend(config.tls.http2_problem().filter(|_| http2));
+            problems.extend(content.tls.http2_problem().filter(|_| http2));
         }
         if !problems.is_empty() {
             return Err(invalid(path, problems));
@@ -92,68 +89,69 @@ impl Access {
         Ok(Self {
             path: path.to_owned(),
             extension,
-            encrypts,
-            http2: encrypts && http2,
-            rate,
-            limiter: rate.map(Limiter::new),
+            has_tls,
+            http2: has_tls && http2,
+            rate_limit,
+            limiter: rate_limit.map(RateLimiter::new),
             warnings,
-            config: Remembered::of(fingerprint(&[text.as_bytes()]), config),
-            server,
-            passwords: Passwords::new(),
+            content: Cache::new(fingerprint(&[text.as_bytes()]), content),
+            tls_config,
+            authenticator: Authenticator::new(),
         })
     }
 
-    /// Is everything served over TLS?
-    pub fn encrypts(&self) -> bool {
-        self.encrypts
+    /// Returns whether connections are encrypted.
+    pub fn has_tls(&self) -> bool {
+        self.has_tls
     }
 
-    /// Is HTTP/2 served to those who ask for it? Not without TLS.
-    pub fn http2(&self) -> bool {
+    /// Returns whether HTTP/2 is offered, which needs TLS.
+    pub(crate) fn http2(&self) -> bool {
         self.http2
     }
 
-    /// What the file had at the start that was accepted, and is not what its writer may expect.
+    /// Returns what the file has that is accepted but may not do what its author expects.
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
     }
 
-    /// Logs what is worth knowing at a start.
-    pub fn announce(&self) {
+    /// Logs the warnings and the rate limit.
+    pub(crate) fn log_start(&self) {
         warn(&self.warnings);
-        if let Some(Rate { interval, burst }) = self.rate {
+        if let Some(RateLimit { interval, burst }) = self.rate_limit {
             tracing::info!(burst, interval = ?interval, "Rate Limiter is enabled.");
         }
     }
 
-    /// Puts the rules in front of `router`.
-    pub fn guard(self: &Arc<Self>, router: Router) -> Router {
-        router.layer(middleware::from_fn_with_state(Arc::clone(self), guard))
+    /// Applies the configuration to every request to `router`.
+    pub fn protect(self: &Arc<Self>, router: Router) -> Router {
+        router.layer(middleware::from_fn_with_state(Arc::clone(self), protect))
     }
 
-    /// The configuration as the file has it now; `None` if it is invalid.
-    fn config(&self) -> Option<Arc<WebConfig>> {
+    /// Returns the current content of the file; `None` if it is invalid.
+    fn content(&self) -> Option<Arc<FileContent>> {
         let text = read(&self.path);
-        let content = text.as_ref().map_or_else(ToString::to_string, String::clone);
-        self.config.get(fingerprint(&[content.as_bytes()]), || {
-            let (config, problems) = WebConfig::parse(&text?, directory(&self.path), self.extension.section);
+        let origin = text.as_ref().map_or_else(ToString::to_string, String::clone);
+        self.content.get_or_build(fingerprint(&[origin.as_bytes()]), || {
+            let (content, problems) =
+                FileContent::parse(&text?, directory(&self.path), self.extension.section);
             if !problems.is_empty() {
                 return Err(invalid(&self.path, problems));
             }
-            warn(&config.warnings());
-            // Nobody gets in with such a hash; all others do.
-            warn(&config.users.problems);
-            warn(&self.fixed(&config));
-            Ok(config)
+            warn(&content.warnings());
+            // A hash that cannot be used locks out its own user only.
+            warn(&content.users.problems);
+            warn(&self.ignored_changes(&content));
+            Ok(content)
         })
     }
 
-    /// What has changed in the file and only counts from the next start on.
-    fn fixed(&self, config: &WebConfig) -> Vec<Problem> {
+    /// Returns the changes that take effect at the next start only.
+    fn ignored_changes(&self, content: &FileContent) -> Vec<Problem> {
         let changed = [
-            ("tls_server_config", !self.encrypts && config.tls.is_on()),
-            ("http_server_config.http2", self.encrypts && config.http2 != self.http2),
-            ("rate_limit", config.rate != self.rate),
+            ("tls_server_config", !self.has_tls && content.tls.is_enabled()),
+            ("http_server_config.http2", self.has_tls && content.http2 != self.http2),
+            ("rate_limit", content.rate_limit != self.rate_limit),
         ];
         let problem = |path: &str| Problem {
             path: path.to_owned(),
@@ -162,57 +160,59 @@ impl Access {
         changed.iter().filter(|(_, changed)| *changed).map(|(path, _)| problem(path)).collect()
     }
 
-    /// What the next TLS connection is served with; `None` if the file, a certificate or the key is invalid.
-    pub(super) fn server(&self) -> Option<Arc<ServerConfig>> {
-        let config = self.config()?;
-        let material = if config.tls.is_on() {
-            Material::read(&config.tls)
+    /// Returns the configuration of the next TLS connection; `None` if the file, a certificate or a key is invalid.
+    pub(crate) fn tls_config(&self) -> Option<Arc<ServerConfig>> {
+        let content = self.content()?;
+        let files = if content.tls.is_enabled() {
+            TlsFiles::read(&content.tls)
         } else {
             Err(vec![Problem {
                 path: "tls_server_config".to_owned(),
                 text: "is gone; TLS cannot be turned off while the program runs".to_owned(),
             }])
         };
-        let content = match &material {
-            Ok(material) => material.fingerprint(&config.tls),
+        let origin = match &files {
+            Ok(files) => files.fingerprint(&content.tls),
             Err(problems) => fingerprint(&[format!("{problems:?}").as_bytes()]),
         };
-        self.server.get(content, || {
-            let made = material.and_then(|material| {
-                warn(material.warnings().as_slice());
-                material.server_config(&config.tls, self.http2)
+        self.tls_config.get_or_build(origin, || {
+            let built = files.and_then(|files| {
+                warn(files.warning().as_slice());
+                files.server_config(&content.tls, self.http2)
             });
-            made.map_err(|problems| invalid(&self.path, problems))
+            built.map_err(|problems| invalid(&self.path, problems))
         })
     }
 }
 
-impl fmt::Debug for Access {
+impl fmt::Debug for WebConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Access").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("WebConfig").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
-/// The order is the format's: configuration, limit, headers, password, and then what was asked for.
-async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    let reader = Arc::clone(&access);
-    // A disk may keep one waiting.
-    let config = tokio::task::spawn_blocking(move || reader.config()).await;
-    let Some(config) = config.ok().flatten() else {
+/// Checks a request in the order that the format prescribes: validity of the file, rate limit, password. The headers
+/// are part of every response but the first two refusals.
+async fn protect(State(web_config): State<Arc<WebConfig>>, request: Request, next: Next) -> Response {
+    let reader = Arc::clone(&web_config);
+    // Reading a file may block.
+    let content = tokio::task::spawn_blocking(move || reader.content()).await;
+    let Some(content) = content.ok().flatten() else {
         return refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n");
     };
-    if access.limiter.as_ref().is_some_and(|limiter| !limiter.admits(Instant::now())) {
+    if web_config.limiter.as_ref().is_some_and(|limiter| !limiter.try_acquire(Instant::now())) {
         return refusal(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests\n");
     }
-    let is_open = config.open_health && access.extension.health.contains(&request.uri().path());
-    let mut response = if is_open || access.passwords.admit(&config.users, request.headers()).await {
-        next.run(request).await
-    } else {
-        let mut response = refusal(StatusCode::UNAUTHORIZED, "Unauthorized\n");
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
-        response
-    };
-    for (name, value) in &config.headers {
+    let is_open = content.open_health && web_config.extension.health.contains(&request.uri().path());
+    let mut response =
+        if is_open || web_config.authenticator.authenticate(&content.users, request.headers()).await {
+            next.run(request).await
+        } else {
+            let mut response = refusal(StatusCode::UNAUTHORIZED, "Unauthorized\n");
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
+            response
+        };
+    for (name, value) in &content.headers {
         response.headers_mut().insert(name, value.clone());
     }
     response
@@ -224,8 +224,8 @@ fn refusal(status: StatusCode, text: &'static str) -> Response {
 
 fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|error| {
-        let source = io::Error::new(error.kind(), material::cause(&error));
-        ConfigError::Unreadable { path: path.to_owned(), source }
+        let cause = io::Error::new(error.kind(), tls_files::cause(&error));
+        ConfigError::Unreadable { path: path.to_owned(), cause }
     })
 }
 
@@ -239,7 +239,7 @@ fn warn(warnings: &[Problem]) {
     }
 }
 
-/// What relative paths in the file are relative to.
+/// Returns the directory to which relative paths in the file refer.
 fn directory(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }

@@ -1,7 +1,7 @@
-//! The names of TLS versions, cipher suites and curves in the file, and what rustls has for them.
+//! Maps the names of TLS versions, cipher suites and curves in the file to those of rustls.
 //!
-//! The names are those of Go's `crypto/tls`, which the format takes over. What rustls does not have is a name
-//! all the same: whoever wrote it is told.
+//! The names are those of Go's `crypto/tls`. The ones that rustls does not support are known too, so that they can be
+//! reported as such.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 
 use super::curve_p521::SECP521R1;
 
-/// A version of TLS, by its name in the file. Ordered by age.
+/// A version of TLS by its name in the file, from the oldest to the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Version {
     Tls10,
@@ -32,7 +32,7 @@ impl Version {
         }
     }
 
-    /// What rustls has for it.
+    /// Returns the version of rustls, if it supports this one.
     pub(super) fn supported(self) -> Option<&'static SupportedProtocolVersion> {
         match self {
             Self::Tls10 | Self::Tls11 => None,
@@ -42,13 +42,13 @@ impl Version {
     }
 }
 
-/// A cipher suite, by its name in the file.
+/// A cipher suite by its name in the file.
 pub(super) struct Cipher {
     pub(super) name: &'static str,
     suite: Option<&'static SupportedCipherSuite>,
 }
 
-/// In the order in which they are chosen, whatever the order in the file, as Go does it.
+/// The cipher suites in the order of preference, which, as in Go, does not depend on the file.
 static CIPHERS: [Cipher; 13] = [
     Cipher::new("TLS_AES_128_GCM_SHA256", Some(&cipher_suite::TLS13_AES_128_GCM_SHA256)),
     Cipher::new("TLS_AES_256_GCM_SHA384", Some(&cipher_suite::TLS13_AES_256_GCM_SHA384)),
@@ -92,12 +92,12 @@ impl Cipher {
         CIPHERS.iter().find(|cipher| cipher.name == name)
     }
 
-    /// Does rustls have it?
+    /// Returns whether rustls supports the suite.
     pub(super) fn is_supported(&self) -> bool {
         self.suite.is_some()
     }
 
-    /// One that every HTTP/2 client has, where TLS 1.3 is not a must.
+    /// Returns whether it is one of the suites of which HTTP/2 over TLS 1.2 requires one.
     pub(super) fn is_required_for_http2(&self) -> bool {
         self.name.starts_with("TLS_ECDHE_") && self.name.ends_with("_AES_128_GCM_SHA256")
     }
@@ -109,7 +109,7 @@ impl fmt::Debug for Cipher {
     }
 }
 
-/// A curve to exchange keys on, by its name in the file.
+/// A curve for the key exchange by its name in the file.
 pub(super) struct Curve {
     name: &'static str,
     group: &'static dyn SupportedKxGroup,
@@ -134,8 +134,8 @@ impl fmt::Debug for Curve {
     }
 }
 
-/// The cryptography to serve with. An empty list stands for what rustls has; the suites of TLS 1.3 cannot be
-/// chosen among, which is the format's rule as well.
+/// Returns a provider with the given suites and curves, or the default ones where a list is empty. The suites of
+/// TLS 1.3 are always included, as in Go.
 pub(super) fn provider(ciphers: &[&'static Cipher], curves: &[Curve]) -> CryptoProvider {
     let chosen = |cipher: &Cipher| ciphers.is_empty() || ciphers.iter().any(|one| one.name == cipher.name);
     let mut provider = default_provider();

@@ -1,32 +1,32 @@
-//! The file's format, as a table of what is refused and what is not; and what is kept of it.
+//! The format of the file: what is refused, what is a warning, and what is taken from it.
 
 use std::path::Path;
 
 use proptest::prelude::*;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
-use super::file::WebConfig;
+use super::file::FileContent;
 use super::*;
 
 const EXTENSION: Extension = Extension { section: "example_exporter", health: &["/-/healthy", "/-/ready"] };
 
 const HASH: &str = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
 
-/// What is wrong with a file, as far as that is known without reading others.
+/// Returns the problems of a file for which no other file need be read.
 fn problems(text: &str) -> Vec<String> {
-    let (config, mut problems) = WebConfig::parse(text, Path::new("/etc/exporter"), EXTENSION.section);
-    problems.extend(config.users.problems.iter().cloned());
-    if config.tls.is_on() {
-        problems.extend(config.tls.problems());
-        problems.extend(config.tls.http2_problem().filter(|_| config.http2));
+    let (content, mut problems) = FileContent::parse(text, Path::new("/etc/exporter"), EXTENSION.section);
+    problems.extend(content.users.problems.iter().cloned());
+    if content.tls.is_enabled() {
+        problems.extend(content.tls.problems());
+        problems.extend(content.tls.http2_problem().filter(|_| content.http2));
     }
     problems.iter().map(ToString::to_string).collect()
 }
 
 fn warnings(text: &str) -> Vec<String> {
-    let (config, problems) = WebConfig::parse(text, Path::new("/etc/exporter"), EXTENSION.section);
+    let (content, problems) = FileContent::parse(text, Path::new("/etc/exporter"), EXTENSION.section);
     assert_eq!(problems, [], "{text}");
-    config.warnings().iter().map(ToString::to_string).collect()
+    content.warnings().iter().map(ToString::to_string).collect()
 }
 
 fn assert_refused(table: &[(&str, &[&str])]) {
@@ -36,7 +36,7 @@ fn assert_refused(table: &[(&str, &[&str])]) {
 }
 
 #[test]
-fn what_is_not_of_the_format_is_refused() {
+fn unknown_keys_and_values_of_the_wrong_kind_are_refused() {
     assert_refused(&[
         ("{", &["yaml: this is not YAML at line 1, column 1"]),
         ("junk", &["yaml: expected a mapping of keys, found a string"]),
@@ -69,9 +69,8 @@ fn what_is_not_of_the_format_is_refused() {
 }
 
 #[test]
-fn tls_is_on_where_a_certificate_a_key_a_trusted_authority_or_a_policy_for_clients_is_written() {
+fn tls_is_enabled_by_a_certificate_a_key_a_client_ca_or_a_client_policy() {
     for (section, expected) in [
-        // The names are those of the cases that other exporters are tested with.
         ("", false),
         ("{}", false),
         ("{ min_version: TLS12, prefer_server_cipher_suites: true }", false),
@@ -84,8 +83,8 @@ fn tls_is_on_where_a_certificate_a_key_a_trusted_authority_or_a_policy_for_clien
         ("{ client_allowed_sans: [a], curve_preferences: [X25519], max_version: TLS13 }", false),
     ] {
         let text = format!("tls_server_config: {section}");
-        let (config, problems) = WebConfig::parse(&text, Path::new(""), EXTENSION.section);
-        assert_eq!((config.tls.is_on(), problems), (expected, Vec::new()), "{text}");
+        let (content, problems) = FileContent::parse(&text, Path::new(""), EXTENSION.section);
+        assert_eq!((content.tls.is_enabled(), problems), (expected, Vec::new()), "{text}");
     }
     assert_eq!(
         warnings("tls_server_config: { cert_file: '', key_file: '' }"),
@@ -135,7 +134,7 @@ fn tls_without_a_certificate_a_key_or_a_version_is_refused() {
 }
 
 #[test]
-fn ciphers_curves_and_policies_have_the_names_of_the_format_and_no_others() {
+fn unknown_names_of_ciphers_curves_and_policies_are_refused() {
     assert_refused(&[
         (
             "tls_server_config: { cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA2048, \
@@ -187,7 +186,7 @@ fn ciphers_curves_and_policies_have_the_names_of_the_format_and_no_others() {
 }
 
 #[test]
-fn what_rustls_does_not_have_is_warned_about_by_name_and_refused_where_nothing_else_is_left() {
+fn unsupported_versions_and_ciphers_are_a_warning_and_refused_without_an_alternative() {
     let tls = |keys: &str| format!("tls_server_config: {{ cert: c, key: k, {keys} }}");
     let (rsa, ecdsa) = ("TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA");
     let gcm = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256";
@@ -216,7 +215,7 @@ fn what_rustls_does_not_have_is_warned_about_by_name_and_refused_where_nothing_e
 }
 
 #[test]
-fn http2_asks_for_a_cipher_that_all_its_clients_have_where_tls_1_2_is_spoken() {
+fn http2_over_tls_1_2_requires_one_of_its_mandatory_ciphers() {
     let file = |least: &str, cipher: &str, http2: bool| {
         problems(&format!(
             "tls_server_config: {{ cert: c, key: k, min_version: {least}, cipher_suites: [{cipher}] }}\n\
@@ -228,14 +227,14 @@ fn http2_asks_for_a_cipher_that_all_its_clients_have_where_tls_1_2_is_spoken() {
     let found = file("TLS12", without, true);
     assert_eq!(found.len(), 1);
     assert!(found[0].contains("http2: TLSConfig.CipherSuites is missing an HTTP/2-required"), "{found:?}");
-    assert_eq!(file("TLS12", "TLS_AES_128_GCM_SHA256", true), found, "it is one of TLS 1.2 that is missing");
+    assert_eq!(file("TLS12", "TLS_AES_128_GCM_SHA256", true), found, "a cipher of TLS 1.3 does not help");
     assert!(file("TLS12", without, false).is_empty());
     assert!(file("TLS12", &format!("{without}, {with}"), true).is_empty());
     assert!(file("TLS13", without, true).is_empty());
 }
 
 #[test]
-fn what_lets_nobody_in_or_does_nothing_is_warned_about() {
+fn settings_that_admit_no_client_or_have_no_effect_are_a_warning() {
     for (text, expected) in [
         (
             "tls_server_config: { cert: c, key: k, client_auth_type: RequireAndVerifyClientCert }",
@@ -270,7 +269,7 @@ fn what_lets_nobody_in_or_does_nothing_is_warned_about() {
 }
 
 #[test]
-fn a_limit_that_is_none_is_refused() {
+fn an_invalid_rate_limit_is_refused() {
     let no_duration = "rate_limit.interval: yaml: is no duration; write it as 100ms, 1s or 1m30s";
     assert_refused(&[
         ("rate_limit: { interval: 1x }", &[no_duration]),
@@ -296,11 +295,11 @@ fn a_limit_that_is_none_is_refused() {
         ("{ burst: 5 }", None),
         ("{ interval: , burst: }", None),
     ] {
-        let (config, problems) =
-            WebConfig::parse(&format!("rate_limit: {text}"), Path::new(""), EXTENSION.section);
+        let (content, problems) =
+            FileContent::parse(&format!("rate_limit: {text}"), Path::new(""), EXTENSION.section);
         let is_null = text.contains("burst: }");
         assert_eq!(problems.is_empty(), !is_null, "{text}");
-        let rate = config.rate.map(|rate| (rate.interval.as_millis(), rate.burst));
+        let rate = content.rate_limit.map(|rate| (rate.interval.as_millis(), rate.burst));
         assert_eq!(rate, expected, "{text}");
     }
 }
@@ -344,7 +343,7 @@ fn a_password_where_a_hash_should_be_is_refused() {
 }
 
 #[test]
-fn a_hash_that_bcrypt_cannot_work_with_is_refused_and_never_shown() {
+fn an_invalid_hash_is_refused_and_never_shown() {
     let long = "x".repeat(60);
     for hash in [
         HASH.replace("$2y$10$", "$2z$10$"),
@@ -359,17 +358,17 @@ fn a_hash_that_bcrypt_cannot_work_with_is_refused_and_never_shown() {
             "basic_auth_users.alice: is no bcrypt hash; it has 60 characters and begins like $2y$12$";
         assert_eq!(found, [expected], "{hash}");
     }
-    // Name and hash the wrong way round.
+    // The name and the hash are swapped.
     let found = problems(&format!("basic_auth_users: {{ '{HASH}': alice }}")).concat();
     assert!(!found.contains("QOauh") && found.contains("basic_auth_users."), "{found}");
 }
 
 #[test]
-fn what_is_valid_is_taken_as_it_is_meant() {
+fn a_valid_file_is_parsed() {
     for empty in ["", "# nothing\n", "{}", "tls_server_config: {}\nbasic_auth_users:\n", "---\n"] {
-        let (config, problems) = WebConfig::parse(empty, Path::new(""), EXTENSION.section);
-        assert!(problems.is_empty() && !config.tls.is_on() && config.headers.is_empty(), "{empty:?}");
-        assert!(config.http2 && !config.open_health && config.rate.is_none(), "{empty:?}");
+        let (content, problems) = FileContent::parse(empty, Path::new(""), EXTENSION.section);
+        assert!(problems.is_empty() && !content.tls.is_enabled() && content.headers.is_empty(), "{empty:?}");
+        assert!(content.http2 && !content.open_health && content.rate_limit.is_none(), "{empty:?}");
     }
 
     let text = format!(
@@ -379,23 +378,23 @@ fn what_is_valid_is_taken_as_it_is_meant() {
          basic_auth_users: {{ alice: '{HASH}', bob: '{HASH}' }}\n\
          example_exporter: {{ health_without_authentication: On }}\n"
     );
-    let (config, problems) = WebConfig::parse(&text, Path::new("/etc/exporter"), EXTENSION.section);
+    let (content, problems) = FileContent::parse(&text, Path::new("/etc/exporter"), EXTENSION.section);
     assert_eq!(problems, []);
-    let tls = &config.tls;
-    assert_eq!(format!("{:?}", tls.cert), "Some(File(\"/etc/exporter/c.pem\"))", "the file wins");
+    let tls = &content.tls;
+    assert_eq!(format!("{:?}", tls.cert), "Some(File(\"/etc/exporter/c.pem\"))", "the file takes precedence");
     assert_eq!(format!("{:?}", tls.key), "Some(Value(redacted))");
     assert_eq!(tls.versions(), [&rustls::version::TLS12]);
-    assert!(!config.http2 && config.open_health);
-    assert_eq!(config.headers.len(), 3, "an empty header is not set");
-    assert_eq!(config.headers["X-XSS-Protection"], "1");
-    assert_eq!(config.headers["Strict-Transport-Security"], "1.10", "as it is written");
-    assert_eq!(format!("{:?}", config.users), "Users(2)");
-    let shown = format!("{config:?}");
+    assert!(!content.http2 && content.open_health);
+    assert_eq!(content.headers.len(), 3, "an empty header is not set");
+    assert_eq!(content.headers["X-XSS-Protection"], "1");
+    assert_eq!(content.headers["Strict-Transport-Security"], "1.10", "as written");
+    assert_eq!(format!("{:?}", content.users), "Users(2)");
+    let shown = format!("{content:?}");
     assert!(!shown.contains("inline") && !shown.contains("$2y"), "{shown}");
 }
 
 #[test]
-fn certificate_and_key_that_cannot_be_used_are_refused_and_never_quoted() {
+fn an_unusable_certificate_or_key_is_refused_and_never_quoted() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -437,7 +436,7 @@ fn certificate_and_key_that_cannot_be_used_are_refused_and_never_quoted() {
     ] {
         std::fs::write(&web, format!("tls_server_config: {{ cert_file: {cert}, key_file: {key} }}\n"))
             .unwrap();
-        let error = Access::open(&web, EXTENSION).err().map(|error| error.to_string());
+        let error = WebConfig::open(&web, EXTENSION).err().map(|error| error.to_string());
         let Some(expected) = expected else {
             assert_eq!(error, None);
             continue;
@@ -450,16 +449,16 @@ fn certificate_and_key_that_cannot_be_used_are_refused_and_never_quoted() {
     std::fs::write(&web, "tls_server_config: { cert_file: no1.pem, key_file: no2.pem }\nrate_limits: {}\n")
         .unwrap();
     assert_eq!(
-        Access::open(&web, EXTENSION).unwrap_err().to_string().lines().count(),
+        WebConfig::open(&web, EXTENSION).unwrap_err().to_string().lines().count(),
         4,
         "all problems at once"
     );
-    assert!(Access::open(&path("no.yml"), EXTENSION).unwrap_err().to_string().contains("cannot read"));
+    assert!(WebConfig::open(&path("no.yml"), EXTENSION).unwrap_err().to_string().contains("cannot read"));
 }
 
 proptest! {
     #[test]
-    fn no_value_anywhere_breaks_the_reading_or_is_quoted_beyond_measure(value in "[ -~]{41,60}|[^\\PC]{1,80}") {
+    fn no_value_causes_a_panic_or_a_long_quotation(value in "[ -~]{41,60}|[^\\PC]{1,80}") {
         let quoted = serde_json::to_string(&value).unwrap();
         for key in [
             "KEY",
@@ -482,7 +481,7 @@ proptest! {
 }
 
 #[test]
-fn a_file_is_parsed_again_when_its_content_changes_and_only_then() {
+fn a_file_is_parsed_again_only_when_its_content_has_changed() {
     let directory = tempfile::tempdir().unwrap();
     let web = directory.path().join("web.yml");
     let write = |value: &str| {
@@ -490,17 +489,17 @@ fn a_file_is_parsed_again_when_its_content_changes_and_only_then() {
             .unwrap();
     };
     write("1");
-    let access = Access::open(&web, EXTENSION).unwrap();
-    let first = access.config().unwrap();
-    assert!(Arc::ptr_eq(&first, &access.config().unwrap()));
-    // The same length, and within the same tick of the file system's clock.
+    let web_config = WebConfig::open(&web, EXTENSION).unwrap();
+    let first = web_config.content().unwrap();
+    assert!(Arc::ptr_eq(&first, &web_config.content().unwrap()));
+    // The length is the same, and maybe the time stamp as well.
     write("0");
-    assert_eq!(access.config().unwrap().headers["X-XSS-Protection"], "0");
+    assert_eq!(web_config.content().unwrap().headers["X-XSS-Protection"], "0");
     write("[");
-    assert!(access.config().is_none());
+    assert!(web_config.content().is_none());
     std::fs::remove_file(&web).unwrap();
-    assert!(access.config().is_none());
+    assert!(web_config.content().is_none());
     write("1");
-    assert_eq!(access.config().unwrap().headers["X-XSS-Protection"], "1");
-    assert!(!format!("{access:?}").contains("XSS"));
+    assert_eq!(web_config.content().unwrap().headers["X-XSS-Protection"], "1");
+    assert!(!format!("{web_config:?}").contains("XSS"));
 }

@@ -1,7 +1,6 @@
-//! Users and their passwords: who is let in, at a cost that tells nothing.
+//! `basic_auth_users`: authentication in a time that does not reveal which users exist.
 //!
-//! A check with bcrypt is slow by design, so its result is remembered, under a key that only this process can
-//! compute from the password. Knows neither the file nor what is served.
+//! bcrypt is slow by design, so results are cached, under a key that only this process can compute from the password.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,30 +19,30 @@ use tokio::sync::Semaphore;
 
 use crate::yaml::{Entry, Problem};
 
-/// What the password of an unknown user is compared with, so that the time taken does not tell who exists.
-const NOBODY: &str = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
-/// How many results are remembered.
-const MOST_RESULTS: usize = 100;
-/// How many make room when there are so many.
-const EVICTED: usize = MOST_RESULTS / 10 + 1;
-/// Shorter than this is no hash of bcrypt's.
-const SHORTEST_HASH: usize = 59;
+/// The hash for unknown users, whose check takes as long as that of an existing user.
+const UNKNOWN_USER_HASH: &str = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
+/// The size of the cache.
+const MAX_RESULTS: usize = 100;
+/// The number of results that are evicted when the cache is full.
+const EVICTED: usize = MAX_RESULTS / 10 + 1;
+/// The length of the shortest bcrypt hash.
+const MIN_HASH_LENGTH: usize = 59;
 
-/// Names with their password hashes.
+/// The names of the users with their password hashes.
 #[derive(Default)]
 pub(super) struct Users {
     hashes: HashMap<String, SecretString>,
-    /// The hashes that nobody can get in with. They are no reason to keep out the other users.
+    /// The hashes that cannot be used, which lock out their own users only.
     pub(super) problems: Vec<Problem>,
 }
 
 impl Users {
-    /// Takes what the file has, after a look at every hash.
+    /// Reads the section and checks every hash.
     pub(super) fn read(entries: Vec<Entry>) -> Self {
         let mut users = Self::default();
         for Entry { path, name, text } in entries {
             let cost = HashParts::from_str(&text).map(|parts| parts.get_cost());
-            let problem = if text.len() < SHORTEST_HASH {
+            let problem = if text.len() < MIN_HASH_LENGTH {
                 Some(
                     "crypto/bcrypt: hashedSecret too short to be a bcrypted password; write the bcrypt hash of \
                      the password",
@@ -66,14 +65,14 @@ impl fmt::Debug for Users {
     }
 }
 
-/// What a request presents itself with.
+/// The credentials of a request.
 struct Credentials {
     user: Vec<u8>,
     password: SecretSlice<u8>,
 }
 
 impl Credentials {
-    fn of(headers: &HeaderMap) -> Option<Self> {
+    fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let (scheme, encoded) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("basic") {
             return None;
@@ -86,56 +85,56 @@ impl Credentials {
     }
 }
 
-/// Checks passwords, one at a time, and remembers the results.
-pub(super) struct Passwords {
+/// Checks passwords one at a time and caches the results.
+pub(super) struct Authenticator {
     key: hmac::Key,
     results: Mutex<HashMap<Vec<u8>, bool>>,
-    turn: Arc<Semaphore>,
+    checking: Arc<Semaphore>,
 }
 
-impl Passwords {
+impl Authenticator {
     pub(super) fn new() -> Self {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
             .expect("the system has random bytes");
-        Self { key, results: Mutex::default(), turn: Arc::new(Semaphore::new(1)) }
+        Self { key, results: Mutex::default(), checking: Arc::new(Semaphore::new(1)) }
     }
 
-    /// May a request with these headers pass?
-    pub(super) async fn admit(&self, users: &Users, headers: &HeaderMap) -> bool {
+    /// Returns whether the headers have the name and the password of a user, or there are no users.
+    pub(super) async fn authenticate(&self, users: &Users, headers: &HeaderMap) -> bool {
         if users.hashes.is_empty() {
             return true;
         }
-        let Some(Credentials { user, password }) = Credentials::of(headers) else { return false };
+        let Some(Credentials { user, password }) = Credentials::from_headers(headers) else { return false };
         let known = std::str::from_utf8(&user).ok().and_then(|user| users.hashes.get(user)).cloned();
         let is_known = known.is_some();
-        let hash = known.unwrap_or_else(|| SecretString::from(NOBODY));
+        let hash = known.unwrap_or_else(|| SecretString::from(UNKNOWN_USER_HASH));
         self.matches(&user, hash, password).await && is_known
     }
 
-    /// Is this the password of the hash?
+    /// Returns whether the hash is that of the password.
     async fn matches(&self, user: &[u8], hash: SecretString, password: SecretSlice<u8>) -> bool {
-        let name = self.name(user, &hash, &password);
-        if let Some(result) = self.result(&name) {
+        let key = self.cache_key(user, &hash, &password);
+        if let Some(result) = self.cached(&key) {
             return result;
         }
-        let turn = Arc::clone(&self.turn).acquire_owned().await.expect("it is never closed");
-        // Whoever had the turn before may have asked the same.
-        if let Some(result) = self.result(&name) {
+        let permit = Arc::clone(&self.checking).acquire_owned().await.expect("it is never closed");
+        // The check before this one may have been the same.
+        if let Some(result) = self.cached(&key) {
             return result;
         }
         let check = tokio::task::spawn_blocking(move || {
-            // A request that is given up does not give its turn to the next before the work is done.
-            let _turn = turn;
+            // A cancelled request keeps its permit until the check ends.
+            let _permit = permit;
             bcrypt::verify(password.expose_secret(), hash.expose_secret()).unwrap_or(false)
         });
         let Ok(result) = check.await else { return false };
-        self.remember(name, result);
+        self.cache(key, result);
         result
     }
 
-    /// What a result is remembered under. The user is part of it: if all who are unknown shared their results,
-    /// one of them would be answered sooner than a user who exists.
-    fn name(&self, user: &[u8], hash: &SecretString, password: &SecretSlice<u8>) -> Vec<u8> {
+    /// Returns the key of a result. The user is part of it: with a shared result, a second unknown user would be
+    /// refused sooner than one who exists.
+    fn cache_key(&self, user: &[u8], hash: &SecretString, password: &SecretSlice<u8>) -> Vec<u8> {
         let mut context = hmac::Context::with_key(&self.key);
         for part in [user, hash.expose_secret().as_bytes(), password.expose_secret()] {
             context.update(&part.len().to_be_bytes());
@@ -144,22 +143,22 @@ impl Passwords {
         context.sign().as_ref().to_vec()
     }
 
-    fn result(&self, name: &[u8]) -> Option<bool> {
-        self.results.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied()
+    fn cached(&self, key: &[u8]) -> Option<bool> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
     }
 
-    fn remember(&self, name: Vec<u8>, result: bool) {
+    fn cache(&self, key: Vec<u8>, result: bool) {
         let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
-        if results.len() >= MOST_RESULTS {
-            // Whoever tries many passwords should not push out those who know theirs. Among equals the accident
-            // of hashing picks: nobody can choose whose result goes.
-            let mut names: Vec<_> = results.iter().map(|(name, result)| (*result, name.clone())).collect();
-            names.sort_by_key(|(result, _)| *result);
-            for (_, name) in names.iter().take(EVICTED) {
-                results.remove(name);
+        if results.len() >= MAX_RESULTS {
+            // Failures go first, so that a client that tries many passwords does not evict the successes of others.
+            // Which of them go is up to the random order of the map, so that no client can choose.
+            let mut keys: Vec<_> = results.iter().map(|(key, result)| (*result, key.clone())).collect();
+            keys.sort_by_key(|(result, _)| *result);
+            for (_, key) in keys.iter().take(EVICTED) {
+                results.remove(key);
             }
         }
-        results.insert(name, result);
+        results.insert(key, result);
     }
 }
 
@@ -182,10 +181,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_known_user_with_the_right_password_is_let_in_first_and_later() {
-        let (users, passwords) = (users(&[("alice", "wonder:land"), ("bob", "")]), Passwords::new());
-        for round in ["first", "remembered"] {
-            for (credentials, admitted) in [
+    async fn only_a_known_user_with_the_right_password_is_authenticated_also_from_the_cache() {
+        let (users, authenticator) = (users(&[("alice", "wonder:land"), ("bob", "")]), Authenticator::new());
+        for round in ["first", "cached"] {
+            for (credentials, expected) in [
                 (&b"alice:wonder:land"[..], true),
                 (b"bob:", true),
                 (b"alice:wonder", false),
@@ -200,16 +199,16 @@ mod tests {
                 (b"\xff:wonder:land", false),
                 (b"alice:\xff", false),
             ] {
-                let is = passwords.admit(&users, &basic(credentials)).await;
-                assert_eq!(is, admitted, "{round}: {}", String::from_utf8_lossy(credentials));
+                let found = authenticator.authenticate(&users, &basic(credentials)).await;
+                assert_eq!(found, expected, "{round}: {}", String::from_utf8_lossy(credentials));
             }
         }
     }
 
     #[tokio::test]
     async fn the_scheme_is_basic_in_any_case_and_nothing_else() {
-        let (users, passwords) = (users(&[("a", "b")]), Passwords::new());
-        for (value, admitted) in [
+        let (users, authenticator) = (users(&[("a", "b")]), Authenticator::new());
+        for (value, expected) in [
             ("Basic YTpi", true),
             ("basic YTpi", true),
             ("BASIC YTpi", true),
@@ -219,74 +218,78 @@ mod tests {
             ("Basic !!!!", false),
             ("YTpi", false),
         ] {
-            assert_eq!(passwords.admit(&users, &authorization(value)).await, admitted, "{value}");
+            assert_eq!(authenticator.authenticate(&users, &authorization(value)).await, expected, "{value}");
         }
-        assert!(!passwords.admit(&users, &HeaderMap::new()).await);
-        assert!(passwords.admit(&Users::default(), &HeaderMap::new()).await, "no users, no passwords");
+        assert!(!authenticator.authenticate(&users, &HeaderMap::new()).await);
+        assert!(
+            authenticator.authenticate(&Users::default(), &HeaderMap::new()).await,
+            "without users no password is needed"
+        );
     }
 
     #[tokio::test]
-    async fn an_unknown_user_is_refused_even_with_the_password_of_the_hash_that_stands_in() {
-        let passwords = Passwords::new();
-        let eve = Users { hashes: [("eve".to_owned(), NOBODY.into())].into(), problems: Vec::new() };
-        assert!(passwords.admit(&eve, &basic(b"eve:fakepassword")).await, "the hash is sound");
-        assert!(!passwords.admit(&eve, &basic(b"mallory:fakepassword")).await);
+    async fn an_unknown_user_is_refused_even_with_the_password_of_the_hash_for_unknown_users() {
+        let authenticator = Authenticator::new();
+        let eve =
+            Users { hashes: [("eve".to_owned(), UNKNOWN_USER_HASH.into())].into(), problems: Vec::new() };
+        assert!(authenticator.authenticate(&eve, &basic(b"eve:fakepassword")).await, "the hash is valid");
+        assert!(!authenticator.authenticate(&eve, &basic(b"mallory:fakepassword")).await);
     }
 
     #[tokio::test]
-    async fn a_new_hash_asks_for_a_new_check() {
-        let passwords = Passwords::new();
-        assert!(passwords.admit(&users(&[("eve", "x")]), &basic(b"eve:x")).await);
-        assert!(!passwords.admit(&users(&[("eve", "y")]), &basic(b"eve:x")).await);
+    async fn a_new_hash_causes_a_new_check() {
+        let authenticator = Authenticator::new();
+        assert!(authenticator.authenticate(&users(&[("eve", "x")]), &basic(b"eve:x")).await);
+        assert!(!authenticator.authenticate(&users(&[("eve", "y")]), &basic(b"eve:x")).await);
     }
 
     #[tokio::test]
-    async fn many_at_once_get_each_their_own_answer_for_one_check_of_each_password() {
-        let (users, passwords) = (Arc::new(users(&[("alice", "right")])), Arc::new(Passwords::new()));
+    async fn concurrent_requests_share_one_check_per_password() {
+        let (users, authenticator) = (Arc::new(users(&[("alice", "right")])), Arc::new(Authenticator::new()));
         let mut all = tokio::task::JoinSet::new();
         for n in 0..300 {
-            let (users, passwords) = (Arc::clone(&users), Arc::clone(&passwords));
+            let (users, authenticator) = (Arc::clone(&users), Arc::clone(&authenticator));
             let credentials = if n % 2 == 0 { basic(b"alice:right") } else { basic(b"alice:wrong") };
-            all.spawn(async move { passwords.admit(&users, &credentials).await == (n % 2 == 0) });
+            all.spawn(async move { authenticator.authenticate(&users, &credentials).await == (n % 2 == 0) });
         }
-        assert!(all.join_all().await.into_iter().all(|as_expected| as_expected));
-        assert_eq!(passwords.results.lock().unwrap().len(), 2);
+        assert!(all.join_all().await.into_iter().all(|is_correct| is_correct));
+        assert_eq!(authenticator.results.lock().unwrap().len(), 2);
     }
 
     #[test]
-    fn no_more_than_a_hundred_results_are_remembered_and_those_who_know_their_password_stay() {
-        let passwords = Passwords::new();
+    fn the_cache_has_at_most_a_hundred_results_and_evicts_failures_first() {
+        let authenticator = Authenticator::new();
         for n in 0..100_u32 {
-            passwords.remember(n.to_be_bytes().to_vec(), n % 2 == 0);
+            authenticator.cache(n.to_be_bytes().to_vec(), n % 2 == 0);
         }
-        assert_eq!(passwords.results.lock().unwrap().len(), 100);
-        passwords.remember(b"one more".to_vec(), true);
-        assert_eq!(passwords.results.lock().unwrap().len(), 90);
-        assert_eq!(passwords.result(b"one more"), Some(true));
+        assert_eq!(authenticator.results.lock().unwrap().len(), 100);
+        authenticator.cache(b"one more".to_vec(), true);
+        assert_eq!(authenticator.results.lock().unwrap().len(), 90);
+        assert_eq!(authenticator.cached(b"one more"), Some(true));
         for n in (0..100_u32).filter(|n| n % 2 == 0) {
-            assert_eq!(passwords.result(&n.to_be_bytes()), Some(true));
+            assert_eq!(authenticator.cached(&n.to_be_bytes()), Some(true));
         }
         for n in 100..200_u32 {
-            passwords.remember(n.to_be_bytes().to_vec(), true);
+            authenticator.cache(n.to_be_bytes().to_vec(), true);
         }
-        assert!(passwords.results.lock().unwrap().len() <= 100, "also if all of them know theirs");
+        assert!(authenticator.results.lock().unwrap().len() <= 100, "also if all of them are successes");
     }
 
     #[tokio::test]
-    async fn an_unknown_user_is_never_answered_from_what_is_known_of_another() {
-        let (users, passwords) = (users(&[("alice", "x")]), Passwords::new());
+    async fn unknown_users_do_not_share_cached_results() {
+        let (users, authenticator) = (users(&[("alice", "x")]), Authenticator::new());
         for user in ["mallory", "trudy"] {
-            let before = passwords.results.lock().unwrap().len();
-            assert!(!passwords.admit(&users, &basic(format!("{user}:same").as_bytes())).await);
-            assert_eq!(passwords.results.lock().unwrap().len(), before + 1, "{user} cost a check");
+            let before = authenticator.results.lock().unwrap().len();
+            assert!(!authenticator.authenticate(&users, &basic(format!("{user}:same").as_bytes())).await);
+            assert_eq!(authenticator.results.lock().unwrap().len(), before + 1, "{user} cost a check");
         }
     }
 
     #[tokio::test]
-    async fn a_crafted_name_or_password_does_not_hit_upon_the_result_of_others() {
-        let passwords = Passwords::new();
+    async fn a_crafted_name_or_password_does_not_match_the_cached_result_of_another_user() {
+        let authenticator = Authenticator::new();
         let (alice, hash) = (users(&[("alice", "right")]), "$2y$10$");
-        assert!(passwords.admit(&alice, &basic(b"alice:right")).await);
+        assert!(authenticator.authenticate(&alice, &basic(b"alice:right")).await);
         let stored = alice.hashes["alice"].expose_secret();
         for crafted in [
             format!("alice{stored}:right"),
@@ -296,22 +299,29 @@ mod tests {
             "ali:ceright".to_owned(),
             "alic:eright".to_owned(),
         ] {
-            assert!(!passwords.admit(&alice, &basic(crafted.as_bytes())).await, "{crafted}");
-            assert!(!passwords.admit(&alice, &basic(crafted.as_bytes())).await, "{crafted}, again");
+            assert!(!authenticator.authenticate(&alice, &basic(crafted.as_bytes())).await, "{crafted}");
+            assert!(
+                !authenticator.authenticate(&alice, &basic(crafted.as_bytes())).await,
+                "{crafted}, again"
+            );
         }
-        assert!(passwords.admit(&alice, &basic(b"alice:right")).await);
+        assert!(authenticator.authenticate(&alice, &basic(b"alice:right")).await);
     }
 
     #[test]
-    fn user_hash_and_password_cannot_be_shifted_against_each_other() {
-        let passwords = Passwords::new();
-        let name = |user: &str, hash: &str, password: &str| {
-            passwords.name(user.as_bytes(), &hash.into(), &SecretSlice::from(password.as_bytes().to_vec()))
+    fn user_hash_and_password_have_separate_places_in_the_key() {
+        let authenticator = Authenticator::new();
+        let key = |user: &str, hash: &str, password: &str| {
+            authenticator.cache_key(
+                user.as_bytes(),
+                &hash.into(),
+                &SecretSlice::from(password.as_bytes().to_vec()),
+            )
         };
-        assert_ne!(name("", "ab", "c"), name("", "a", "bc"));
-        assert_ne!(name("a", "b", "c"), name("ab", "", "c"));
-        assert_eq!(name("a", "b", "c"), name("a", "b", "c"));
-        let other = Passwords::new().name(b"a", &"b".into(), &SecretSlice::from(b"c".to_vec()));
-        assert_ne!(name("a", "b", "c"), other, "another process remembers under other names");
+        assert_ne!(key("", "ab", "c"), key("", "a", "bc"));
+        assert_ne!(key("a", "b", "c"), key("ab", "", "c"));
+        assert_eq!(key("a", "b", "c"), key("a", "b", "c"));
+        let other = Authenticator::new().cache_key(b"a", &"b".into(), &SecretSlice::from(b"c".to_vec()));
+        assert_ne!(key("a", "b", "c"), other, "another process has other keys");
     }
 }

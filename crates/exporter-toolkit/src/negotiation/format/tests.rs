@@ -1,4 +1,4 @@
-//! What clients send, and what they get. The tables are those that exporters in Go are tested with.
+//! What clients accept and what they get. The tables are those by which the exporters in Go are tested.
 
 use proptest::prelude::*;
 
@@ -10,26 +10,27 @@ const OM_0: &str = "application/openmetrics-text; version=0.0.1; charset=utf-8";
 const OM_1: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// A format nobody serves yet, to see that the choice depends on what is offered.
+/// A format that is not served, to show that the choice depends on the offers.
 static OM_2: Offer = Offer {
     format: Format::OpenMetrics,
     media_type: "application/openmetrics-text; version=2.0.0; charset=utf-8",
     kind: OPEN_METRICS,
     parameters: &[("version", "2.0.0")],
-    implied: false,
+    parameters_optional: false,
 };
 
-/// An offer of ours by the beginning of its content type.
-fn offer(media_type: &str) -> Offer {
-    let Offer { format, media_type, kind, parameters, implied } =
-        *OFFERS.iter().chain([&OM_2]).find(|offer| offer.media_type == media_type).unwrap();
-    Offer { format, media_type, kind, parameters, implied }
+fn negotiate(accept: &str) -> NegotiatedFormat {
+    NegotiatedFormat::negotiate(accept, &Format::ALL)
 }
 
-fn held(accept: &str, offers: &[&str], default: Escaping, media_type: &str, escaping: &str) {
-    let offers: Vec<Offer> = offers.iter().map(|media_type| offer(media_type)).collect();
-    let answer = choose(accept, &offers, default);
-    assert_eq!(answer.content_type(), format!("{media_type}; escaping={escaping}"), "{accept}");
+fn offer(media_type: &str) -> &'static Offer {
+    OFFERS.iter().chain([&OM_2]).find(|offer| offer.media_type == media_type).unwrap()
+}
+
+fn assert_chosen(accept: &str, offers: &[&str], default: Escaping, media_type: &str, escaping: &str) {
+    let offers: Vec<_> = offers.iter().map(|media_type| offer(media_type)).collect();
+    let chosen = choose(accept, &offers, default);
+    assert_eq!(chosen.content_type(), format!("{media_type}; escaping={escaping}"), "{accept}");
 }
 
 #[test]
@@ -48,7 +49,7 @@ fn without_open_metrics_the_choice_is_that_of_the_go_table() {
         ("text/plain;version=0.0.4;", CLASSIC, "underscores"),
         ("text/plain;version=0.0.4; escaping=values;", CLASSIC, "values"),
     ] {
-        held(accept, &offers, Escaping::Underscores, media_type, escaping);
+        assert_chosen(accept, &offers, Escaping::Underscores, media_type, escaping);
     }
 }
 
@@ -75,7 +76,7 @@ fn with_open_metrics_the_choice_is_that_of_the_go_table() {
         (&p(";encoding=text; escaping=underscores;"), CLASSIC, "underscores"),
         (&p(";encoding=compact-text; escaping=underscores;"), CLASSIC, "underscores"),
     ] {
-        held(accept, &offers, Escaping::Values, media_type, escaping);
+        assert_chosen(accept, &offers, Escaping::Values, media_type, escaping);
     }
 }
 
@@ -96,12 +97,12 @@ fn with_other_offers_the_choice_is_that_of_the_go_table() {
         ("text/plain", &[DELIMITED, CLASSIC], CLASSIC),
         ("application/unknown", &[], CLASSIC),
     ] {
-        held(accept, offers, Escaping::Values, media_type, "values");
+        assert_chosen(accept, offers, Escaping::Values, media_type, "values");
     }
 }
 
 #[test]
-fn real_scrapers_and_people_get_what_they_prefer() {
+fn real_scrapers_and_browsers_get_what_they_prefer() {
     let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
     let native_histograms = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;escaping=allow-utf-8;q=0.7,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,*/*;q=0.2";
     let prometheus_2 = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
@@ -122,8 +123,8 @@ fn real_scrapers_and_people_get_what_they_prefer() {
         ("text/plain;version=0.0.4;q=0.1,*/*;q=0.2", CLASSIC, "underscores"),
         ("", CLASSIC, "underscores"),
     ] {
-        let answer = negotiate(accept).content_type();
-        assert_eq!(answer, format!("{media_type}; escaping={escaping}"), "{accept}");
+        let content_type = negotiate(accept).content_type();
+        assert_eq!(content_type, format!("{media_type}; escaping={escaping}"), "{accept}");
     }
 }
 
@@ -146,13 +147,13 @@ fn the_spelling_of_a_clause_does_not_matter() {
 }
 
 #[test]
-fn what_is_refused_is_not_sent_unless_everything_is() {
+fn a_refused_format_is_not_sent_unless_every_format_is_refused() {
     for (accept, media_type) in [
         ("application/openmetrics-text;version=1.0.0;q=0, */*;q=0.1", CLASSIC),
         ("text/plain;q=0, */*", OM_1),
         ("text/*;q=0, application/openmetrics-text;version=1.0.0;q=0, */*;q=0.5", OM_0),
         ("*/*;q=0, application/openmetrics-text;version=0.0.1;q=0.1", OM_0),
-        // Nothing is left.
+        // Every format is refused.
         ("*/*;q=0", CLASSIC),
         ("text/plain;q=0", CLASSIC),
         ("application/openmetrics-text;version=1.0.0;q=0", CLASSIC),
@@ -162,7 +163,7 @@ fn what_is_refused_is_not_sent_unless_everything_is() {
 }
 
 #[test]
-fn malformed_headers_and_unknown_words_are_passed_over() {
+fn malformed_clauses_and_unknown_names_are_skipped() {
     for accept in [
         "application/json;q=x",
         ";;,,=",
@@ -175,14 +176,14 @@ fn malformed_headers_and_unknown_words_are_passed_over() {
         "application/openmetrics-text;x=\",version=1.0.0",
         "a/b/c, //, /, text",
     ] {
-        let answer = negotiate(accept).content_type();
+        let content_type = negotiate(accept).content_type();
         let expected = if accept.contains("x=\"") { OM_0 } else { CLASSIC };
-        assert_eq!(answer, format!("{expected}; escaping=underscores"), "{accept}");
+        assert_eq!(content_type, format!("{expected}; escaping=underscores"), "{accept}");
     }
 }
 
 #[test]
-fn the_seeds_keep_what_is_said_of_every_header() {
+fn the_seeds_keep_the_invariants() {
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/accept");
     let seeds: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(!seeds.is_empty());
@@ -194,7 +195,7 @@ fn the_seeds_keep_what_is_said_of_every_header() {
 
 proptest! {
     #[test]
-    fn any_header_gets_an_answer_that_keeps_its_word(
+    fn any_header_keeps_the_invariants(
         clauses in proptest::collection::vec(
             (
                 prop_oneof![

@@ -1,0 +1,229 @@
+//! One mapping of a document, whose keys are taken out one by one.
+//!
+//! What is left at [`Section::finish`] is unknown. A problem never quotes a value unless it cannot be a secret.
+
+use std::time::Duration;
+
+use super::problem::{Problems, shorten};
+use super::value::{self, Value};
+
+/// One mapping of a document.
+#[must_use = "unknown keys are reported by `finish`"]
+#[derive(Default)]
+pub struct Section {
+    path: String,
+    map: Vec<(String, Value)>,
+    known: Vec<&'static str>,
+}
+
+/// A key that the user chose, with its value.
+pub(crate) struct Entry {
+    pub(crate) path: String,
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+impl Section {
+    /// Parses a document; `None` if it is not YAML, which becomes the only new problem.
+    pub fn parse(text: &str, problems: &mut Problems) -> Option<Self> {
+        match value::parse(text) {
+            Ok(value) => Some(Self::new(String::new(), value, problems)),
+            Err(problem) => {
+                problems.malformed(problem.path, problem.text);
+                None
+            }
+        }
+    }
+
+    fn new(path: String, value: Value, problems: &mut Problems) -> Self {
+        let map = match value {
+            Value::Map(map) => map,
+            Value::Null => Vec::new(),
+            other => {
+                let found = other.kind();
+                problems.malformed(path.clone(), format_args!("expected a mapping of keys, found {found}"));
+                Vec::new()
+            }
+        };
+        Self { path, map, known: Vec::new() }
+    }
+
+    /// Returns the full path of a key of this section.
+    pub fn path(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// Returns the path of this section itself.
+    pub fn own_path(&self) -> String {
+        self.path.clone()
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Value> {
+        self.known.push(key);
+        let index = self.map.iter().position(|(name, _)| name == key)?;
+        Some(self.map.remove(index).1)
+    }
+
+    /// Takes a string, which must not be empty.
+    pub fn text(&mut self, key: &'static str, problems: &mut Problems) -> Option<String> {
+        match self.take(key)? {
+            Value::Text(text) if !text.trim().is_empty() => Some(text),
+            Value::Text(_) | Value::Null => {
+                problems.malformed(self.path(key), "is empty; give it a value or remove the key");
+                None
+            }
+            other => {
+                let hint = match other {
+                    Value::Number { .. } | Value::Bool { .. } => "; put it in quotes",
+                    _ => "",
+                };
+                let found = other.kind();
+                problems.malformed(self.path(key), format_args!("expected a string, found {found}{hint}"));
+                None
+            }
+        }
+    }
+
+    /// Takes a scalar of any kind as it is written, which may be empty; `None` where there is no value.
+    pub(crate) fn scalar(&mut self, key: &'static str, problems: &mut Problems) -> Option<String> {
+        match self.take(key)? {
+            Value::Null => None,
+            value => as_written(value, &self.path(key), problems),
+        }
+    }
+
+    /// Takes a list of scalars of any kind as they are written; `None` where there is no value.
+    pub(crate) fn scalars(&mut self, key: &'static str, problems: &mut Problems) -> Option<Vec<String>> {
+        let path = self.path(key);
+        match self.take(key)? {
+            Value::Null => None,
+            Value::List(items) => {
+                let items = items.into_iter().enumerate();
+                Some(
+                    items
+                        .filter_map(|(n, item)| as_written(item, &format!("{path}[{n}]"), problems))
+                        .collect(),
+                )
+            }
+            other => {
+                problems.malformed(path, format_args!("expected a list, found {}", other.kind()));
+                None
+            }
+        }
+    }
+
+    /// Takes a mapping from keys that the user chose to scalars of any kind.
+    pub(crate) fn entries(&mut self, key: &'static str, problems: &mut Problems) -> Vec<Entry> {
+        let section = self.section(key, problems);
+        let mut entries = Vec::new();
+        for (name, value) in section.map {
+            let path = format!("{}.{}", section.path, shorten(&name, "key"));
+            if let Some(text) = as_written(value, &path, problems) {
+                entries.push(Entry { path, name, text });
+            }
+        }
+        entries
+    }
+
+    /// Takes a finite number that is not negative.
+    pub fn number(&mut self, key: &'static str, problems: &mut Problems) -> Option<f64> {
+        match self.take(key)? {
+            Value::Number { value, .. } if value.is_finite() && value >= 0.0 => Some(value),
+            other => {
+                let found =
+                    if matches!(other, Value::Number { .. }) { "a number below 0" } else { other.kind() };
+                let text = format_args!("expected a number of at least 0, found {found}");
+                problems.malformed(self.path(key), text);
+                None
+            }
+        }
+    }
+
+    /// Takes `true` or `false`, or one of their other spellings in YAML 1.1.
+    pub fn boolean(&mut self, key: &'static str, problems: &mut Problems) -> Option<bool> {
+        match self.take(key)? {
+            Value::Bool { value, .. } => Some(value),
+            other => {
+                let text = format_args!("expected true or false, found {}", other.kind());
+                problems.malformed(self.path(key), text);
+                None
+            }
+        }
+    }
+
+    /// Takes a humantime string such as `6h` or `1d 12h` between `least` and `most`.
+    pub fn duration(
+        &mut self,
+        key: &'static str,
+        least: Duration,
+        most: Duration,
+        problems: &mut Problems,
+    ) -> Option<Duration> {
+        let path = self.path(key);
+        let text = match self.take(key)? {
+            Value::Text(text) => text,
+            other => {
+                let found = other.kind();
+                let text = format_args!("expected a duration such as 0s, 90s or 6h, found {found}");
+                problems.malformed(path, text);
+                return None;
+            }
+        };
+        match humantime::parse_duration(&text) {
+            Ok(duration) if duration < least || duration > most => {
+                let bounds =
+                    [least, most].map(|bound| humantime::format_duration(bound).to_string()).join(" and ");
+                problems.add(path, format!("{text:?} is not between {bounds}"));
+                None
+            }
+            Ok(duration) => Some(duration),
+            Err(_) => {
+                // The value is not quoted, since it could be a secret.
+                problems.add(path, "is no duration; write it as 90s, 15m, 6h or 2d");
+                None
+            }
+        }
+    }
+
+    /// Takes a nested mapping, which is empty where the key is absent.
+    pub fn section(&mut self, key: &'static str, problems: &mut Problems) -> Self {
+        let path = self.path(key);
+        let value = self.take(key).unwrap_or(Value::Null);
+        Self::new(path, value, problems)
+    }
+
+    /// Takes a list of mappings; `None` where the key is absent.
+    pub fn sections(&mut self, key: &'static str, problems: &mut Problems) -> Option<Vec<Self>> {
+        let path = self.path(key);
+        match self.take(key)? {
+            Value::List(items) => {
+                let items = items.into_iter().enumerate();
+                Some(items.map(|(n, item)| Self::new(format!("{path}[{n}]"), item, problems)).collect())
+            }
+            Value::Null => Some(Vec::new()),
+            other => {
+                problems.malformed(path, format_args!("expected a list, found {}", other.kind()));
+                None
+            }
+        }
+    }
+
+    /// Reports every key that was not taken.
+    pub fn finish(self, problems: &mut Problems) {
+        for (key, _) in &self.map {
+            let known = self.known.join(", ");
+            problems
+                .malformed(self.path(&shorten(key, "key")), format_args!("unknown key; known here: {known}"));
+        }
+    }
+}
+
+/// Returns a scalar as it is written, and reports anything else.
+fn as_written(value: Value, path: &str, problems: &mut Problems) -> Option<String> {
+    value
+        .into_written()
+        .map_err(|other| {
+            problems.malformed(path, format_args!("expected a string, found {}", other.kind()));
+        })
+        .ok()
+}

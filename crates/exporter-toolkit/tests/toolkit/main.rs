@@ -1,0 +1,13 @@
+//! The toolkit as a program uses it: the example `counter` on all kinds of listeners.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking, and take real time"
+)]
+
+mod hostile;
+mod listeners;
+mod negotiation;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,156 @@
+//! Tests of files that change while the example runs.
+
+use super::certificates::{Authority, Pair, Wanted, dns};
+use super::client::{Login, Tls, get, request};
+use super::requests::{ALICE, ANONYMOUS, BOB, users};
+use super::world::{Server, World};
+
+type Test = (&'static str, fn(&World));
+
+pub(crate) const TESTS: &[Test] = &[
+    ("the_versions_of_tls_follow_the_file", versions),
+    ("a_certificate_that_changes_is_that_of_the_next_connection", certificate_that_changes),
+    ("a_key_of_another_certificate_refuses_new_connections_until_it_is_replaced", key_of_another_certificate),
+    ("tls_is_turned_neither_on_nor_off_while_the_program_runs", tls_is_fixed),
+    ("users_that_change_change_without_a_restart", users_that_change),
+    ("a_file_that_becomes_invalid_refuses_every_request_until_it_is_valid_again", invalid_file),
+];
+
+/// A certificate and a key beside the file.
+pub(crate) const TLS: &str = "tls_server_config: { cert_file: server.crt, key_file: server.key }\n";
+/// The log message after a repair.
+pub(crate) const REPAIRED: &str = "The web configuration is valid again";
+
+/// Returns a client that trusts the server of all tests.
+pub(crate) fn tls(world: &World) -> Tls {
+    Tls::new(world.certificates.authority.der(), None)
+}
+
+/// Returns a certificate for `localhost` and its authority.
+fn another_certificate() -> (Pair, Authority) {
+    let authority = Authority::new("another authority");
+    let wanted = Wanted { names: vec![dns("localhost")], ..Wanted::default() };
+    (wanted.signed_by(&authority), authority)
+}
+
+fn versions(world: &World) {
+    let server = world.start_with(&TLS.replace(" }", ", min_version: TLS13 }"));
+    let supports = |version: &'static rustls::SupportedProtocolVersion| {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let cipher_suites = provider.cipher_suites.iter().filter(|suite| suite.version() == version);
+        let cipher_suites = cipher_suites.copied().collect();
+        let provider = rustls::crypto::CryptoProvider { cipher_suites, ..provider };
+        let client = Tls::with(world.certificates.authority.der(), None, provider);
+        let outcomes = server.addresses.iter().map(|address| client.connect(address).map(drop));
+        outcomes.collect::<std::io::Result<()>>()
+    };
+    let refused = supports(&rustls::version::TLS12).unwrap_err();
+    assert!(refused.to_string().contains("ProtocolVersion"), "{refused}");
+    assert!(supports(&rustls::version::TLS13).is_ok());
+    server.write(&TLS.replace(" }", ", max_version: TLS12 }"));
+    assert!(supports(&rustls::version::TLS13).is_err());
+    assert!(supports(&rustls::version::TLS12).is_ok());
+}
+
+fn certificate_that_changes(world: &World) {
+    let server = world.start_with(TLS);
+    for address in &server.addresses {
+        let mut open = tls(world).connect(address).unwrap();
+        let (new, authority) = another_certificate();
+        std::fs::write(server.path("server.crt"), &new.cert).unwrap();
+        std::fs::write(server.path("server.key"), &new.key).unwrap();
+        let after = Tls::new(authority.der(), None).connect(address).unwrap();
+        assert_eq!(after.conn.peer_certificates().unwrap(), [new.der]);
+        assert!(tls(world).connect(address).is_err());
+        let response = request(&mut open, "GET", "/-/healthy", "").unwrap();
+        assert_eq!(response.status, 200, "open connections keep the old certificate");
+        world.certificates.write(&server.path(""));
+    }
+}
+
+fn key_of_another_certificate(world: &World) {
+    let server = world.start_with(TLS);
+    let mut open = tls(world).connect(&server.addresses[0]).unwrap();
+    let key = std::fs::read(server.path("server.key")).unwrap();
+    std::fs::write(server.path("server.key"), another_certificate().0.key).unwrap();
+    for _ in 0..3 {
+        for address in &server.addresses {
+            assert!(tls(world).connect(address).is_err());
+        }
+    }
+    assert_eq!(request(&mut open, "GET", "/-/healthy", "").unwrap().status, 200);
+    std::fs::write(server.path("server.key"), key).unwrap();
+    for address in &server.addresses {
+        assert_eq!(tls(world).get(address, "/-/healthy", ANONYMOUS).unwrap().0.status, 200);
+    }
+    let log = server.log_until(REPAIRED);
+    assert_eq!(log.matches("Unable to parse configuration").count(), 1, "once per change:\n{log}");
+    assert!(log.contains("the private key is not that of the certificate"), "{log}");
+    assert!(!log.contains("PRIVATE"), "{log}");
+}
+
+fn tls_is_fixed(world: &World) {
+    let encrypted = world.start_with(TLS);
+    encrypted.write("");
+    for address in &encrypted.addresses {
+        assert!(tls(world).connect(address).is_err());
+        assert_eq!(get(address, "/metrics", ANONYMOUS).unwrap().status, 400);
+    }
+    encrypted.log_until("TLS cannot be turned off while the program runs");
+
+    let plain = world.start_with("");
+    plain.log_until("TLS is disabled.");
+    plain.write(TLS);
+    for address in &plain.addresses {
+        assert_eq!(get(address, "/metrics", ANONYMOUS).unwrap().status, 200);
+    }
+    plain.log_until("tls_server_config: counts from the next start on; until then it is as it was");
+}
+
+/// Asserts the status of `/metrics` on every listener.
+fn assert_status(server: &Server, login: Login, status: u16) {
+    for address in &server.addresses {
+        assert_eq!(get(address, "/metrics", login).unwrap().status, status, "{login:?} at {address}");
+    }
+}
+
+fn users_that_change(world: &World) {
+    let server = world.start_with("");
+    assert_status(&server, ANONYMOUS, 200);
+    let all = users();
+    let without = |name: &str| {
+        let lines = all.lines().filter(|line| !line.contains(name)).map(|line| format!("{line}\n"));
+        lines.collect::<String>()
+    };
+    server.write(&without("bob"));
+    assert_status(&server, ANONYMOUS, 401);
+    assert_status(&server, ALICE, 200);
+    server.write(&without("alice"));
+    assert_status(&server, ALICE, 401);
+    assert_status(&server, BOB, 200);
+}
+
+fn invalid_file(world: &World) {
+    let valid = users();
+    let server = world.start_with(&valid);
+    let assert_refused = || {
+        for path in ["/metrics", "/-/healthy", "/no-such-path"] {
+            for address in &server.addresses {
+                let response = get(address, path, ALICE).unwrap();
+                let (status, body) = (response.status, response.body.as_str());
+                assert_eq!((status, body), (500, "Internal Server Error\n"), "{path}");
+            }
+        }
+    };
+    assert_status(&server, ALICE, 200);
+    server.write("basic_auth_users: { alice: [clear] }\n");
+    assert_refused();
+    assert_refused();
+    std::fs::remove_file(server.path("web.yml")).unwrap();
+    assert_refused();
+    server.write(&valid);
+    assert_status(&server, ALICE, 200);
+    let log = server.log_until(REPAIRED);
+    assert_eq!(log.matches("Unable to parse configuration").count(), 2, "once per change:\n{log}");
+    assert!(!log.contains("clear") && !log.contains("$2"), "{log}");
+}

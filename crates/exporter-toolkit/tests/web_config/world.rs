@@ -1,0 +1,84 @@
+//! What the tests share: certificates, and the example started with a web configuration file on two listeners.
+
+use std::path::PathBuf;
+
+use crate::support::{Example, Listening, refusal};
+
+use super::cases::File;
+use super::certificates::Certificates;
+use super::files::INLINE;
+
+pub(crate) struct World {
+    pub(crate) certificates: Certificates,
+    listening: Listening,
+}
+
+/// A running example with a web configuration file.
+pub(crate) struct Server {
+    pub(crate) example: Example,
+    /// Its two addresses.
+    pub(crate) addresses: Vec<String>,
+    directory: tempfile::TempDir,
+}
+
+impl World {
+    pub(crate) fn new(listening: Listening) -> Self {
+        Self { certificates: Certificates::new(), listening }
+    }
+
+    /// Creates a directory with the certificates and the web configuration file, and returns the flags for it.
+    fn directory(&self, file: File<'_>) -> (tempfile::TempDir, Vec<String>) {
+        let directory = tempfile::tempdir().unwrap();
+        self.certificates.write(directory.path());
+        let web = directory.path().join("web.yml");
+        match file {
+            File::None => return (directory, Vec::new()),
+            File::Missing => {}
+            File::Text(text) => std::fs::write(&web, text).unwrap(),
+            File::Inline => std::fs::write(&web, self.inline(INLINE)).unwrap(),
+        }
+        (directory, vec![format!("--web.config.file={}", web.display())])
+    }
+
+    /// Replaces `CERT` and `KEY` in a text by the PEM of the server.
+    pub(crate) fn inline(&self, text: &str) -> String {
+        let indented =
+            |pem: &str| pem.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n");
+        let server = &self.certificates.server;
+        text.replace("CERT", &indented(&server.cert)).replace("KEY", &indented(&server.key))
+    }
+
+    pub(crate) fn start(&self, file: File<'_>) -> Server {
+        let (directory, flags) = self.directory(file);
+        let example = Example::start(self.listening, &flags.iter().map(String::as_str).collect::<Vec<_>>());
+        let addresses = example.addresses.iter().map(ToString::to_string).collect();
+        Server { example, addresses, directory }
+    }
+
+    pub(crate) fn start_with(&self, text: &str) -> Server {
+        self.start(File::Text(text))
+    }
+
+    /// Returns the error with which the example refuses to start.
+    pub(crate) fn refusal(&self, file: File<'_>) -> String {
+        let (_directory, flags) = self.directory(file);
+        refusal(self.listening, &flags.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+}
+
+impl Server {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Replaces the web configuration file by a rename, as the documentation recommends.
+    pub(crate) fn write(&self, text: &str) {
+        std::fs::write(self.path("web.new"), text).unwrap();
+        std::fs::rename(self.path("web.new"), self.path("web.yml")).unwrap();
+    }
+
+    /// Returns the log once it contains `wanted`.
+    pub(crate) fn log_until(&self, wanted: &str) -> String {
+        self.example.process.log_until(wanted)
+    }
+}
