@@ -39,7 +39,9 @@ fn read(text: &str) -> Module {
     let is = |at: usize, word: &str| words.get(at).is_some_and(|found| found == word);
     // The part of a path before a `{`, for each `{` that is open.
     let (mut prefixes, mut path, mut is_use, mut is_public) = (vec![vec![]], vec![], false, false);
-    for (at, word) in words.iter().enumerate().skip(4).filter(|(_, word)| *word != ":") {
+    for (at, word) in
+        words.iter().enumerate().skip(4).filter(|(_, word)| ![":", ","].contains(&word.as_str()))
+    {
         let [is_part, is_prefix] = [at - 2, at + 1].map(|at| is(at, ":") && is(at + 1, ":"));
         match word.as_str() {
             "{" => prefixes.push(if is_part { path.clone() } else { vec![] }),
