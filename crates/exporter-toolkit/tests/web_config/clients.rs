@@ -153,7 +153,7 @@ fn policies(world: &World) {
 
     let trusted =
         [&listed, &listed_for_servers, &listed_expired, &listed_early].map(|pair| pair.cert.clone());
-    // Everything but valid certificates is skipped.
+    // Only the valid certificates of the file are used.
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let pem = format!("some words\n{broken}{}{}{}", authority.pem(), trusted.concat(), listed.key);
     let server = world.start_with(GOOD);
@@ -357,7 +357,7 @@ fn http2(world: &World) {
     assert_eq!(agreed(&server, &[b"http/1.1"]), [h1.clone(), h1.clone()]);
     server.log_until("TLS is enabled. http2=true");
     server.write(&off);
-    assert_eq!(agreed(&server, &[b"h2"]), [h2.clone(), h2], "it is fixed at the start");
+    assert_eq!(agreed(&server, &[b"h2"]), [h2.clone(), h2], "the protocols changed after the start");
     server.log_until("http_server_config.http2: counts from the next start on; until then it is as it was");
 
     let server = world.start_with(&off);
@@ -386,7 +386,7 @@ fn choice_of_cipher(world: &World) {
     let server =
         world.start_with(&SOME_CIPHERS.replace("  min_version", &format!("  - {cbc}\n  min_version")));
     server.log_until(&format!("{cbc} is not offered: there are no CBC suites here"));
-    // The suites of TLS 1.3 cannot be restricted.
+    // The suites of TLS 1.3 are not configurable.
     let list = "  cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]\n";
     let server = world.start_with(&tls_with(list));
     let tls = Tls::new(world.certificates.authority.der(), None);

@@ -63,7 +63,7 @@ fn certificate_that_changes(world: &World) {
         assert_eq!(after.conn.peer_certificates().unwrap(), [new.der]);
         assert!(tls(world).connect(address).is_err());
         let response = request(&mut open, "GET", "/-/healthy", "").unwrap();
-        assert_eq!(response.status, 200, "open connections keep the old certificate");
+        assert_eq!(response.status, 200, "an open connection does not work with the old certificate");
         world.certificates.write(&server.path(""));
     }
 }
@@ -84,7 +84,7 @@ fn key_of_another_certificate(world: &World) {
         assert_eq!(tls(world).get(address, "/-/healthy", ANONYMOUS).unwrap().0.status, 200);
     }
     let log = server.log_until(REPAIRED);
-    assert_eq!(log.matches("Unable to parse configuration").count(), 1, "once per change:\n{log}");
+    assert_eq!(log.matches("Unable to parse configuration").count(), 1, "not logged once per change:\n{log}");
     assert!(log.contains("the private key is not that of the certificate"), "{log}");
     assert!(!log.contains("PRIVATE"), "{log}");
 }
@@ -151,6 +151,6 @@ fn invalid_file(world: &World) {
     server.write(&valid);
     assert_status(&server, ALICE, 200);
     let log = server.log_until(REPAIRED);
-    assert_eq!(log.matches("Unable to parse configuration").count(), 2, "once per change:\n{log}");
+    assert_eq!(log.matches("Unable to parse configuration").count(), 2, "not logged once per change:\n{log}");
     assert!(!log.contains("clear") && !log.contains("$2"), "{log}");
 }

@@ -24,7 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("no_secret_is_in_any_output", secrets),
 ];
 
-/// Returns alice and bob with the passwords `sesame` and `mustard`, at the lowest cost of bcrypt.
+/// Returns alice and bob with the passwords `sesame` and `mustard`, hashed with the lowest cost of bcrypt.
 pub(crate) fn users() -> String {
     let hash = |password: &str| bcrypt::hash(password, 4).unwrap();
     format!("basic_auth_users:\n  alice: {}\n  bob: {}\n", hash("sesame"), hash("mustard"))
@@ -106,7 +106,7 @@ fn limit(world: &World) {
     let server = world.start_with(&file);
     server.log_until("Rate Limiter is enabled. burst=5 interval=3600s");
     let [one, other] = [&server.addresses[0], &server.addresses[1]];
-    // Requests are not counted while the file is invalid.
+    // Requests do not count against the limit while the file is invalid.
     server.write("nonsense");
     for _ in 0..10 {
         assert_eq!(get(one, "/", ALICE).unwrap().status, 500);
@@ -157,7 +157,7 @@ fn open_health(world: &World) {
             assert_eq!(status(&server, path, ALICE), 200, "{path}");
         }
         let response = get(&server.addresses[0], "/-/healthy", ANONYMOUS).unwrap();
-        assert_eq!(response.header("x-frame-options"), Some("deny"), "every response has the headers");
+        assert_eq!(response.header("x-frame-options"), Some("deny"), "a response lacks the headers");
         for path in others {
             assert_eq!(status(&server, path, ANONYMOUS), 401, "{path}");
         }
@@ -166,7 +166,7 @@ fn open_health(world: &World) {
     assert_eq!(
         status(&server, "/-/healthy", ANONYMOUS),
         500,
-        "every request is refused while the file is invalid"
+        "a request succeeded while the file is invalid"
     );
 }
 
@@ -216,7 +216,11 @@ fn crafted_logins(world: &World) {
     assert_eq!(status(&server, "/", Login(Some(("dave", "dave123")))), 200);
     // The user gets another hash.
     server.write(&USERS.replace(dave, unknown_user_hash));
-    assert_eq!(status(&server, "/", Login(Some(("dave", "dave123")))), 401, "it is another hash");
+    assert_eq!(
+        status(&server, "/", Login(Some(("dave", "dave123")))),
+        401,
+        "the old password is still accepted"
+    );
     assert_eq!(status(&server, "/", Login(Some(("dave", "fakepassword")))), 200);
     assert_eq!(status(&server, "/", Login(Some(("nobody", "fakepassword")))), 401);
 }
@@ -259,7 +263,7 @@ fn secrets_of_repairs(world: &World) {
     assert_eq!(shown.matches("Unable to parse configuration").count(), 2, "{shown}");
     let secret_line = world.certificates.server.key.lines().nth(1).unwrap();
     for secret in [hash.as_str(), "$2b$", "sesame", "YWxpY2U6c2VzYW1l", secret_line] {
-        assert!(!shown.contains(secret), "{secret} is shown in:\n{shown}");
+        assert!(!shown.contains(secret), "{secret} leaked in:\n{shown}");
     }
 }
 
@@ -310,6 +314,6 @@ fn secrets(world: &World) {
     shown += &server.log_until(REPAIRED);
     assert!(shown.contains("Unable to parse configuration"), "{shown}");
     for secret in [hash, "$2b$", pem, "sesame", "mustard", "wrong-password", "YWxpY2U6"] {
-        assert!(!shown.contains(secret), "{secret} is shown in:\n{shown}");
+        assert!(!shown.contains(secret), "{secret} leaked in:\n{shown}");
     }
 }
