@@ -17,7 +17,7 @@ use crate::config::{Account, Config, ConfigError, ConfigSource, exposure};
 use crate::domain::clock::Clock;
 use crate::domain::schedule::Schedule;
 use crate::domain::status::Ledger;
-use crate::metrics::{Fleet, OwnMetrics};
+use crate::metrics::{Accounts, OwnMetrics};
 use crate::partner::{ClientError, PartnerCenter, StoreError, TokenStore};
 use crate::polling::Plan;
 use crate::state::snapshot::SnapshotStore;
@@ -71,7 +71,7 @@ pub struct Supervisor {
     clock: Clock,
     own: Arc<OwnMetrics>,
     changed: Arc<Notify>,
-    fleet: watch::Sender<Arc<Fleet>>,
+    accounts: watch::Sender<Arc<Accounts>>,
     requests: mpsc::Receiver<Request>,
     running: Vec<Running>,
     /// Stopped accounts whose task has not ended or whose `Retry-After` has not passed.
@@ -96,7 +96,7 @@ impl Supervisor {
             clock,
             own,
             changed: Arc::default(),
-            fleet: watch::Sender::new(Arc::new(fleet(config, &[]))),
+            accounts: watch::Sender::new(Arc::new(accounts_of(config, &[]))),
             requests,
             running: Vec::new(),
             stopping: Vec::new(),
@@ -107,8 +107,8 @@ impl Supervisor {
     }
 
     /// The current accounts, updated by reloads.
-    pub fn fleet(&self) -> watch::Receiver<Arc<Fleet>> {
-        self.fleet.subscribe()
+    pub fn accounts(&self) -> watch::Receiver<Arc<Accounts>> {
+        self.accounts.subscribe()
     }
 
     /// Notified when the status of an account changes.
@@ -187,7 +187,7 @@ impl Supervisor {
             }
             self.running.push(ready.launch(&mut self.tasks));
         }
-        self.fleet.send_replace(Arc::new(fleet(config, &self.running)));
+        self.accounts.send_replace(Arc::new(accounts_of(config, &self.running)));
         Ok(())
     }
 
@@ -236,9 +236,9 @@ impl Supervisor {
 }
 
 /// What metrics and pages show of `config` and its accounts.
-fn fleet(config: &Config, running: &[Running]) -> Fleet {
-    Fleet {
-        accounts: running.iter().map(|running| running.ledger.clone()).collect(),
+fn accounts_of(config: &Config, running: &[Running]) -> Accounts {
+    Accounts {
+        ledgers: running.iter().map(|running| running.ledger.clone()).collect(),
         poll_interval: config.poll_interval,
         stale_after: config.stale_after,
         thresholds: config.thresholds.clone(),

@@ -19,11 +19,12 @@ pub(crate) fn points<'a>(
     let mut points = Vec::new();
     for row in rows {
         if let Some(value) = value(row) {
-            let mut labels = Vec::with_capacity(4);
-            labels.push(("account", Cow::from(account)));
-            labels.push(("service", Cow::from(&row.service)));
-            labels.push(("workload", Cow::from(&row.workload)));
-            labels.push(("channel", Cow::from(&row.channel)));
+            let labels = vec![
+                ("account", Cow::from(account)),
+                ("service", Cow::from(&row.service)),
+                ("workload", Cow::from(&row.workload)),
+                ("channel", Cow::from(&row.channel)),
+            ];
             points.push((labels, value));
         }
     }

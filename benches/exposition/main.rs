@@ -18,7 +18,7 @@ use partner_license_exporter::config::Config;
 use partner_license_exporter::domain::clock::{Clock, unix_seconds};
 use partner_license_exporter::domain::status::Ledger;
 use partner_license_exporter::domain::usage::{LicenseUsage, Percent, UsageReport};
-use partner_license_exporter::metrics::{self, BUILD, FAMILIES, Family, Fleet, OwnMetrics, Selection};
+use partner_license_exporter::metrics::{self, Accounts, BUILD, FAMILIES, Family, OwnMetrics, Selection};
 use partner_license_exporter::polling::Render;
 use tokio::time::Instant;
 
@@ -28,13 +28,13 @@ fn main() {
     let numbers: Vec<u32> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     for rows in if numbers.is_empty() { vec![1_000, 10_000, 100_000] } else { numbers } {
         let now = "2026-11-23T05:13:20Z".parse().unwrap();
-        let (fleet, rounds) = (fleet(rows, now), if rows > 10_000 { 20 } else { 100 });
+        let (accounts, rounds) = (accounts_with(rows, now), if rows > 10_000 { 20 } else { 100 });
         println!("{rows} rows                      before      after   ratio");
         for coding in Coding::ALL {
-            cold(&fleet, now, coding, rounds);
+            cold(&accounts, now, coding, rounds);
         }
         for coding in Coding::ALL {
-            warm(&fleet, now, coding);
+            warm(&accounts, now, coding);
         }
         println!("  whole cold bodies");
         for format in Format::ALL {
@@ -42,7 +42,7 @@ fn main() {
                 let mut size = 0;
                 let best = (0..rounds).map(|_| {
                     // Each snapshot is a new one, of which nothing is ready.
-                    let snapshot = fleet.render(now);
+                    let snapshot = accounts.render(now);
                     timed(|| size = snapshot.body(format, coding).bytes.len())
                 });
                 let (best, format) = (best.min().unwrap(), format!("{format:?}"));
@@ -54,10 +54,10 @@ fn main() {
 }
 
 /// The first body of a snapshot: the families of the rows as text 0.0.4, for the rest is as large as nothing.
-fn cold(fleet: &Fleet, now: Timestamp, coding: Coding, rounds: u32) {
+fn cold(accounts: &Accounts, now: Timestamp, coding: Coding, rounds: u32) {
     let families: [&Family; 3] = std::array::from_fn(|n| FAMILIES[n]);
     let selection = Selection::of(families.map(|family| family.name.to_owned()));
-    let status = fleet.accounts[0].read();
+    let status = accounts.ledgers[0].read();
     let rows = status.last_good.as_ref().unwrap().report.rows();
     let before = || {
         let mut out = Vec::new();
@@ -65,19 +65,19 @@ fn cold(fleet: &Fleet, now: Timestamp, coding: Coding, rounds: u32) {
         baseline::write(&mut out, families[0], &percents);
         let times = baseline::points(ACCOUNT, rows, |row| Some(unix_seconds(row.processed_at)));
         baseline::write(&mut out, families[1], &times);
-        let thresholds = baseline::points(ACCOUNT, rows, |row| fleet.thresholds.applying_to(row));
+        let thresholds = baseline::points(ACCOUNT, rows, |row| accounts.thresholds.applying_to(row));
         baseline::write(&mut out, families[2], &thresholds);
         coding.encode_prefix(out).bytes
     };
-    let snapshot = fleet.render(now);
+    let snapshot = accounts.render(now);
     let after = || coding.encode_prefix(snapshot.encode(Format::Classic, &selection)).bytes;
     assert_eq!(before(), after(), "both write the same");
     compare("cold body", coding, rounds, 1, before, after);
 }
 
 /// A scrape that finds its body ready: what is ready, and the process' own families behind it.
-fn warm(fleet: &Fleet, now: Timestamp, coding: Coding) {
-    let (snapshot, own) = (fleet.render(now), Arc::new(OwnMetrics::new(false, &Clock::system())));
+fn warm(accounts: &Accounts, now: Timestamp, coding: Coding) {
+    let (snapshot, own) = (accounts.render(now), Arc::new(OwnMetrics::new(false, &Clock::system())));
     let ready = snapshot.body(Format::Classic, coding);
     let everything = Selection::everything();
     let own_families: Vec<&Family> =
@@ -128,7 +128,7 @@ fn milliseconds(duration: Duration) -> f64 {
 }
 
 /// One account with so many rows.
-fn fleet(rows: u32, now: Timestamp) -> Fleet {
+fn accounts_with(rows: u32, now: Timestamp) -> Accounts {
     let text = format!(
         "accounts: [{{name: {ACCOUNT}, tenant_id: contoso.example, client_secret: s, refresh_token: r, \
          client_id: 00000000-0000-0000-0000-00000000c11e}}]"
@@ -145,8 +145,8 @@ fn fleet(rows: u32, now: Timestamp) -> Fleet {
         })
     }));
     ledger.write(|status| status.poll_ended(Ok(report), now, Duration::from_secs(1)));
-    Fleet {
-        accounts: vec![ledger],
+    Accounts {
+        ledgers: vec![ledger],
         poll_interval: config.poll_interval,
         stale_after: config.stale_after,
         thresholds: config.thresholds,

@@ -49,11 +49,11 @@ pub(super) fn start(
     let own = Arc::new(OwnMetrics::new(!flags.disable_exporter_metrics, &clock));
     let (supervisor, reloader) = Supervisor::start(source, &config, Arc::clone(&own), clock.clone())?;
 
-    let fleet = supervisor.fleet();
-    let first = fleet.borrow().render(clock.now());
+    let accounts = supervisor.accounts();
+    let first = accounts.borrow().render(clock.now());
     let (snapshot_sender, snapshot) = watch::channel(Arc::new(first));
     lifecycle.spawn(polling::publish(
-        fleet.clone(),
+        accounts.clone(),
         supervisor.changed(),
         snapshot_sender,
         clock.clone(),
@@ -65,7 +65,7 @@ pub(super) fn start(
     let scraped = (snapshot.clone(), Arc::clone(&own));
     let telemetry_path = flags.telemetry_path;
     let refused = web::count_refusals(Arc::clone(&own), telemetry_path.clone());
-    let site = Site { snapshot, own, fleet, reloader, clock, telemetry_path };
+    let site = Site { snapshot, own, accounts, reloader, clock, telemetry_path };
     let server = Server::new(web::router(site), web_config, flags.max_requests, refused);
     let stop = lifecycle.stop().cancelled_owned();
     lifecycle.spawn(async move {

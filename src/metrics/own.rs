@@ -12,7 +12,7 @@ use crate::domain::clock::{Clock, unix_seconds};
 
 use super::family::{self, Collect, Families, Selection};
 use super::process::Process;
-use super::{BUILD, BUILD_INFO, HANDLED, IN_FLIGHT, RELOAD_OK, RELOAD_TIME};
+use super::table::{BUILD, BUILD_INFO, HANDLED, IN_FLIGHT, RELOAD_OK, RELOAD_TIME};
 
 /// The series of the process itself, encoded for each scrape.
 #[derive(Debug)]

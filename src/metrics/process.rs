@@ -8,7 +8,9 @@ use std::fmt;
 
 use super::family::Families;
 #[cfg(target_os = "linux")]
-use super::{CPU, MAX_FDS, OPEN_FDS, RECEIVED, RESIDENT, SENT, START_TIME, THREADS, VIRTUAL, VIRTUAL_MAX};
+use super::table::{
+    CPU, MAX_FDS, OPEN_FDS, RECEIVED, RESIDENT, SENT, START_TIME, THREADS, VIRTUAL, VIRTUAL_MAX,
+};
 
 /// This process.
 #[derive(Debug)]

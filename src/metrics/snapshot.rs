@@ -19,18 +19,18 @@ use crate::domain::usage::{LicenseUsage, RowError};
 use crate::polling::Render;
 
 use super::family::{self, Collect, Families, Family, Selection};
-use super::value::Value;
-use super::{
+use super::table::{
     ACCESS_EXPIRY, CERTIFICATE_EXPIRY, DURATION, FAILURES, INTERVAL, LAST_SCRAPE, LAST_SUCCESS, MFA,
     NEXT_SCRAPE, PROCESSED, REFRESH_EXPIRY, REFRESH_ISSUED, REJECTED, REQUEST_DURATION, REQUESTS, RETRIES,
     ROWS, SCRAPES, THRESHOLD, THROTTLED, UP, USAGE,
 };
+use super::value::Value;
 
 /// All accounts, and what of the configuration their series depend on.
 #[derive(Clone, Debug)]
-pub struct Fleet {
+pub struct Accounts {
     /// One per account, in the order of the configuration.
-    pub accounts: Vec<Ledger>,
+    pub ledgers: Vec<Ledger>,
     /// As configured.
     pub poll_interval: Duration,
     /// As configured; `None` = rows never vanish.
@@ -50,7 +50,7 @@ pub struct MetricsSnapshot {
 /// What the series are made from.
 #[derive(Debug)]
 struct Series {
-    fleet: Fleet,
+    accounts: Accounts,
     statuses: Vec<AccountStatus>,
     at: Timestamp,
 }
@@ -62,17 +62,17 @@ struct Labels<'a, const N: usize> {
     values: [Cow<'a, str>; N],
 }
 
-impl Render for Fleet {
+impl Render for Accounts {
     type Output = MetricsSnapshot;
 
     fn render(&self, now: Timestamp) -> MetricsSnapshot {
-        let statuses = self.accounts.iter().map(Ledger::read).collect();
-        let series = Series { fleet: self.clone(), statuses, at: now };
+        let statuses = self.ledgers.iter().map(Ledger::read).collect();
+        let series = Series { accounts: self.clone(), statuses, at: now };
         MetricsSnapshot { series: Arc::new(series), bodies: Default::default() }
     }
 
     fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
-        let ends = self.accounts.iter().filter_map(|ledger| ledger.read().vanishes_at(self.stale_after));
+        let ends = self.ledgers.iter().filter_map(|ledger| ledger.read().vanishes_at(self.stale_after));
         ends.filter(|end| *end > now).min()
     }
 }
@@ -127,7 +127,7 @@ impl Series {
     fn collect_rows(&self, out: &mut Families<'_>) -> fmt::Result {
         self.rows(out, &USAGE, |row| Some(row.percent.get()))?;
         self.rows(out, &PROCESSED, |row| Some(unix_seconds(row.processed_at)))?;
-        self.rows(out, &THRESHOLD, |row| self.fleet.thresholds.applying_to(row))?;
+        self.rows(out, &THRESHOLD, |row| self.accounts.thresholds.applying_to(row))?;
         self.each(out, &ROWS, |status| Some(status.last_good.as_ref()?.report.rows().len() as u64))?;
         self.labelled(out, &REJECTED, |status| {
             let count = |error| status.rejected.get(&error).copied().unwrap_or(0);
@@ -146,7 +146,7 @@ impl Series {
         self.times(out, &LAST_SCRAPE, |status| status.last_poll_at)?;
         self.times(out, &LAST_SUCCESS, |status| Some(status.last_good.as_ref()?.at))?;
         self.times(out, &NEXT_SCRAPE, |status| status.next_poll_at)?;
-        self.each(out, &INTERVAL, |_| Some(self.fleet.poll_interval.as_secs_f64()))
+        self.each(out, &INTERVAL, |_| Some(self.accounts.poll_interval.as_secs_f64()))
     }
 
     fn collect_traffic(&self, out: &mut Families<'_>) -> fmt::Result {
@@ -186,7 +186,7 @@ impl Series {
         value: impl Fn(&LicenseUsage) -> Option<f64>,
     ) -> fmt::Result {
         self.labelled(out, family, |status| {
-            let visible = status.visible(self.at, self.fleet.stale_after);
+            let visible = status.visible(self.at, self.accounts.stale_after);
             let rows = visible.map_or(&[][..], |good| good.report.rows()).iter();
             rows.filter_map(|row| {
                 let labels = [&row.service, &row.workload, &row.channel];
@@ -230,10 +230,10 @@ impl Series {
     }
 }
 
-fn by_endpoint<'a, T, V>(
-    map: &'a BTreeMap<Endpoint, T>,
+fn by_endpoint<T, V>(
+    map: &BTreeMap<Endpoint, T>,
     value: impl Fn(&T) -> V,
-) -> impl Iterator<Item = ([Cow<'a, str>; 1], V)> {
+) -> impl Iterator<Item = ([Cow<'_, str>; 1], V)> {
     map.iter().map(move |(endpoint, of)| ([endpoint.as_str().into()], value(of)))
 }
 

@@ -37,9 +37,9 @@ fn config(names: &[&str], more: &str) -> Config {
 }
 
 /// Accounts of a configuration that were not polled yet.
-fn fleet_of(config: Config) -> Fleet {
-    Fleet {
-        accounts: config
+fn accounts_of(config: Config) -> Accounts {
+    Accounts {
+        ledgers: config
             .accounts
             .into_iter()
             .map(|account| Ledger::new(account.name, Arc::default()))
@@ -50,8 +50,8 @@ fn fleet_of(config: Config) -> Fleet {
     }
 }
 
-fn fleet(names: &[&str]) -> Fleet {
-    fleet_of(config(names, ""))
+fn accounts_named(names: &[&str]) -> Accounts {
+    accounts_of(config(names, ""))
 }
 
 fn row(service: &str, workload: &str, percent: f64) -> Result<LicenseUsage, RowError> {
@@ -108,8 +108,8 @@ fn fill(ledger: &Ledger) {
     });
 }
 
-fn classic(fleet: &Fleet, now: Timestamp) -> String {
-    fleet.render(now).text(Format::Classic)
+fn classic(accounts: &Accounts, now: Timestamp) -> String {
+    accounts.render(now).text(Format::Classic)
 }
 
 fn own(with_process: bool) -> Arc<OwnMetrics> {

@@ -91,9 +91,9 @@ impl TestBed {
 
     fn start(&self) -> Running {
         let (supervisor, reloader) = self.prepare();
-        let (fleet, stop) = (supervisor.fleet(), CancellationToken::new());
+        let (accounts, stop) = (supervisor.accounts(), CancellationToken::new());
         let task = tokio::spawn(supervisor.run(no_environment, stop.clone()));
-        Running { fleet, reloader, stop, task }
+        Running { accounts, reloader, stop, task }
     }
 
     fn last_reload(&self) -> char {
@@ -104,7 +104,7 @@ impl TestBed {
 }
 
 struct Running {
-    fleet: watch::Receiver<Arc<Fleet>>,
+    accounts: watch::Receiver<Arc<Accounts>>,
     reloader: Reloader,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -112,12 +112,12 @@ struct Running {
 
 impl Running {
     fn account(&self, n: usize) -> Ledger {
-        self.fleet.borrow().accounts[n].clone()
+        self.accounts.borrow().ledgers[n].clone()
     }
 
     fn names(&self) -> Vec<String> {
-        let fleet = Arc::clone(&self.fleet.borrow());
-        fleet.accounts.iter().map(|ledger| ledger.read().name.unwrap().to_string()).collect()
+        let accounts = Arc::clone(&self.accounts.borrow());
+        accounts.ledgers.iter().map(|ledger| ledger.read().name.unwrap().to_string()).collect()
     }
 
     async fn stop(self) {
@@ -151,9 +151,9 @@ async fn a_reload_replaces_the_accounts_and_one_that_stays_keeps_its_counters() 
     wait_for(&contoso, |status| status.polls == 1).await;
     bed.write(&["new", "contoso"], "poll_interval: 3h\nthresholds: {default_percent: 7}");
     running.reloader.reload().await.unwrap().unwrap();
-    assert!(running.fleet.has_changed().unwrap());
+    assert!(running.accounts.has_changed().unwrap());
     assert_eq!(running.names(), ["new", "contoso"]);
-    assert_eq!(running.fleet.borrow_and_update().poll_interval, Duration::from_hours(3));
+    assert_eq!(running.accounts.borrow_and_update().poll_interval, Duration::from_hours(3));
     // The reload polls a second time; the first poll is still counted.
     let status = wait_for(&running.account(1), |status| status.polls == 2).await;
     assert!(status.last_good.is_some());
@@ -227,7 +227,7 @@ async fn an_invalid_file_changes_nothing_and_is_reported() {
         matches!(&*error, StartError::Config(ConfigError::Invalid { problems, .. }) if problems.len() == 1)
     );
     assert_eq!((running.names(), bed.last_reload()), (vec!["contoso".to_owned()], '0'));
-    assert!(!running.fleet.has_changed().unwrap(), "the fleet is unchanged");
+    assert!(!running.accounts.has_changed().unwrap(), "the accounts are unchanged");
     // The account is still running: a valid reload makes it poll again.
     bed.write(&["contoso"], "");
     running.reloader.reload().await.unwrap().unwrap();

@@ -53,8 +53,8 @@ pub fn count_refusals(own: Arc<OwnMetrics>, telemetry_path: String) -> impl Fn(&
 }
 
 async fn status_page(State(site): State<Arc<Site>>) -> Response {
-    let fleet = Arc::clone(&site.fleet.borrow());
-    page::respond(fleet, site.telemetry_path.clone(), site.clock.now()).await
+    let accounts = Arc::clone(&site.accounts.borrow());
+    page::respond(accounts, site.telemetry_path.clone(), site.clock.now()).await
 }
 
 async fn healthy() -> &'static str {
@@ -64,12 +64,13 @@ async fn healthy() -> &'static str {
 /// Answers 200 once every account was polled or its rows were restored. Accounts that a reload has added do not
 /// count, because they must not take the others out of service.
 async fn ready(State(site): State<Arc<Site>>) -> (StatusCode, String) {
-    let fleet = Arc::clone(&site.fleet.borrow());
-    let statuses = fleet.accounts.iter().map(Ledger::read);
+    let accounts = Arc::clone(&site.accounts.borrow());
+    let statuses = accounts.ledgers.iter().map(Ledger::read);
     match statuses.filter(|status| !status.is_ready() && !status.added_by_reload).count() {
         0 => (StatusCode::OK, "partner-license-exporter is Ready.\n".to_owned()),
         waiting => {
-            let text = format!("{waiting} of {} accounts have not been polled yet.\n", fleet.accounts.len());
+            let text =
+                format!("{waiting} of {} accounts have not been polled yet.\n", accounts.ledgers.len());
             (StatusCode::SERVICE_UNAVAILABLE, text)
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::domain::clock::Clock;
-use crate::metrics::{Fleet, MetricsSnapshot, OwnMetrics};
+use crate::metrics::{Accounts, MetricsSnapshot, OwnMetrics};
 use crate::supervisor::Reloader;
 
 /// What is served, and what requests can change.
@@ -16,7 +16,7 @@ pub struct Site {
     /// The series of the process.
     pub own: Arc<OwnMetrics>,
     /// The accounts, for the status page and for readiness.
-    pub fleet: watch::Receiver<Arc<Fleet>>,
+    pub accounts: watch::Receiver<Arc<Accounts>>,
     /// Reloads the configuration.
     pub reloader: Reloader,
     /// The time of day.

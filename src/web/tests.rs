@@ -16,7 +16,7 @@ use crate::config::{Config, ConfigSource, Thresholds};
 use crate::domain::clock::Clock;
 use crate::domain::status::Ledger;
 use crate::domain::usage::UsageReport;
-use crate::metrics::{Fleet, MetricsSnapshot, OwnMetrics};
+use crate::metrics::{Accounts, MetricsSnapshot, OwnMetrics};
 use crate::polling::Render;
 use crate::supervisor::{Reloader, Supervisor};
 use exporter_toolkit::negotiation::Format;
@@ -45,9 +45,9 @@ fn ledgers(names: &[&str]) -> Vec<Ledger> {
     config.accounts.into_iter().map(|account| Ledger::new(account.name, Arc::default())).collect()
 }
 
-fn fleet(accounts: Vec<Ledger>) -> Fleet {
-    Fleet {
-        accounts,
+fn accounts_with(ledgers: Vec<Ledger>) -> Accounts {
+    Accounts {
+        ledgers,
         poll_interval: Duration::from_hours(6),
         stale_after: None,
         thresholds: Thresholds::default(),
@@ -73,43 +73,43 @@ fn supervisor(source: ConfigSource) -> (Supervisor, Reloader) {
     Supervisor::start(source, &config, Arc::new(OwnMetrics::new(true, &clock)), clock).unwrap()
 }
 
-/// The router for a fleet, and handles that change what it serves.
+/// The router for some accounts, and handles that change what it serves.
 struct TestSite {
     router: Router,
     own: Arc<OwnMetrics>,
-    fleet: watch::Sender<Arc<Fleet>>,
+    accounts: watch::Sender<Arc<Accounts>>,
     snapshot: watch::Sender<Arc<MetricsSnapshot>>,
 }
 
 fn web_site(
-    first: Fleet,
+    first: Accounts,
     reloader: Reloader,
     with_process: bool,
-) -> (Site, watch::Sender<Arc<Fleet>>, watch::Sender<Arc<MetricsSnapshot>>) {
+) -> (Site, watch::Sender<Arc<Accounts>>, watch::Sender<Arc<MetricsSnapshot>>) {
     let clock = Clock::fixed(NOW);
     let snapshot_sender = watch::Sender::new(Arc::new(first.render(NOW)));
-    let fleet_sender = watch::Sender::new(Arc::new(first));
+    let accounts_sender = watch::Sender::new(Arc::new(first));
     let site = Site {
         snapshot: snapshot_sender.subscribe(),
         own: Arc::new(OwnMetrics::new(with_process, &clock)),
-        fleet: fleet_sender.subscribe(),
+        accounts: accounts_sender.subscribe(),
         reloader,
         clock,
         telemetry_path: "/metrics".to_owned(),
     };
-    (site, fleet_sender, snapshot_sender)
+    (site, accounts_sender, snapshot_sender)
 }
 
 /// A site whose supervisor has stopped.
-fn site(first: Fleet) -> TestSite {
+fn site(first: Accounts) -> TestSite {
     site_with(first, true)
 }
 
 /// A site whose supervisor has stopped, with or without `promhttp_*` and `process_*`.
-fn site_with(first: Fleet, with_process: bool) -> TestSite {
+fn site_with(first: Accounts, with_process: bool) -> TestSite {
     let (_, reloader) = supervisor(ConfigSource::Environment);
-    let (site, fleet, snapshot) = web_site(first, reloader, with_process);
-    TestSite { own: Arc::clone(&site.own), router: router(site), fleet, snapshot }
+    let (site, accounts, snapshot) = web_site(first, reloader, with_process);
+    TestSite { own: Arc::clone(&site.own), router: router(site), accounts, snapshot }
 }
 
 /// A response whose body was received completely.

@@ -109,6 +109,7 @@ fn a_family_without_samples_or_not_selected_is_left_out() {
 }
 
 #[test]
+#[expect(clippy::cast_precision_loss, reason = "the largest count is rounded in text and value alike")]
 fn numbers_are_short_and_read_back_as_they_were() {
     let spelled = |value: fn() -> Value| {
         let text = encode(Format::Classic, &Selection::everything(), &Arc::new(One(value)));

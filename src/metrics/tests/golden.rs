@@ -1,23 +1,23 @@
-//! Whole pages, byte for byte: what a user's queries and rules rest on.
+//! Whole bodies, byte for byte, on which users' queries and rules depend.
 
 use super::*;
 
 #[test]
-fn a_page_of_two_named_accounts_of_which_one_fails_and_one_was_never_polled() {
-    let fleet = fleet(&["contoso", "fabrikam"]);
-    fill(&fleet.accounts[0]);
-    assert_eq!(classic(&fleet, NOW), TWO_NAMED);
+fn two_named_accounts_of_which_one_fails_and_one_was_never_polled() {
+    let accounts = accounts_named(&["contoso", "fabrikam"]);
+    fill(&accounts.ledgers[0]);
+    assert_eq!(classic(&accounts, NOW), TWO_NAMED);
 }
 
 #[test]
-fn a_page_of_one_account_without_a_name() {
-    let fleet = fleet(&[]);
-    fleet.accounts[0].write(|status| {
+fn one_account_without_a_name() {
+    let accounts = accounts_named(&[]);
+    accounts.ledgers[0].write(|status| {
         collected(status, [row("o365", "Exchange", 50.0)], NOW, Duration::from_secs(1));
     });
     // HELP is the same as above.
-    let page = classic(&fleet, NOW);
-    let lines: Vec<&str> = page.lines().filter(|line| !line.starts_with("# HELP")).collect();
+    let text = classic(&accounts, NOW);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("# HELP")).collect();
     assert_eq!(lines.join("\n"), UNNAMED.trim_end());
 }
 

@@ -2,13 +2,14 @@ use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::{Me
 use proptest::prelude::*;
 use prost::Message as _;
 
+use super::super::table::*;
 use super::*;
 
-/// Every account of a fleet with all it can show, and the process' own families.
+/// Accounts of these names with all they can show, and the process' own families.
 fn everything(names: &[&str], format: Format) -> String {
-    let fleet = fleet(names);
-    fleet.accounts.iter().for_each(fill);
-    fleet.render(NOW).text(format) + &own(true).text(format)
+    let accounts = accounts_named(names);
+    accounts.ledgers.iter().for_each(fill);
+    accounts.render(NOW).text(format) + &own(true).text(format)
 }
 
 #[test]
@@ -122,42 +123,42 @@ fn decoded(mut bytes: &[u8]) -> BTreeSet<Sample> {
 
 #[test]
 fn the_texts_and_protobuf_carry_the_same_samples() {
-    let fleet = fleet(&["a \"quoted\" \\ name", "b"]);
-    fill(&fleet.accounts[0]);
-    let page = fleet.render(NOW);
-    let classic = numbers(&page.text(Format::Classic));
+    let accounts = accounts_named(&["a \"quoted\" \\ name", "b"]);
+    fill(&accounts.ledgers[0]);
+    let snapshot = accounts.render(NOW);
+    let classic = numbers(&snapshot.text(Format::Classic));
     assert!(classic.len() > 100);
-    assert_eq!(numbers(&page.text(Format::OpenMetrics)), classic);
-    assert_eq!(decoded(&page.body(Format::Protobuf, Coding::Identity).bytes), classic);
+    assert_eq!(numbers(&snapshot.text(Format::OpenMetrics)), classic);
+    assert_eq!(decoded(&snapshot.body(Format::Protobuf, Coding::Identity).bytes), classic);
     let own = own(false);
     assert_eq!(numbers(&own.text(Format::Classic)), numbers(&own.text(Format::OpenMetrics)));
 }
 
 #[test]
-fn a_body_is_written_once_and_compressed_from_what_is_there() {
-    let fleet = fleet(&["a"]);
-    fill(&fleet.accounts[0]);
-    let page = fleet.render(NOW);
-    assert!(page.ready(Format::Classic, Coding::Gzip).is_none());
-    let first = page.body(Format::Classic, Coding::Gzip).bytes.clone();
-    assert!(page.ready(Format::Classic, Coding::Identity).is_none(), "nobody asked for it");
-    assert_eq!(page.body(Format::Classic, Coding::Gzip).bytes.as_ptr(), first.as_ptr());
-    let plain = page.body(Format::Classic, Coding::Identity).bytes.clone();
-    assert_eq!(page.ready(Format::Classic, Coding::Identity).unwrap().bytes.as_ptr(), plain.as_ptr());
-    // What changes later is not on this page.
-    fleet.accounts[0].write(|status| status.polls = 100);
-    let later = page.body(Format::OpenMetrics, Coding::Identity).bytes.clone();
+fn a_body_is_encoded_once_and_compressed_from_the_plain_one() {
+    let accounts = accounts_named(&["a"]);
+    fill(&accounts.ledgers[0]);
+    let snapshot = accounts.render(NOW);
+    assert!(snapshot.ready(Format::Classic, Coding::Gzip).is_none());
+    let first = snapshot.body(Format::Classic, Coding::Gzip).bytes.clone();
+    assert!(snapshot.ready(Format::Classic, Coding::Identity).is_none(), "it is prepared on demand");
+    assert_eq!(snapshot.body(Format::Classic, Coding::Gzip).bytes.as_ptr(), first.as_ptr());
+    let plain = snapshot.body(Format::Classic, Coding::Identity).bytes.clone();
+    assert_eq!(snapshot.ready(Format::Classic, Coding::Identity).unwrap().bytes.as_ptr(), plain.as_ptr());
+    // Later changes are not in this snapshot.
+    accounts.ledgers[0].write(|status| status.polls = 100);
+    let later = snapshot.body(Format::OpenMetrics, Coding::Identity).bytes.clone();
     assert_eq!(numbers(&String::from_utf8_lossy(&later)), numbers(&String::from_utf8_lossy(&plain)));
-    assert!(page.body(Format::Classic, Coding::Zstd).bytes.len() < plain.len());
+    assert!(snapshot.body(Format::Classic, Coding::Zstd).bytes.len() < plain.len());
 }
 
 #[test]
 fn a_selection_has_the_families_of_those_names_as_they_are_in_the_whole() {
-    let fleet = fleet(&["a"]);
-    fill(&fleet.accounts[0]);
-    let page = fleet.render(NOW);
+    let accounts = accounts_named(&["a"]);
+    fill(&accounts.ledgers[0]);
+    let snapshot = accounts.render(NOW);
     let selected = |names: &[&str], format| {
-        page.encode(format, &Selection::of(names.iter().map(|name| (*name).to_owned())))
+        snapshot.encode(format, &Selection::of(names.iter().map(|name| (*name).to_owned())))
     };
     let names = |text: &str| -> BTreeSet<String> {
         text.lines()
@@ -171,7 +172,7 @@ fn a_selection_has_the_families_of_those_names_as_they_are_in_the_whole() {
                 .unwrap();
         let stem = SCRAPES.name.strip_suffix(if format == Format::Classic { "" } else { "_total" }).unwrap();
         assert_eq!(names(&text), BTreeSet::from([UP.name, stem, histogram].map(str::to_owned)));
-        assert!(page.text(format).contains(text.split_once("# HELP partner_license_api").unwrap().1));
+        assert!(snapshot.text(format).contains(text.split_once("# HELP partner_license_api").unwrap().1));
     }
     for name in ["", "partner_license_", "partner_license_api_request_duration_seconds_bucket", "up"] {
         for format in Format::ALL {
@@ -182,11 +183,11 @@ fn a_selection_has_the_families_of_those_names_as_they_are_in_the_whole() {
 
 #[test]
 fn rows_vanish_when_they_are_stale_and_the_accounts_health_stays() {
-    let fleet = fleet(&["a"]);
-    fill(&fleet.accounts[0]);
+    let accounts = accounts_named(&["a"]);
+    fill(&accounts.ledgers[0]);
     let end = NOW - 2 * HOUR + 48 * HOUR;
     let (before, after) =
-        (samples(&classic(&fleet, end - Duration::from_millis(1))), samples(&classic(&fleet, end)));
+        (samples(&classic(&accounts, end - Duration::from_millis(1))), samples(&classic(&accounts, end)));
     for family in [&USAGE, &PROCESSED, &THRESHOLD] {
         assert_eq!((of(&before, family).len(), of(&after, family).len()), (2, 0), "{}", family.name);
     }
@@ -199,25 +200,25 @@ fn rows_vanish_when_they_are_stale_and_the_accounts_health_stays() {
 }
 
 #[test]
-fn the_picture_changes_by_itself_when_the_next_rows_vanish() {
-    let mut fleet = fleet(&["a", "b", "c"]);
-    assert_eq!(fleet.next_change(NOW), None);
-    for (ledger, hour) in fleet.accounts.iter().zip([3, 1]) {
+fn the_next_change_is_when_the_next_rows_vanish() {
+    let mut accounts = accounts_named(&["a", "b", "c"]);
+    assert_eq!(accounts.next_change(NOW), None);
+    for (ledger, hour) in accounts.ledgers.iter().zip([3, 1]) {
         ledger.write(|status| collected(status, [], NOW + hour * HOUR, Duration::ZERO));
     }
-    assert_eq!(fleet.next_change(NOW), Some(NOW + 49 * HOUR));
-    assert_eq!(fleet.next_change(NOW + 49 * HOUR), Some(NOW + 51 * HOUR));
-    assert_eq!(fleet.next_change(NOW + 51 * HOUR), None);
-    fleet.stale_after = None;
-    assert_eq!(fleet.next_change(NOW), None);
+    assert_eq!(accounts.next_change(NOW), Some(NOW + 49 * HOUR));
+    assert_eq!(accounts.next_change(NOW + 49 * HOUR), Some(NOW + 51 * HOUR));
+    assert_eq!(accounts.next_change(NOW + 51 * HOUR), None);
+    accounts.stale_after = None;
+    assert_eq!(accounts.next_change(NOW), None);
 }
 
 #[test]
 fn a_muted_row_has_no_threshold_and_keeps_its_usage() {
     let rules = "thresholds: {overrides: [{service: crm, mute: true}, {workload: exchange, percent: 60}]}";
-    let fleet = fleet_of(config(&["a"], rules));
-    fill(&fleet.accounts[0]);
-    let all = samples(&classic(&fleet, NOW));
+    let accounts = accounts_of(config(&["a"], rules));
+    fill(&accounts.ledgers[0]);
+    let all = samples(&classic(&accounts, NOW));
     assert_eq!(of(&all, &USAGE).len(), 2);
     let thresholds: Vec<_> =
         of(&all, &THRESHOLD).iter().map(|s| (s.label("workload").unwrap(), s.value.as_str())).collect();
@@ -226,7 +227,7 @@ fn a_muted_row_has_no_threshold_and_keeps_its_usage() {
 
 #[test]
 fn every_reason_is_there_from_the_start_at_zero() {
-    let all = samples(&classic(&fleet(&[]), NOW));
+    let all = samples(&classic(&accounts_named(&[]), NOW));
     let reasons = |family| -> Vec<(&str, &str)> {
         of(&all, family).iter().map(|s| (s.label("reason").unwrap(), s.value.as_str())).collect()
     };
@@ -236,7 +237,7 @@ fn every_reason_is_there_from_the_start_at_zero() {
 
 #[test]
 fn what_nobody_knows_yet_is_absent_and_not_zero() {
-    let all = samples(&classic(&fleet(&["a"]), NOW));
+    let all = samples(&classic(&accounts_named(&["a"]), NOW));
     for family in [
         &USAGE,
         &PROCESSED,
@@ -259,31 +260,31 @@ fn what_nobody_knows_yet_is_absent_and_not_zero() {
 
 #[test]
 fn an_empty_collection_has_zero_rows() {
-    let fleet = fleet(&[]);
-    fleet.accounts[0].write(|status| collected(status, [], NOW, Duration::ZERO));
-    let all = samples(&classic(&fleet, NOW));
+    let accounts = accounts_named(&[]);
+    accounts.ledgers[0].write(|status| collected(status, [], NOW, Duration::ZERO));
+    let all = samples(&classic(&accounts, NOW));
     assert_eq!((of(&all, &ROWS)[0].value.as_str(), of(&all, &UP)[0].value.as_str()), ("0", "1"));
 }
 
 #[test]
 fn a_refresh_token_expires_90_days_after_its_issue() {
-    let fleet = fleet(&["a"]);
-    fill(&fleet.accounts[0]);
-    let all = samples(&classic(&fleet, NOW));
+    let accounts = accounts_named(&["a"]);
+    fill(&accounts.ledgers[0]);
+    let all = samples(&classic(&accounts, NOW));
     let value = |family| of(&all, family)[0].value.parse::<f64>().unwrap();
     assert!((value(&REFRESH_EXPIRY) - value(&REFRESH_ISSUED) - 7_776_000.0).abs() < f64::EPSILON);
 }
 
 #[test]
 fn equal_statuses_have_equal_bytes() {
-    let pages = [fleet(&["a", "b"]), fleet(&["a", "b"])].map(|fleet| {
-        fleet.accounts.iter().for_each(fill);
-        fleet.render(NOW)
+    let snapshots = [accounts_named(&["a", "b"]), accounts_named(&["a", "b"])].map(|accounts| {
+        accounts.ledgers.iter().for_each(fill);
+        accounts.render(NOW)
     });
     for (format, coding) in
         Format::ALL.into_iter().flat_map(|format| Coding::ALL.map(|coding| (format, coding)))
     {
-        assert_eq!(pages[0].body(format, coding).bytes, pages[1].body(format, coding).bytes);
+        assert_eq!(snapshots[0].body(format, coding).bytes, snapshots[1].body(format, coding).bytes);
     }
 }
 
@@ -351,11 +352,11 @@ fn reloads_and_scrapes_are_counted() {
 proptest! {
     #[test]
     fn any_label_value_survives_every_format(service in any::<String>(), workload in "[\"\\\\\n{}=, #]{0,12}") {
-        let fleet = fleet(&["a"]);
-        fleet.accounts[0].write(|status| {
+        let accounts = accounts_named(&["a"]);
+        accounts.ledgers[0].write(|status| {
             collected(status, [row(&service, &workload, 1.5)], NOW, Duration::ZERO);
         });
-        let page = fleet.render(NOW);
+        let snapshot = accounts.render(NOW);
         let held = |sample: &Sample| {
             prop_assert_eq!(sample.label("service"), Some(service.as_str()));
             prop_assert_eq!(sample.label("workload"), Some(workload.as_str()));
@@ -363,13 +364,13 @@ proptest! {
         };
         for format in [Format::Classic, Format::OpenMetrics] {
             // A carriage return is no end of line in either text.
-            let text = page.text(format);
+            let text = snapshot.text(format);
             let line = text.split('\n').find(|line| line.starts_with("partner_license_usage_percent{")).unwrap();
             let sample = sample(line);
             held(&sample)?;
             prop_assert_eq!(sample.value.as_str(), "1.5");
         }
-        let messages = decoded(&page.body(Format::Protobuf, Coding::Identity).bytes);
+        let messages = decoded(&snapshot.body(Format::Protobuf, Coding::Identity).bytes);
         held(messages.iter().find(|sample| sample.name == USAGE.name).unwrap())?;
     }
 }

@@ -114,9 +114,9 @@ impl World {
         let (source, config) = self.bed.load();
         let (supervisor, reloader) =
             Supervisor::start(source, &config, Arc::clone(&self.bed.own), self.clock.clone()).unwrap();
-        let (fleet, stop) = (supervisor.fleet(), CancellationToken::new());
+        let (accounts, stop) = (supervisor.accounts(), CancellationToken::new());
         let task = tokio::spawn(supervisor.run(no_environment, stop.clone()));
-        self.running = Some(Running { fleet, reloader, stop, task });
+        self.running = Some(Running { accounts, reloader, stop, task });
     }
 
     async fn stop(&mut self) {
@@ -228,8 +228,8 @@ impl World {
 
     /// The account's metrics in the text format.
     fn metrics(&self) -> String {
-        let fleet = Arc::clone(&self.running.as_ref().unwrap().fleet.borrow());
-        fleet.render(self.clock.now()).text(Format::Classic)
+        let accounts = Arc::clone(&self.running.as_ref().unwrap().accounts.borrow());
+        accounts.render(self.clock.now()).text(Format::Classic)
     }
 
     fn metric(&self, series: &str) -> String {

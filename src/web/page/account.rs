@@ -9,7 +9,7 @@ use crate::domain::failure::Failure;
 use crate::domain::schedule::LastPoll;
 use crate::domain::status::{AccountStatus, Credentials, LastGood};
 use crate::domain::usage::{LicenseUsage, listing};
-use crate::metrics::Fleet;
+use crate::metrics::Accounts;
 
 use super::table::{RowCounts, table};
 use super::text::{Count, Length, day, time, visible, with_commands};
@@ -58,14 +58,14 @@ impl AccountState {
 }
 
 impl AccountView {
-    pub(super) fn new(number: usize, status: AccountStatus, fleet: &Fleet, now: Timestamp) -> Self {
+    pub(super) fn new(number: usize, status: AccountStatus, accounts: &Accounts, now: Timestamp) -> Self {
         let state = match status.last_poll {
             LastPoll::Never => AccountState::Waiting,
             LastPoll::Succeeded => AccountState::Working,
             LastPoll::Failed { .. } => AccountState::Failing,
         };
-        let rows = status.visible(now, fleet.stale_after).map(|good| good.report.rows());
-        let counts = RowCounts::of(rows.unwrap_or_default(), &fleet.thresholds);
+        let rows = status.visible(now, accounts.stale_after).map(|good| good.report.rows());
+        let counts = RowCounts::of(rows.unwrap_or_default(), &accounts.thresholds);
         Self { number, state, counts, status }
     }
 
@@ -81,7 +81,7 @@ impl AccountView {
     }
 
     /// Renders the section of the account, with at most `most` rows.
-    pub(super) fn section(&self, fleet: &Fleet, now: Timestamp, most: usize) -> Markup {
+    pub(super) fn section(&self, accounts: &Accounts, now: Timestamp, most: usize) -> Markup {
         let (status, id) = (&self.status, format!("account-{}", self.number));
         html! {
             section aria-labelledby=(id) {
@@ -95,10 +95,10 @@ impl AccountView {
                     }
                 }
                 @if let Some(failure) = status.failure() { (self.failure(failure, now)) }
-                (self.facts(fleet, now))
-                (self.notes(fleet, now))
-                @if let Some(good) = status.visible(now, fleet.stale_after) && self.counts.rows > 0 {
-                    (table(good.report.rows(), &fleet.thresholds, self.counts, most))
+                (self.facts(accounts, now))
+                (self.notes(accounts, now))
+                @if let Some(good) = status.visible(now, accounts.stale_after) && self.counts.rows > 0 {
+                    (table(good.report.rows(), &accounts.thresholds, self.counts, most))
                 }
             }
         }
@@ -125,9 +125,10 @@ impl AccountView {
         }
     }
 
-    fn facts(&self, fleet: &Fleet, now: Timestamp) -> Markup {
+    fn facts(&self, accounts: &Accounts, now: Timestamp) -> Markup {
         let status = &self.status;
-        let processed = status.visible(now, fleet.stale_after).and_then(|good| processed(good.report.rows()));
+        let processed =
+            status.visible(now, accounts.stale_after).and_then(|good| processed(good.report.rows()));
         let Credentials { refresh_token_issued_at, client_certificate_expires_at, mfa_compliant, .. } =
             status.credentials;
         let lifetime = Credentials::REFRESH_TOKEN_LIFETIME;
@@ -170,11 +171,11 @@ impl AccountView {
     }
 
     /// What a reader should know about the rows, or why there are none.
-    fn notes(&self, fleet: &Fleet, now: Timestamp) -> Markup {
+    fn notes(&self, accounts: &Accounts, now: Timestamp) -> Markup {
         let Some(good) = &self.status.last_good else { return Markup::default() };
         let LastGood { report, failed_since, .. } = good;
-        if !good.is_fresh(now, fleet.stale_after) {
-            let limit = humantime::format_duration(fleet.stale_after.unwrap_or_default());
+        if !good.is_fresh(now, accounts.stale_after) {
+            let limit = humantime::format_duration(accounts.stale_after.unwrap_or_default());
             return html! {
                 p.note {
                     "The last good rows are older than " code { "stale_after" } " (" (limit)
@@ -188,7 +189,7 @@ impl AccountView {
             } @else if *failed_since {
                 p.note {
                     "The rows are those of the last good poll"
-                    @if let Some(end) = good.vanishes_at(fleet.stale_after) {
+                    @if let Some(end) = good.vanishes_at(accounts.stale_after) {
                         ". Unless another one succeeds, they vanish in "
                         (Length::between(now, end)) ", " (time(end))
                     }

@@ -21,7 +21,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use tokio::sync::Semaphore;
 
 use crate::bundled::{DASHBOARDS, runbooks};
-use crate::metrics::{BUILD, Fleet};
+use crate::metrics::{Accounts, BUILD};
 
 use account::{AccountState, AccountView};
 use table::RowCounts;
@@ -53,12 +53,12 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
 static RENDERING: Semaphore = Semaphore::const_new(2);
 
 /// Answers a request for the page, as it is at `now`.
-pub(super) async fn respond(fleet: Arc<Fleet>, telemetry_path: String, now: Timestamp) -> Response {
+pub(super) async fn respond(accounts: Arc<Accounts>, telemetry_path: String, now: Timestamp) -> Response {
     // Many rows take milliseconds, during which this thread could not answer scrapes.
     let permit = RENDERING.acquire().await.expect("the semaphore is never closed");
     let html = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        render(&fleet, &telemetry_path, now)
+        render(&accounts, &telemetry_path, now)
     });
     let Ok(html) = html.await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let headers = [
@@ -70,21 +70,21 @@ pub(super) async fn respond(fleet: Arc<Fleet>, telemetry_path: String, now: Time
     (headers, Html(html)).into_response()
 }
 
-fn render(fleet: &Fleet, telemetry_path: &str, now: Timestamp) -> String {
-    let accounts = fleet.accounts.iter().enumerate();
-    let mut accounts: Vec<AccountView> =
-        accounts.map(|(n, ledger)| AccountView::new(n + 1, ledger.read(), fleet, now)).collect();
-    accounts.sort_by_key(|account| account.state);
-    let most = (MOST_ROWS / accounts.len().max(1)).max(LEAST_ROWS_OF_AN_ACCOUNT);
+fn render(accounts: &Accounts, telemetry_path: &str, now: Timestamp) -> String {
+    let ledgers = accounts.ledgers.iter().enumerate();
+    let mut views: Vec<AccountView> =
+        ledgers.map(|(n, ledger)| AccountView::new(n + 1, ledger.read(), accounts, now)).collect();
+    views.sort_by_key(|view| view.state);
+    let most = (MOST_ROWS / views.len().max(1)).max(LEAST_ROWS_OF_AN_ACCOUNT);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
-            (head(&accounts))
+            (head(&views))
             body {
                 (header(telemetry_path))
                 main {
-                    @if accounts.len() > 1 { (summary(&accounts)) }
-                    @for account in &accounts { (account.section(fleet, now, most)) }
+                    @if views.len() > 1 { (summary(&views)) }
+                    @for view in &views { (view.section(accounts, now, most)) }
                 }
                 (footer(now))
             }

@@ -9,7 +9,7 @@ use crate::partner::FetchError;
 
 #[tokio::test]
 async fn a_head_request_gets_the_headers_and_no_body() {
-    let site = site(fleet(ledgers(&["contoso"])));
+    let site = site(accounts_with(ledgers(&["contoso"])));
     for path in ["/metrics", "/", "/-/healthy", "/-/ready"] {
         let (get, head) =
             (send(&site.router, "GET", path, &[]).await, send(&site.router, "HEAD", path, &[]).await);
@@ -20,7 +20,7 @@ async fn a_head_request_gets_the_headers_and_no_body() {
 
 #[tokio::test]
 async fn an_unknown_path_is_not_found_and_metrics_cannot_be_posted() {
-    let site = site(fleet(ledgers(&["contoso"])));
+    let site = site(accounts_with(ledgers(&["contoso"])));
     assert_eq!(get_text(&site.router, "/metric").await.0, 404);
     let received = send(&site.router, "POST", "/metrics", &[]).await;
     assert_eq!((received.status, received.header("allow")), (405, Some("GET,HEAD")));
@@ -28,7 +28,7 @@ async fn an_unknown_path_is_not_found_and_metrics_cannot_be_posted() {
 
 #[tokio::test]
 async fn every_file_that_the_status_page_links_to_exists() {
-    let site = site(fleet(ledgers(&["contoso"])));
+    let site = site(accounts_with(ledgers(&["contoso"])));
     let (_, page) = get_text(&site.router, "/").await;
     let links = page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
     let files: Vec<_> =
@@ -46,8 +46,8 @@ async fn every_file_that_the_status_page_links_to_exists() {
 
 #[tokio::test]
 async fn metrics_may_take_the_place_of_the_status_page() {
-    let (reload, first) = (supervisor(ConfigSource::Environment).1, fleet(ledgers(&["contoso"])));
-    let (site, _fleet, _snapshot) = web_site(first, reload, true);
+    let (reload, first) = (supervisor(ConfigSource::Environment).1, accounts_with(ledgers(&["contoso"])));
+    let (site, _accounts, _snapshot) = web_site(first, reload, true);
     let router = router(Site { telemetry_path: "/".to_owned(), ..site });
     let (status, text) = get_text(&router, "/").await;
     assert!(status == 200 && text.starts_with("# HELP partner_license_"), "{status}: {text:.80}");
@@ -55,7 +55,7 @@ async fn metrics_may_take_the_place_of_the_status_page() {
 
 #[tokio::test]
 async fn it_is_healthy_as_soon_as_it_answers() {
-    let site = site(fleet(ledgers(&["contoso"])));
+    let site = site(accounts_with(ledgers(&["contoso"])));
     let expected = (200, "partner-license-exporter is Healthy.\n".to_owned());
     assert_eq!(get_text(&site.router, "/-/healthy").await, expected);
 }
@@ -63,7 +63,7 @@ async fn it_is_healthy_as_soon_as_it_answers() {
 #[tokio::test]
 async fn it_is_ready_once_every_account_was_polled_and_stays_ready() {
     let accounts = ledgers(&["a", "bb"]);
-    let site = site(fleet(accounts.clone()));
+    let site = site(accounts_with(accounts.clone()));
     let waiting = |n: u8| (503, format!("{n} of 2 accounts have not been polled yet.\n"));
     let ready = (200, "partner-license-exporter is Ready.\n".to_owned());
     assert_eq!(get_text(&site.router, "/-/ready").await, waiting(2));
@@ -77,14 +77,14 @@ async fn it_is_ready_once_every_account_was_polled_and_stays_ready() {
     // A reload adds an account.
     let added = ledgers(&["new"]);
     added[0].write(|status| status.added_by_reload = true);
-    site.fleet.send_replace(Arc::new(fleet([accounts, added].concat())));
+    site.accounts.send_replace(Arc::new(accounts_with([accounts, added].concat())));
     assert_eq!(get_text(&site.router, "/-/ready").await, ready);
 }
 
 #[tokio::test]
 async fn it_is_ready_at_once_if_every_account_was_restored() {
     let accounts = ledgers(&["a", "bb"]);
-    let site = site(fleet(accounts.clone()));
+    let site = site(accounts_with(accounts.clone()));
     let good = LastGood { report: Arc::default(), at: NOW, failed_since: false };
     accounts[0].write(|status| status.last_good = Some(good.clone()));
     assert_eq!(get_text(&site.router, "/-/ready").await.0, 503);
@@ -94,7 +94,7 @@ async fn it_is_ready_at_once_if_every_account_was_restored() {
 
 #[tokio::test]
 async fn a_reload_needs_a_post() {
-    let site = site(fleet(Vec::new()));
+    let site = site(accounts_with(Vec::new()));
     for method in ["GET", "DELETE"] {
         let received = send(&site.router, method, "/-/reload", &[]).await;
         assert_eq!(received.status, 405, "{method}");
@@ -108,7 +108,7 @@ async fn a_reload_reports_success_or_the_reason_of_its_failure() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config.yml");
     let (supervisor, reloader) = supervisor(ConfigSource::File(path.clone()));
-    let (site, ..) = web_site(fleet(Vec::new()), reloader, true);
+    let (site, ..) = web_site(accounts_with(Vec::new()), reloader, true);
     let router = router(site);
     let stop = CancellationToken::new();
     let task = tokio::spawn(supervisor.run(no_environment, stop.clone()));

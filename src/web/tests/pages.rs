@@ -35,8 +35,8 @@ fn credentials(ledger: &Ledger, credentials: Credentials) {
     ledger.write(|status| status.credentials = credentials);
 }
 
-async fn page(fleet: Fleet) -> String {
-    let received = send(&site(fleet).router, "GET", "/", &[]).await;
+async fn page(accounts: Accounts) -> String {
+    let received = send(&site(accounts).router, "GET", "/", &[]).await;
     assert_eq!((received.status, received.header("content-type")), (200, Some("text/html; charset=utf-8")));
     received.text().to_owned()
 }
@@ -65,7 +65,7 @@ async fn text_from_outside_is_never_markup() {
     collected(&accounts[0], [row("</td><script>alert(1)</script>", 1.0)]);
     let failure = Failure { text: "<b onclick='x'>".to_owned(), ..Failure::of(FailureReason::Server) };
     accounts[1].write(|status| status.poll_ended(Err(failure), NOW, Duration::ZERO));
-    let body = page(fleet(accounts)).await;
+    let body = page(accounts_with(accounts)).await;
     assert!(!body.contains("<script") && !body.contains("<img") && !body.contains("<b onclick"), "{body}");
     assert!(body.contains("&lt;/td&gt;&lt;script&gt;alert(1)&lt;/script&gt;"), "{body}");
     let heading =
@@ -75,7 +75,7 @@ async fn text_from_outside_is_never_markup() {
 
 #[tokio::test]
 async fn the_policy_allows_nothing_but_the_pages_own_style() {
-    let received = send(&site(fleet(ledgers(&["contoso"]))).router, "GET", "/", &[]).await;
+    let received = send(&site(accounts_with(ledgers(&["contoso"]))).router, "GET", "/", &[]).await;
     let (_, style) = received.text().split_once("<style>").unwrap();
     let (style, _) = style.split_once("</style>").unwrap();
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, style.as_bytes());
@@ -99,7 +99,7 @@ async fn a_policy_of_the_web_configuration_file_takes_the_place_of_the_pages_own
     let text = "http_server_config: { headers: { Content-Security-Policy: \"default-src 'self'\" } }\n";
     std::fs::write(file.path(), text).unwrap();
     let web_config = Arc::new(WebConfig::open(file.path(), WEB_CONFIG_EXTENSION).unwrap());
-    let router = web_config.protect(site(fleet(ledgers(&["contoso"]))).router);
+    let router = web_config.protect(site(accounts_with(ledgers(&["contoso"]))).router);
     let received = send(&router, "GET", "/", &[]).await;
     let policies: Vec<_> = received.headers.get_all("content-security-policy").iter().collect();
     assert_eq!(policies, ["default-src 'self'"]);
@@ -114,7 +114,7 @@ async fn rows_are_listed_lowest_first_and_low_and_muted_ones_are_marked() {
     let config = "thresholds: { overrides: [ { workload: sway, mute: true } ] }\naccounts:\n- {tenant_id: a.example, \
                   client_id: 00000000-0000-0000-0000-00000000c11e, client_secret: s, refresh_token: r}\n";
     let thresholds = Config::parse(config, &no_environment).unwrap().thresholds;
-    let body = page(Fleet { thresholds, ..fleet(accounts) }).await;
+    let body = page(Accounts { thresholds, ..accounts_with(accounts) }).await;
     let rows: Vec<String> = body
         .split("<tr")
         .skip(2)
@@ -140,7 +140,7 @@ async fn a_working_account_shows_since_when_and_the_age_of_its_data() {
     let older = LicenseUsage { processed_at: "2026-11-12T00:00:00Z".parse().unwrap(), ..row("Teams", 50.0) };
     collected(&accounts[0], [row("Exchange", 50.0), older]);
     accounts[0].write(|status| status.next_poll_at = Some(NOW + SignedDuration::from_secs(20_000)));
-    let body = page(fleet(accounts)).await;
+    let body = page(accounts_with(accounts)).await;
     assert_contains(
         &body,
         &[
@@ -161,7 +161,7 @@ async fn a_failing_account_shows_the_reason_the_remedy_and_its_last_good_rows() 
     let accounts = ledgers(&["contoso"]);
     collected(&accounts[0], [row("Exchange", 38.0)]);
     failed(&accounts[0], FailureReason::Consent);
-    let once = page(fleet(accounts.clone())).await;
+    let once = page(accounts_with(accounts.clone())).await;
     assert_contains(
         &once,
         &[
@@ -175,7 +175,8 @@ async fn a_failing_account_shows_the_reason_the_remedy_and_its_last_good_rows() 
     );
     assert!(once.contains("<title>Failing · Partner"), "{once}");
     failed(&accounts[0], FailureReason::Consent);
-    let twice = page(Fleet { stale_after: Some(Duration::from_hours(48)), ..fleet(accounts) }).await;
+    let twice =
+        page(Accounts { stale_after: Some(Duration::from_hours(48)), ..accounts_with(accounts) }).await;
     assert_contains(
         &twice,
         &[
@@ -187,15 +188,15 @@ async fn a_failing_account_shows_the_reason_the_remedy_and_its_last_good_rows() 
 
 #[tokio::test]
 async fn an_account_without_rows_shows_why() {
-    let never = page(fleet(ledgers(&["contoso"]))).await;
+    let never = page(accounts_with(ledgers(&["contoso"]))).await;
     assert_contains(&never, &["contoso not polled yet Rows fetched never"]);
     let accounts = ledgers(&["contoso"]);
     collected(&accounts[0], []);
-    let empty = page(fleet(accounts)).await;
+    let empty = page(accounts_with(accounts)).await;
     assert_contains(&empty, &["The last good collection was empty: Partner Center sent no rows."]);
     let accounts = ledgers(&["contoso"]);
     collected(&accounts[0], [row("Exchange", 38.0)]);
-    let stale = page(Fleet { stale_after: Some(Duration::from_mins(1)), ..fleet(accounts) }).await;
+    let stale = page(Accounts { stale_after: Some(Duration::from_mins(1)), ..accounts_with(accounts) }).await;
     assert_contains(&stale, &["The last good rows are older than stale_after (1m) and no longer served."]);
     assert!(!stale.contains("Exchange") && !stale.contains("<table"), "{stale}");
 }
@@ -205,7 +206,7 @@ async fn restored_rows_and_dropped_rows_are_noted() {
     let accounts = ledgers(&["contoso"]);
     let good = LastGood { report: Arc::default(), at: NOW, failed_since: false };
     accounts[0].write(|status| status.last_good = Some(good));
-    let restored = page(fleet(accounts)).await;
+    let restored = page(accounts_with(accounts)).await;
     assert_contains(
         &restored,
         &["not polled yet", "These rows date from before the start; no poll has completed since then."],
@@ -214,7 +215,7 @@ async fn restored_rows_and_dropped_rows_are_noted() {
     let rows = [Ok(row("Teams", 1.0)), Ok(row("Teams", 2.0)), Err(RowError::MissingValue)];
     let report = UsageReport::collect(rows);
     accounts[0].write(|status| status.poll_ended(Ok(report), NOW, Duration::ZERO));
-    let dropped = page(fleet(accounts)).await;
+    let dropped = page(accounts_with(accounts)).await;
     assert_contains(
         &dropped,
         &["Dropped from the last good collection: 2 rows (1 duplicate, 1 missing_value)."],
@@ -225,7 +226,7 @@ async fn restored_rows_and_dropped_rows_are_noted() {
 async fn credentials_show_their_expiry_and_are_marked_when_it_is_near() {
     let day = SignedDuration::from_hours(24);
     let accounts = ledgers(&["contoso"]);
-    let unknown = page(fleet(accounts.clone())).await;
+    let unknown = page(accounts_with(accounts.clone())).await;
     assert_contains(&unknown, &["Refresh token not renewed yet expiry not known", "MFA not known yet"]);
     assert!(!unknown.contains("Client certificate") && !unknown.contains("class=\"attention\""), "{unknown}");
     let with = |issued: i32, certificate: i32, mfa| Credentials {
@@ -257,7 +258,7 @@ async fn credentials_show_their_expiry_and_are_marked_when_it_is_near() {
         ),
     ] {
         credentials(&accounts[0], given);
-        let body = page(fleet(accounts.clone())).await;
+        let body = page(accounts_with(accounts.clone())).await;
         assert_contains(&body, &expected);
         let marked = body.matches("class=\"attention\"").count();
         assert_eq!(marked, if given.mfa_compliant == Some(true) { 0 } else { 3 });
@@ -270,7 +271,7 @@ async fn several_accounts_have_a_summary_with_failing_ones_first() {
     collected(&accounts[0], [row("Exchange", 38.0), row("Teams", 90.0)]);
     collected(&accounts[1], []);
     failed(&accounts[3], FailureReason::Mfa);
-    let body = page(fleet(accounts)).await;
+    let body = page(accounts_with(accounts)).await;
     assert_contains(
         &body,
         &["4 accounts 1 failing 1 not polled yet 2 working 1 of 2 rows low \
@@ -288,7 +289,7 @@ async fn a_page_stays_small_and_counts_all_rows_however_many_there_are() {
     let rows = |count: u32| (0..count).map(move |n| row(&format!("Workload {n:05}"), f64::from(count - n)));
     let single = ledgers(&["contoso"]);
     collected(&single[0], rows(10_000));
-    let body = page(fleet(single)).await;
+    let body = page(accounts_with(single)).await;
     assert_contains(
         &body,
         &["10000 rows, lowest first · 39 low. Only the lowest 5000 are shown; the metrics have all of them."],
@@ -302,7 +303,7 @@ async fn a_page_stays_small_and_counts_all_rows_however_many_there_are() {
     for ledger in &many {
         collected(ledger, rows(300));
     }
-    let body = page(fleet(many)).await;
+    let body = page(accounts_with(many)).await;
     assert_contains(
         &body,
         &["200 accounts 200 working 7800 of 60000 rows low", "300 rows, lowest first · 39 low. Only"],

@@ -23,7 +23,7 @@ async fn scrape(site: &TestSite, headers: &[(&str, &str)]) -> Received {
 
 #[tokio::test]
 async fn metrics_come_in_the_requested_format() {
-    let site = site(fleet(ledgers(&["contoso"])));
+    let site = site(accounts_with(ledgers(&["contoso"])));
     let open_1 = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
     let delimited =
         "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
@@ -52,7 +52,7 @@ async fn metrics_come_in_the_requested_format() {
 
 #[tokio::test]
 async fn the_escaping_scheme_is_returned() {
-    let site = site(fleet(ledgers(&["contoso"])));
+    let site = site(accounts_with(ledgers(&["contoso"])));
     for (accept, escaping) in [
         ("text/plain;version=0.0.4;escaping=allow-utf-8", "allow-utf-8"),
         ("text/plain;version=0.0.4;escaping=dots", "dots"),
@@ -67,7 +67,7 @@ async fn the_escaping_scheme_is_returned() {
 #[tokio::test]
 async fn bodies_are_compressed_on_request_without_a_change() {
     // Without the process' own families, which differ from scrape to scrape.
-    let site = site_with(fleet(ledgers(&["contoso"])), false);
+    let site = site_with(accounts_with(ledgers(&["contoso"])), false);
     let gunzip = |body: &[u8]| {
         let (mut member, mut out) = (flate2::bufread::GzDecoder::new(body), Vec::new());
         member.read_to_end(&mut out).unwrap();
@@ -98,9 +98,9 @@ async fn bodies_are_compressed_on_request_without_a_change() {
 
 #[tokio::test]
 async fn the_series_are_those_of_the_newest_snapshot() {
-    let site = site(fleet(ledgers(&["contoso"])));
+    let site = site(accounts_with(ledgers(&["contoso"])));
     scrape(&site, &[]).await;
-    let changed = fleet(ledgers(&["fabrikam"]));
+    let changed = accounts_with(ledgers(&["fabrikam"]));
     site.snapshot.send_replace(Arc::new(changed.render(NOW)));
     let answer = scrape(&site, &[]).await;
     assert!(answer.text().starts_with(&changed.render(NOW).text(Format::Classic)), "{}", answer.text());
@@ -108,7 +108,7 @@ async fn the_series_are_those_of_the_newest_snapshot() {
 
 #[tokio::test]
 async fn a_body_is_shared_by_all_scrapes() {
-    let site = site(fleet(ledgers(&["contoso"])));
+    let site = site(accounts_with(ledgers(&["contoso"])));
     scrape(&site, &[]).await;
     let snapshot = Arc::clone(&site.snapshot.borrow());
     let ready = snapshot.ready(Format::Classic, Coding::Identity).unwrap();
@@ -122,7 +122,7 @@ async fn a_body_is_shared_by_all_scrapes() {
 
 #[tokio::test]
 async fn only_named_families_are_sent() {
-    let site = site(fleet(ledgers(&["contoso"])));
+    let site = site(accounts_with(ledgers(&["contoso"])));
     let families = |answer: &Received| -> BTreeSet<String> {
         let types = answer.text().lines().filter_map(|line| line.strip_prefix("# TYPE "));
         types.map(|line| line.split_once(' ').unwrap().0.to_owned()).collect()
@@ -157,7 +157,7 @@ async fn only_named_families_are_sent() {
 
 #[tokio::test]
 async fn a_head_request_gets_the_length_of_the_body() {
-    let site = site_with(fleet(ledgers(&["contoso"])), false);
+    let site = site_with(accounts_with(ledgers(&["contoso"])), false);
     for codings in ["gzip", "identity"] {
         let headers = [("accept-encoding", codings)];
         let get = scrape(&site, &headers).await;
@@ -171,7 +171,7 @@ async fn a_head_request_gets_the_length_of_the_body() {
 
 #[tokio::test]
 async fn no_response_can_be_cached() {
-    let site = site(fleet(ledgers(&["contoso"])));
+    let site = site(accounts_with(ledgers(&["contoso"])));
     for headers in
         [&[][..], &[("if-none-match", "*"), ("if-modified-since", "Fri, 01 Jan 2100 00:00:00 GMT")]]
     {
@@ -182,7 +182,7 @@ async fn no_response_can_be_cached() {
 
 #[tokio::test]
 async fn malformed_headers_get_a_response_too() {
-    let site = site(fleet(ledgers(&["contoso"])));
+    let site = site(accounts_with(ledgers(&["contoso"])));
     for header in ["accept", "accept-encoding"] {
         for value in [
             &b"\xff\xfe"[..],
@@ -213,7 +213,7 @@ async fn a_failure_to_encode_is_a_500_and_counted() {
 
 #[tokio::test]
 async fn refused_scrapes_are_counted_and_other_refused_requests_are_not() {
-    let site = site(fleet(Vec::new()));
+    let site = site(accounts_with(Vec::new()));
     let refuse = count_refusals(Arc::clone(&site.own), "/metrics".to_owned());
     for uri in ["/metrics", "/", "/metrics/", "/metrics?name[]=up"] {
         refuse(&uri.parse().unwrap());
@@ -231,7 +231,7 @@ async fn refused_scrapes_are_counted_and_other_refused_requests_are_not() {
 
 #[tokio::test]
 async fn a_scrape_in_progress_counts_as_in_flight_and_not_yet_as_served() {
-    let site = site(fleet(Vec::new()));
+    let site = site(accounts_with(Vec::new()));
     let (_, body) = get_text(&site.router, "/metrics").await;
     assert!(body.contains("\npromhttp_metric_handler_requests_in_flight 1\n"), "{body}");
     assert!(

@@ -1,0 +1,98 @@
+//! The one table of families: name, type, labels and HELP of every series that this program exports.
+
+use super::family::{Family, Kind};
+
+/// What this binary was built from.
+pub const BUILD: [(&str, &str); 4] = [
+    ("version", env!("CARGO_PKG_VERSION")),
+    ("revision", env!("BUILD_REVISION")),
+    ("branch", env!("BUILD_BRANCH")),
+    ("rustversion", env!("BUILD_RUSTVERSION")),
+];
+
+/// Declares the families: the name's constant, type, labels and HELP, in the order of the exposition.
+macro_rules! families {
+    ($($(#[$attribute:meta])* $constant:ident $kind:ident $name:literal [$($label:literal)*] $help:literal)*) => {
+        $($(#[$attribute])* pub(super) static $constant: Family =
+            Family { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help };)*
+        /// Every family, in the order in which they are exported.
+        pub static FAMILIES: &[&Family] = &[$($(#[$attribute])* &$constant),*];
+    };
+}
+
+families! {
+    USAGE Gauge "partner_license_usage_percent" ["service" "workload" "channel"]
+        "Share of qualified licences in use, scale 0-100, may exceed 100: proratedLicensesUsagePercent of Partner Center's /v1/analytics/licenses/usage, polled in the background and cached."
+    PROCESSED Gauge "partner_license_usage_processed_timestamp_seconds" ["service" "workload" "channel"]
+        "When Microsoft aggregated the row, usually days ago: processedDateTime of Partner Center's /v1/analytics/licenses/usage, polled in the background and cached."
+    THRESHOLD Gauge "partner_license_usage_threshold_percent" ["service" "workload" "channel"]
+        "Configured threshold, scale 0-100: usage below it counts as low; absent for muted rows."
+    ROWS Gauge "partner_license_usage_rows" []
+        "Rows in the last successful usage collection; 0 if it was empty."
+    REJECTED Counter "partner_license_usage_rows_rejected_total" ["reason"]
+        "Rows dropped from usage collections, by reason."
+    UP Gauge "partner_license_up" []
+        "Whether the last poll of the Partner Center API succeeded (1) or not (0)."
+    SCRAPES Counter "partner_license_scrapes_total" []
+        "Completed polls of the Partner Center API, successful or failed."
+    FAILURES Counter "partner_license_scrape_failures_total" ["reason"]
+        "Failed polls of the Partner Center API, by reason."
+    DURATION Gauge "partner_license_scrape_duration_seconds" []
+        "Duration of the last poll of the Partner Center API, successful or failed."
+    LAST_SCRAPE Gauge "partner_license_last_scrape_timestamp_seconds" []
+        "When the last poll of the Partner Center API ended, successful or failed."
+    LAST_SUCCESS Gauge "partner_license_last_success_timestamp_seconds" []
+        "When the last successful poll of the Partner Center API ended."
+    NEXT_SCRAPE Gauge "partner_license_next_scrape_timestamp_seconds" []
+        "When the next poll of the Partner Center API is due."
+    INTERVAL Gauge "partner_license_poll_interval_seconds" []
+        "Configured pause between two successful polls of the Partner Center API."
+    REQUESTS Counter "partner_license_api_requests_total" ["endpoint" "code"]
+        "HTTP requests sent to Entra ID (token) and Partner Center (usage), by status code; the code is error if no complete response arrived."
+    REQUEST_DURATION Histogram "partner_license_api_request_duration_seconds" ["endpoint"]
+        "Duration of HTTP requests sent to Entra ID (token) and Partner Center (usage)."
+    RETRIES Counter "partner_license_api_retries_total" ["endpoint"]
+        "HTTP requests that retried a failed request within the same poll."
+    THROTTLED Counter "partner_license_api_throttled_total" ["endpoint"]
+        "HTTP responses that asked the exporter to slow down: status 429, or any status with Retry-After."
+    ACCESS_EXPIRY Gauge "partner_license_access_token_expiry_timestamp_seconds" []
+        "Expiry of the access token in use; it is renewed earlier."
+    REFRESH_ISSUED Gauge "partner_license_refresh_token_issued_timestamp_seconds" []
+        "When the refresh token in use was issued; absent for a token from the configuration until it is renewed."
+    REFRESH_EXPIRY Gauge "partner_license_refresh_token_expiry_timestamp_seconds" []
+        "Expiry of the refresh token in use unless it is renewed earlier: 90 days after its issue."
+    CERTIFICATE_EXPIRY Gauge "partner_license_client_certificate_expiry_timestamp_seconds" []
+        "Expiry of the client certificate in use; absent if the application signs in without one."
+    MFA Gauge "partner_license_mfa_compliant" []
+        "Whether Partner Center reported that the sign-in meets its requirement for multi-factor authentication (1) or not (0); absent until it reports either."
+    BUILD_INFO Gauge "partner_license_exporter_build_info" ["version" "revision" "branch" "rustversion"]
+        "A metric with a constant '1' value labeled by version, revision, branch and rustversion from which partner_license_exporter was built."
+    RELOAD_OK Gauge "partner_license_exporter_config_last_reload_successful" []
+        "Whether the last attempt to load the configuration succeeded (1) or not (0)."
+    RELOAD_TIME Gauge "partner_license_exporter_config_last_reload_success_timestamp_seconds" []
+        "When the configuration was last loaded successfully."
+    HANDLED Counter "promhttp_metric_handler_requests_total" ["code"]
+        "Total number of scrapes by HTTP status code."
+    IN_FLIGHT Gauge "promhttp_metric_handler_requests_in_flight" []
+        "Current number of scrapes being served."
+    CPU Counter "process_cpu_seconds_total" []
+        "Total user and system CPU time spent in seconds."
+    OPEN_FDS Gauge "process_open_fds" []
+        "Number of open file descriptors."
+    MAX_FDS Gauge "process_max_fds" []
+        "Maximum number of open file descriptors."
+    VIRTUAL Gauge "process_virtual_memory_bytes" []
+        "Virtual memory size in bytes."
+    VIRTUAL_MAX Gauge "process_virtual_memory_max_bytes" []
+        "Maximum amount of virtual memory available in bytes."
+    RESIDENT Gauge "process_resident_memory_bytes" []
+        "Resident memory size in bytes."
+    START_TIME Gauge "process_start_time_seconds" []
+        "Start time of the process since unix epoch in seconds."
+    THREADS Gauge "process_threads" []
+        "Number of OS threads in the process."
+    RECEIVED Counter "process_network_receive_bytes_total" []
+        "Number of bytes received over the network, by all processes in the network namespace of this one."
+    SENT Counter "process_network_transmit_bytes_total" []
+        "Number of bytes sent over the network, by all processes in the network namespace of this one."
+}
