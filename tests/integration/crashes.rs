@@ -122,10 +122,10 @@ fn kill_at_random(simulator: &Simulator, worker: u32) -> BTreeMap<Moment, u32> {
         let stored = stored_token(&files(&state));
         assert!(stored >= after.used, "token {stored} is on the disk, although {} was used", after.used);
         let log = stderr.text();
-        let complaint = |line: &&str| line.contains("level=WARN") || line.contains("level=ERROR");
+        let is_warning = |line: &&str| line.contains("level=WARN") || line.contains("level=ERROR");
         // The warning about the value of `stale_after` is expected.
-        let complaints = log.lines().filter(complaint).find(|line| !line.contains("stale_after"));
-        assert_eq!(complaints, None);
+        let warning = log.lines().filter(is_warning).find(|line| !line.contains("stale_after"));
+        assert_eq!(warning, None);
     }
     let again = Exporter::start_in(directory, &config, &[]);
     again.wait_for("a good poll", |metrics| {

@@ -280,8 +280,8 @@ fn configurations_in_the_documents_are_valid() {
     findings.none();
 }
 
-/// Returns the here-documents that commands write to files, with values for their variables, each with the number of the
-/// line at which its block begins.
+/// Returns the here-documents that commands write to files, with values for their variables, each with the number of
+/// the line at which its block begins.
 fn here_documents(markdown: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (line, block) in blocks(markdown, "sh") {

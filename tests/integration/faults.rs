@@ -176,7 +176,7 @@ fn every_network_fault_is_counted_under_its_reason_and_affects_nothing_else() {
         Row::proxy("proxy wants a password", Peer::answering(peers::says("407 No".to_owned())), NETWORK),
         Row::proxy("proxy forbids", Peer::answering(peers::says("403 No".to_owned())), NETWORK),
         Row::proxy("proxy closes", Peer::answering(|_, _| Ok(())), NETWORK),
-        Row::proxy("proxy is no proxy", Peer::answering(peers::echo), NETWORK),
+        Row::proxy("proxy is not a proxy", Peer::answering(peers::echo), NETWORK),
         Row::proxy("proxy is silent", Peer::answering(peers::silence), TIMEOUT),
         Row::http("sign-in: reset", Peer::answering(peers::reset_in_the_body), NETWORK).signing_in(),
         Row::http("sign-in: no HTTP", Peer::answering(peers::echo), NETWORK).signing_in(),

@@ -164,11 +164,11 @@ fn slow_down_lengthens_the_interval_by_five_seconds() {
     let slow_down = r#"token: { skip: 1, times: 1, body: '{"error": "slow_down"}' }"#;
     let setup = Setup::new(&format!("device: {{ interval: 1s, polls: 2 }}\n{slow_down}"));
     let terminal = setup.login(&[]);
-    eventually("second question", || (setup.simulator.count("token") == 2).then_some(()));
-    let told = Instant::now();
+    eventually("the second poll", || (setup.simulator.count("token") == 2).then_some(()));
+    let slowed_down = Instant::now();
     let (code, _) = terminal.end();
     assert_eq!((code, setup.simulator.count("token")), (0, 3));
-    assert!(told.elapsed() > Duration::from_millis(5800), "{:?}", told.elapsed());
+    assert!(slowed_down.elapsed() > Duration::from_millis(5800), "{:?}", slowed_down.elapsed());
 }
 
 #[test]

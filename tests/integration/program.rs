@@ -425,8 +425,8 @@ fn sigterm_during_a_sign_in_ends_the_program_with_status_0_within_5_seconds() {
     assert!(took < Duration::from_secs(5), "took {took:?}");
 }
 
-/// Begins a scrape of a page that is larger than the socket buffers, sends `signal` during the response, reads the rest,
-/// and returns how many bytes of the body are missing.
+/// Begins a scrape of a page that is larger than the socket buffers, sends `signal` during the response, reads the
+/// rest, and returns how many bytes of the body are missing.
 fn scrape_interrupted_by(signal: Signal) -> (usize, Exporter) {
     let row = "service: o365, channel: reseller, percent: 1.0, processed: \"2026-11-20T00:00:00Z\"";
     let rows: Vec<String> =

@@ -96,7 +96,8 @@ const USAGE_ANSWERS: [&str; 15] = [
     "no_content",
 ];
 
-/// Returns a handler that repeats the secrets of the request in the members in which Entra ID and Partner Center describe errors.
+/// Returns a handler that repeats the secrets of the request in the members in which Entra ID and Partner Center
+/// describe errors.
 fn repeating_secrets(status: &'static str) -> impl Fn(&mut TcpStream, &str) -> io::Result<()> {
     move |stream, request| {
         // The order is reversed so that the secrets are in the part of the text that the program prints.

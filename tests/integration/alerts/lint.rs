@@ -1,5 +1,5 @@
-//! Lints the alert rules beyond what promtool checks: against the metrics that the program exports and the conventions of
-//! this project. `alerts/tests/lint-exclusions.yml` lists the exclusions, each with its reason.
+//! Lints the alert rules beyond what promtool checks: against the metrics that the program exports and the conventions
+//! of this project. `alerts/tests/lint-exclusions.yml` lists the exclusions, each with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -246,7 +246,7 @@ impl Findings {
                         self.unless(
                             labels.contains(label),
                             "label",
-                            format!("{label} is no label of what is aggregated in {node}"),
+                            format!("{label} is not a label of the series that {node} aggregates"),
                         );
                     }
                 }

@@ -1,6 +1,6 @@
 //! Mutants of the alert rules: the rules with one change each. Each must fail a test in `alerts/tests`; a mutant that
-//! survives shows a part of a rule that no test covers. The changes are derived from the parsed rules, so that new rules
-//! are mutated without a change here.
+//! survives shows a part of a rule that no test covers. The changes are derived from the parsed rules, so that new
+//! rules are mutated without a change here.
 
 use std::convert::Infallible;
 use std::time::Duration;

@@ -43,8 +43,8 @@ enum Fate {
     Survived,
 }
 
-/// Runs the tests on every mutant, writes the record, and returns what is wrong with the outcome. With `only`, runs only
-/// the mutants whose name contains one of its texts, which `|` separates, and writes no record.
+/// Runs the tests on every mutant, writes the record, and returns what is wrong with the outcome. With `only`, runs
+/// only the mutants whose name contains one of its texts, which `|` separates, and writes no record.
 pub(crate) fn run(only: Option<&str>) -> Vec<String> {
     let (mut mutants, fingerprint) = (all(), fingerprint());
     if let Some(parts) = only {

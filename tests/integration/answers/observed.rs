@@ -82,7 +82,8 @@ impl Observed {
         format!("in {} s", within(&row.pause(), pause.unwrap_or(f64::NAN), 1.0))
     }
 
-    /// Returns the lifetime of the access token, which begins when the token is requested, at some time during the poll.
+    /// Returns the lifetime of the access token, which begins when the token is requested, at some time during the
+    /// poll.
     fn token_lifetime(&self, row: &Row) -> Option<String> {
         let took = self.gauge("scrape_duration_seconds")?;
         let began = self.gauge("last_scrape_timestamp_seconds")? - took;

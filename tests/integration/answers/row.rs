@@ -83,8 +83,8 @@ impl Row {
         }
     }
 
-    /// Sets the numbers of requests by endpoint and code, and of retries and throttled requests by endpoint. The default
-    /// is one successful request to each of the sign-in service and the API.
+    /// Sets the numbers of requests by endpoint and code, and of retries and throttled requests by endpoint. The
+    /// default is one successful request to each of the sign-in service and the API.
     pub(crate) fn traffic(self, traffic: &str) -> Self {
         Self { traffic: counts(traffic), ..self }
     }
@@ -99,8 +99,8 @@ impl Row {
         Self { mfa_compliant, ..self }
     }
 
-    /// Sets the time until the next poll, in seconds, to which up to a tenth is added. The default depends on the outcome
-    /// of the poll.
+    /// Sets the time until the next poll, in seconds, to which up to a tenth is added. The default depends on the
+    /// outcome of the poll.
     pub(crate) fn delay(self, seconds: u64) -> Self {
         self.delay_between(seconds..=seconds)
     }
@@ -115,8 +115,8 @@ impl Row {
         Self { needs_person: Some(only), ..self }
     }
 
-    /// Returns whether only a person can fix the failure, which is then logged as an error and polled again only after the
-    /// regular interval.
+    /// Returns whether only a person can fix the failure, which is then logged as an error and polled again only after
+    /// the regular interval.
     fn only_person_can_fix(&self, reason: &str) -> bool {
         self.needs_person.unwrap_or_else(|| NEEDS_PERSON.contains(&reason))
     }

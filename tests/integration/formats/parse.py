@@ -1,9 +1,9 @@
-"""Reads an exposition with somebody else's parser and prints what is in it, as JSON.
+"""Parses an exposition with an independent parser, and prints its content as JSON.
 
     parse.py classic|openmetrics|delimited [gzip] < body
 
-The parsers are those of Prometheus' client library and of protobuf, see scripts/fetch-tools. One object: "samples" are
-lists of name, labels and value, "families" are lists of type, help and unit by name.
+The parsers are those of Prometheus' client library and of protobuf, see scripts/fetch-tools. The output is one
+object: "samples" are lists of name, labels and value, "families" are lists of type, help and unit by name.
 """
 
 import io

@@ -265,7 +265,8 @@ pub(crate) fn hello_of_tls11(address: &str) -> Result<(), String> {
     }
 }
 
-/// Returns a provider with suites of TLS 1.2 in the client's order. Those that rustls does not support are offered only.
+/// Returns a provider with suites of TLS 1.2 in the client's order. Those that rustls does not support are offered
+/// only.
 pub(crate) fn only_suites(suites: &[CipherSuite]) -> CryptoProvider {
     let known = |suite| {
         let all = [

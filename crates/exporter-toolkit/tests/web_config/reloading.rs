@@ -8,12 +8,12 @@ use super::world::{Server, World};
 type Test = (&'static str, fn(&World));
 
 pub(crate) const TESTS: &[Test] = &[
-    ("the_versions_of_tls_follow_the_file", versions),
-    ("a_certificate_that_changes_is_that_of_the_next_connection", certificate_that_changes),
-    ("a_key_of_another_certificate_refuses_new_connections_until_it_is_replaced", key_of_another_certificate),
-    ("tls_is_turned_neither_on_nor_off_while_the_program_runs", tls_is_fixed),
-    ("users_that_change_change_without_a_restart", users_that_change),
-    ("a_file_that_becomes_invalid_refuses_every_request_until_it_is_valid_again", invalid_file),
+    ("changes_of_the_tls_versions_apply_without_a_restart", versions),
+    ("a_changed_certificate_applies_to_the_next_connection", certificate_that_changes),
+    ("new_connections_are_refused_while_the_key_is_of_another_certificate", key_of_another_certificate),
+    ("tls_cannot_be_turned_on_or_off_while_the_program_runs", tls_is_fixed),
+    ("changes_of_the_users_apply_without_a_restart", users_that_change),
+    ("every_request_is_refused_while_the_file_is_invalid", invalid_file),
 ];
 
 /// A certificate and a key beside the file.

@@ -13,13 +13,13 @@ type Test = (&'static str, fn(&World));
 pub(crate) const TESTS: &[Test] = &[
     ("with_users_every_path_needs_a_password", everything),
     ("passwords_work_over_tls", passwords_over_tls),
-    ("the_headers_are_part_of_every_response", headers),
-    ("one_rate_limit_holds_for_all_listeners_before_headers_and_passwords", limit),
-    ("a_rate_limit_that_changes_is_that_of_the_next_start", limit_that_changes),
+    ("every_response_has_the_configured_headers", headers),
+    ("all_listeners_share_one_rate_limit_which_applies_before_headers_and_passwords", limit),
+    ("a_changed_rate_limit_applies_from_the_next_start", limit_that_changes),
     ("health_endpoints_need_no_password_only_where_the_file_allows_it", open_health),
     ("three_hundred_concurrent_logins_get_the_right_responses", many_logins),
     ("a_crafted_login_does_not_match_a_cached_one", crafted_logins),
-    ("an_invalid_hash_locks_out_its_own_user_only", invalid_hash),
+    ("an_invalid_hash_locks_out_only_its_user", invalid_hash),
     ("no_secret_is_logged_or_served_while_the_file_is_repaired", secrets_of_repairs),
     ("no_secret_is_in_any_output", secrets),
 ];
