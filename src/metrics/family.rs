@@ -101,27 +101,27 @@ impl Families<'_> {
         if !self.selection.has(family) {
             return Ok(());
         }
-        let mut samples = samples.into_iter().peekable();
-        if samples.peek().is_none() {
-            return Ok(());
-        }
+        let mut samples = samples.into_iter();
+        let Some(first) = samples.next() else { return Ok(()) };
         let (name, unit) = family.name_and_unit();
         let mut metric =
             self.encoder.encode_descriptor(name, family.help, unit.as_ref(), family.kind.into())?;
-        for (labels, value) in samples {
+        let mut encode = |(labels, value): (L, V)| {
             let mut sample = metric.encode_family(&labels)?;
             match value.into() {
                 Value::Histogram { buckets, sum } => {
                     let count = buckets.iter().map(|(_, count)| count).sum();
-                    sample.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+                    sample.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
                 }
                 Value::Number(number) if family.kind == Kind::Counter => {
-                    sample.encode_counter::<NoLabelSet, _, f64>(&number, None)?;
+                    sample.encode_counter::<NoLabelSet, _, f64>(&number, None)
                 }
-                Value::Number(number) => sample.encode_gauge(&number)?,
+                Value::Number(number) => sample.encode_gauge(&number),
             }
-        }
-        Ok(())
+        };
+        encode(first)?;
+        // Faster than a loop: the iterators below `samples` run loops of their own.
+        samples.try_for_each(encode)
     }
 
     /// Encodes a family of one sample without labels, if it is selected and there is a value.
