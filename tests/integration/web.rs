@@ -149,9 +149,16 @@ fn ask(mut stream: impl Read + Write, method: &str, path: &str, headers: &[&str]
 // === serving ===
 
 #[test]
-fn a_web_configuration_file_protects_every_path_with_tls_and_a_password() {
+fn a_web_configuration_file_protects_every_path_with_tls_a_password_and_headers() {
     let section = "partner_license_exporter: { health_without_authentication: true }\n";
-    let guarded = Guarded::start(&format!("{TLS}basic_auth_users: {{ alice: '{}' }}\n{section}", hash()));
+    let headers = "http_server_config: { headers: { X-Frame-Options: deny } }\n";
+    let users = format!("basic_auth_users: {{ alice: '{}' }}\n", hash());
+    let guarded = Guarded::start(&format!("{TLS}{headers}{users}{section}"));
+    let ask = |stream: TlsStream, method: &str, path: &str, headers: &[&str]| {
+        let answer = ask(stream, method, path, headers);
+        assert_eq!(answer.header("x-frame-options"), Some("deny"), "{method} {path}");
+        answer
+    };
     let log = guarded.log_until(&format!("msg=\"TLS is enabled.\" http2=true address={}", guarded.address));
     assert!(!log.contains("TLS is disabled."), "{log}");
     for path in ["/metrics", "/", "/no-such-path"] {
@@ -169,7 +176,7 @@ fn a_web_configuration_file_protects_every_path_with_tls_and_a_password() {
     }
     assert_eq!(ask(guarded.tls(), "GET", "/-/healthy", &[]).status, 200);
     assert!([200, 503].contains(&ask(guarded.tls(), "GET", "/-/ready", &[]).status));
-    let plain = ask(TcpStream::connect(&guarded.address).unwrap(), "GET", "/metrics", &[ALICE]);
+    let plain = self::ask(TcpStream::connect(&guarded.address).unwrap(), "GET", "/metrics", &[ALICE]);
     assert_eq!(plain.body, "Client sent an HTTP request to an HTTPS server.\n");
     assert_eq!(plain.status, 400);
     // Messages of the toolkit are logged, each with its source file in the toolkit.
