@@ -13,9 +13,13 @@ pub mod state;
 pub mod partner;
 pub mod polling;
 
-// Inbound: what Prometheus and people read.
+// The series of all accounts.
 pub mod metrics;
+
+// The running accounts, which it hands to metrics.
 pub mod supervisor;
+
+// Inbound: what Prometheus and people read.
 pub mod bundled;
 pub mod web;
 

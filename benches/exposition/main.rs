@@ -1,8 +1,9 @@
-//! How long it takes to encode and to compress the accounts' series, and to answer a scrape from what is ready:
-//! `cargo bench --bench exposition`, with `-- 5000` behind it for another number of rows.
+//! The time to encode and compress the accounts' series, and to answer a scrape from an encoded body:
+//! `cargo bench --bench exposition`; append `-- 5000` for another number of rows.
 //!
-//! "Before" is the writer of `baseline.rs`, "after" the program. Both write the same bytes, in turns. What is printed
-//! is the quickest of many rounds: on a machine that others use as well, the others do not count.
+//! "Before" is the former writer in `baseline.rs`, "after" the program. The comparison covers the three families of
+//! rows in text 0.0.4. Both write the same bytes, in turns. The minimum of many rounds is printed, which excludes
+//! interference.
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a table for people")]
 
@@ -41,7 +42,7 @@ fn main() {
             for coding in Coding::ALL {
                 let mut size = 0;
                 let best = (0..rounds).map(|_| {
-                    // Each snapshot is a new one, of which nothing is ready.
+                    // Each snapshot is new, so no body is encoded yet.
                     let snapshot = accounts.render(now);
                     timed(|| size = snapshot.body(format, coding).bytes.len())
                 });
@@ -53,7 +54,7 @@ fn main() {
     }
 }
 
-/// The first body of a snapshot: the families of the rows as text 0.0.4, for the rest is as large as nothing.
+/// Compares the first body of a snapshot: the families of rows in text 0.0.4; the other families are negligible.
 fn cold(accounts: &Accounts, now: Timestamp, coding: Coding, rounds: u32) {
     let families: [&Family; 3] = std::array::from_fn(|n| FAMILIES[n]);
     let selection = Selection::of(families.map(|family| family.name.to_owned()));
@@ -75,7 +76,7 @@ fn cold(accounts: &Accounts, now: Timestamp, coding: Coding, rounds: u32) {
     compare("cold body", coding, rounds, 1, before, after);
 }
 
-/// A scrape that finds its body ready: what is ready, and the process' own families behind it.
+/// Compares a scrape whose body is encoded already: that body, followed by the families of the process.
 fn warm(accounts: &Accounts, now: Timestamp, coding: Coding) {
     let (snapshot, own) = (accounts.render(now), Arc::new(OwnMetrics::new(false, &Clock::system())));
     let ready = snapshot.body(Format::Classic, coding);
@@ -98,7 +99,7 @@ fn warm(accounts: &Accounts, now: Timestamp, coding: Coding) {
     compare("warm scrape", coding, 20, 1_000, before, after);
 }
 
-/// Prints the milliseconds that both take for one turn, and how they compare.
+/// Prints the milliseconds that each takes for one turn, and their ratio.
 fn compare<T, U>(
     what: &str,
     coding: Coding,
@@ -127,7 +128,7 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// One account with so many rows.
+/// Returns one account with that many rows.
 fn accounts_with(rows: u32, now: Timestamp) -> Accounts {
     let text = format!(
         "accounts: [{{name: {ACCOUNT}, tenant_id: contoso.example, client_secret: s, refresh_token: r, \

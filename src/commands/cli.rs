@@ -220,7 +220,7 @@ pub(super) struct WebFlags {
     /// Exclude metrics about the exporter itself (promhttp_*, process_*).
     #[arg(long = "web.disable-exporter-metrics")]
     pub(super) disable_exporter_metrics: bool,
-    /// Maximum number of parallel scrape requests. Use 0 to disable.
+    /// Maximum number of requests served at a time, without those below /-/; 0: no limit.
     #[arg(long = "web.max-requests", value_name = "COUNT", default_value = "40", value_parser = max_requests)]
     pub(super) max_requests: usize,
 }

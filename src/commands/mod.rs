@@ -1,20 +1,21 @@
 //! Runs the commands: each file below puts together what its command needs.
+//!
+//! The modules stand in order of dependency.
 
-pub mod history;
-
-mod check;
-mod cli;
-mod demo;
-mod doctor;
-mod export;
 mod lifecycle;
 mod logging;
-mod login;
-mod loopback;
 mod output;
-mod serve;
+mod cli;
 mod settings;
+mod loopback;
+pub mod history;
 mod simulate;
+mod serve;
+mod demo;
+mod check;
+mod doctor;
+mod login;
+mod export;
 mod version;
 
 use std::process::ExitCode;

@@ -42,10 +42,10 @@ const DEFAULT_POLL_INTERVAL: Duration = Duration::from_hours(6);
 const DEFAULT_POLL_TIMEOUT: Duration = Duration::from_mins(2);
 const DEFAULT_STALE_AFTER: Duration = Duration::from_hours(48);
 /// The shortest interval and timeout.
-const LEAST: Duration = Duration::from_secs(1);
+const MIN_DURATION: Duration = Duration::from_secs(1);
 /// The longest duration: a year as humantime counts it, so that messages say `1year`, and far from overflowing a
 /// timestamp.
-const MOST: Duration = Duration::from_hours(8766);
+const MAX_DURATION: Duration = Duration::from_hours(8766);
 
 impl Config {
     /// Checks the text of a configuration file.
@@ -55,9 +55,9 @@ impl Config {
     pub fn parse(text: &str, environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
         let Some(mut root) = Section::parse(text, &mut problems) else { return Err(problems.into_vec()) };
-        let poll_interval = root.duration("poll_interval", LEAST, MOST, &mut problems);
-        let poll_timeout = root.duration("poll_timeout", LEAST, MOST, &mut problems);
-        let stale_after = root.duration("stale_after", Duration::ZERO, MOST, &mut problems);
+        let poll_interval = root.duration("poll_interval", MIN_DURATION, MAX_DURATION, &mut problems);
+        let poll_timeout = root.duration("poll_timeout", MIN_DURATION, MAX_DURATION, &mut problems);
+        let stale_after = root.duration("stale_after", Duration::ZERO, MAX_DURATION, &mut problems);
         let state_directory = root.text("state_directory", &mut problems).map(PathBuf::from);
         let thresholds = Thresholds::read(root.section("thresholds", &mut problems), &mut problems);
         let accounts = account::read_all(&mut root, &mut problems);

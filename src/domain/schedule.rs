@@ -36,9 +36,9 @@ impl Schedule {
     /// The longest wait after such a failure.
     const LAST_RETRY: Duration = Duration::from_hours(1);
     /// The shortest wait after a `Retry-After`, which may be 0.
-    const LEAST_RETRY_AFTER: Duration = Duration::from_secs(1);
+    const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
     /// The longest wait after a `Retry-After`, which may be any number.
-    const MOST_RETRY_AFTER: Duration = Duration::from_hours(24);
+    const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 
     /// One poll per `interval`, which must not be zero.
     pub const fn new(interval: Duration) -> Self {
@@ -76,8 +76,7 @@ impl Schedule {
 
     /// The shortest wait for a server that asked for fewer requests, with or without a `Retry-After`.
     pub fn hold(retry_after: Option<Duration>) -> Duration {
-        retry_after
-            .map_or(Self::FIRST_RETRY, |wait| wait.clamp(Self::LEAST_RETRY_AFTER, Self::MOST_RETRY_AFTER))
+        retry_after.map_or(Self::FIRST_RETRY, |wait| wait.clamp(Self::MIN_RETRY_AFTER, Self::MAX_RETRY_AFTER))
     }
 
     /// The interval ± 5 %.

@@ -3,6 +3,8 @@
 //! A [`MetricsSnapshot`] holds the series of all accounts. It is encoded when a scrape first asks for a format, and
 //! later scrapes send the same bytes. [`OwnMetrics`] are the few families of the process itself, encoded for each
 //! scrape.
+//!
+//! The modules stand in order of dependency.
 
 mod value;
 mod family;

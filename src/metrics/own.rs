@@ -1,4 +1,4 @@
-//! The series of the process itself: what it was built from, reloads, scrapes, and what the system says of it.
+//! The metrics of the process itself: build, reloads, scrapes and resource usage.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -14,10 +14,10 @@ use super::family::{self, Collect, Families, Selection};
 use super::process::Process;
 use super::table::{BUILD, BUILD_INFO, HANDLED, IN_FLIGHT, RELOAD_OK, RELOAD_TIME};
 
-/// The series of the process itself, encoded for each scrape.
+/// The metrics of the process itself, which are encoded for each scrape.
 #[derive(Debug)]
 pub struct OwnMetrics {
-    /// Whose `process_*` are exported, and `promhttp_*` with them.
+    /// The process whose metrics are exported; `None` disables `process_*` and `promhttp_*`.
     process: Option<Process>,
     reloads: Mutex<Reloads>,
     handled: [Counter; HANDLED_CODES.len()],
@@ -30,12 +30,12 @@ struct Reloads {
     last_success: Timestamp,
 }
 
-/// The statuses with which `/metrics` answers.
+/// The statuses of the responses to scrapes.
 const HANDLED_CODES: [u16; 3] = [200, 500, 503];
 
 impl OwnMetrics {
-    /// Those of a program that has just loaded its configuration; `with_process` says whether `promhttp_*` and
-    /// `process_*` are exported too.
+    /// Creates the metrics after a successful load of the configuration; `with_process` enables `process_*` and
+    /// `promhttp_*`.
     pub fn new(with_process: bool, clock: &Clock) -> Self {
         let reloads = Reloads { last_ok: true, last_success: clock.now() };
         Self {
@@ -46,7 +46,7 @@ impl OwnMetrics {
         }
     }
 
-    /// Takes note of a reload.
+    /// Records the outcome of a reload.
     pub fn reloaded(&self, ok: bool, at: Timestamp) {
         let mut reloads = self.reloads.lock().expect("nobody panics while holding it");
         reloads.last_ok = ok;
@@ -55,25 +55,25 @@ impl OwnMetrics {
         }
     }
 
-    /// Takes note of a scrape that begins; the guard's end is the scrape's.
+    /// Counts a scrape as in flight until the guard is dropped.
     pub fn scrape_begins(self: &Arc<Self>) -> InFlight {
         self.in_flight.inc();
         InFlight(Arc::clone(self))
     }
 
-    /// Takes note of the status a scrape is answered with.
+    /// Counts a response to a scrape by its status.
     pub fn answered(&self, code: u16) {
         if let Some(n) = HANDLED_CODES.iter().position(|known| *known == code) {
             self.handled[n].inc();
         }
     }
 
-    /// Encodes the selected families, without the exposition's end.
+    /// Encodes the selected families, without the trailer.
     pub fn encode(self: &Arc<Self>, format: Format, selection: &Selection) -> Vec<u8> {
         family::encode(format, selection, self)
     }
 
-    /// A text, without its end.
+    /// Returns the text of all families, without the trailer.
     #[cfg(test)]
     pub(crate) fn text(self: &Arc<Self>, format: Format) -> String {
         String::from_utf8(self.encode(format, &Selection::everything())).unwrap()

@@ -1,6 +1,6 @@
-//! What the system says of this process: the standard `process_*` families, as exporters in Go have them.
+//! The standard `process_*` metrics, read from `/proc`.
 //!
-//! From /proc. What cannot be read there is left out, and on other systems all of it is.
+//! Values that cannot be read are omitted; on other systems all of them are.
 
 #[cfg(target_os = "linux")]
 use std::cell::LazyCell;
@@ -15,10 +15,10 @@ use super::table::{
 /// This process.
 #[derive(Debug)]
 pub(super) struct Process {
-    /// Clock ticks per second.
+    /// The number of clock ticks per second.
     #[cfg(target_os = "linux")]
     ticks: f64,
-    /// In seconds since 1970. Read once: the whole of /proc/stat takes long on large machines.
+    /// The start time in seconds since 1970. It is read once, since reading /proc/stat is slow on large machines.
     #[cfg(target_os = "linux")]
     started: Option<f64>,
 }

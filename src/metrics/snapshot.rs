@@ -26,16 +26,16 @@ use super::table::{
 };
 use super::value::Value;
 
-/// All accounts, and what of the configuration their series depend on.
+/// All accounts, with the settings that their series depend on.
 #[derive(Clone, Debug)]
 pub struct Accounts {
-    /// One per account, in the order of the configuration.
+    /// The ledgers, one per account, in the order of the configuration.
     pub ledgers: Vec<Ledger>,
-    /// As configured.
+    /// The setting `poll_interval`.
     pub poll_interval: Duration,
-    /// As configured; `None` = rows never vanish.
+    /// The setting `stale_after`; `None` means that rows never vanish.
     pub stale_after: Option<Duration>,
-    /// As configured.
+    /// The setting `thresholds`.
     pub thresholds: Thresholds,
 }
 
@@ -47,7 +47,7 @@ pub struct MetricsSnapshot {
     bodies: [[OnceLock<EncodedPrefix>; Coding::ALL.len()]; Format::ALL.len()],
 }
 
-/// What the series are made from.
+/// The data from which the series are encoded.
 #[derive(Debug)]
 struct Series {
     accounts: Accounts,
@@ -85,27 +85,27 @@ impl MetricsSnapshot {
         self.series.statuses.iter().all(|status| status.last_good.is_some())
     }
 
-    /// A body that is prepared already, without the exposition's end.
+    /// Returns a body without the trailer, if it is encoded already.
     pub fn ready(&self, format: Format, coding: Coding) -> Option<&EncodedPrefix> {
         self.bodies[format as usize][coding as usize].get()
     }
 
-    /// A body, without the exposition's end. The first call takes a while if there are many rows.
+    /// Returns a body without the trailer. The first call is slow if there are many rows.
     pub fn body(&self, format: Format, coding: Coding) -> &EncodedPrefix {
         let [plain, ..] = &self.bodies[format as usize];
         self.bodies[format as usize][coding as usize].get_or_init(|| match plain.get() {
             Some(plain) if coding != Coding::Identity => coding.encode_prefix(plain.bytes.clone()),
-            // A plain body that nobody asks for is not kept beside a compressed one.
+            // A plain body that nobody requests is not kept beside a compressed one.
             _ => coding.encode_prefix(self.encode(format, &Selection::everything())),
         })
     }
 
-    /// Encodes the selected families, without the exposition's end.
+    /// Encodes the selected families, without the trailer.
     pub fn encode(&self, format: Format, selection: &Selection) -> Vec<u8> {
         family::encode(format, selection, &self.series)
     }
 
-    /// A text, without its end.
+    /// Returns the text of all families, without the trailer.
     #[cfg(test)]
     pub(crate) fn text(&self, format: Format) -> String {
         String::from_utf8(self.body(format, Coding::Identity).bytes.to_vec()).unwrap()

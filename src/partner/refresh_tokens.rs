@@ -159,7 +159,7 @@ impl RefreshTokens {
     }
 
     /// Replaces the stored token by that of a new sign-in, and returns the path of the file. Waits for the lock until
-    /// `abandoned`, and stores the token in any case, so that the sign-in was not in vain.
+    /// `abandoned`, and stores the token in any case, so that the sign-in is not lost.
     pub(super) async fn replace(
         &self,
         token: SecretString,

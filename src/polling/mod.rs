@@ -1,4 +1,6 @@
 //! Polls the accounts, persists their last good rows, and renders what changes.
+//!
+//! The modules stand in order of dependency.
 
 mod persist;
 mod publish;

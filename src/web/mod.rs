@@ -2,11 +2,13 @@
 //!
 //! A scrape never waits for the API, for a token or for a reload. It reads the disk only where `--web.config.file` is
 //! given, because every request obeys that file as it is now.
+//!
+//! The modules stand in order of dependency.
 
-mod files;
-mod page;
-mod scrape;
 mod site;
+mod files;
+mod scrape;
+mod page;
 
 use std::sync::Arc;
 

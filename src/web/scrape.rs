@@ -1,7 +1,7 @@
-//! `/metrics`: which families, in which format and coding, and how they get out.
+//! Serves `/metrics`.
 //!
-//! The accounts' part is bytes that are ready, and shared by all scrapes; the process' own few families and what ends
-//! the exposition follow. What is not ready yet is prepared on a thread that may take its time.
+//! All scrapes share the encoded bytes of the accounts' families; the families of the process and the trailer are
+//! encoded for each scrape. A missing body is encoded on a blocking thread.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -43,13 +43,13 @@ pub(super) async fn metrics(
     response
 }
 
-/// The answer when there is none to give, by a fault of ours.
+/// The response to an internal error.
 pub(super) fn failed(own: &OwnMetrics) -> Response {
     own.answered(500);
     (StatusCode::INTERNAL_SERVER_ERROR, "The metrics could not be written.\n").into_response()
 }
 
-/// The families that `?name[]=…&name[]=…` asks for; all of them without.
+/// The families selected by `name[]`; all if there is none.
 fn selection(query: Option<&str>) -> Selection {
     let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     let names: Vec<String> =
@@ -57,7 +57,7 @@ fn selection(query: Option<&str>) -> Selection {
     if names.is_empty() { Selection::everything() } else { Selection::of(names) }
 }
 
-/// Both parts of a body; `None` if they cannot be encoded, by a fault of ours.
+/// Both parts of a body; `None` after an internal error.
 async fn parts(
     snapshot: Arc<MetricsSnapshot>,
     own: Arc<OwnMetrics>,
@@ -81,20 +81,20 @@ async fn parts(
     Some((prefix.bytes.clone(), end(&own, format, &selection, prefix)))
 }
 
-/// What follows the accounts' families: those of the process, and the exposition's end.
+/// The last part of a body: the families of the process and the trailer.
 fn end(own: &Arc<OwnMetrics>, format: Format, selection: &Selection, prefix: &EncodedPrefix) -> Vec<u8> {
     let mut rest = own.encode(format, selection);
     rest.extend_from_slice(metrics::trailer(format));
     prefix.finish(rest)
 }
 
-/// Does what may take a while, without keeping other requests waiting; `None` if it panics.
+/// Runs blocking work without delaying other requests; `None` if it panics.
 pub(super) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let done = spawn_blocking(work).await;
     done.inspect_err(|error| tracing::error!(err = %error, "Cannot write the metrics")).ok()
 }
 
-/// The last bytes of a body; the scrape is in flight until they have been handed to the system.
+/// The last part of a body; the scrape is in flight until it has been passed to the operating system.
 struct Last {
     bytes: Vec<u8>,
     _in_flight: InFlight,

@@ -1,5 +1,5 @@
-//! The alert rules as files: what linters check, what belongs to each alert (tests, a runbook, a line in docs/guide/alerts.md), and
-//! whether every part of every rule is tested. tests/alerting.rs has them at work.
+//! The alert rules as files: they pass the linters, each alert has tests, a runbook and a line in docs/guide/alerts.md,
+//! and every part of every rule is tested. `tests/real/alerting.rs` runs the rules in Prometheus.
 
 #![expect(clippy::unwrap_used, clippy::string_slice, reason = "tests fail by panicking")]
 
@@ -15,7 +15,7 @@ use std::fs;
 use rules::{Rules, TESTS, files, read};
 use serde_json::Value;
 
-/// The names that users rely on.
+/// The names of the alerts, which users rely on.
 const NAMES: [&str; 13] = [
     "PartnerLicenseUsageLow",
     "PartnerLicenseUsageDropped",
@@ -32,7 +32,7 @@ const NAMES: [&str; 13] = [
     "PartnerLicenseExporterDown",
 ];
 
-fn none(findings: &[String]) {
+fn assert_none(findings: &[String]) {
     assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
 }
 
@@ -40,7 +40,7 @@ fn names() -> BTreeSet<String> {
     Rules::shipped().alerts().map(|rule| rule.base_name().to_owned()).collect()
 }
 
-/// The names of files, without this end.
+/// Returns the names of the files in a directory that end in `end`, without it.
 fn stems(directory: &str, end: &str) -> BTreeSet<String> {
     let names = files(directory, end).into_iter();
     names.map(|path| path.file_name().unwrap().to_str().unwrap().trim_end_matches(end).to_owned()).collect()
@@ -52,12 +52,12 @@ fn the_alerts_are_those_that_users_rely_on() {
 }
 
 #[test]
-fn linters_have_nothing_to_say() {
-    none(&lint::unexcused(&Rules::shipped()));
+fn the_rules_pass_the_linters() {
+    assert_none(&lint::not_excluded(&Rules::shipped()));
 }
 
 #[test]
-fn the_lint_finds_every_fault_it_is_for() {
+fn the_lint_finds_every_planted_fault() {
     let shipped = read(rules::FILE);
     let mut findings = Vec::new();
     for (check, from, to) in lint::SEEDS {
@@ -65,14 +65,14 @@ fn the_lint_finds_every_fault_it_is_for() {
         let rules: Rules = serde_saphyr::from_str(&shipped.replacen(from, to, 1)).unwrap();
         let found = lint::findings(&rules);
         if !found.iter().any(|finding| finding.check == *check) {
-            findings.push(format!("{check}: {to:?} in the place of {from:?} gives only {found:?}"));
+            findings.push(format!("{check}: {to:?} instead of {from:?} is reported only as {found:?}"));
         }
     }
-    none(&findings);
+    assert_none(&findings);
 }
 
 #[test]
-fn every_alert_has_its_runbook_and_every_runbook_its_alert() {
+fn every_alert_has_a_runbook_and_every_runbook_has_an_alert() {
     const HEADINGS: [&str; 5] = ["## Meaning", "## Impact", "## Diagnosis", "## Remedy", "## Muting"];
     assert_eq!(stems("docs/runbooks", ".md"), names());
     let mut findings = Vec::new();
@@ -81,7 +81,7 @@ fn every_alert_has_its_runbook_and_every_runbook_its_alert() {
         let text = read(&page);
         let mut headings = text.lines().filter(|line| line.starts_with('#'));
         if headings.next() != Some(&format!("# {name}")) || headings.collect::<Vec<_>>() != HEADINGS {
-            findings.push(format!("{page}: has not the headings # {name} and {HEADINGS:?}"));
+            findings.push(format!("{page}: does not have the headings # {name} and {HEADINGS:?}"));
         }
         for (part, why) in [
             ("```promql\n", "no query to paste"),
@@ -93,11 +93,11 @@ fn every_alert_has_its_runbook_and_every_runbook_its_alert() {
             }
         }
     }
-    none(&findings);
+    assert_none(&findings);
 }
 
 #[test]
-fn every_alert_is_tested_for_when_it_fires_when_it_does_not_and_what_it_says() {
+fn every_alert_has_tests_of_firing_of_not_firing_and_of_its_annotations() {
     let mut findings = Vec::new();
     let groups: Vec<String> = Rules::shipped().groups.iter().map(|group| group.name.clone()).collect();
     let (mut fires, mut is_silent) = (BTreeSet::new(), BTreeSet::new());
@@ -126,18 +126,18 @@ fn every_alert_is_tested_for_when_it_fires_when_it_does_not_and_what_it_says() {
     }
     for rule in Rules::shipped().alerts() {
         if !fires.contains(&rule.name()) {
-            findings.push(format!("{}: no test says what it says", rule.name()));
+            findings.push(format!("{}: no test checks its annotations", rule.name()));
         }
-        // Of two severities it is the earlier one that must not be early.
+        // Of two severities, only the one that fires first must not fire too early.
         if !is_silent.contains(rule.base_name()) {
-            findings.push(format!("{}: no test says when it is silent", rule.name()));
+            findings.push(format!("{}: no test checks when it does not fire", rule.name()));
         }
     }
-    none(&findings);
+    assert_none(&findings);
 }
 
 #[test]
-fn the_table_of_alerts_in_the_guide_is_that_of_the_rules() {
+fn the_table_of_alerts_in_the_guide_lists_the_alerts_of_the_rules() {
     let guide = read("docs/guide/alerts.md");
     let table = guide
         .split_once("<!-- alerts:begin -->")
@@ -164,12 +164,12 @@ fn the_table_of_alerts_in_the_guide_is_that_of_the_rules() {
 }
 
 #[test]
-fn the_record_of_mutants_is_about_these_rules_and_tests() {
-    none(&mutation::check_record());
+fn the_record_of_mutants_is_of_the_current_rules_and_tests() {
+    assert_none(&mutation::check_record());
 }
 
 #[test]
-#[ignore = "takes minutes: scripts/mutate-rules runs it, and the test before this one holds its record to the rules"]
+#[ignore = "takes minutes; scripts/mutate-rules runs it, and the test above checks that its record is current"]
 fn no_mutant_of_the_rules_survives() {
-    none(&mutation::run(std::env::var("ONLY").ok().as_deref()));
+    assert_none(&mutation::run(std::env::var("ONLY").ok().as_deref()));
 }

@@ -1,14 +1,14 @@
-//! Whatever Entra ID and Partner Center may answer, and what the program makes of it: tables, in `answers/`.
+//! The responses of Entra ID and Partner Center, and how the program handles each: the tables in `answers/`.
 //!
-//! All rows of a table are put to one process, each as an account with a tenant of its own, through the real
-//! client, over real sockets. What is known of an account after its first poll is compared with what its row
-//! says, as a whole: a series, a request or a line in the log that the row does not mention fails it.
+//! One process polls all rows of a table, each as an account with its own tenant, with the real client over real
+//! sockets. Everything observed of an account after its first poll is compared with its row: a series, a request or a
+//! log line that the row does not mention fails the test.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod api_errors;
 mod decoding;
-mod found;
+mod observed;
 mod paging;
 mod row;
 mod sign_in;
@@ -18,32 +18,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::support;
 use crate::support::exposition::{self, Exposition};
 use crate::support::{Exporter, Simulator, get};
-use found::{Seen, breaks_a_line};
+use observed::{Observed, breaks_a_line};
 use row::{Facts, POLL_INTERVAL, Row};
 use rustix::process::Signal;
 use serde_json::Value;
 
 #[test]
-fn every_success_of_the_api_brings_its_rows_or_is_refused_for_its_reason() {
-    every_row_holds(|_| decoding::rows());
+fn every_successful_response_of_the_api_yields_its_rows_or_fails_for_its_reason() {
+    check_rows(|_| decoding::rows());
 }
 
 #[test]
-fn a_collection_in_pages_comes_as_a_whole_or_not_at_all() {
-    every_row_holds(paging::rows);
+fn a_paged_collection_is_accepted_as_a_whole_or_not_at_all() {
+    check_rows(paging::rows);
 }
 
 #[test]
-fn every_failure_of_the_api_has_its_reason() {
-    every_row_holds(|_| api_errors::rows());
+fn every_error_response_of_the_api_has_its_reason() {
+    check_rows(|_| api_errors::rows());
 }
 
 #[test]
-fn every_answer_of_the_sign_in_service_signs_in_or_has_its_reason() {
-    every_row_holds(|_| sign_in::rows());
+fn every_response_of_the_sign_in_service_yields_a_token_or_has_its_reason() {
+    check_rows(|_| sign_in::rows());
 }
 
-/// What must be on no page and in no log: how the simulator's secrets begin, and those that are made up.
+/// What no page and no log may contain: the beginnings of the simulator's secrets, and of the tests' own tokens.
 const SECRETS: [&str; 4] = [
     partner_center_simulator::CLIENT_SECRET,
     partner_center_simulator::REFRESH_TOKEN,
@@ -51,12 +51,12 @@ const SECRETS: [&str; 4] = [
     "another-token",
 ];
 
-/// Accounts begin 100 ms apart, and one that failed is polled again after 15 s at the earliest. So many of them
-/// are looked at together, long before that.
-const LOOKED_AT_TOGETHER: usize = 25;
+/// The number of accounts that are observed together. Their first polls start 100 ms apart, and a failed poll is
+/// repeated after 15 s at the earliest, so none has been polled twice.
+const BATCH: usize = 25;
 
-/// Puts a table, which may depend on the simulator's address, to one process.
-fn every_row_holds(table: impl FnOnce(&str) -> Vec<Row>) {
+/// Checks the rows of a table, which may depend on the simulator's address, with one process.
+fn check_rows(table: impl FnOnce(&str) -> Vec<Row>) {
     let simulator = Simulator::start("");
     let table = table(&simulator.url);
     let mut names = BTreeSet::new();
@@ -68,30 +68,30 @@ fn every_row_holds(table: impl FnOnce(&str) -> Vec<Row>) {
     let mut exporter = Exporter::start(&config(&simulator, &table), &flags);
 
     let mut differences = Vec::new();
-    for (number, rows) in table.chunks(LOOKED_AT_TOGETHER).enumerate() {
-        let tenants = (number * LOOKED_AT_TOGETHER..).map(tenant);
-        for (row, seen) in rows.iter().zip(look_at(&exporter, &simulator, rows, tenants)) {
+    for (number, rows) in table.chunks(BATCH).enumerate() {
+        let tenants = (number * BATCH..).map(tenant);
+        for (row, seen) in rows.iter().zip(observe(&exporter, &simulator, rows, tenants)) {
             differences.extend(compare(row, &row.facts(), &seen.facts(row)));
         }
     }
     let (count, all) = (differences.len(), table.len());
-    assert!(differences.is_empty(), "{count} of {all} rows do not hold:\n{}", differences.join("\n"));
+    assert!(differences.is_empty(), "{count} of {all} rows differ:\n{}", differences.join("\n"));
 
     let log = exporter.process.stderr.text();
     for line in log.lines() {
-        assert!(serde_json::from_str::<Value>(line).is_ok(), "no line of the log: {line}");
+        assert!(serde_json::from_str::<Value>(line).is_ok(), "not a log line in JSON: {line}");
         assert!(!line.contains(breaks_a_line), "a control character in {line:?}");
     }
     let page = get(&exporter.url);
-    assert!(!page.contains("<script"), "a label became markup");
+    assert!(!page.contains("<script"), "a label is not escaped");
     let shown = [log, page, both_formats(&exporter)];
     for secret in SECRETS {
         let leak = shown.iter().flat_map(|text| text.lines()).find(|line| line.contains(secret));
-        assert_eq!(leak, None, "{secret} is shown");
+        assert_eq!(leak, None, "{secret} leaked");
     }
     exporter.process.wait_until_idle();
     exporter.process.signal(Signal::TERM);
-    assert_eq!(exporter.process.wait().0.code(), Some(0), "a task had ended by itself");
+    assert_eq!(exporter.process.wait().0.code(), Some(0), "a task ended before the shutdown");
 }
 
 fn tenant(number: usize) -> String {
@@ -109,57 +109,58 @@ fn config(simulator: &Simulator, table: &[Row]) -> String {
     format!("poll_interval: {POLL_INTERVAL}s\npoll_timeout: 20s\naccounts:\n{accounts}")
 }
 
-/// What there is to see of accounts soon after the first poll of each.
-fn look_at(
+/// Waits for the first poll of each account, and returns what can be observed of it then.
+fn observe(
     exporter: &Exporter,
     simulator: &Simulator,
     rows: &[Row],
     tenants: impl Iterator<Item = String>,
-) -> Vec<Seen> {
+) -> Vec<Observed> {
     let log = &exporter.process.stderr;
     for row in rows {
         log.wait_for("end of a poll", |line| {
-            told(line, row.name, &["First poll succeeded", "Polling failed"]).map(drop)
+            matching_line(line, row.name, &["First poll succeeded", "Polling failed"]).map(drop)
         });
     }
     let metrics = exporter.wait_for("metrics about the polls", |metrics| {
         let polls = |row: &Row| metrics.value("partner_license_scrapes_total", &[("account", row.name)]);
         rows.iter().all(|row| polls(row) >= Some(1.0)).then(|| metrics.0.clone())
     });
-    let asked = simulator.requests();
+    let received = simulator.requests();
     let seen = rows.iter().zip(tenants).map(|(row, tenant)| {
         let series =
             metrics.iter().filter(|((_, labels), _)| labels.get("account").is_some_and(|it| it == row.name));
-        let requests = asked["requests"].as_array().unwrap().iter().filter(|it| it["tenant"] == *tenant);
-        let mut seen = Seen {
+        let requests = received["requests"].as_array().unwrap().iter().filter(|it| it["tenant"] == *tenant);
+        let mut seen = Observed {
             series: series.map(|(series, value)| (series.clone(), *value)).collect(),
             requests: requests.cloned().collect(),
             lines: Vec::new(),
         };
         if seen.rows_were_dropped() {
             log.wait_for("warning", |line| {
-                told(line, row.name, &["Rows of the collection were dropped"]).map(drop)
+                matching_line(line, row.name, &["Rows of the collection were dropped"]).map(drop)
             });
         }
-        seen.lines.extend(log.text().lines().filter_map(|line| told(line, row.name, &[])));
+        seen.lines.extend(log.text().lines().filter_map(|line| matching_line(line, row.name, &[])));
         seen
     });
     seen.collect()
 }
 
-/// A line about an account with one of the messages, or, if there are none, any warning or error.
-fn told(line: &str, account: &str, messages: &[&str]) -> Option<Value> {
-    // Cheaper than to read every line.
+/// Returns the parsed line if it is about the account and has one of the messages; without messages, if it is a warning
+/// or an error.
+fn matching_line(line: &str, account: &str, messages: &[&str]) -> Option<Value> {
+    // This is cheaper than parsing every line.
     line.contains(&Value::from(account).to_string()).then_some(())?;
     let line: Value = serde_json::from_str(line).ok()?;
-    let is_meant = match (messages, line["level"].as_str()?) {
+    let is_wanted = match (messages, line["level"].as_str()?) {
         ([], level) => matches!(level, "WARN" | "ERROR"),
         (messages, _) => messages.contains(&line["msg"].as_str()?),
     };
-    (line["account"] == account && is_meant).then_some(line)
+    (line["account"] == account && is_wanted).then_some(line)
 }
 
-/// What is known and should not be, or the other way round.
+/// Returns the differences between what was expected of an account and what was found, if there are any.
 fn compare(row: &Row, expected: &Facts, found: &Facts) -> Option<String> {
     let names: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
     let mut differences = String::new();
@@ -174,7 +175,7 @@ fn compare(row: &Row, expected: &Facts, found: &Facts) -> Option<String> {
     (!differences.is_empty()).then(|| format!("\n{}\n  {scenario}{differences}", row.name))
 }
 
-/// The metrics as text and as OpenMetrics, which have to be readable and to have the same rows.
+/// Returns the metrics as text and as OpenMetrics, and checks that both can be parsed and have the same rows.
 fn both_formats(exporter: &Exporter) -> String {
     let url = format!("{}/metrics", exporter.url);
     let open = || {

@@ -1,5 +1,5 @@
-//! SIGKILL at any moment of a poll, a thousand times: the state directory is always readable, and a refresh
-//! token that has been put to use is never lost, not even where it is the only one that is good.
+//! SIGKILL at random moments of a poll, a thousand times: the state directory stays readable, and a refresh token whose
+//! access token was used is never lost, even if it is the only valid one.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 #![expect(clippy::disallowed_methods, reason = "real processes take real time")]
@@ -14,18 +14,18 @@ use crate::support::{Exporter, Process, Simulator, TENANT, eventually, program, 
 use serde_json::Value;
 
 const KILLS: u32 = 1000;
-/// Exporters killed side by side, each with a tenant and a directory of its own.
+/// The number of exporters that are killed concurrently, each with its own tenant and directory.
 const WORKERS: u32 = 4;
 
 #[test]
-fn a_thousand_kills_leave_a_readable_state_directory_with_the_newest_refresh_token_that_was_used() {
-    // Entra ID leaves the old token valid beside its successor; a crash before the write relies on that.
+fn the_state_directory_is_readable_and_has_the_newest_used_refresh_token_after_a_thousand_kills() {
+    // In Entra ID the old token stays valid, which a start after a crash before the write relies on.
     let simulator = Simulator::start("rotation: lenient");
     let mut reached = BTreeMap::new();
     thread::scope(|scope| {
         let simulator = &simulator;
         let workers: Vec<_> =
-            (1..=WORKERS).map(|number| scope.spawn(move || kill_often(simulator, number))).collect();
+            (1..=WORKERS).map(|number| scope.spawn(move || kill_at_random(simulator, number))).collect();
         for worker in workers {
             for (moment, count) in worker.join().unwrap() {
                 *reached.entry(moment).or_insert(0) += count;
@@ -41,23 +41,23 @@ fn a_thousand_kills_leave_a_readable_state_directory_with_the_newest_refresh_tok
     }
 }
 
-/// Under these rotations a refresh token dies with the answer that has its successor, so whoever is killed before
-/// that is on the disk has lost both, and nothing but a new sign-in helps. That is their nature, and not Entra ID's.
-/// What must hold: once the access token that came with it is in use, a successor is on the disk.
+/// With these rotations, unlike with Entra ID, a refresh token becomes invalid as soon as its successor is issued. A
+/// process that is killed before it has written the successor has lost both, and needs a new sign-in. So the successor
+/// must be on the disk before the access token issued with it is used.
 #[test]
-fn a_kill_after_the_access_token_was_used_never_loses_the_only_refresh_token() {
+fn a_kill_after_the_first_use_of_an_access_token_never_loses_the_only_valid_refresh_token() {
     thread::scope(|scope| {
         for rotation in ["strict", "family"] {
             scope.spawn(move || {
-                // No poll comes to its end, so every start signs in, and every kill is behind that.
+                // No poll completes, so every start signs in, and every kill comes after the sign-in.
                 let scenario = format!("{{rotation: {rotation}, usage: {{delay: 1h}}}}");
-                kill_after_each_sign_in(&Simulator::start(&scenario));
+                kill_after_every_sign_in(&Simulator::start(&scenario));
             });
         }
     });
 }
 
-fn kill_after_each_sign_in(simulator: &Simulator) {
+fn kill_after_every_sign_in(simulator: &Simulator) {
     const KILLS: u64 = 100;
     let config = format!("accounts:\n{}", simulator.account(None, TENANT));
     let directory = tempfile::tempdir().unwrap();
@@ -72,10 +72,14 @@ fn kill_after_each_sign_in(simulator: &Simulator) {
         exporter.kill();
         assert_eq!(stored_token(&files(&state)), number);
     }
-    assert_eq!(requests(simulator, TENANT).sign_ins, usize::try_from(KILLS).unwrap(), "none was refused");
+    assert_eq!(
+        requests(simulator, TENANT).sign_ins,
+        usize::try_from(KILLS).unwrap(),
+        "no sign-in was refused and repeated"
+    );
 }
 
-/// How far a process had come when it was killed.
+/// How far a poll had got when the process was killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Moment {
     BeforeSignIn,
@@ -83,13 +87,13 @@ enum Moment {
     AfterUsage,
 }
 
-fn kill_often(simulator: &Simulator, worker: u32) -> BTreeMap<Moment, u32> {
+fn kill_at_random(simulator: &Simulator, worker: u32) -> BTreeMap<Moment, u32> {
     let tenant = format!("00000000-0000-0000-0000-{worker:012}");
-    // Rows so short-lived are written and read, and never spare a start its poll.
+    // Rows with this lifetime are written and read, but never delay the first poll of a start.
     let config = format!("stale_after: 1ms\naccounts:\n{}", simulator.account(None, &tenant));
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let state = directory.path().join("state");
-    let whole_life = {
+    let duration = {
         let started = Instant::now();
         let _exporter = Exporter::start_in(Arc::clone(&directory), &config, &[]);
         eventually("rows on the disk", || {
@@ -103,8 +107,8 @@ fn kill_often(simulator: &Simulator, worker: u32) -> BTreeMap<Moment, u32> {
         let before = requests(simulator, &tenant);
         let arguments = ["--web.listen-address", "127.0.0.1:0", "--config.file", file.to_str().unwrap()];
         let exporter = Process::start(&mut program(&arguments));
-        // No condition to wait for: any moment will do, and all of them are meant.
-        thread::sleep(whole_life.mul_f64(1.2 * fastrand::f64()));
+        // The kill must come at a random moment, so there is no condition to wait for.
+        thread::sleep(duration.mul_f64(1.2 * fastrand::f64()));
         let stderr = exporter.stderr.clone();
         exporter.kill();
 
@@ -116,12 +120,12 @@ fn kill_often(simulator: &Simulator, worker: u32) -> BTreeMap<Moment, u32> {
         };
         *reached.entry(moment).or_insert(0) += 1;
         let stored = stored_token(&files(&state));
-        assert!(stored >= after.used, "token {stored} is on the disk, and {} was used", after.used);
+        assert!(stored >= after.used, "token {stored} is on the disk, although {} was used", after.used);
         let log = stderr.text();
-        let complaint = |line: &&str| line.contains("level=WARN") || line.contains("level=ERROR");
-        // One warning is about the configuration, which is odd indeed.
-        let complaints = log.lines().filter(complaint).find(|line| !line.contains("stale_after"));
-        assert_eq!(complaints, None);
+        let is_warning = |line: &&str| line.contains("level=WARN") || line.contains("level=ERROR");
+        // The warning about the value of `stale_after` is expected.
+        let warning = log.lines().filter(is_warning).find(|line| !line.contains("stale_after"));
+        assert_eq!(warning, None);
     }
     let again = Exporter::start_in(directory, &config, &[]);
     again.wait_for("a good poll", |metrics| {
@@ -130,11 +134,11 @@ fn kill_often(simulator: &Simulator, worker: u32) -> BTreeMap<Moment, u32> {
     reached
 }
 
-/// What the simulator saw of a tenant.
+/// What the simulator received from a tenant.
 struct Requests {
-    /// Requests to the sign-in service.
+    /// The number of requests to the sign-in service.
     sign_ins: usize,
-    /// The number of the latest sign-in whose access token was put to use.
+    /// The sequence number of the latest sign-in whose access token was used.
     used: u64,
 }
 
@@ -148,11 +152,11 @@ fn requests(simulator: &Simulator, tenant: &str) -> Requests {
     }
 }
 
-/// The files of a state directory, each of them whole. What a write was cut off in is not one of them.
+/// Returns the files of a state directory, each of which must be complete, without the remains of interrupted writes.
 fn files(state: &Path) -> BTreeMap<String, Value> {
     let Ok(entries) = state.read_dir() else { return BTreeMap::new() };
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    // Half written, locked and tried out.
+    // These are incomplete files, lock files, and probes of the directory.
     let no_content = |name: &String| {
         name.starts_with(".tmp") || [".json.new", ".lock"].iter().any(|end| name.ends_with(end))
     };
@@ -167,7 +171,7 @@ fn files(state: &Path) -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// The number of the sign-in that the stored refresh token came from.
+/// Returns the sequence number of the sign-in that issued the stored refresh token.
 fn stored_token(files: &BTreeMap<String, Value>) -> u64 {
     let (_, file) =
         files.iter().find(|(name, _)| name.starts_with("refresh-token-")).expect("a token is stored");

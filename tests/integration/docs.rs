@@ -1,5 +1,5 @@
-//! Holds the documents to the program: tables in docs/ to what the program knows, links to files, names of metrics in
-//! documents, rules and dashboards to the metrics that exist. Every discrepancy is a line of the failure.
+//! Compares the documents with the program: tables in docs/ with the program's own lists, links with the files, and
+//! names of metrics in documents, rules and dashboards with the metrics that exist. A failure lists every discrepancy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use partner_license_exporter::metrics::{FAMILIES, Kind};
 use partner_license_exporter::partner::hints;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_partner-license-exporter");
-/// The command whose word may be left out: its flags are those of the program.
+/// The command that runs if none is named, so its flags are those of the program.
 const DEFAULT_COMMAND: &str = "serve";
-/// The longest that README.md may be, in lines.
+/// The maximum length of README.md, in lines.
 const README_LINES: usize = 220;
 
-/// The document that contains a table.
+/// Returns the path of the document that contains a table.
 fn place(table: &str) -> &'static str {
     match table {
         "metrics" => "docs/reference/metrics.md",
@@ -31,7 +31,7 @@ fn place(table: &str) -> &'static str {
 // === metrics ===
 
 #[test]
-fn the_metric_table_is_the_programs() {
+fn the_table_of_metrics_lists_the_metrics_of_the_program() {
     let rows = FAMILIES.iter().map(|family| {
         let kind = match family.kind {
             Kind::Gauge => "gauge",
@@ -74,7 +74,7 @@ fn metric_names_in_documents_rules_dashboards_and_examples_exist() {
             let rest = &text.as_bytes()[start..];
             let end = rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len());
             let name = String::from_utf8_lossy(&rest[..end]).into_owned();
-            // `partner_license_*` means all of them; the last is the crate's own name.
+            // `partner_license_*` stands for all metrics; the last of these is the name of the crate.
             if !names.contains(&name) && name != PREFIX && name != "partner_license_exporter" {
                 unknown.insert(name);
             }
@@ -89,7 +89,7 @@ fn metric_names_in_documents_rules_dashboards_and_examples_exist() {
 // === reasons ===
 
 #[test]
-fn the_table_of_reasons_is_the_programs() {
+fn the_table_of_reasons_lists_the_reasons_of_the_program() {
     let mut findings = Findings::default();
     let (document, rows) = (place("reasons"), table("reasons"));
     let documented: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
@@ -115,7 +115,7 @@ fn the_table_of_reasons_is_the_programs() {
 // === refusals ===
 
 #[test]
-fn the_table_of_refusals_is_the_programs() {
+fn the_table_of_refusals_lists_the_refusals_that_the_program_knows() {
     let of = |prefix: &'static str, hints: &'static [hints::Hint]| {
         hints.iter().map(move |hint| {
             [format!("`{prefix}{}`", hint.code), hint.meaning.into(), hint.remedy.into()].to_vec()
@@ -128,7 +128,7 @@ fn the_table_of_refusals_is_the_programs() {
 // === commands and flags ===
 
 #[test]
-fn the_tables_of_commands_and_flags_are_what_help_prints() {
+fn the_tables_of_commands_and_flags_list_what_help_prints() {
     let mut findings = Findings::default();
     let document = place("flags");
     let top = help(&[]);
@@ -180,23 +180,24 @@ fn the_tables_of_commands_and_flags_are_what_help_prints() {
     findings.none();
 }
 
-/// The words below `Commands:`.
+/// Returns the commands that a help text lists below `Commands:`.
 fn commands(help: &str) -> Vec<String> {
     let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     list.take_while(|line| !line.is_empty())
-        // What is further in goes on with the description above it.
+        // A line with more indentation continues the description above it.
         .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|word| !word.is_empty()))
         .map(str::to_owned)
         .collect()
 }
 
-/// Flags with their value's name, such as `--log.level LEVEL`, and their defaults, or nothing.
+/// Returns the flags in a help text with the names of their values, such as `--log.level LEVEL`, each with its default,
+/// which may be empty.
 fn flags(help: &str) -> Vec<(String, String)> {
     let mut flags: Vec<(String, String)> = Vec::new();
     for line in help.lines().skip_while(|line| *line != "Options:").skip(1) {
         let line = line.trim_start();
         if let Some((_, rest)) = line.starts_with('-').then(|| line.split_once("--")).flatten() {
-            // Two spaces or more begin the description.
+            // The description begins after two or more spaces.
             let name = rest.split("  ").next().unwrap_or(rest);
             flags.push((format!("--{}", name.replace(['<', '>'], "")), String::new()));
         }
@@ -228,9 +229,9 @@ fn every_configuration_key_is_in_the_reference() {
         known.extend(keys.split(", ").map(|key| format!("{path}{key}")));
     }
     if known.is_empty() {
-        findings.add(format!("no list of known keys in the answer to unknown ones:\n{errors}"));
+        findings.add(format!("no list of known keys in the error about unknown ones:\n{errors}"));
     }
-    // A section is documented by its keys.
+    // A section is documented by the keys in it.
     let is_section = |key: &String| {
         known
             .iter()
@@ -279,7 +280,8 @@ fn configurations_in_the_documents_are_valid() {
     findings.none();
 }
 
-/// What commands write to a file, with values for the variables in it, and the line that the block begins at.
+/// Returns the here-documents that commands write to files, with values for their variables, each with the number of
+/// the line at which its block begins.
 fn here_documents(markdown: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (line, block) in blocks(markdown, "sh") {
@@ -291,7 +293,7 @@ fn here_documents(markdown: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// Checks a configuration whose files are replaced by ones that exist.
+/// Runs `check` on a configuration, whose paths are replaced by those of files that exist.
 fn check(text: &str) -> (bool, String) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let secret = directory.path().join("secret");
@@ -322,7 +324,7 @@ fn check(text: &str) -> (bool, String) {
 // === simulator ===
 
 #[test]
-fn the_reference_of_scenarios_is_the_simulators() {
+fn the_reference_of_scenarios_lists_the_keys_and_answers_of_the_simulator() {
     let mut findings = Findings::default();
     let words = |name: &str, row: usize, column: usize| -> Vec<String> {
         let cell = table(name).get(row).map(|row| row[column].clone()).unwrap_or_default();
@@ -371,7 +373,7 @@ fn scenarios_in_the_documents_are_valid() {
 // === links ===
 
 #[test]
-fn relative_links_lead_somewhere() {
+fn relative_links_lead_to_existing_files_and_headings() {
     let mut findings = Findings::default();
     let elsewhere = ["docs", "crates", "fuzz", "tests"].map(|directory| files_below(&root().join(directory)));
     let documents =
@@ -379,7 +381,7 @@ fn relative_links_lead_somewhere() {
     for document in documents {
         for (target, file, anchor) in links(&document) {
             if !file.exists() {
-                findings.add(format!("{}: the link to {target} leads nowhere", shown(&document)));
+                findings.add(format!("{}: the target of the link {target} does not exist", shown(&document)));
             } else if !anchor.is_empty() && !anchors(&read(&file)).contains(&anchor) {
                 findings.add(format!("{}: {} has no heading #{anchor}", shown(&document), shown(&file)));
             }
@@ -396,7 +398,7 @@ fn every_file_in_docs_is_reachable_from_the_index() {
     let mut unread = vec![index];
     while let Some(document) = unread.pop() {
         for (_, file, _) in links(&document) {
-            // Two spellings of a path are one file; what does not exist is for another test.
+            // Paths are compared in canonical form; another test reports files that do not exist.
             let Ok(file) = file.canonicalize() else { continue };
             if file.starts_with(&docs) && reached.insert(file.clone()) && is_markdown(&file) {
                 unread.push(file);
@@ -407,18 +409,19 @@ fn every_file_in_docs_is_reachable_from_the_index() {
     let files = files_below(&docs);
     assert!(files.len() > 30, "only {} files were found", files.len());
     for file in files.iter().filter(|file| !reached.contains(*file)) {
-        findings.add(format!("{}: no link from docs/README.md leads there", shown(file)));
+        findings.add(format!("{}: not reachable by links from docs/README.md", shown(file)));
     }
     findings.none();
 }
 
 #[test]
-fn the_readme_is_short_enough_to_be_read_to_its_end() {
+fn the_readme_has_at_most_220_lines() {
     let lines = read(&root().join("README.md")).lines().count();
     assert!(lines <= README_LINES, "README.md has {lines} lines, more than {README_LINES}");
 }
 
-/// The relative links of a document: as they are written, the file they lead to, and the heading, if any.
+/// Returns the relative links of a document: each as it is written, with the path of its target and the anchor, which
+/// may be empty.
 fn links(document: &Path) -> Vec<(String, PathBuf, String)> {
     let text = prose(&read(document));
     let targets = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
@@ -440,7 +443,7 @@ fn is_markdown(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension == "md")
 }
 
-/// What headings are linked by.
+/// Returns the anchors of the headings.
 fn anchors(markdown: &str) -> BTreeSet<String> {
     let headings = markdown.lines().filter(|line| line.starts_with('#'));
     headings
@@ -454,7 +457,7 @@ fn anchors(markdown: &str) -> BTreeSet<String> {
 
 // === reading documents ===
 
-/// Discrepancies, shown together.
+/// Discrepancies, which are reported together.
 #[derive(Default)]
 struct Findings(Vec<String>);
 
@@ -468,7 +471,7 @@ impl Findings {
     }
 }
 
-/// Compares a table of the documents with the rows it should have.
+/// Compares a table of the documents with the expected rows.
 fn same_rows(name: &str, wanted: &[Vec<String>]) {
     let mut findings = Findings::default();
     let (document, found) = (place(name), table(name));
@@ -477,15 +480,15 @@ fn same_rows(name: &str, wanted: &[Vec<String>]) {
         findings.add(format!("{document}, {name}: this row is missing: {}", line(row)));
     }
     for row in found.iter().filter(|row| !wanted.contains(row)) {
-        findings.add(format!("{document}, {name}: this row is not the program's: {}", line(row)));
+        findings.add(format!("{document}, {name}: this row is not in the program: {}", line(row)));
     }
     if findings.0.is_empty() && found != wanted {
-        findings.add(format!("{document}, {name}: the rows are not in the program's order"));
+        findings.add(format!("{document}, {name}: the order of the rows is not that of the program"));
     }
     findings.none();
 }
 
-/// The cells of a table, between its markers, without its two head lines.
+/// Returns the rows of the table between two markers, without its two header lines.
 fn table(name: &str) -> Vec<Vec<String>> {
     let document = place(name);
     let text = read(&root().join(document));
@@ -499,17 +502,17 @@ fn table(name: &str) -> Vec<Vec<String>> {
         .collect();
     let columns = rows.first().map_or(0, Vec::len);
     for row in &rows {
-        assert_eq!(row.len(), columns, "{document}, {name}: {row:?} has not as many cells as the head");
+        assert_eq!(row.len(), columns, "{document}, {name}: {row:?} has not as many cells as the header");
     }
     rows.into_iter().skip(2).collect()
 }
 
-/// The words in back quotes.
+/// Returns the words in back quotes.
 fn quoted(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// The fenced blocks of a language, with the line they begin at.
+/// Returns the fenced blocks of a language, each with the number of its first line.
 fn blocks(markdown: &str, language: &str) -> Vec<(usize, String)> {
     let (mut found, mut open) = (Vec::new(), None::<(usize, Vec<&str>)>);
     for (n, line) in markdown.lines().enumerate() {
@@ -523,13 +526,13 @@ fn blocks(markdown: &str, language: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// A document without its fenced blocks.
+/// Returns a document without its fenced blocks.
 fn prose(markdown: &str) -> String {
     let parts: Vec<&str> = markdown.split("\n```").step_by(2).collect();
     parts.join("\n")
 }
 
-/// README.md and the documents in docs/.
+/// Returns README.md and the documents in docs/.
 fn documents() -> Vec<PathBuf> {
     let found = files_below(&root().join("docs")).into_iter().filter(|file| is_markdown(file));
     [root().join("README.md")].into_iter().chain(found).collect()
@@ -552,7 +555,7 @@ fn shown(file: &Path) -> String {
     file.strip_prefix(root()).unwrap_or(file).display().to_string()
 }
 
-/// The files of a directory; none if there is no such directory.
+/// Returns the files of a directory; none if there is no such directory.
 fn files_in(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten();
     let mut files: Vec<PathBuf> =
@@ -561,7 +564,7 @@ fn files_in(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The files of a directory and of those in it.
+/// Returns the files of a directory and of its subdirectories.
 fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut files = files_in(directory);
     let entries = std::fs::read_dir(directory).into_iter().flatten();

@@ -1,4 +1,4 @@
-//! `doctor`: each step that can fail fails once, in text as people read it and in JSON as machines do.
+//! `doctor`: each step that can fail fails in one test; the text output and the JSON output are both tested.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -17,7 +17,7 @@ use crate::support::peers::{Authority, Peer, TlsSimulator};
 use crate::support::terminal::Terminal;
 use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, account, eventually, program, write_config};
 
-/// The steps of an account, all of which are well.
+/// The steps for an account whose steps all succeed.
 const STEPS: [&str; 12] = [
     "state_directory",
     "resolve_sign_in",
@@ -33,7 +33,7 @@ const STEPS: [&str; 12] = [
     "mfa_compliance",
 ];
 
-/// What the doctor says of a configuration, read as a machine would.
+/// The parsed JSON output of the doctor for a configuration.
 struct Examination {
     code: i32,
     document: Value,
@@ -84,19 +84,19 @@ impl Examination {
 fn doctor(directory: &Path, config: &str, flags: &[&str]) -> Command {
     let file = write_config(directory, config);
     let mut command = program(&["doctor", "--config.file", file.to_str().unwrap()]);
-    // Where nobody answers for names at all, that takes a moment and not half a minute.
+    // On a machine without a name server, resolution then fails within a second instead of half a minute.
     command.args(flags).env("RES_OPTIONS", "timeout:1 attempts:1");
     command
 }
 
-/// A token of this payload in every answer of the token endpoint, as a scenario.
+/// Returns a scenario in which every response of the token endpoint has an access token with these claims.
 fn issuing(claims: &Value) -> String {
     let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
     format!(r#"token: {{ body: '{{"access_token": "e30.{claims}.x", "expires_in": 3600}}' }}"#)
 }
 
 #[test]
-fn where_all_is_well_every_step_says_so_on_the_screen() {
+fn the_text_output_lists_every_step_that_succeeds() {
     let simulator = Simulator::start("");
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
@@ -104,7 +104,7 @@ fn where_all_is_well_every_step_says_so_on_the_screen() {
     let (code, screen) = Terminal::start(&doctor(directory.path(), &config, &[])).end();
     let text = screen.written().replace("\r\n", "\n");
     assert_eq!((code, screen.column()), (0, 0), "{text}");
-    assert!(!state.exists(), "the doctor makes nothing");
+    assert!(!state.exists(), "the doctor created the state directory");
     let url = &simulator.url;
     let expected = [
         format!("ok       configuration: {} is valid", directory.path().join("config.yml").display()),
@@ -123,14 +123,14 @@ fn where_all_is_well_every_step_says_so_on_the_screen() {
         ),
         "ok       default: mfa_claim: the user signed in with pwd mfa".to_owned(),
     ];
-    assert!(text.starts_with(&expected.join("\n")), "{text}\nand not\n{}", expected.join("\n"));
+    assert!(text.starts_with(&expected.join("\n")), "{text}\ndoes not begin with\n{}", expected.join("\n"));
     let end = "ok       default: usage: 5 rows, 0 dropped\n\
                ok       default: mfa_compliance: Partner Center calls the sign-in compliant\n\nAll is well.\n";
     assert!(text.ends_with(end), "{text}");
 }
 
 #[test]
-fn what_fails_is_told_on_the_screen_with_its_cause_and_what_to_do() {
+fn the_text_output_describes_a_failure_with_its_cause_and_remedy() {
     let simulator = Simulator::start("usage: { answer: forbidden }");
     let directory = tempfile::tempdir().unwrap();
     let config = format!("accounts:\n{}", simulator.account(Some("north"), TENANT));
@@ -146,7 +146,7 @@ fn what_fails_is_told_on_the_screen_with_its_cause_and_what_to_do() {
 }
 
 #[test]
-fn machines_get_every_step_of_every_account() {
+fn the_json_output_has_every_step_of_every_account() {
     let simulator = Simulator::start("");
     let items = [("north", TENANT), ("south", OTHER_TENANT)]
         .map(|(name, tenant)| simulator.account(Some(name), tenant));
@@ -217,7 +217,7 @@ fn each_refusal_fails_its_steps() {
 }
 
 #[test]
-fn an_empty_collection_and_a_token_that_says_nothing_are_well() {
+fn an_empty_collection_and_a_token_without_claims_are_not_failures() {
     let simulator = Simulator::start("usage: { answer: empty }");
     let examination = Examination::of(&simulator.account(None, TENANT));
     assert_eq!((examination.code, examination.failed().len()), (0, 0));
@@ -226,7 +226,7 @@ fn an_empty_collection_and_a_token_that_says_nothing_are_well() {
 }
 
 #[test]
-fn what_is_wrong_on_this_machine_fails_before_anybody_is_asked() {
+fn local_faults_are_found_before_any_server_is_contacted() {
     let directory = tempfile::tempdir().unwrap();
     let invalid = Examination::within(directory.path(), "accounts: 7", &[]);
     assert_eq!((invalid.code, invalid.failed()), (1, vec!["configuration"]));
@@ -237,7 +237,7 @@ fn what_is_wrong_on_this_machine_fails_before_anybody_is_asked() {
     let unusable = Examination::within(directory.path(), &accounts, &[]);
     assert_eq!((unusable.code, unusable.failed()), (1, vec!["state_directory"]));
 
-    // As where the exporter's user may not make it.
+    // The exporter's user may not create the directory.
     let nowhere = directory.path().join("state/below");
     let file = directory.path().join("nowhere.yml");
     fs::write(&file, format!("state_directory: {}\n{accounts}", nowhere.display())).unwrap();
@@ -253,11 +253,11 @@ fn what_is_wrong_on_this_machine_fails_before_anybody_is_asked() {
     let client = Examination::within(directory.path(), &format!("accounts:\n{accounts}"), &[]);
     assert_eq!(client.code, 1);
     assert!(matches!(client.failed()[..], ["configuration" | "http_client"]), "{:?}", client.failed());
-    assert_eq!(simulator.requests()["requests"], json!([]), "nobody was asked");
+    assert_eq!(simulator.requests()["requests"], json!([]), "a server was contacted");
 }
 
 #[test]
-fn a_stored_token_that_cannot_be_used_is_told_and_stays_where_it_is() {
+fn a_damaged_stored_token_is_reported_and_not_changed() {
     let simulator = Simulator::start("");
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
@@ -274,14 +274,14 @@ fn a_stored_token_that_cannot_be_used_is_told_and_stays_where_it_is() {
 }
 
 #[test]
-fn whoever_cannot_be_reached_is_named_with_the_reason() {
+fn an_unreachable_server_is_reported_with_the_reason() {
     let simulator = Simulator::start("");
     let (refusing, _bound) = peers::refusing();
     let (refused, nowhere) = (format!("http://{refusing}"), "https://partner-center.invalid");
     let unknown = Examination::of(&account(None, TENANT, &simulator.url, nowhere, ""));
     assert_eq!((unknown.code, unknown.failed()), (1, vec!["resolve_api"]));
     assert_eq!(unknown.step("reach_api")["outcome"], "skipped");
-    assert_eq!(unknown.step("sign_in")["outcome"], "ok", "what works is told too");
+    assert_eq!(unknown.step("sign_in")["outcome"], "ok", "the other server is not checked");
     let unreached = Examination::of(&account(None, TENANT, &simulator.url, &refused, ""));
     assert_eq!((unreached.code, unreached.failed()), (1, vec!["reach_api"]));
     assert!(unreached.step("reach_api")["cause"].as_str().unwrap().contains("Connection refused"));
@@ -292,7 +292,7 @@ fn whoever_cannot_be_reached_is_named_with_the_reason() {
 }
 
 #[test]
-fn of_tls_the_verdict_is_told_and_what_the_certificate_says() {
+fn the_tls_steps_report_the_verdict_and_the_certificate() {
     let (directory, authority) = (tempfile::tempdir().unwrap(), Authority::new());
     let file = directory.path().join("ca.pem");
     fs::write(&file, authority.pem()).unwrap();
@@ -332,7 +332,7 @@ fn of_tls_the_verdict_is_told_and_what_the_certificate_says() {
 }
 
 #[test]
-fn nothing_is_rotated_away_from_a_running_exporter() {
+fn the_doctor_does_not_rotate_the_token_of_a_running_exporter() {
     let simulator = Simulator::start("{ rotation: family, access_token_lifetime: 2s }");
     let config = format!("poll_interval: 1s\naccounts:\n{}", simulator.account(None, TENANT));
     let exporter = Exporter::start(&config, &[]);
@@ -346,7 +346,7 @@ fn nothing_is_rotated_away_from_a_running_exporter() {
         assert_eq!(examination.failed(), [""; 0]);
     }
     let before = stored();
-    eventually("the exporter signs in anew", || (stored() != before).then_some(()));
+    eventually("a new sign-in of the exporter", || (stored() != before).then_some(()));
     let polls = exporter.metrics().value("partner_license_scrapes_total", &[]).unwrap();
     exporter.wait_for_polls(None, polls + 1.0);
     let metrics = exporter.metrics();
@@ -356,7 +356,7 @@ fn nothing_is_rotated_away_from_a_running_exporter() {
 }
 
 #[test]
-fn a_state_directory_is_left_as_it_was_found() {
+fn the_doctor_does_not_change_the_state_directory() {
     let simulator = Simulator::start("");
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
@@ -364,7 +364,7 @@ fn a_state_directory_is_left_as_it_was_found() {
     let config = format!("accounts:\n{}", simulator.account(None, TENANT));
     assert_eq!(Examination::within(directory.path(), &config, &[]).failed(), [""; 0]);
     assert_eq!(fs::read_dir(&state).unwrap().count(), 0);
-    // What the exporter would refuse to start with is found, and stays.
+    // The doctor finds what would keep the exporter from starting, and does not change it.
     let lock = state.join(format!("refresh-token-{TENANT}-{CLIENT_ID}.lock"));
     fs::create_dir(&lock).unwrap();
     let examination = Examination::within(directory.path(), &config, &[]);
@@ -375,7 +375,7 @@ fn a_state_directory_is_left_as_it_was_found() {
 }
 
 #[test]
-fn a_reader_may_leave() {
+fn the_doctor_succeeds_when_the_reader_closes_the_pipe() {
     let simulator = Simulator::start("");
     let directory = tempfile::tempdir().unwrap();
     let config = format!("accounts:\n{}", simulator.account(None, TENANT));

@@ -1,4 +1,4 @@
-//! `export` on the real program: what it writes is what the repository has.
+//! `export` writes the files of the repository.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -12,7 +12,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The files below a directory, by their paths in it.
+/// Returns the content of the files below a directory, by relative path.
 fn files(directory: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     let mut open = vec![directory.to_owned()];
@@ -29,7 +29,7 @@ fn files(directory: &Path) -> BTreeMap<PathBuf, String> {
     found
 }
 
-/// Those of a directory of the repository whose names have this end, below another path.
+/// Returns the files of a directory of the repository whose names end in `end`, with their paths below `below`.
 fn shipped(directory: &str, end: &str, below: &str) -> BTreeMap<PathBuf, String> {
     let entries = fs::read_dir(root().join(directory)).unwrap().map(|entry| entry.unwrap().path());
     let entries = entries.filter(|path| path.is_file() && path.to_str().unwrap().ends_with(end));
@@ -42,7 +42,7 @@ fn export(what: &str, directory: &Path, flags: &[&str]) -> (i32, String, String)
 }
 
 #[test]
-fn dashboards_are_those_of_the_repository_byte_for_byte() {
+fn exported_dashboards_equal_those_of_the_repository() {
     let directory = tempfile::tempdir().unwrap();
     let target = directory.path().join("not/there/yet");
     let (code, said, errors) = export("dashboards", &target, &[]);
@@ -56,7 +56,7 @@ fn dashboards_are_those_of_the_repository_byte_for_byte() {
 }
 
 #[test]
-fn alerts_come_with_runbooks_and_alertmanagers_files_byte_for_byte() {
+fn exported_alerts_runbooks_and_alertmanager_files_equal_those_of_the_repository() {
     let directory = tempfile::tempdir().unwrap();
     let (code, _, errors) = export("alerts", directory.path(), &[]);
     assert_eq!((code, errors.as_str()), (0, ""));
@@ -66,7 +66,7 @@ fn alerts_come_with_runbooks_and_alertmanagers_files_byte_for_byte() {
     expected.extend(shipped("examples/alertmanager", ".tmpl", "alertmanager"));
     expected.extend(shipped("docs/runbooks", ".md", "docs/runbooks"));
     assert_eq!(files(directory.path()), expected);
-    // Where the rules say that a page is, it is.
+    // The runbooks exist where the rules link to them.
     let rules = &expected[Path::new("partner-license.rules.yml")];
     for path in rules.lines().filter_map(|line| line.trim().strip_prefix("runbook_url: ")) {
         assert!(directory.path().join(path).is_file() && root().join(path).is_file(), "{path}");
@@ -74,7 +74,7 @@ fn alerts_come_with_runbooks_and_alertmanagers_files_byte_for_byte() {
 }
 
 #[test]
-fn links_in_rules_get_the_hosts_that_are_given() {
+fn the_flags_set_the_hosts_of_links_in_rules() {
     let directory = tempfile::tempdir().unwrap();
     let flags =
         ["--grafana-url=https://grafana.example/g/", "--runbook-url", "https://wiki.example/runbooks"];
@@ -94,10 +94,10 @@ fn links_in_rules_get_the_hosts_that_are_given() {
 }
 
 #[test]
-fn what_somebody_may_have_changed_is_not_overwritten_unasked() {
+fn a_changed_file_is_overwritten_only_with_the_overwrite_flag() {
     let directory = tempfile::tempdir().unwrap();
     assert_eq!(export("alerts", directory.path(), &[]).0, 0);
-    assert_eq!(export("alerts", directory.path(), &[]).0, 0, "nothing differs");
+    assert_eq!(export("alerts", directory.path(), &[]).0, 0, "an export over equal files failed");
     let template = directory.path().join("alertmanager/partner-license.tmpl");
     fs::write(&template, "mine").unwrap();
     let runbook = directory.path().join("docs/runbooks/PartnerLicenseUsageLow.md");
@@ -115,7 +115,7 @@ fn what_somebody_may_have_changed_is_not_overwritten_unasked() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_is_one_clear_line() {
+fn a_directory_that_cannot_be_written_is_reported_in_one_line() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
@@ -125,7 +125,7 @@ fn a_directory_that_cannot_be_written_is_one_clear_line() {
 }
 
 #[test]
-fn flags_that_mean_nothing_here_are_refused() {
+fn flags_without_effect_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let (code, _, errors) = export("dashboards", directory.path(), &["--demo"]);
     assert_eq!(

@@ -1,5 +1,5 @@
-//! Every fault of the wire and of the disk, over real sockets against the real program: none may end it, keep
-//! it busy, make it grow or have it tell a secret.
+//! Network and disk faults against the real program, over real sockets: none may end it, keep it busy, raise its memory
+//! use or reveal a secret.
 
 #![expect(clippy::unwrap_used, clippy::float_cmp, reason = "tests fail by panicking; counts are exact")]
 
@@ -24,10 +24,10 @@ use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, account, eventua
 const UP: &str = "partner_license_up";
 const USAGE: &str = "partner_license_usage_percent";
 const PROXY_PASSWORD: &str = "proxy-sesame";
-/// `user:proxy-sesame`
+/// `user:proxy-sesame` in base64.
 const PROXY_CREDENTIALS: &str = "dXNlcjpwcm94eS1zZXNhbWU=";
 
-/// A directory with a certificate authority in it.
+/// Creates a directory with the certificate of an authority, and returns both and the key of an account that trusts it.
 fn with_authority() -> (Arc<tempfile::TempDir>, Authority, String) {
     let (directory, authority) = (tempfile::tempdir().unwrap(), Authority::new());
     let file = directory.path().join("ca.pem");
@@ -35,24 +35,24 @@ fn with_authority() -> (Arc<tempfile::TempDir>, Authority, String) {
     (Arc::new(directory), authority, format!(", ca_file: \"{}\"", file.display()))
 }
 
-/// Neither logs at debug level nor pages show what must stay secret.
-fn assert_discreet(exporter: &Exporter) {
+/// Asserts that neither the logs at debug level nor the pages contain a secret.
+fn assert_no_secrets(exporter: &Exporter) {
     let log = exporter.process.stderr.text();
-    assert!(log.contains("\"DEBUG\""), "it logs everything it can");
+    assert!(log.contains("\"DEBUG\""), "the log level is not debug");
     let shown = [log, get(&format!("{}/metrics", exporter.url)), get(&exporter.url)].concat();
-    // Issued tokens begin with these as well.
+    // Every issued access token begins with this.
     let access_token = "simulated-access-token";
     for secret in [CLIENT_SECRET, REFRESH_TOKEN, access_token, PROXY_PASSWORD, PROXY_CREDENTIALS] {
-        assert!(!shown.contains(secret), "{secret} is shown");
+        assert!(!shown.contains(secret), "{secret} leaked");
     }
 }
 
-/// A program that logs everything.
-fn talkative() -> Command {
+/// Returns the program with all log levels, in JSON.
+fn verbose() -> Command {
     program(&["--log.level", "debug", "--log.format", "json"])
 }
 
-/// Its lines of an account, or of every account, that say this.
+/// Returns the log lines with this message, of one account or of all.
 fn logged(exporter: &Exporter, account: Option<&str>, message: &str) -> Vec<Value> {
     let log = exporter.process.stderr.text();
     let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -63,23 +63,22 @@ fn logged(exporter: &Exporter, account: Option<&str>, message: &str) -> Vec<Valu
     lines.filter(wanted).collect()
 }
 
-/// What an exporter that works shows of an account.
+/// Returns a value if the metrics show a successful poll of the account.
 fn works(metrics: &Exposition, account: &str) -> Option<()> {
     let rows = metrics.named(USAGE).filter(|(labels, _)| labels["account"] == account).count();
     (metrics.value(UP, &[("account", account)])? == 1.0 && rows == 5).then_some(())
 }
 
-/// What this machine cannot do is told past the test harness, and is a failure where `REQUIRE_TOOLS` is set, as
-/// in tests/e2e.rs.
+/// Reports on stderr, past the test harness, what cannot be tested on this machine; fails if `REQUIRE_TOOLS` is set.
 fn not_run(what: &str) {
     assert!(std::env::var_os("REQUIRE_TOOLS").is_none(), "{what}");
     let mut terminal = std::io::stderr();
     writeln!(terminal, "NOT run: {what}").unwrap();
 }
 
-// === faults of the wire ===
+// === network faults ===
 
-/// What becomes of a poll: reason, code of the requests, their number.
+/// The expected outcome of a poll: the reason of the failure, and the code and the number of the requests.
 type Outcome = (&'static str, &'static str, u8);
 
 const NETWORK: Outcome = ("network", "error", 3);
@@ -91,12 +90,12 @@ const PAYLOAD: Outcome = ("payload", "error", 1);
 struct Row {
     fault: &'static str,
     endpoint: &'static str,
-    /// Where the endpoint is.
+    /// The base URL of the endpoint.
     url: String,
-    /// Further keys of the account.
+    /// Further keys of the account, in YAML.
     more: String,
     outcome: Outcome,
-    /// Whoever counts the connections.
+    /// The faulty server, which counts its connections.
     peer: Option<Peer>,
 }
 
@@ -118,7 +117,7 @@ impl Row {
         Self::at("https", fault, peer, outcome)
     }
 
-    /// With a proxy on the way to nowhere.
+    /// Returns a row with a faulty proxy, in front of an address that nothing listens on.
     fn proxy(fault: &'static str, proxy: Peer, outcome: Outcome) -> Self {
         let more = format!(", proxy_url: \"http://user:{PROXY_PASSWORD}@{}\"", proxy.address);
         let nowhere = "https://127.0.0.1:1".to_owned();
@@ -129,14 +128,14 @@ impl Row {
         Self { more: more.to_owned(), ..self }
     }
 
-    /// At the token endpoint instead of the usage endpoint.
+    /// Moves the fault from the usage endpoint to the token endpoint.
     fn signing_in(self) -> Self {
         Self { endpoint: "token", ..self }
     }
 }
 
 #[test]
-fn every_fault_of_the_wire_is_counted_under_its_reason_and_harms_nothing() {
+fn every_network_fault_is_counted_under_its_reason_and_affects_nothing_else() {
     let (directory, authority, trusted) = with_authority();
     let simulator = Simulator::start("");
     let elsewhere = Peer::answering(peers::silence);
@@ -177,7 +176,7 @@ fn every_fault_of_the_wire_is_counted_under_its_reason_and_harms_nothing() {
         Row::proxy("proxy wants a password", Peer::answering(peers::says("407 No".to_owned())), NETWORK),
         Row::proxy("proxy forbids", Peer::answering(peers::says("403 No".to_owned())), NETWORK),
         Row::proxy("proxy closes", Peer::answering(|_, _| Ok(())), NETWORK),
-        Row::proxy("proxy is no proxy", Peer::answering(peers::echo), NETWORK),
+        Row::proxy("proxy is not a proxy", Peer::answering(peers::echo), NETWORK),
         Row::proxy("proxy is silent", Peer::answering(peers::silence), TIMEOUT),
         Row::http("sign-in: reset", Peer::answering(peers::reset_in_the_body), NETWORK).signing_in(),
         Row::http("sign-in: no HTTP", Peer::answering(peers::echo), NETWORK).signing_in(),
@@ -198,16 +197,16 @@ fn every_fault_of_the_wire_is_counted_under_its_reason_and_harms_nothing() {
         })
         .collect();
     let config = format!("poll_interval: 6h\npoll_timeout: 6s\naccounts:\n{accounts}");
-    let mut command = talkative();
-    // Where nobody answers for names at all, that takes a moment and not half a minute.
+    let mut command = verbose();
+    // On a machine without a name server, resolution then fails within a second instead of half a minute.
     command.env("RES_OPTIONS", "timeout:1 attempts:1");
     let mut exporter = Exporter::start_by(command, directory, &config);
 
-    // One scrape that has all of them: a failed account is polled again after fifteen seconds or more.
+    // One scrape shows all outcomes, since a failed account is polled again after fifteen seconds or more.
     let metrics = exporter.wait_for("outcome of every fault", |metrics| {
         let is_over = |row: &Row| {
             let polls = metrics.value("partner_license_scrapes_total", &[("account", row.fault)]);
-            // A sign-in goes on when its poll is over.
+            // A sign-in can outlast its poll.
             polls.is_some_and(|polls| polls >= 1.0) && requests(metrics, row.fault, row.endpoint).len() == 1
         };
         rows.iter().all(is_over).then(|| metrics.clone())
@@ -216,10 +215,10 @@ fn every_fault_of_the_wire_is_counted_under_its_reason_and_harms_nothing() {
         assert_outcome(row, &metrics, &exporter);
     }
     assert_eq!(elsewhere.connections(), 0, "redirects are not followed");
-    assert!(peak_memory(&exporter) < 150 << 20, "it holds {} bytes", peak_memory(&exporter));
+    assert!(peak_memory(&exporter) < 150 << 20, "used {} bytes of memory", peak_memory(&exporter));
     let busy = metrics.value("process_cpu_seconds_total", &[]).unwrap();
-    assert!(busy < 6.0, "it was busy for {busy} s; that is as long as it waited");
-    assert_discreet(&exporter);
+    assert!(busy < 6.0, "used {busy} s of processor time");
+    assert_no_secrets(&exporter);
     assert!(exporter.process.is_running());
 }
 
@@ -249,14 +248,14 @@ fn assert_outcome(row: &Row, metrics: &Exposition, exporter: &Exporter) {
     assert!(matches!(&lines[..], [line] if line["reason"] == reason), "{fault}: {lines:?}");
 }
 
-/// The most bytes of memory that the process ever held.
+/// Returns the peak memory of the process, in bytes.
 fn peak_memory(exporter: &Exporter) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", exporter.process.id())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
     peak.unwrap().trim().parse::<u64>().unwrap() * 1024
 }
 
-/// The codes of an account's requests to an endpoint, and how often there was each.
+/// Returns the codes of an account's requests to an endpoint, with the number of each.
 fn requests(metrics: &Exposition, account: &str, endpoint: &str) -> Vec<(String, f64)> {
     let all = metrics.named("partner_license_api_requests_total");
     let ours = all.filter(|(labels, _)| labels["account"] == account && labels["endpoint"] == endpoint);
@@ -267,7 +266,7 @@ fn requests(metrics: &Exposition, account: &str, endpoint: &str) -> Vec<(String,
 // === TLS, HTTP/2, IPv6 ===
 
 #[test]
-fn polls_share_one_connection_over_http_1_and_2_to_a_server_of_a_private_authority() {
+fn polls_reuse_one_http_1_or_2_connection_to_a_server_with_a_certificate_of_a_private_authority() {
     let (directory, authority, trusted) = with_authority();
     let fronts = [("http/1.1", TENANT, Version::HTTP_11), ("h2", OTHER_TENANT, Version::HTTP_2)];
     let fronts = fronts.map(|(protocol, tenant, version)| {
@@ -277,7 +276,7 @@ fn polls_share_one_connection_over_http_1_and_2_to_a_server_of_a_private_authori
         account(Some(protocol), tenant, &front.url, &front.url, &trusted)
     });
     let config = format!("poll_interval: 1s\naccounts:\n{}", accounts.concat());
-    let exporter = Exporter::start_by(talkative(), directory, &config);
+    let exporter = Exporter::start_by(verbose(), directory, &config);
     for (protocol, _, version, front) in &fronts {
         exporter.wait_for_polls(Some(protocol), 3.0);
         works(&exporter.metrics(), protocol).unwrap();
@@ -286,13 +285,13 @@ fn polls_share_one_connection_over_http_1_and_2_to_a_server_of_a_private_authori
         assert!(requests.iter().all(|request| request.version == *version), "{requests:?}");
         assert_eq!(front.connections(), 1, "{protocol}");
     }
-    assert_discreet(&exporter);
+    assert_no_secrets(&exporter);
 }
 
 #[test]
-fn an_address_may_be_of_ip_version_6() {
+fn endpoints_can_have_ipv6_addresses() {
     if TcpListener::bind("[::1]:0").is_err() {
-        return not_run("this machine has no IPv6");
+        return not_run("IPv6, which this machine does not have");
     }
     let simulator = Simulator::start_at("[::1]:0", &[]);
     assert!(simulator.url.starts_with("http://[::1]:"), "{}", simulator.url);
@@ -303,8 +302,8 @@ fn an_address_may_be_of_ip_version_6() {
 
 // === proxies ===
 
-/// A server and a proxy before it.
-struct Line {
+/// A server and a proxy in front of it.
+struct ProxiedServer {
     proxy: Peer,
     proxy_url: String,
     front: TlsSimulator,
@@ -312,7 +311,7 @@ struct Line {
     trusted: String,
 }
 
-impl Line {
+impl ProxiedServer {
     fn new() -> Self {
         let (directory, authority, trusted) = with_authority();
         let proxy = Peer::answering(peers::tunnel);
@@ -321,15 +320,15 @@ impl Line {
         Self { proxy, proxy_url, front, directory, trusted }
     }
 
-    /// Starts an exporter and waits until it works for both accounts.
+    /// Starts an exporter, and waits until polls of both accounts succeed.
     fn start(&self, more: &str, environment: &[(&str, &str)]) -> Exporter {
         let (far, near) = (&self.front.url, &self.front.plain_url);
         let accounts = [
-            // What is asked without TLS gets tokens as they are: never through a proxy.
+            // Requests without TLS contain tokens in plain text, so they must never go through a proxy.
             account(Some("mixed"), TENANT, near, far, &format!("{}{more}", self.trusted)),
             account(Some("near"), OTHER_TENANT, near, near, more),
         ];
-        let mut command = talkative();
+        let mut command = verbose();
         command.envs(environment.iter().copied());
         let config = format!("accounts:\n{}", accounts.concat());
         let exporter = Exporter::start_by(command, Arc::clone(&self.directory), &config);
@@ -341,7 +340,7 @@ impl Line {
 }
 
 #[test]
-fn a_proxy_gets_its_password_and_what_is_encrypted_and_nothing_else() {
+fn a_proxy_receives_only_its_credentials_and_encrypted_traffic() {
     type Case = fn(&str) -> (String, Vec<(&str, &str)>);
     let cases: [Case; 3] = [
         |url| (format!(", proxy_url: \"{url}\""), vec![]),
@@ -349,46 +348,47 @@ fn a_proxy_gets_its_password_and_what_is_encrypted_and_nothing_else() {
         |url| (String::new(), vec![("ALL_PROXY", url)]),
     ];
     for case in cases {
-        let line = Line::new();
-        let (more, environment) = case(&line.proxy_url);
-        let exporter = line.start(&more, &environment);
-        let requests = line.proxy.requests.lock().unwrap().clone();
-        let [request] = &requests[..] else { panic!("one tunnel, and nothing else: {requests:?}") };
-        let target = line.front.url.trim_start_matches("https://");
+        let server = ProxiedServer::new();
+        let (more, environment) = case(&server.proxy_url);
+        let exporter = server.start(&more, &environment);
+        let requests = server.proxy.requests.lock().unwrap().clone();
+        let [request] = &requests[..] else { panic!("not exactly one tunnel: {requests:?}") };
+        let target = server.front.url.trim_start_matches("https://");
         assert!(request.starts_with(&format!("CONNECT {target} HTTP/1.1\r\n")), "{request}");
         let credentials = format!("proxy-authorization: basic {PROXY_CREDENTIALS}\r\n");
         assert!(request.to_lowercase().contains(&credentials.to_lowercase()), "{request}");
         assert!(!request.to_lowercase().contains("\nauthorization"), "{request}");
-        for request in line.front.requests() {
+        for request in server.front.requests() {
             assert!(!request.headers.contains_key("proxy-authorization"), "{request:?}");
         }
-        assert_discreet(&exporter);
+        assert_no_secrets(&exporter);
     }
 }
 
 #[test]
-fn no_proxy_names_hosts_that_are_asked_directly() {
-    let line = Line::new();
-    drop(line.start("", &[("HTTPS_PROXY", &line.proxy_url), ("NO_PROXY", "127.0.0.1")]));
-    assert_eq!(line.proxy.connections(), 0);
+fn hosts_in_no_proxy_are_contacted_directly() {
+    let server = ProxiedServer::new();
+    drop(server.start("", &[("HTTPS_PROXY", &server.proxy_url), ("NO_PROXY", "127.0.0.1")]));
+    assert_eq!(server.proxy.connections(), 0);
 }
 
-// === faults of the disk ===
+// === disk faults ===
 
-/// A state directory of 64 KiB that nobody but the exporter has.
+/// A state directory on a file system of 64 KiB that is mounted for the exporter alone.
 struct Disk {
     exporter: Exporter,
     simulator: Simulator,
-    /// What `unshare` and `nsenter` make of it.
+    /// The namespaces of the exporter.
     namespaces: &'static Namespaces,
 }
 
+/// The arguments of `unshare` and `nsenter` that create and enter namespaces.
 struct Namespaces {
     unshare: &'static [&'static str],
     nsenter: &'static [&'static str],
 }
 
-/// For root; and for those who may become root in a world of their own.
+/// The namespaces for root, and for users who may create a user namespace.
 const NAMESPACES: [Namespaces; 2] = [
     Namespaces { unshare: &["--mount"], nsenter: &["--mount"] },
     Namespaces {
@@ -398,7 +398,7 @@ const NAMESPACES: [Namespaces; 2] = [
 ];
 
 impl Namespaces {
-    /// Has a program started in new ones, where a small file system is mounted at `directory`.
+    /// Returns a command that starts a program in new namespaces, with a small file system mounted at `directory`.
     fn enter(&self, directory: &Path, program: &Command) -> Command {
         let mut command = Command::new("unshare");
         let mount = r#"mount -t tmpfs -o size=64k,mode=700 tmpfs "$0" && exec "$@""#;
@@ -412,7 +412,7 @@ impl Namespaces {
 }
 
 impl Disk {
-    /// With an exporter at work that signs in and polls every second; none if this machine does not allow that.
+    /// Starts an exporter that signs in and polls about every second; `None` if this machine does not allow mounting.
     fn start() -> Option<Self> {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let state = directory.path().join("state");
@@ -422,12 +422,12 @@ impl Disk {
             probe.is_ok_and(|output| output.status.success())
         };
         let Some(namespaces) = NAMESPACES.iter().find(possible) else {
-            not_run("nobody may mount anything here, not even in namespaces of his own (unshare --mount)");
+            not_run("a small disk, which cannot be mounted here, even in new namespaces (unshare --mount)");
             return None;
         };
         let simulator = Simulator::start("access_token_lifetime: 1800ms");
         let config = format!("poll_interval: 1s\naccounts:\n{}", simulator.account(None, TENANT));
-        let exporter = Exporter::start_by(namespaces.enter(&state, &talkative()), directory, &config);
+        let exporter = Exporter::start_by(namespaces.enter(&state, &verbose()), directory, &config);
         let disk = Self { exporter, simulator, namespaces };
         eventually("token and rows on the disk", || {
             let files = ["refresh-token", "usage"].map(|purpose| disk.state().join(file_name(purpose)));
@@ -446,7 +446,7 @@ impl Disk {
         self.exporter.directory.path().join("state")
     }
 
-    /// Takes every byte that is left.
+    /// Fills the file system.
     fn fill(&self) {
         let mut ballast =
             fs::File::options().create(true).append(true).open(self.state().join("ballast")).unwrap();
@@ -457,9 +457,9 @@ impl Disk {
         fs::remove_file(self.state().join("ballast")).unwrap();
     }
 
-    /// Mounts it anew: `ro` or `rw`. That fails as long as something is being written.
+    /// Remounts the file system as `ro` or `rw`, which is retried while a file is open for writing.
     fn remount(&self, how: &str) {
-        eventually("the other mount", || {
+        eventually("the remount", || {
             let mut command = Command::new("nsenter");
             command.args(["--target", &self.exporter.process.id().to_string()]).args(self.namespaces.nsenter);
             command.args(["mount", "-o", &format!("remount,bind,{how}")]).arg(self.mounted_at());
@@ -471,7 +471,7 @@ impl Disk {
         fs::read_to_string(self.state().join(file_name("refresh-token"))).unwrap()
     }
 
-    /// Waits until it has signed in and polled some more times.
+    /// Waits for two more sign-ins and polls.
     fn wait(&self) {
         let (sign_ins, polls) = (self.simulator.count("token"), self.simulator.count("usage"));
         eventually("sign-ins and polls", || {
@@ -484,29 +484,33 @@ impl Disk {
         messages.map(|message| logged(&self.exporter, None, message).len())
     }
 
-    fn suffers(&self, spoil: impl Fn(&Self), mend: impl Fn(&Self)) {
-        const CANNOT: [&str; 2] = ["Cannot store the new refresh token", "Cannot save the last good rows"];
-        const AGAIN: [&str; 2] =
+    /// Asserts that sign-ins and polls go on while the disk is broken, and that the log reports its failure and its
+    /// recovery once.
+    fn assert_tolerated(&self, break_it: impl Fn(&Self), repair: impl Fn(&Self)) {
+        const FAILED: [&str; 2] = ["Cannot store the new refresh token", "Cannot save the last good rows"];
+        const RECOVERED: [&str; 2] =
             ["New refresh tokens are stored again", "The last good rows are saved to disk again"];
-        eventually("complaints about the disk", || {
-            spoil(self);
-            (!self.lines(CANNOT).contains(&0)).then_some(())
+        eventually("log lines about the disk", || {
+            break_it(self);
+            (!self.lines(FAILED).contains(&0)).then_some(())
         });
-        spoil(self);
-        let (token, complaints) = (self.token(), self.lines(CANNOT));
+        break_it(self);
+        let (token, logged_failures) = (self.token(), self.lines(FAILED));
         self.wait();
-        assert_eq!(self.lines(CANNOT), complaints, "changes are told, not states");
+        assert_eq!(self.lines(FAILED), logged_failures, "only changes are logged");
         let metrics = self.exporter.metrics();
         assert_eq!((metrics.value(UP, &[]), metrics.named(USAGE).count()), (Some(1.0), 5));
         let failures: f64 =
             metrics.named("partner_license_scrape_failures_total").map(|(_, value)| value).sum();
         assert_eq!(failures, 0.0);
-        assert_eq!(self.token(), token, "the old token is still there");
+        assert_eq!(self.token(), token, "the old token stays on the disk");
 
-        mend(self);
-        eventually("good news of the disk", || (self.lines(AGAIN) == complaints).then_some(()));
+        repair(self);
+        eventually("log lines about the recovery", || {
+            (self.lines(RECOVERED) == logged_failures).then_some(())
+        });
         assert_ne!(self.token(), token);
-        assert_discreet(&self.exporter);
+        assert_no_secrets(&self.exporter);
     }
 }
 
@@ -515,34 +519,34 @@ fn file_name(purpose: &str) -> String {
 }
 
 #[test]
-fn a_full_disk_stops_neither_polls_nor_sign_ins_and_is_told_once() {
+fn a_full_disk_stops_neither_polls_nor_sign_ins_and_is_logged_once() {
     if let Some(disk) = Disk::start() {
-        disk.suffers(Disk::fill, Disk::clear);
+        disk.assert_tolerated(Disk::fill, Disk::clear);
     }
 }
 
 #[test]
-fn a_disk_that_becomes_read_only_stops_neither_polls_nor_sign_ins_and_is_told_once() {
+fn a_read_only_disk_stops_neither_polls_nor_sign_ins_and_is_logged_once() {
     if let Some(disk) = Disk::start() {
-        disk.suffers(|disk| disk.remount("ro"), |disk| disk.remount("rw"));
+        disk.assert_tolerated(|disk| disk.remount("ro"), |disk| disk.remount("rw"));
     }
 }
 
 #[test]
-fn a_state_directory_that_vanishes_comes_back_with_the_newest_refresh_token() {
+fn a_deleted_state_directory_is_created_again_with_the_newest_refresh_token() {
     let simulator = Simulator::start("rotation: strict\naccess_token_lifetime: 1800ms");
     let config = format!("poll_interval: 1s\naccounts:\n{}", simulator.account(None, TENANT));
     let directory = Arc::new(tempfile::tempdir().unwrap());
-    let mut exporter = Exporter::start_by(talkative(), Arc::clone(&directory), &config);
+    let mut exporter = Exporter::start_by(verbose(), Arc::clone(&directory), &config);
     let state = directory.path().join("state");
     let files = ["refresh-token", "usage"].map(|purpose| state.join(file_name(purpose)));
-    let all_there = || files.iter().all(|file| file.exists()).then_some(());
+    let all_exist = || files.iter().all(|file| file.exists()).then_some(());
     for _ in 0..2 {
-        eventually("token and rows on the disk", all_there);
-        // A file may come in between.
-        eventually("the end of the directory", || fs::remove_dir_all(&state).ok());
+        eventually("token and rows on the disk", all_exist);
+        // The removal fails if a file is created meanwhile.
+        eventually("the removal of the directory", || fs::remove_dir_all(&state).ok());
     }
-    eventually("token and rows on the disk again", all_there);
+    eventually("token and rows on the disk again", all_exist);
     let polls = exporter.metrics().value("partner_license_scrapes_total", &[]).unwrap();
     exporter.wait_for_polls(None, polls + 2.0);
     let metrics = exporter.metrics();
@@ -552,9 +556,9 @@ fn a_state_directory_that_vanishes_comes_back_with_the_newest_refresh_token() {
     );
     assert_eq!(metrics.value(UP, &[]), Some(1.0));
     assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o700);
-    assert_discreet(&exporter);
+    assert_no_secrets(&exporter);
 
-    // The newest token: the only one that still signs in.
+    // Only the newest token still signs in.
     exporter.process.signal(Signal::TERM);
     exporter.process.wait();
     let again = Exporter::start_in(directory, &config, &[]);

@@ -1,8 +1,8 @@
-//! Every format, as other people's parsers read it: the client library of Prometheus for the texts, protobuf's own
-//! library for the messages, and the reader of these tests.
+//! Every format, as independent parsers read it: the Python client library of Prometheus for the text formats, the
+//! protobuf library for the messages, and the parser of these tests.
 //!
-//! Those of others come from scripts/fetch-tools. Where they are missing these tests say so and do nothing; with
-//! `REQUIRE_TOOLS=1`, as scripts/test sets it, they fail instead.
+//! scripts/fetch-tools installs the Python libraries. Without them, these tests report that they were not run; with
+//! `REQUIRE_TOOLS=1`, which scripts/test sets, they fail.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -19,7 +19,7 @@ use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, eventually};
 
 const USAGE: &str = "partner_license_usage_percent";
 
-/// A format by the name that tests/integration/formats/parse.py has for it, and what asks for it.
+/// The formats by their names in tests/integration/formats/parse.py, each with the `Accept` header that requests it.
 const FORMATS: [(&str, &str); 4] = [
     ("classic", "text/plain;version=0.0.4"),
     ("openmetrics", "application/openmetrics-text;version=1.0.0"),
@@ -30,13 +30,13 @@ const FORMATS: [(&str, &str); 4] = [
     ),
 ];
 
-/// What a parser found.
+/// The output of a parser.
 #[derive(Debug, PartialEq)]
 struct Found {
     samples: BTreeMap<Series, f64>,
-    /// Type and help by name.
+    /// The types and help texts of the families, by name.
     families: BTreeMap<String, (String, String)>,
-    /// Units by name, of those formats that have them.
+    /// The units of the families, by name; a format without units has empty ones.
     units: BTreeMap<String, String>,
 }
 
@@ -45,15 +45,15 @@ fn python() -> Option<PathBuf> {
     if python.exists() {
         return Some(python);
     }
-    let what = format!("not found: {} (scripts/fetch-tools brings it)", python.display());
+    let what = format!("not found: {} (scripts/fetch-tools installs it)", python.display());
     assert!(std::env::var_os("REQUIRE_TOOLS").is_none(), "{what}");
-    // Past the harness, which shows what a test prints only if it fails.
+    // The test harness hides what a passing test prints, so this goes to stderr directly.
     let mut terminal = std::io::stderr();
     writeln!(terminal, "NOT compared with other parsers: {what}").unwrap();
     None
 }
 
-/// Reads a body with somebody else's parser.
+/// Parses a body with an independent parser.
 fn read(python: &Path, form: &str, coding: Option<&str>, body: &[u8]) -> Found {
     let mut child = Command::new(python)
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/formats/parse.py"))
@@ -76,7 +76,7 @@ fn read(python: &Path, form: &str, coding: Option<&str>, body: &[u8]) -> Found {
         .into_iter()
         .map(|(name, labels, value)| (normal(name, labels), value.parse().unwrap()))
         .collect();
-    assert_eq!(samples.len(), number_of_samples, "{form}: no series occurs twice");
+    assert_eq!(samples.len(), number_of_samples, "{form}: a series occurs twice");
     let families: BTreeMap<String, (String, String, String)> =
         serde_json::from_value(found["families"].clone()).unwrap();
     let units = families.iter().map(|(name, (.., unit))| (name.clone(), unit.clone())).collect();
@@ -84,7 +84,7 @@ fn read(python: &Path, form: &str, coding: Option<&str>, body: &[u8]) -> Found {
     Found { samples, families, units }
 }
 
-/// The bounds of buckets as numbers, which each format spells in its own way.
+/// Returns a series with the bounds of buckets as numbers, since each format writes them differently.
 fn normal(name: String, mut labels: BTreeMap<String, String>) -> Series {
     if let Some(le) = labels.get_mut("le") {
         *le = le.parse::<f64>().unwrap().to_string();
@@ -92,7 +92,7 @@ fn normal(name: String, mut labels: BTreeMap<String, String>) -> Series {
     (name, labels)
 }
 
-/// The body that an exporter answers with, as it is on the wire.
+/// Returns the body of a response as the exporter sends it.
 fn scrape(exporter: &Exporter, accept: &str, coding: &str) -> Vec<u8> {
     let request = support::agent().get(format!("{}/metrics", exporter.url));
     let mut answer = request.header("Accept", accept).header("Accept-Encoding", coding).call().unwrap();
@@ -106,11 +106,11 @@ fn scrape(exporter: &Exporter, accept: &str, coding: &str) -> Vec<u8> {
     body
 }
 
-/// What all parsers find in all formats of an exporter, which is the same.
-fn agreed(exporter: &Exporter) -> Option<Found> {
+/// Checks that all parsers find the same in all formats, and returns it.
+fn same_in_all_formats(exporter: &Exporter) -> Option<Found> {
     let python = python()?;
-    // Nothing is polled meanwhile, but the end of the last poll may be on its way to the page.
-    let classic = eventually("a page that stands still", || {
+    // No poll runs meanwhile, but the page may not show the end of the last poll yet.
+    let classic = eventually("a page that does not change", || {
         let [before, after] = [(); 2].map(|()| scrape(exporter, FORMATS[0].1, "identity"));
         (before == after).then_some(before)
     });
@@ -122,7 +122,7 @@ fn agreed(exporter: &Exporter) -> Option<Found> {
         assert_eq!(found.families, expected.families, "{accept}");
         let unit_of = |name: &str| found.units[name].clone();
         if form == "classic" {
-            assert!(found.units.values().all(String::is_empty), "this format has no units");
+            assert!(found.units.values().all(String::is_empty), "this format has units");
         } else if found.families.contains_key(USAGE) {
             assert_eq!(unit_of(USAGE), "percent", "{accept}");
         }
@@ -141,10 +141,11 @@ fn agreed(exporter: &Exporter) -> Option<Found> {
     Some(expected)
 }
 
-const STILL: [&str; 1] = ["--web.disable-exporter-metrics"];
+/// Without these metrics, pages do not change between polls.
+const CONSTANT_PAGE: [&str; 1] = ["--web.disable-exporter-metrics"];
 
 #[test]
-fn every_parser_finds_the_same_in_every_format_whatever_the_rows_are_called() {
+fn all_parsers_agree_about_all_formats_for_any_labels_of_rows() {
     let simulator = Simulator::start(&format!(
         r##"
 rows:
@@ -161,10 +162,10 @@ tenants:
         simulator.account(Some("contoso"), TENANT),
         simulator.account(Some("fabrikam"), OTHER_TENANT)
     );
-    let exporter = Exporter::start(&config, &STILL);
+    let exporter = Exporter::start(&config, &CONSTANT_PAGE);
     exporter.wait_for_polls(Some("contoso"), 1.0);
     exporter.wait_for_polls(Some("fabrikam"), 1.0);
-    let Some(found) = agreed(&exporter) else { return };
+    let Some(found) = same_in_all_formats(&exporter) else { return };
 
     let rows: Vec<(&BTreeMap<String, String>, f64)> = found
         .samples
@@ -179,23 +180,24 @@ tenants:
     assert_eq!(values.map(f64::to_bits), [104.25, 0.1, 1.2e-9, f64::MAX].map(f64::to_bits));
     let count = ("partner_license_api_request_duration_seconds_count".to_owned(), BTreeMap::new());
     let observed = found.samples.range(count..).next().unwrap();
-    assert!(*observed.1 >= 1.0, "a histogram with something in it: {observed:?}");
+    assert!(*observed.1 >= 1.0, "an empty histogram: {observed:?}");
 }
 
 #[test]
-fn every_parser_finds_the_same_in_every_format_when_there_are_no_rows() {
+fn all_parsers_agree_about_all_formats_without_rows() {
     let simulator = Simulator::start("usage: { answer: empty }");
-    let exporter = Exporter::start(&format!("accounts:\n{}", simulator.account(None, TENANT)), &STILL);
+    let exporter =
+        Exporter::start(&format!("accounts:\n{}", simulator.account(None, TENANT)), &CONSTANT_PAGE);
     exporter.wait_for_polls(None, 1.0);
-    let Some(found) = agreed(&exporter) else { return };
-    assert!(!found.families.contains_key(USAGE), "a family without samples is not there at all");
+    let Some(found) = same_in_all_formats(&exporter) else { return };
+    assert!(!found.families.contains_key(USAGE), "a family without samples is exported");
     let value = |name: &str| found.samples[&(name.to_owned(), BTreeMap::new())].to_bits();
     assert_eq!(value("partner_license_usage_rows"), 0.0_f64.to_bits());
     assert_eq!(value("partner_license_up"), 1.0_f64.to_bits());
 }
 
 #[test]
-fn every_format_has_the_process_own_series_too() {
+fn every_format_has_the_process_metrics() {
     let simulator = Simulator::start("");
     let exporter = Exporter::start(&format!("accounts:\n{}", simulator.account(None, TENANT)), &[]);
     exporter.wait_for_polls(None, 1.0);

@@ -1,4 +1,4 @@
-//! Clients that do not read, or do not send: ordinary scrapes succeed meanwhile, and the exporter stops in time.
+//! Clients that do not read or do not send: ordinary scrapes succeed meanwhile, and the exporter stops in time.
 //!
 //! What the server does about each kind of client is tested in `crates/exporter-toolkit/tests/toolkit/hostile.rs`.
 
@@ -17,11 +17,11 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::support::{Exporter, Simulator, TENANT, eventually, get};
 
-/// The number of rows, whose page is larger than what the system buffers for a client that does not read.
+/// The number of rows, which make the page larger than what the system buffers for a client that does not read.
 const ROWS: usize = 1000;
 /// The scrape timeout of Prometheus.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The memory that all clients together may cost, in MiB.
+/// The limit of the memory that all clients together may use, in MiB.
 const MAX_MEMORY: f64 = 100.0;
 
 fn simulator() -> Simulator {
@@ -37,7 +37,7 @@ fn simulator() -> Simulator {
     Simulator::with_file(file.path())
 }
 
-/// Starts an exporter with rows, and with TLS if there is a certificate.
+/// Starts an exporter, with TLS if there is a certificate, and waits for its rows.
 fn start(simulator: &Simulator, tls: Option<&CertifiedKey<rcgen::KeyPair>>) -> (Exporter, SocketAddr) {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let path = |name| directory.path().join(name).to_str().unwrap().to_owned();
@@ -58,7 +58,7 @@ fn start(simulator: &Simulator, tls: Option<&CertifiedKey<rcgen::KeyPair>>) -> (
     (exporter, address)
 }
 
-/// Connects with room for a few kilobytes.
+/// Connects with receive buffers of a few kilobytes.
 fn narrow(address: SocketAddr) -> TcpStream {
     let client = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     set_socket_recv_buffer_size(&client, 4096).unwrap();
@@ -97,7 +97,7 @@ fn ordinary_scrapes_succeed_while_hundreds_of_clients_do_not_read_or_do_not_send
     };
     eventually("the rows", || (rows() == ROWS).then_some(()));
     let (files_before, memory_before) = (files(), memory(&exporter, "VmRSS"));
-    // There are more idle connections than the exporter has places for, and more readers than concurrent requests.
+    // There are more idle connections than the exporter has slots, and more readers than concurrent requests.
     let idle: Vec<_> = (0..600).map(|_| TcpStream::connect(address).unwrap()).collect();
     let readers: Vec<_> = (0..100)
         .map(|_| {
@@ -118,7 +118,7 @@ fn ordinary_scrapes_succeed_while_hundreds_of_clients_do_not_read_or_do_not_send
 }
 
 #[test]
-fn open_connections_do_not_keep_it_from_stopping_within_5_seconds() {
+fn the_exporter_stops_within_5_seconds_despite_open_connections() {
     let simulator = simulator();
     let tls = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     for tls in [None, Some(&tls)] {

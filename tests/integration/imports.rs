@@ -1,4 +1,4 @@
-//! No two source files of a crate import each other, directly or through others, and where modules stand in order of
+//! No two source files of a crate import each other, directly or through others. Where modules are listed in order of
 //! dependency, none imports a later one. `mod child;` and a re-export `pub use child::Name;` are not imports.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
@@ -16,13 +16,13 @@ type Name = Vec<String>;
 struct Module {
     is_ordered: bool,
     children: Vec<String>,
-    /// The paths in the code outside `use`, also those of one word.
+    /// The paths in the code outside `use`, including those of one word.
     paths: BTreeSet<Name>,
-    /// What `use` introduces: each name with its path, and whether it is re-exported.
+    /// The names that `use` introduces, each with its path and with whether it is re-exported.
     aliases: BTreeMap<String, (Name, bool)>,
 }
 
-/// The words and signs of the code, without comments and literals; every bracket is a brace.
+/// Returns the tokens of the code without comments and literals; every bracket is returned as a brace.
 fn words(tokens: TokenStream) -> Vec<String> {
     let words_of = |token| match token {
         TokenTree::Group(group) => [vec!["{".into()], words(group.stream()), vec!["}".into()]].concat(),
@@ -33,13 +33,17 @@ fn words(tokens: TokenStream) -> Vec<String> {
 }
 
 fn read(text: &str) -> Module {
-    let mut module = Module { is_ordered: text.contains("in order of dependency"), ..Module::default() };
+    // The words may be on two lines of a comment.
+    let prose = text.replace("//!", " ").split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut module = Module { is_ordered: prose.contains("in order of dependency"), ..Module::default() };
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let words = [vec![String::new(); 4], words(code.parse().unwrap())].concat();
     let is = |at: usize, word: &str| words.get(at).is_some_and(|found| found == word);
-    // The part of a path before a `{`, for each `{` that is open.
+    // For each open `{`, the part of the path before it.
     let (mut prefixes, mut path, mut is_use, mut is_public) = (vec![vec![]], vec![], false, false);
-    for (at, word) in words.iter().enumerate().skip(4).filter(|(_, word)| *word != ":") {
+    for (at, word) in
+        words.iter().enumerate().skip(4).filter(|(_, word)| ![":", ","].contains(&word.as_str()))
+    {
         let [is_part, is_prefix] = [at - 2, at + 1].map(|at| is(at, ":") && is(at + 1, ":"));
         match word.as_str() {
             "{" => prefixes.push(if is_part { path.clone() } else { vec![] }),
@@ -73,7 +77,7 @@ fn load(source: &Path, name: &[String], modules: &mut BTreeMap<Name, Module>) {
     modules.insert(name.to_vec(), module);
 }
 
-/// The module to which a path in the module `from` leads, through other names; `None` for other crates.
+/// Returns the module that a path in the module `from` refers to, also through re-exports; `None` for other crates.
 fn resolve(modules: &BTreeMap<Name, Module>, from: &[String], path: &[String], depth: u8) -> Option<Name> {
     let mut module = from.to_vec();
     for (at, part) in path.iter().enumerate().filter(|(_, part)| *part != "self") {
@@ -102,7 +106,7 @@ fn leads<'a>(
     next.map(|(_, next)| next).any(|next| next == to || (seen.insert(next) && leads(imports, next, to, seen)))
 }
 
-/// The imports that are part of a circle, or name a later module where modules are in order.
+/// Returns the imports that are part of a circle, or that name a later module where modules are listed in order.
 fn findings(source: &Path) -> Vec<String> {
     let (mut modules, mut imports) = (BTreeMap::new(), BTreeSet::new());
     load(source, &[], &mut modules);
@@ -141,7 +145,7 @@ fn no_crate_has_a_circle_of_imports_or_an_import_upwards() {
 fn circles_of_imports_and_imports_upwards_are_found() {
     let source = tempfile::tempdir().unwrap();
     let write = |file, text| fs::write(source.path().join(file), text).unwrap();
-    write("lib.rs", "//! The modules stand in order of dependency.\nmod a;\npub mod b;\nmod c;");
+    write("lib.rs", "//! The modules stand in order of\n//! dependency.\nmod a;\npub mod b;\nmod c;");
     write("a.rs", "use crate::c::{self, Inner};\n#[cfg(test)]\nmod tests {\n use crate::missing::X; }");
     write("b.rs", "pub struct Inner(super::c::Shared);");
     write("c.rs", "pub(crate) use super::b::Inner;\nfn f() { crate::b::g() }\nstruct Shared;");

@@ -1,4 +1,4 @@
-//! The flags for listening and for the number of concurrent requests.
+//! The flags for listeners and for the number of concurrent requests.
 //!
 //! The listeners themselves are tested in `crates/exporter-toolkit/tests/toolkit/listeners.rs`.
 
@@ -17,20 +17,20 @@ use tokio::time::Instant;
 use crate::support;
 use crate::support::{Exporter, Lines, Process, Simulator, TENANT, eventually, get, program};
 
-/// An address of IPv6 to listen on; of IPv4 where the machine has no other, which is told past the test harness, and
-/// is a failure where `REQUIRE_TOOLS` is set, as in tests/e2e.rs.
+/// Returns an IPv6 address to listen on. On a machine without IPv6 it is an IPv4 address, which is reported on stderr
+/// past the test harness, and fails the test where `REQUIRE_TOOLS` is set.
 fn ipv6() -> &'static str {
     if TcpListener::bind("[::1]:0").is_ok() {
         return "[::1]:0";
     }
-    let what = "listening on an address of IPv6, which this machine has not";
+    let what = "listening on an IPv6 address, which this machine does not have";
     assert!(std::env::var_os("REQUIRE_TOOLS").is_none(), "{what}");
     let mut terminal = std::io::stderr();
     writeln!(terminal, "NOT run: {what}").unwrap();
     "127.0.0.1:0"
 }
 
-/// The first `count` addresses that the log announces, with what is said of TLS.
+/// Returns the first `count` addresses that the log announces, each with its TLS state.
 fn announced(log: &Lines, count: usize) -> Vec<String> {
     eventually("the addresses", || {
         let log = log.text();
@@ -44,7 +44,7 @@ fn announced(log: &Lines, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn it_listens_on_several_addresses_and_serves_metrics_where_it_is_told_to() {
+fn the_exporter_listens_on_several_addresses_and_serves_metrics_on_the_configured_path() {
     let simulator = Simulator::start("");
     let flags = [
         "--web.listen-address",
@@ -67,8 +67,8 @@ fn it_listens_on_several_addresses_and_serves_metrics_where_it_is_told_to() {
 
 // === sockets from systemd ===
 
-/// The program as systemd starts it: the sockets begin at descriptor 3, and variables name their number and their
-/// receiver.
+/// Returns the program as systemd starts it: the sockets are the descriptors from 3 on, and variables have their number
+/// and the process id of their receiver.
 fn activated(sockets: Vec<OwnedFd>, receiver: &str, config: &str) -> Command {
     let mut shell = Command::new("sh");
     let script = format!(
@@ -82,7 +82,7 @@ fn activated(sockets: Vec<OwnedFd>, receiver: &str, config: &str) -> Command {
 }
 
 #[test]
-fn it_serves_on_all_sockets_that_systemd_hands_over() {
+fn the_exporter_serves_on_all_sockets_that_systemd_passes() {
     let simulator = Simulator::start("");
     let directory = tempfile::tempdir().unwrap();
     let config =
@@ -98,16 +98,16 @@ fn it_serves_on_all_sockets_that_systemd_hands_over() {
 }
 
 #[test]
-fn without_a_socket_from_systemd_it_does_not_start() {
+fn without_a_socket_from_systemd_the_exporter_does_not_start() {
     let output = activated(Vec::new(), "$$", "/nowhere.yml").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(text, "error: no socket activation file descriptors found\n");
 }
 
-// === scrapes at a time ===
+// === concurrent scrapes ===
 
-/// Connects with little room for what arrives, so that the page stays with the server.
+/// Connects with small receive buffers, so that most of the page stays in the server.
 fn narrow(address: SocketAddr) -> TcpStream {
     let client = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     set_socket_recv_buffer_size(&client, 32 * 1024).unwrap();
@@ -116,7 +116,7 @@ fn narrow(address: SocketAddr) -> TcpStream {
 }
 
 #[test]
-fn more_scrapes_than_max_requests_at_a_time_are_answered_with_503() {
+fn scrapes_beyond_max_requests_are_answered_with_503() {
     let directory = tempfile::tempdir().unwrap();
     let row = |n| {
         serde_json::json!({
@@ -132,11 +132,11 @@ fn more_scrapes_than_max_requests_at_a_time_are_answered_with_503() {
     let exporter = Exporter::start(&config, &["--web.max-requests", "1"]);
     exporter.wait_for_polls(None, 1.0);
 
-    // This one takes its answer, though slowly, and so keeps its place.
+    // This client reads its response, though slowly, and so keeps its slot.
     let mut slow = narrow(exporter.url.trim_start_matches("http://").parse().unwrap());
     slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     slow.read_exact(&mut [0; 15]).unwrap();
-    // Whether it is well can be asked meanwhile, and costs that one nothing.
+    // The health endpoint answers meanwhile, and does not take that slot.
     let asked = Instant::now();
     assert!(support::get(&format!("{}/-/healthy", exporter.url)).contains("Healthy"));
     assert!(asked.elapsed() < Duration::from_secs(1), "it took {:?}", asked.elapsed());
@@ -147,7 +147,7 @@ fn more_scrapes_than_max_requests_at_a_time_are_answered_with_503() {
         text.truncate(100);
         (answer.status().as_u16(), text)
     });
-    eventually("an answer for the other", || {
+    eventually("an answer to the other scrape", || {
         slow.read_exact(&mut [0; 16 * 1024]).unwrap();
         other.is_finished().then_some(())
     });

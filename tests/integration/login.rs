@@ -1,4 +1,4 @@
-//! `login`: a person signs in at a real terminal, and a running exporter goes on with what comes of it.
+//! `login`: a person signs in at a real terminal, and a running exporter uses the new refresh token.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -27,20 +27,20 @@ use crate::support::{
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/client-certificates");
 const WAITING: &str = "Waiting for the sign-in, ";
 
-/// A simulator, and a configuration for it in a directory of its own.
-struct Stage {
+/// A simulator, and a directory with a configuration for it.
+struct Setup {
     simulator: Simulator,
     directory: Arc<tempfile::TempDir>,
     config: String,
 }
 
-impl Stage {
-    /// With one account that has a client secret and no refresh token.
+impl Setup {
+    /// Configures one account with a client secret and without a refresh token.
     fn new(scenario: &str) -> Self {
         Self::with(scenario, &format!("client_secret: {CLIENT_SECRET}"))
     }
 
-    /// With one account that has this credential.
+    /// Configures one account with this credential and without a refresh token.
     fn with(scenario: &str, credential: &str) -> Self {
         let simulator = Simulator::start(scenario);
         let config =
@@ -61,7 +61,7 @@ impl Stage {
 
     fn command(&self, flags: &[&str]) -> Command {
         let mut command = program(&["login", "--config.file", self.file().to_str().unwrap()]);
-        // No browser opens during tests.
+        // Without these variables `login` opens no browser.
         command.args(flags).env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
         command
     }
@@ -74,7 +74,7 @@ impl Stage {
         Exporter::start_in(Arc::clone(&self.directory), &self.config, &[])
     }
 
-    /// The refresh token of a tenant in the state directory.
+    /// Returns the refresh token of a tenant in the state directory.
     fn stored(&self, tenant: &str) -> Option<String> {
         let content = fs::read(self.token_file(tenant)).ok()?;
         let record: Value = serde_json::from_slice(&content).unwrap();
@@ -85,7 +85,7 @@ impl Stage {
         self.directory.path().join(format!("state/refresh-token-{tenant}-{CLIENT_ID}.json"))
     }
 
-    /// How many requests of a grant the simulator answered with this status.
+    /// Returns the number of requests with this grant that the simulator answered with this status.
     fn grants(&self, grant: &str, status: u16) -> usize {
         let requests = self.simulator.requests();
         let requests = requests["requests"].as_array().unwrap();
@@ -93,7 +93,7 @@ impl Stage {
     }
 }
 
-/// An account without a refresh token, as an item of `accounts`.
+/// Returns an account without a refresh token, as an item of `accounts`.
 fn item(name: Option<&str>, tenant: &str, url: &str, credential: &str) -> String {
     let name = name.map_or_else(String::new, |name| format!("name: \"{name}\", "));
     let credential = if credential.is_empty() { String::new() } else { format!("{credential}, ") };
@@ -103,13 +103,13 @@ fn item(name: Option<&str>, tenant: &str, url: &str, credential: &str) -> String
     )
 }
 
-/// What is indented in the instructions: an address, and perhaps a code.
+/// Returns the indented lines of the instructions: an address, and for a device code the code.
 fn instructions(screen: &Screen) -> Option<Vec<String>> {
     let (before, _) = screen.written().split_once("Waiting")?;
     Some(before.lines().filter_map(|line| line.strip_prefix("    ").map(str::to_owned)).collect())
 }
 
-/// The lines that show the progress, as they are in the end.
+/// Returns the lines of the screen that show the progress.
 fn progress(screen: &Screen) -> Vec<String> {
     screen.lines().into_iter().filter(|line| line.contains(WAITING)).collect()
 }
@@ -119,8 +119,8 @@ fn assert_contains(screen: &Screen, texts: &[&str]) {
     for text in texts {
         assert!(shown.contains(text), "no {text:?} in:\n{shown}");
     }
-    assert_eq!(screen.column(), 0, "the shell's prompt begins a line:\n{shown}");
-    assert!(progress(screen).len() <= 1, "the progress stays in one line:\n{shown}");
+    assert_eq!(screen.column(), 0, "the cursor is not at the beginning of a line:\n{shown}");
+    assert!(progress(screen).len() <= 1, "the progress takes more than one line:\n{shown}");
 }
 
 fn decide(url: &str, user_code: &str, decision: &str) -> u16 {
@@ -131,17 +131,17 @@ fn decide(url: &str, user_code: &str, decision: &str) -> u16 {
 // === device code ===
 
 #[test]
-fn a_device_code_brings_a_refresh_token_and_the_waiting_counts_down_in_one_line() {
-    let stage = Stage::new("device: { interval: 1s, polls: 2 }");
+fn a_login_with_a_device_code_stores_a_refresh_token_and_counts_down_in_one_line() {
+    let setup = Setup::new("device: { interval: 1s, polls: 2 }");
     let started = Instant::now();
-    let terminal = stage.login(&[]);
+    let terminal = setup.login(&[]);
     let shown = terminal.wait_for("code", instructions);
-    assert_eq!(shown[0], format!("{}/simulator/device", stage.simulator.url));
+    assert_eq!(shown[0], format!("{}/simulator/device", setup.simulator.url));
     assert_eq!(shown[1].len(), 9, "{shown:?}");
     let (code, screen) = terminal.end();
     assert_eq!(code, 0);
-    assert!(started.elapsed() >= Duration::from_secs(3), "it asks once a second");
-    let file = stage.token_file(TENANT);
+    assert!(started.elapsed() >= Duration::from_secs(3), "polls faster than once a second");
+    let file = setup.token_file(TENANT);
     let stored_in = format!("The refresh token is stored in {}.", file.display());
     assert_contains(
         &screen,
@@ -154,25 +154,25 @@ fn a_device_code_brings_a_refresh_token_and_the_waiting_counts_down_in_one_line(
     let steps: Vec<_> = screen.written().match_indices(&format!("\r{WAITING}14:")).collect();
     assert!((3..=6).contains(&steps.len()), "{}", screen.written());
     assert_eq!(progress(&screen).len(), 1);
-    assert!(stage.stored(TENANT).unwrap().starts_with("simulated-refresh-token-"));
+    assert!(setup.stored(TENANT).unwrap().starts_with("simulated-refresh-token-"));
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!((stage.simulator.count("device_code"), stage.simulator.count("token")), (1, 3));
+    assert_eq!((setup.simulator.count("device_code"), setup.simulator.count("token")), (1, 3));
 }
 
 #[test]
-fn whoever_is_told_to_slow_down_waits_five_seconds_longer() {
+fn slow_down_lengthens_the_interval_by_five_seconds() {
     let slow_down = r#"token: { skip: 1, times: 1, body: '{"error": "slow_down"}' }"#;
-    let stage = Stage::new(&format!("device: {{ interval: 1s, polls: 2 }}\n{slow_down}"));
-    let terminal = stage.login(&[]);
-    eventually("second question", || (stage.simulator.count("token") == 2).then_some(()));
-    let told = Instant::now();
+    let setup = Setup::new(&format!("device: {{ interval: 1s, polls: 2 }}\n{slow_down}"));
+    let terminal = setup.login(&[]);
+    eventually("the second poll", || (setup.simulator.count("token") == 2).then_some(()));
+    let slowed_down = Instant::now();
     let (code, _) = terminal.end();
-    assert_eq!((code, stage.simulator.count("token")), (0, 3));
-    assert!(told.elapsed() > Duration::from_millis(5800), "{:?}", told.elapsed());
+    assert_eq!((code, setup.simulator.count("token")), (0, 3));
+    assert!(slowed_down.elapsed() > Duration::from_millis(5800), "{:?}", slowed_down.elapsed());
 }
 
 #[test]
-fn a_sign_in_that_comes_to_nothing_says_why_and_what_to_do_and_stores_nothing() {
+fn a_failed_login_prints_its_cause_and_a_remedy_and_stores_nothing() {
     let again = "What to do: run the command again, and sign in.";
     let table = [
         ("decline", "15m", "Not signed in: the sign-in was declined", again),
@@ -183,152 +183,152 @@ fn a_sign_in_that_comes_to_nothing_says_why_and_what_to_do_and_stores_nothing() 
         for (answer, expires_in, why, remedy) in table {
             scope.spawn(move || {
                 let device = format!("answer: {answer}, interval: 1s, polls: 0, expires_in: {expires_in}");
-                let stage = Stage::new(&format!("device: {{ {device} }}"));
-                let (code, screen) = stage.login(&[]).end();
+                let setup = Setup::new(&format!("device: {{ {device} }}"));
+                let (code, screen) = setup.login(&[]).end();
                 assert_eq!(code, 1, "{answer}");
                 assert_contains(&screen, &[why]);
                 assert!(screen.written().contains(remedy), "{}", screen.written());
-                assert_eq!(stage.stored(TENANT), None);
+                assert_eq!(setup.stored(TENANT), None);
             });
         }
     });
 }
 
 #[test]
-fn a_person_decides_on_the_page_with_the_code_from_the_screen() {
+fn a_person_accepts_or_declines_on_the_page_with_the_code_from_the_screen() {
     for (decision, expected) in [("approve", 0), ("decline", 1)] {
-        let stage = Stage::new("device: { answer: pending, interval: 1s }");
-        let terminal = stage.login(&[]);
+        let setup = Setup::new("device: { answer: pending, interval: 1s }");
+        let terminal = setup.login(&[]);
         let shown = terminal.wait_for("code", instructions);
-        assert!(support::get(&shown[0]).contains("user_code"), "the address leads to the page");
-        eventually("question", || (stage.simulator.count("token") > 0).then_some(()));
-        assert_eq!(decide(&stage.simulator.url, &shown[1], decision), 200);
+        assert!(support::get(&shown[0]).contains("user_code"), "the address is not that of the page");
+        eventually("question", || (setup.simulator.count("token") > 0).then_some(()));
+        assert_eq!(decide(&setup.simulator.url, &shown[1], decision), 200);
         let (code, screen) = terminal.end();
         assert_eq!(code, expected);
         let text = if expected == 0 { "Signed in as" } else { "Not signed in: the sign-in was declined" };
         assert_contains(&screen, &[text]);
-        assert_eq!(stage.stored(TENANT).is_some(), expected == 0);
+        assert_eq!(setup.stored(TENANT).is_some(), expected == 0);
     }
 }
 
 #[test]
-fn a_sign_in_without_a_second_factor_is_stored_with_a_warning() {
-    let stage = Stage::new("{ mfa: false, device: { interval: 1s, polls: 0 } }");
-    let (code, screen) = stage.login(&[]).end();
+fn a_sign_in_without_mfa_is_stored_with_a_warning() {
+    let setup = Setup::new("{ mfa: false, device: { interval: 1s, polls: 0 } }");
+    let (code, screen) = setup.login(&[]).end();
     assert_eq!(code, 0);
     assert_contains(
         &screen,
         &["Signed in as agent@simulated.example.\nWARNING: the sign-in had no multi-factor authentication."],
     );
-    assert!(stage.stored(TENANT).is_some());
+    assert!(setup.stored(TENANT).is_some());
 }
 
 #[test]
 fn a_token_for_another_api_is_not_stored() {
     let claims = URL_SAFE_NO_PAD.encode(r#"{"aud": "https://graph.example/\u001b[2J", "scp": "x"}"#);
     let body = format!(r#"{{"access_token": "e30.{claims}.x", "refresh_token": "r", "expires_in": 3600}}"#);
-    let stage = Stage::new(&format!("device: {{ interval: 1s, polls: 0 }}\ntoken: {{ body: '{body}' }}"));
-    let (code, screen) = stage.login(&[]).end();
+    let setup = Setup::new(&format!("device: {{ interval: 1s, polls: 0 }}\ntoken: {{ body: '{body}' }}"));
+    let (code, screen) = setup.login(&[]).end();
     assert_eq!(code, 1);
-    let text = format!("the token is for https://graph.example/ [2J, not for {}.", stage.simulator.url);
+    let text = format!("the token is for https://graph.example/ [2J, not for {}.", setup.simulator.url);
     assert_contains(&screen, &[&text]);
     assert!(screen.written().contains("Nothing is stored."));
-    assert_eq!(stage.stored(TENANT), None);
+    assert_eq!(setup.stored(TENANT), None);
 }
 
 #[test]
-fn of_several_accounts_the_one_is_chosen_that_is_named() {
-    let mut stage = Stage::new("device: { interval: 1s, polls: 0 }");
+fn the_account_flag_chooses_one_of_several_accounts() {
+    let mut setup = Setup::new("device: { interval: 1s, polls: 0 }");
     let secret = format!("client_secret: {CLIENT_SECRET}");
     let items = [("north", TENANT), ("south", OTHER_TENANT)]
-        .map(|(name, tenant)| item(Some(name), tenant, &stage.simulator.url, &secret));
-    stage.configure(format!("accounts:\n{}", items.concat()));
-    let (code, screen) = stage.login(&[]).end();
+        .map(|(name, tenant)| item(Some(name), tenant, &setup.simulator.url, &secret));
+    setup.configure(format!("accounts:\n{}", items.concat()));
+    let (code, screen) = setup.login(&[]).end();
     assert_eq!(code, 2);
     assert_contains(&screen, &["error: there are several accounts; choose one with --account: north, south"]);
-    let (code, screen) = stage.login(&["--account", "west"]).end();
+    let (code, screen) = setup.login(&["--account", "west"]).end();
     assert_eq!(code, 2);
     assert_contains(&screen, &[r#"error: there is no account "west"; known: north, south"#]);
-    assert_eq!(stage.simulator.requests()["requests"], json!([]), "nobody was asked");
-    let (code, _) = stage.login(&["--account", "south"]).end();
+    assert_eq!(setup.simulator.requests()["requests"], json!([]), "a server was contacted");
+    let (code, _) = setup.login(&["--account", "south"]).end();
     assert_eq!(code, 0);
-    assert_eq!((stage.stored(TENANT), stage.stored(OTHER_TENANT).is_some()), (None, true));
+    assert_eq!((setup.stored(TENANT), setup.stored(OTHER_TENANT).is_some()), (None, true));
 }
 
 #[test]
-fn an_outage_is_told_once_and_the_waiting_goes_on() {
+fn an_outage_is_reported_once_and_login_keeps_waiting() {
     let outage = "token: { answer: server_error, skip: 1, times: 6 }";
-    let stage = Stage::new(&format!("device: {{ interval: 1s, polls: 1 }}\n{outage}"));
-    let (code, screen) = stage.login(&[]).end();
+    let setup = Setup::new(&format!("device: {{ interval: 1s, polls: 1 }}\n{outage}"));
+    let (code, screen) = setup.login(&[]).end();
     assert_eq!(code, 0);
     let text = "Still waiting, although the sign-in service answered 503";
     assert_eq!(screen.written().matches(text).count(), 1, "{}", screen.written());
     assert_eq!(screen.column(), 0);
-    assert!(stage.stored(TENANT).is_some());
+    assert!(setup.stored(TENANT).is_some());
 }
 
 #[test]
-fn ctrl_c_ends_the_waiting_and_leaves_nothing() {
-    let stage = Stage::new("device: { answer: pending, interval: 1s }");
+fn ctrl_c_ends_the_wait_and_stores_nothing() {
+    let setup = Setup::new("device: { answer: pending, interval: 1s }");
     for flags in [&[][..], &["--browser"]] {
-        let mut terminal = stage.login(flags);
+        let mut terminal = setup.login(flags);
         terminal.wait_for_text(WAITING);
         terminal.interrupt();
         let (code, screen) = terminal.end();
         assert_eq!(code, 1);
         assert_contains(&screen, &["Stopped. Nothing is stored."]);
-        assert_eq!(stage.stored(TENANT), None);
+        assert_eq!(setup.stored(TENANT), None);
     }
 }
 
-/// A sign-in that is complete while another process keeps the stored token locked.
-fn signed_in_out_of_turn(stage: &Stage) -> (fs::File, Terminal) {
-    let lock = stage.token_file(TENANT).with_extension("lock");
+/// Signs in while another process has locked the stored token; returns the lock and the waiting `login`.
+fn signed_in_behind_a_lock(setup: &Setup) -> (fs::File, Terminal) {
+    let lock = setup.token_file(TENANT).with_extension("lock");
     fs::create_dir_all(lock.parent().unwrap()).unwrap();
     let file = fs::File::create(&lock).unwrap();
     file.lock().unwrap();
-    let terminal = stage.login(&[]);
+    let terminal = setup.login(&[]);
     terminal
         .wait_for_text(&format!("Signed in. Waiting for another process that has locked {}", lock.display()));
-    assert_eq!(stage.stored(TENANT), None);
+    assert_eq!(setup.stored(TENANT), None);
     (file, terminal)
 }
 
 #[test]
-fn a_token_is_stored_when_the_process_that_had_it_locked_is_done() {
-    let stage = Stage::new("device: { interval: 1s, polls: 0 }");
-    let (lock, terminal) = signed_in_out_of_turn(&stage);
+fn a_token_is_stored_when_the_other_process_releases_its_lock() {
+    let setup = Setup::new("device: { interval: 1s, polls: 0 }");
+    let (lock, terminal) = signed_in_behind_a_lock(&setup);
     lock.unlock().unwrap();
     let (code, screen) = terminal.end();
     assert_eq!(code, 0);
     assert_contains(&screen, &["The refresh token is stored in"]);
-    assert!(stage.stored(TENANT).is_some());
+    assert!(setup.stored(TENANT).is_some());
 }
 
 #[test]
 fn ctrl_c_ends_the_wait_for_another_process_and_loses_no_token() {
-    let stage = Stage::new("device: { interval: 1s, polls: 0 }");
-    let (_lock, mut terminal) = signed_in_out_of_turn(&stage);
+    let setup = Setup::new("device: { interval: 1s, polls: 0 }");
+    let (_lock, mut terminal) = signed_in_behind_a_lock(&setup);
     terminal.interrupt();
     let (code, screen) = terminal.end();
     assert_eq!(code, 0);
     assert_contains(&screen, &["The refresh token is stored in"]);
-    assert!(stage.stored(TENANT).is_some());
+    assert!(setup.stored(TENANT).is_some());
 }
 
 #[test]
-fn an_outage_is_no_reason_to_ask_more_often_than_the_interval() {
-    let stage = Stage::new("device: { interval: 2s, polls: 0 }\ntoken: { answer: server_error, times: 2 }");
+fn login_keeps_the_interval_during_an_outage() {
+    let setup = Setup::new("device: { interval: 2s, polls: 0 }\ntoken: { answer: server_error, times: 2 }");
     let started = Instant::now();
-    assert_eq!(stage.login(&[]).end().0, 0);
-    assert!(started.elapsed() >= Duration::from_secs(6), "three questions, one every two seconds");
-    assert_eq!(stage.simulator.count("token"), 3);
+    assert_eq!(setup.login(&[]).end().0, 0);
+    assert!(started.elapsed() >= Duration::from_secs(6), "polls faster than once every two seconds");
+    assert_eq!(setup.simulator.count("token"), 3);
 }
 
 #[test]
-fn without_a_terminal_there_are_plain_lines_and_few_of_them() {
-    let stage = Stage::new("device: { interval: 1s, polls: 2 }");
-    let output = stage.command(&[]).output().unwrap();
+fn without_a_terminal_login_prints_a_few_plain_lines() {
+    let setup = Setup::new("device: { interval: 1s, polls: 2 }");
+    let output = setup.command(&[]).output().unwrap();
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!((text.matches(WAITING).count(), text.contains('\r')), (1, false), "{text}");
@@ -336,30 +336,30 @@ fn without_a_terminal_there_are_plain_lines_and_few_of_them() {
 }
 
 #[test]
-fn an_account_of_the_environment_signs_in_too_and_a_reader_may_leave() {
-    let stage = Stage::new("device: { interval: 1s, polls: 0 }");
+fn an_account_in_environment_variables_signs_in_and_login_survives_a_closed_pipe() {
+    let setup = Setup::new("device: { interval: 1s, polls: 0 }");
     let mut command = program(&["login"]);
     command.envs([("AZURE_TENANT_ID", TENANT), ("AZURE_CLIENT_ID", CLIENT_ID), ("AZURE_CLIENT_SECRET", "x")]);
-    command.env("STATE_DIRECTORY", stage.directory.path().join("state"));
-    // It reaches for the real address, and must not get there.
+    command.env("STATE_DIRECTORY", setup.directory.path().join("state"));
+    // The command connects to the real address, which the proxy prevents.
     command.env("HTTPS_PROXY", "http://127.0.0.1:1");
     let output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.starts_with("Not signed in: the request to the sign-in service failed"), "{text}");
 
-    let mut child = stage.command(&[]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child = setup.command(&[]).stdout(std::process::Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert!(stage.stored(TENANT).is_some(), "whoever reads no further is signed in all the same");
+    assert!(setup.stored(TENANT).is_some(), "the token is not stored when the reader closes the pipe");
 }
 
 #[test]
-fn flags_and_configurations_that_cannot_be_used_end_it_with_2_before_anything_is_asked() {
-    let stage = Stage::new("");
-    let file = stage.file();
+fn login_exits_with_2_on_invalid_flags_or_configurations_before_it_contacts_a_server() {
+    let setup = Setup::new("");
+    let file = setup.file();
     let file = file.to_str().unwrap();
-    fs::write(stage.directory.path().join("state"), "no directory").unwrap();
+    fs::write(setup.directory.path().join("state"), "no directory").unwrap();
     for arguments in
         [&["login", "--config.file", "/nonexistent"][..], &["login", "--config.file", file], &["login"]]
     {
@@ -367,18 +367,18 @@ fn flags_and_configurations_that_cannot_be_used_end_it_with_2_before_anything_is
         assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}: {stderr}");
         assert!(stderr.starts_with("error: "), "{stderr}");
     }
-    assert_eq!(stage.simulator.requests()["requests"], json!([]), "nobody was asked");
+    assert_eq!(setup.simulator.requests()["requests"], json!([]), "a server was contacted");
 }
 
 #[test]
-fn a_token_that_cannot_be_stored_is_a_failure_that_says_so() {
-    let stage = Stage::new("device: { answer: pending, interval: 1s }");
-    let terminal = stage.login(&[]);
+fn a_token_that_cannot_be_stored_is_reported_as_a_failure() {
+    let setup = Setup::new("device: { answer: pending, interval: 1s }");
+    let terminal = setup.login(&[]);
     let shown = terminal.wait_for("code", instructions);
-    let state = stage.directory.path().join("state");
+    let state = setup.directory.path().join("state");
     fs::remove_dir_all(&state).unwrap();
     fs::write(&state, "no directory").unwrap();
-    decide(&stage.simulator.url, &shown[1], "approve");
+    decide(&setup.simulator.url, &shown[1], "approve");
     let (code, screen) = terminal.end();
     assert_eq!(code, 1);
     assert_contains(&screen, &["Signed in, but the refresh token cannot be stored: "]);
@@ -386,7 +386,7 @@ fn a_token_that_cannot_be_stored_is_a_failure_that_says_so() {
 
 // === browser ===
 
-/// The address on the screen, and where it leads back to.
+/// Returns the address on the screen, and its redirect URI.
 fn address(terminal: &Terminal) -> (String, String) {
     let shown = terminal.wait_for("address", instructions);
     let query = shown[0].split_once('?').unwrap().1;
@@ -397,22 +397,22 @@ fn address(terminal: &Terminal) -> (String, String) {
 }
 
 #[test]
-fn a_browser_signs_in_by_a_redirect_to_this_machine() {
-    let stage = Stage::new("");
-    let terminal = stage.login(&["--browser"]);
+fn a_browser_login_completes_by_a_redirect_to_this_machine() {
+    let setup = Setup::new("");
+    let terminal = setup.login(&["--browser"]);
     let (url, _) = address(&terminal);
     assert!(support::get(&url).contains("Thank you"));
     let (code, screen) = terminal.end();
     assert_eq!(code, 0);
     assert_contains(&screen, &["Signed in as agent@simulated.example, with multi-factor authentication"]);
-    assert!(stage.stored(TENANT).is_some());
-    assert_eq!(stage.grants("authorization_code", 200), 1);
+    assert!(setup.stored(TENANT).is_some());
+    assert_eq!(setup.grants("authorization_code", 200), 1);
 }
 
 #[test]
-fn a_sign_in_that_is_declined_in_the_browser_says_so() {
-    let stage = Stage::new("authorize: { answer: decline }");
-    let terminal = stage.login(&["--browser"]);
+fn a_login_that_is_declined_in_the_browser_is_reported() {
+    let setup = Setup::new("authorize: { answer: decline }");
+    let terminal = setup.login(&["--browser"]);
     let (url, _) = address(&terminal);
     assert!(support::get(&url).contains("The terminal shows the result"));
     let (code, screen) = terminal.end();
@@ -422,19 +422,19 @@ fn a_sign_in_that_is_declined_in_the_browser_says_so() {
         &screen,
         &["Not signed in: the sign-in service refused the sign-in, access_denied: AADSTS65004", remedy],
     );
-    assert_eq!((stage.stored(TENANT), stage.simulator.count("token")), (None, 0));
+    assert_eq!((setup.stored(TENANT), setup.simulator.count("token")), (None, 0));
 }
 
 #[test]
-fn a_redirect_that_answers_to_no_sign_in_of_ours_is_refused_and_the_waiting_goes_on() {
-    let stage = Stage::new("");
-    let terminal = stage.login(&["--browser"]);
+fn a_redirect_of_another_sign_in_is_refused_and_login_keeps_waiting() {
+    let setup = Setup::new("");
+    let terminal = setup.login(&["--browser"]);
     let (url, back) = address(&terminal);
     for query in ["", "?code=x", "?code=x&state=forged", "?error=x&state=", "?code=a&code=b&state=c"] {
         let answer = agent().get(&format!("{back}/{query}")).call().unwrap();
         assert_eq!(answer.status(), 400, "{query}");
     }
-    assert_eq!(stage.simulator.count("token"), 0);
+    assert_eq!(setup.simulator.count("token"), 0);
     support::get(&url);
     assert_eq!(terminal.end().0, 0);
 }
@@ -443,19 +443,19 @@ fn a_redirect_that_answers_to_no_sign_in_of_ours_is_refused_and_the_waiting_goes
 
 fn signs_in_and_polls(scenario: &str, credential: &str, sent: &str) {
     let scenario = format!("device: {{ interval: 1s, polls: 0 }}\n{scenario}");
-    let stage = Stage::with(&scenario, credential);
-    let (code, screen) = stage.login(&[]).end();
+    let setup = Setup::with(&scenario, credential);
+    let (code, screen) = setup.login(&[]).end();
     assert_eq!(code, 0, "{}", screen.written());
-    let exporter = stage.exporter();
+    let exporter = setup.exporter();
     exporter.wait_for("rows", |metrics| (metrics.value("partner_license_up", &[])? > 0.0).then_some(()));
-    let requests = stage.simulator.requests();
+    let requests = setup.simulator.requests();
     let credentials: Vec<_> = requests["requests"].as_array().unwrap().iter().collect();
     let tokens = credentials.iter().filter(|request| request["endpoint"] == "token");
-    assert_eq!(tokens.clone().count(), 2, "one of login, one of the exporter");
+    assert_eq!(tokens.clone().count(), 2, "not exactly one request of login and one of the exporter");
     assert!(tokens.into_iter().all(|request| request["credential"] == sent), "{requests}");
 }
 
-/// The certificate of a fixture, without its key.
+/// Returns the certificate of a fixture, without its key.
 fn public_part(name: &str) -> String {
     let pem = fs::read_to_string(format!("{FIXTURES}/{name}.pem")).unwrap();
     let public = pem.split_once("-----BEGIN CERTIFICATE-----").unwrap().1;
@@ -486,7 +486,7 @@ fn an_application_with_an_ec_certificate_signs_in_and_polls() {
 
 #[test]
 fn an_application_with_a_federated_token_signs_in_and_polls() {
-    // Another issuer signs with this key.
+    // An external issuer signs with this key.
     let issuer = ClientCertificate::read(format!("{FIXTURES}/ec.pem").as_ref()).unwrap();
     let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
     let (header, end) = (json!({"alg": issuer.algorithm(), "kid": "1"}), i64::from(u32::MAX));
@@ -512,8 +512,8 @@ fn a_public_client_signs_in_and_polls() {
 
 // === a running exporter ===
 
-/// Waits until the exporter polls well, without a reload, after one refusal.
-fn recovers(exporter: &Exporter) {
+/// Waits until a poll succeeds after one refusal, without a reload.
+fn wait_for_recovery(exporter: &Exporter) {
     exporter.wait_for("recovery", |metrics| (metrics.value("partner_license_up", &[])? > 0.0).then_some(()));
     let log = exporter.process.stderr.text();
     for line in ["The credentials have changed; polling now", "Polling works again"] {
@@ -523,45 +523,45 @@ fn recovers(exporter: &Exporter) {
 }
 
 #[test]
-fn a_running_exporter_whose_refresh_token_is_refused_goes_on_after_a_login() {
-    let mut stage = Stage::new("{ refresh_token: another, device: { interval: 1s, polls: 0 } }");
-    let account = stage.simulator.account(None, TENANT);
-    stage.configure(format!("poll_interval: 6h\naccounts:\n{account}"));
-    let exporter = stage.exporter();
+fn a_running_exporter_with_a_refused_refresh_token_recovers_after_a_login() {
+    let mut setup = Setup::new("{ refresh_token: another, device: { interval: 1s, polls: 0 } }");
+    let account = setup.simulator.account(None, TENANT);
+    setup.configure(format!("poll_interval: 6h\naccounts:\n{account}"));
+    let exporter = setup.exporter();
     exporter.wait_for_polls(None, 1.0);
-    assert_eq!(stage.grants("refresh_token", 400), 1);
-    assert_eq!(stage.login(&[]).end().0, 0);
-    recovers(&exporter);
-    assert_eq!((stage.grants("refresh_token", 400), stage.grants("refresh_token", 200)), (1, 1));
-    assert_eq!(stage.grants("device_code", 200), 1);
+    assert_eq!(setup.grants("refresh_token", 400), 1);
+    assert_eq!(setup.login(&[]).end().0, 0);
+    wait_for_recovery(&exporter);
+    assert_eq!((setup.grants("refresh_token", 400), setup.grants("refresh_token", 200)), (1, 1));
+    assert_eq!(setup.grants("device_code", 200), 1);
 }
 
 #[test]
-fn a_running_exporter_without_any_refresh_token_goes_on_after_a_login() {
-    let stage = Stage::new("device: { interval: 1s, polls: 0 }");
-    let exporter = stage.exporter();
+fn a_running_exporter_without_a_refresh_token_recovers_after_a_login() {
+    let setup = Setup::new("device: { interval: 1s, polls: 0 }");
+    let exporter = setup.exporter();
     exporter.wait_for_polls(None, 1.0);
-    assert_eq!(stage.login(&[]).end().0, 0);
-    recovers(&exporter);
+    assert_eq!(setup.login(&[]).end().0, 0);
+    wait_for_recovery(&exporter);
 }
 
 #[test]
-fn a_running_exporter_whose_client_secret_is_refused_goes_on_with_a_new_file() {
-    let mut stage = Stage::new("");
-    let secret = stage.directory.path().join("secret");
+fn a_running_exporter_with_a_refused_client_secret_recovers_with_a_new_file() {
+    let mut setup = Setup::new("");
+    let secret = setup.directory.path().join("secret");
     fs::write(&secret, "an old one").unwrap();
-    let account = stage.simulator.account(None, TENANT);
+    let account = setup.simulator.account(None, TENANT);
     let file = format!("client_secret_file: \"{}\"", secret.display());
     let account = account.replace(&format!("client_secret: {CLIENT_SECRET}"), &file);
-    stage.configure(format!("poll_interval: 6h\naccounts:\n{account}"));
-    let exporter = stage.exporter();
+    setup.configure(format!("poll_interval: 6h\naccounts:\n{account}"));
+    let exporter = setup.exporter();
     exporter.wait_for_polls(None, 1.0);
     replace(&secret, CLIENT_SECRET);
-    recovers(&exporter);
-    assert_eq!((stage.grants("refresh_token", 401), stage.grants("refresh_token", 200)), (1, 1));
+    wait_for_recovery(&exporter);
+    assert_eq!((setup.grants("refresh_token", 401), setup.grants("refresh_token", 200)), (1, 1));
 }
 
-/// As careful programs do.
+/// Replaces a file by a rename, so that no reader sees half of it.
 fn replace(path: &Path, content: &str) {
     let new = path.with_extension("new");
     fs::write(&new, content).unwrap();

@@ -1,6 +1,6 @@
-//! The program from outside: the real binary, and the documents, rules and dashboards that come with it.
+//! Tests of the real program, and of the documents, rules and dashboards that belong to it.
 //!
-//! Nothing here needs more than this repository; what needs a real Prometheus or a browser is in `tests/real/`.
+//! These tests do not need a Prometheus server or a browser; those that do are in `tests/real/`.
 
 mod alerts;
 mod answers;

@@ -1,4 +1,4 @@
-//! The real program against the real simulator, over real sockets: what its users rely on.
+//! What users rely on: the real program against the simulator, over real sockets.
 
 #![expect(clippy::float_cmp, reason = "0, 1 and counts are exact")]
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
@@ -18,7 +18,7 @@ use crate::support::{
     write_config,
 };
 
-/// The rows of Microsoft's documentation: service, workload, channel; all of them at 0 %.
+/// The rows in Microsoft's documentation, all of them at 0 %: service, workload and channel.
 const DOCUMENTED: [(&str, &str, &str); 5] = [
     ("crm", "Microsoft Dynamics CRM", "reseller"),
     ("crm", "SharePoint", "reseller"),
@@ -61,14 +61,14 @@ fn the_documented_demo_serves_exactly_the_documented_series_without_account_labe
         .collect();
     found.sort();
     assert_eq!(found, expected);
-    assert!(demo.stdout.text().contains(&format!("{url}/metrics")), "the addresses are printed");
+    assert!(demo.stdout.text().contains(&format!("{url}/metrics")), "the addresses are not printed");
 
     demo.signal(Signal::INT);
     assert_eq!(demo.wait().0.code(), Some(0));
 }
 
 #[test]
-fn the_demo_has_a_portfolio_whose_values_move_beside_the_documented_rows() {
+fn the_demo_has_a_portfolio_with_changing_values_beside_the_documented_rows() {
     let loopback = ["--web.listen-address", "127.0.0.1:0", "--simulator.listen-address", "127.0.0.1:0"];
     let demo = Process::start(&mut program(&[&["demo", "--poll-interval=1s"], &loopback[..]].concat()));
     let url = format!("http://{}", listening_on(&demo.stderr));
@@ -80,20 +80,20 @@ fn the_demo_has_a_portfolio_whose_values_move_beside_the_documented_rows() {
         (documented > 0 && portfolio > 0).then_some((documented, portfolio, muted))
     });
     assert_eq!(documented, 5);
-    assert!(portfolio > 5, "a portfolio of {portfolio} rows");
-    assert_eq!(muted, 1, "one row is muted");
+    assert!(portfolio > 5, "the portfolio has {portfolio} rows");
+    assert_eq!(muted, 1, "not exactly one row is muted");
     let values = |account: &str| -> Vec<String> {
         let metrics = support::exposition::parse(&get(&format!("{url}/metrics")));
         let rows = metrics.named(USAGE).filter(|(labels, _)| labels["account"] == account);
         rows.map(|(labels, value)| format!("{labels:?} {value}")).collect()
     };
     let (moving, still) = (values("portfolio"), values("documented"));
-    eventually("values that move", || (values("portfolio") != moving).then_some(()));
+    eventually("changed values", || (values("portfolio") != moving).then_some(()));
     assert_eq!(values("documented"), still);
 }
 
 #[test]
-fn the_commands_that_the_demo_prints_cause_a_failure_and_end_it_with_the_same_rows() {
+fn the_commands_that_the_demo_prints_start_and_end_a_failure_and_keep_the_rows() {
     let loopback = ["--web.listen-address", "127.0.0.1:0", "--simulator.listen-address", "127.0.0.1:0"];
     let flags = ["demo", "--poll-interval=1s"];
     let demo = Process::start(&mut program(&[&flags[..], &loopback[..]].concat()));
@@ -118,7 +118,7 @@ fn the_commands_that_the_demo_prints_cause_a_failure_and_end_it_with_the_same_ro
 }
 
 #[test]
-fn a_past_that_cannot_be_written_ends_the_demo_with_one_line() {
+fn the_demo_exits_with_one_line_if_it_cannot_write_the_history() {
     let directory = tempfile::tempdir().unwrap();
     let (file, link) = (directory.path().join("file"), directory.path().join("link"));
     std::fs::write(&file, "not a directory").unwrap();
@@ -144,22 +144,22 @@ fn a_past_that_cannot_be_written_ends_the_demo_with_one_line() {
 }
 
 #[test]
-fn a_demo_that_is_stopped_while_it_writes_its_past_leaves_nothing_of_it() {
+fn a_demo_that_is_stopped_while_it_writes_the_history_leaves_no_partial_file() {
     let directory = tempfile::tempdir().unwrap();
     let history = directory.path().join("history.om");
     let mut command = program(&["demo", "--web.listen-address=127.0.0.1:0"]);
     command.args(["--simulator.listen-address=127.0.0.1:0", "--history"]).arg(&history);
     let mut demo = Process::start(&mut command);
     let files = || std::fs::read_dir(directory.path()).unwrap().count();
-    eventually("a part of the past", || (files() > 0).then_some(()));
+    eventually("a part of the history", || (files() > 0).then_some(()));
     demo.signal(Signal::INT);
     assert_eq!(demo.wait().0.code(), Some(0));
-    // It may have been complete already, then it is there under its name.
+    // If the history was already complete, the file has its final name.
     assert_eq!(files(), usize::from(history.exists()));
 }
 
 #[test]
-fn a_thousand_scrapes_cause_not_one_api_call() {
+fn a_thousand_scrapes_cause_no_request_to_the_api() {
     let simulator = Simulator::start("");
     let exporter = Exporter::start(&format!("accounts:\n{}", simulator.account(None, TENANT)), &[]);
     exporter.wait_for_polls(None, 1.0);
@@ -173,7 +173,7 @@ fn a_thousand_scrapes_cause_not_one_api_call() {
 }
 
 #[test]
-fn when_the_api_dies_the_last_good_rows_stay_until_they_are_stale_and_health_stays_for_good() {
+fn during_an_outage_of_the_api_rows_stay_until_they_are_stale_and_health_metrics_stay() {
     let simulator = Simulator::start(&usage_of(41.5));
     let config = format!(
         "poll_interval: 1s\npoll_timeout: 5s\nstale_after: 4s\naccounts:\n{}",
@@ -184,17 +184,13 @@ fn when_the_api_dies_the_last_good_rows_stay_until_they_are_stale_and_health_sta
     simulator.kill();
 
     let labels = [("service", "o365"), ("workload", "Exchange"), ("channel", "reseller")];
-    exporter.wait_for(
-        "a failure counted under its reason, with the last good value still there",
-        |metrics| {
-            let failures =
-                metrics.value("partner_license_scrape_failures_total", &[("reason", "network")])?;
-            let up = metrics.value("partner_license_up", &[])?;
-            let value = metrics.value(USAGE, &labels)?;
-            (failures >= 1.0 && up == 0.0 && (value - 41.5).abs() < 1e-9).then_some(())
-        },
-    );
-    let after = exporter.wait_for("the end of stale rows", |metrics| {
+    exporter.wait_for("a failure under its reason, and the last good rows", |metrics| {
+        let failures = metrics.value("partner_license_scrape_failures_total", &[("reason", "network")])?;
+        let up = metrics.value("partner_license_up", &[])?;
+        let value = metrics.value(USAGE, &labels)?;
+        (failures >= 1.0 && up == 0.0 && (value - 41.5).abs() < 1e-9).then_some(())
+    });
+    let after = exporter.wait_for("the removal of stale rows", |metrics| {
         let metrics = metrics.named(USAGE).next().is_none().then(|| exporter.metrics())?;
         Some(metrics)
     });
@@ -215,7 +211,7 @@ fn when_the_api_dies_the_last_good_rows_stay_until_they_are_stale_and_health_sta
 }
 
 #[test]
-fn series_of_rows_that_vanish_from_the_collection_vanish_too() {
+fn series_of_rows_that_are_removed_from_the_collection_are_removed() {
     let simulator = Simulator::start("");
     let config = format!("poll_interval: 1s\naccounts:\n{}", simulator.account(None, TENANT));
     let exporter = Exporter::start(&config, &[]);
@@ -231,7 +227,7 @@ fn series_of_rows_that_vanish_from_the_collection_vanish_too() {
 }
 
 #[test]
-fn after_kill_9_it_signs_in_with_the_stored_successor_of_the_first_refresh_token() {
+fn after_kill_9_the_exporter_signs_in_with_the_stored_successor_of_the_first_refresh_token() {
     let simulator = Simulator::start("rotation: strict");
     let config = format!("accounts:\n{}", simulator.account(None, TENANT));
     let exporter = Exporter::start(&config, &[]);
@@ -239,7 +235,7 @@ fn after_kill_9_it_signs_in_with_the_stored_successor_of_the_first_refresh_token
     let directory = Arc::clone(&exporter.directory);
     exporter.process.kill();
 
-    // Proof that the first token is refused by now: an exporter that has only that one.
+    // An exporter with only the first token shows that this token is refused by now.
     let newcomer = Exporter::start(&config, &[]);
     newcomer.wait_for("refused credentials", |metrics| {
         let refused = metrics.value("partner_license_scrape_failures_total", &[("reason", "credentials")])?;
@@ -251,14 +247,14 @@ fn after_kill_9_it_signs_in_with_the_stored_successor_of_the_first_refresh_token
     assert_eq!(again.metrics().value("partner_license_up", &[]), Some(1.0));
 }
 
-/// The file with the rows of the one account.
+/// Returns the snapshot file of the only account.
 fn snapshot_in(directory: &Path) -> PathBuf {
     let client = partner_center_simulator::CLIENT_ID;
     directory.join(format!("state/usage-{TENANT}-{client}.json"))
 }
 
-/// Runs an exporter until its rows are on the disk, and kills it.
-fn leave_rows_behind(config: &str) -> (Arc<tempfile::TempDir>, support::exposition::Exposition) {
+/// Runs an exporter until its rows are on the disk, and kills it; returns its directory and metrics.
+fn store_rows(config: &str) -> (Arc<tempfile::TempDir>, support::exposition::Exposition) {
     let exporter = Exporter::start(config, &[]);
     exporter.wait_for_polls(None, 1.0);
     let (directory, metrics) = (Arc::clone(&exporter.directory), exporter.metrics());
@@ -270,9 +266,9 @@ fn leave_rows_behind(config: &str) -> (Arc<tempfile::TempDir>, support::expositi
 #[test]
 fn a_restart_while_the_api_is_down_serves_the_last_good_rows_on_the_first_scrape() {
     let simulator = Simulator::start("");
-    // Due again after a second: the new process finds out that the API is gone.
+    // A poll is due a second later, so the new process notices that the API is down.
     let config = format!("poll_interval: 1s\naccounts:\n{}", simulator.account(None, TENANT));
-    let (directory, _) = leave_rows_behind(&config);
+    let (directory, _) = store_rows(&config);
     let snapshot = std::fs::read_to_string(snapshot_in(directory.path())).unwrap();
     let snapshot: serde_json::Value = serde_json::from_str(&snapshot).unwrap();
     simulator.kill();
@@ -290,17 +286,17 @@ fn a_restart_while_the_api_is_down_serves_the_last_good_rows_on_the_first_scrape
         let failures = metrics.value("partner_license_scrape_failures_total", &[("reason", "network")])?;
         (failures >= 1.0).then(|| metrics.named(USAGE).count())
     });
-    assert_eq!(failed, 5, "the rows stay");
+    assert_eq!(failed, 5, "rows are missing after a failed poll");
     assert_eq!(again.metrics().value("partner_license_up", &[]), Some(0.0));
 }
 
 #[test]
-fn the_first_scrape_after_such_a_restart_takes_less_than_50_ms_from_the_listening_on() {
+fn the_first_scrape_after_a_restart_during_an_outage_takes_less_than_50_ms() {
     let simulator = Simulator::start("");
     let config = format!("poll_interval: 1s\naccounts:\n{}", simulator.account(None, TENANT));
-    let (directory, _) = leave_rows_behind(&config);
+    let (directory, _) = store_rows(&config);
     simulator.kill();
-    // The machine may be busy with other things: one start of five has to show it.
+    // The machine may be busy, so it is enough if one of five starts is that fast.
     let starts = (0..5).map(|_| {
         let again = Exporter::start_in(Arc::clone(&directory), &config, &[]);
         let listening = Instant::now();
@@ -312,10 +308,10 @@ fn the_first_scrape_after_such_a_restart_takes_less_than_50_ms_from_the_listenin
 }
 
 #[test]
-fn a_restart_inside_the_interval_is_ready_at_once_and_asks_nobody() {
+fn a_restart_within_the_poll_interval_is_ready_at_once_and_sends_no_request() {
     let simulator = Simulator::start("");
     let config = format!("accounts:\n{}", simulator.account(None, TENANT));
-    let (directory, before) = leave_rows_behind(&config);
+    let (directory, before) = store_rows(&config);
     let again = Exporter::start_in(directory, &config, &[]);
     assert_eq!(support::agent().get(format!("{}/-/ready", again.url)).call().unwrap().status(), 200);
     let due = again.wait_for("the next poll's time", |metrics| {
@@ -324,7 +320,7 @@ fn a_restart_inside_the_interval_is_ready_at_once_and_asks_nobody() {
     let metrics = again.metrics();
     let last = "partner_license_last_success_timestamp_seconds";
     assert_eq!(metrics.value(last, &[]), before.value(last, &[]));
-    // Alerts on a token near its end must not wait for the next poll.
+    // Alerts on a refresh token that is about to expire must not wait for the next poll.
     let issued = "partner_license_refresh_token_issued_timestamp_seconds";
     assert!(before.value(issued, &[]).is_some());
     assert_eq!(metrics.value(issued, &[]), before.value(issued, &[]));
@@ -332,43 +328,43 @@ fn a_restart_inside_the_interval_is_ready_at_once_and_asks_nobody() {
     let interval = 6.0 * 3600.0;
     assert!((0.94 * interval..1.06 * interval).contains(&wait), "due {wait} s after the last good poll");
     assert_eq!(metrics.value("partner_license_scrapes_total", &[]), Some(0.0));
-    assert_eq!(metrics.value("partner_license_up", &[]), Some(0.0), "nothing was tried yet");
+    assert_eq!(metrics.value("partner_license_up", &[]), Some(0.0), "a poll has run");
     assert_eq!(simulator.requests()["totals"], serde_json::json!({ "token": 1, "usage": 1 }));
-    // A reload asks.
+    // A reload polls.
     assert_eq!(again.reload(), 200);
     again.wait_for_polls(None, 1.0);
     assert_eq!(again.metrics().value("partner_license_up", &[]), Some(1.0));
 }
 
 #[test]
-fn restored_rows_vanish_at_stale_after_counted_from_their_own_poll() {
+fn restored_rows_are_removed_after_stale_after_from_their_own_poll() {
     let simulator = Simulator::start("");
     let account = simulator.account(None, TENANT);
     let config = format!("stale_after: 8s\naccounts:\n{account}");
-    let (directory, _) = leave_rows_behind(&config);
+    let (directory, _) = store_rows(&config);
     let again = Exporter::start_in(Arc::clone(&directory), &config, &[]);
     assert_eq!(again.metrics().named(USAGE).count(), 5);
-    again.wait_for("the end of the rows", |metrics| metrics.named(USAGE).next().is_none().then_some(()));
+    again.wait_for("the removal of the rows", |metrics| metrics.named(USAGE).next().is_none().then_some(()));
     assert_eq!(simulator.count("usage"), 1);
     again.process.kill();
-    // Too old to be restored by now, so nothing delays the poll either.
+    // The rows are too old to be restored by now, so the poll starts at once.
     let later = Exporter::start_in(directory, &config, &[]);
     later.wait_for_polls(None, 1.0);
     assert_eq!(simulator.count("usage"), 2);
 }
 
 #[test]
-fn damaged_rows_are_set_aside_with_one_warning_and_polled_for_at_once() {
+fn a_damaged_snapshot_is_set_aside_with_one_warning_and_a_poll_starts_at_once() {
     let simulator = Simulator::start("");
     let config = format!("accounts:\n{}", simulator.account(None, TENANT));
-    let (directory, _) = leave_rows_behind(&config);
+    let (directory, _) = store_rows(&config);
     let file = snapshot_in(directory.path());
     let damaged = std::fs::read_to_string(&file).unwrap().replace("Exchange", "Exchanged");
     std::fs::write(&file, &damaged).unwrap();
     simulator.scenario("usage: { delay: 1h }");
     let again = Exporter::start_in(directory, &config, &[]);
     assert_eq!(again.metrics().named(USAGE).count(), 0);
-    eventually("a poll under way", || (simulator.count("usage") == 2).then_some(()));
+    eventually("a running poll", || (simulator.count("usage") == 2).then_some(()));
     let log = again.process.stderr.text();
     let warnings: Vec<_> = log.lines().filter(|line| line.contains("level=WARN")).collect();
     assert!(
@@ -379,18 +375,18 @@ fn damaged_rows_are_set_aside_with_one_warning_and_polled_for_at_once() {
 }
 
 #[test]
-fn rows_that_cannot_be_kept_are_told_once_and_served_all_the_same() {
+fn rows_that_cannot_be_saved_are_served_and_one_warning_is_logged() {
     let simulator = Simulator::start("");
     let config = format!("poll_interval: 1s\naccounts:\n{}", simulator.account(None, TENANT));
     let exporter = Exporter::start(&config, &[]);
     let file = snapshot_in(exporter.directory.path());
     eventually("rows on the disk", || file.exists().then_some(()));
-    // What is in the place of the file cannot be replaced.
+    // A directory with the name of the file cannot be replaced by a file.
     let made = || {
         drop(std::fs::remove_file(&file));
         std::fs::create_dir_all(file.join("x")).ok()
     };
-    eventually("something in the way", made);
+    eventually("a directory with the name of the file", made);
     let cannot = |line: &str| line.contains("Cannot save the last good rows").then_some(());
     exporter.process.stderr.wait_for("warning", cannot);
     let polls = exporter.metrics().value("partner_license_scrapes_total", &[]).unwrap();
@@ -408,10 +404,10 @@ fn rows_that_cannot_be_kept_are_told_once_and_served_all_the_same() {
 }
 
 #[test]
-fn sigterm_during_a_poll_ends_the_program_with_0_within_5_seconds() {
+fn sigterm_during_a_poll_ends_the_program_with_status_0_within_5_seconds() {
     let simulator = Simulator::start("usage: { delay: 1h }");
     let mut exporter = Exporter::start(&format!("accounts:\n{}", simulator.account(None, TENANT)), &[]);
-    eventually("the poll under way", || (simulator.count("usage") == 1).then_some(()));
+    eventually("the running poll", || (simulator.count("usage") == 1).then_some(()));
     exporter.process.signal(Signal::TERM);
     let (status, took) = exporter.process.wait();
     assert_eq!(status.code(), Some(0));
@@ -419,18 +415,18 @@ fn sigterm_during_a_poll_ends_the_program_with_0_within_5_seconds() {
 }
 
 #[test]
-fn sigterm_during_a_sign_in_ends_the_program_with_0_within_5_seconds() {
+fn sigterm_during_a_sign_in_ends_the_program_with_status_0_within_5_seconds() {
     let simulator = Simulator::start("token: { delay: 1h }");
     let mut exporter = Exporter::start(&format!("accounts:\n{}", simulator.account(None, TENANT)), &[]);
-    eventually("the sign-in under way", || (simulator.count("token") == 1).then_some(()));
+    eventually("the running sign-in", || (simulator.count("token") == 1).then_some(()));
     exporter.process.signal(Signal::TERM);
     let (status, took) = exporter.process.wait();
     assert_eq!(status.code(), Some(0));
     assert!(took < Duration::from_secs(5), "took {took:?}");
 }
 
-/// Begins a scrape of a page too large for the buffers in between, sends `signal` while the page is on its
-/// way, reads on, and returns how much of the body is missing.
+/// Begins a scrape of a page that is larger than the socket buffers, sends `signal` during the response, reads the
+/// rest, and returns how many bytes of the body are missing.
 fn scrape_interrupted_by(signal: Signal) -> (usize, Exporter) {
     let row = "service: o365, channel: reseller, percent: 1.0, processed: \"2026-11-20T00:00:00Z\"";
     let rows: Vec<String> =
@@ -457,7 +453,7 @@ fn scrape_interrupted_by(signal: Signal) -> (usize, Exporter) {
             .wait_for("notice of the stop", |line| line.contains("Stopping").then_some(()));
     }
     let mut rest = Vec::new();
-    // A killed program resets the connection.
+    // A program that is killed resets the connection.
     drop(scrape.read_to_end(&mut rest));
     let text = String::from_utf8_lossy(&rest);
     let (head, body) = text.split_once("\r\n\r\n").expect("an answer");
@@ -469,18 +465,18 @@ fn scrape_interrupted_by(signal: Signal) -> (usize, Exporter) {
 }
 
 #[test]
-fn sigterm_during_a_scrape_answers_it_and_ends_with_0_within_5_seconds() {
+fn sigterm_during_a_scrape_completes_the_response_and_ends_the_program_with_status_0_within_5_seconds() {
     let (missing, mut exporter) = scrape_interrupted_by(Signal::TERM);
     let (status, took) = exporter.process.wait();
     assert_eq!(missing, 0, "bytes are missing");
     assert_eq!(status.code(), Some(0));
     assert!(took < Duration::from_secs(5), "took {took:?}");
-    // The counter-proof that the answer was still on its way when the signal came.
+    // SIGKILL truncates the response, which shows that the signal arrives during the response.
     assert!(scrape_interrupted_by(Signal::KILL).0 > 0);
 }
 
 #[test]
-fn of_two_accounts_a_broken_one_leaves_the_other_fresh() {
+fn a_failing_account_does_not_affect_another_account() {
     let simulator = Simulator::start(&format!(
         "tenants: {{ {OTHER_TENANT}: {{ token: {{ answer: consent_revoked }} }} }}"
     ));
@@ -508,7 +504,7 @@ fn of_two_accounts_a_broken_one_leaves_the_other_fresh() {
 }
 
 #[test]
-fn a_reload_swaps_the_configuration_and_polls_at_once_and_an_invalid_one_changes_nothing() {
+fn a_reload_applies_a_valid_configuration_and_polls_and_an_invalid_one_changes_nothing() {
     let simulator = Simulator::start(&usage_of(50.0));
     let account = simulator.account(None, TENANT);
     let exporter =
@@ -547,9 +543,9 @@ fn a_reload_swaps_the_configuration_and_polls_at_once_and_an_invalid_one_changes
 }
 
 #[test]
-fn reloads_do_not_poll_inside_the_57_seconds_that_the_server_asked_for() {
+fn reloads_do_not_poll_before_retry_after_has_passed() {
     let simulator = Simulator::start("usage: { answer: throttled, retry_after: 57 }");
-    // So short an interval would bring 57 polls.
+    // Without `Retry-After`, this interval would cause 57 polls.
     let config = format!("poll_interval: 1s\naccounts:\n{}", simulator.account(None, TENANT));
     let exporter = Exporter::start(&config, &[]);
     exporter.wait_for_polls(None, 1.0);
@@ -567,7 +563,7 @@ fn reloads_do_not_poll_inside_the_57_seconds_that_the_server_asked_for() {
 }
 
 #[test]
-fn it_is_ready_once_every_account_was_tried_even_if_one_fails() {
+fn the_exporter_is_ready_after_one_poll_of_every_account_even_if_one_failed() {
     let simulator = Simulator::start(&format!("tenants: {{ {OTHER_TENANT}: {{ token: {{ delay: 1h }} }} }}"));
     let config = format!(
         "poll_timeout: 3s\naccounts:\n{}{}",
@@ -578,14 +574,14 @@ fn it_is_ready_once_every_account_was_tried_even_if_one_fails() {
     exporter.wait_for_polls(Some("contoso"), 1.0);
     let ready = format!("{}/-/ready", exporter.url);
     let answer = support::agent().get(&ready).call().unwrap();
-    assert_eq!(answer.status(), 503, "one account has not been tried");
+    assert_eq!(answer.status(), 503, "ready although one account has not been polled");
     assert!(get(&format!("{}/-/healthy", exporter.url)).contains("Healthy"));
     eventually("readiness", || (support::agent().get(&ready).call().unwrap().status() == 200).then_some(()));
     assert_eq!(exporter.metrics().value("partner_license_up", &[("account", "fabrikam")]), Some(0.0));
 }
 
 #[test]
-fn whatever_cannot_start_says_why_and_exits_with_2() {
+fn a_command_that_cannot_start_prints_its_cause_and_exits_with_2() {
     let directory = tempfile::tempdir().unwrap();
     let bad = directory.path().join("bad.yml");
     std::fs::write(&bad, "poll_interval: soon\naccounts: [{ tenant_id: x }]\n").unwrap();
@@ -609,13 +605,13 @@ fn whatever_cannot_start_says_why_and_exits_with_2() {
     ] {
         let (code, stdout, stderr) = run(&arguments);
         assert_eq!(code, 2, "{arguments:?}: {stderr}");
-        assert!(stderr.contains(said), "{arguments:?} should say {said:?} and says {stderr}");
+        assert!(stderr.contains(said), "{arguments:?} should print {said:?} and prints {stderr}");
         assert_eq!(stdout, "", "{arguments:?}");
     }
 }
 
 #[test]
-fn check_lists_every_problem_and_exits_with_1_or_says_that_there_is_none_and_exits_with_0() {
+fn check_exits_with_1_and_lists_every_problem_or_exits_with_0() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.yml");
     let path = file.to_str().unwrap();
@@ -627,7 +623,7 @@ fn check_lists_every_problem_and_exits_with_1_or_says_that_there_is_none_and_exi
             assert!(stderr.contains(place), "{place} is not in:\n{stderr}");
         }
     }
-    // Nothing listens where this account is: check uses no network.
+    // Nothing listens at the address of this account, since `check` does not use the network.
     let client = partner_center_simulator::CLIENT_ID;
     let account = format!(
         "{{ tenant_id: {TENANT}, client_id: {client}, client_secret: s, refresh_token: r, cloud: custom, \
@@ -640,7 +636,7 @@ fn check_lists_every_problem_and_exits_with_1_or_says_that_there_is_none_and_exi
 }
 
 #[test]
-fn the_end_of_a_client_certificate_is_known_from_the_start_and_gone_with_the_certificate() {
+fn the_expiry_of_a_client_certificate_is_exported_from_the_start_until_the_certificate_is_removed() {
     const EXPIRY: &str = "partner_license_client_certificate_expiry_timestamp_seconds";
     let simulator = Simulator::start("");
     let secret = simulator.account(None, TENANT);
@@ -651,11 +647,12 @@ fn the_end_of_a_client_certificate_is_known_from_the_start_and_gone_with_the_cer
     assert_eq!(exporter.metrics().value(EXPIRY, &[]), Some(4_949_023_396.0));
     write_config(exporter.directory.path(), &format!("accounts:\n{secret}"));
     assert_eq!(exporter.reload(), 200);
-    exporter.wait_for("metrics without it", |metrics| metrics.value(EXPIRY, &[]).is_none().then_some(()));
+    exporter
+        .wait_for("metrics without the expiry", |metrics| metrics.value(EXPIRY, &[]).is_none().then_some(()));
 }
 
 #[test]
-fn a_missing_credential_and_a_file_open_to_all_are_one_warning_each() {
+fn a_missing_credential_and_a_world_readable_file_cause_one_warning_each() {
     let directory = tempfile::tempdir().unwrap();
     let token = directory.path().join("refresh-token");
     std::fs::write(&token, "t").unwrap();
@@ -675,19 +672,19 @@ fn a_missing_credential_and_a_file_open_to_all_are_one_warning_each() {
     let exporter = Exporter::start(&config, &[]);
     let log = exporter.process.stderr.text();
     assert_eq!(code, 0);
-    for (warnings, where_from) in [(stderr, "check"), (log, "the start")] {
+    for (warnings, source) in [(stderr, "check"), (log, "the start")] {
         for said in [
             "account a: no client credential",
             "account b: no client credential",
             "is readable by every user",
         ] {
-            assert_eq!(warnings.matches(said).count(), 1, "{where_from}: {said}\n{warnings}");
+            assert_eq!(warnings.matches(said).count(), 1, "{source}: {said}\n{warnings}");
         }
     }
 }
 
 #[test]
-fn one_account_can_come_from_the_environment_alone() {
+fn one_account_can_be_configured_by_environment_variables_alone() {
     let environment = [
         ("AZURE_TENANT_ID", "contoso.onmicrosoft.com"),
         ("AZURE_CLIENT_ID", partner_center_simulator::CLIENT_ID),
@@ -701,7 +698,7 @@ fn one_account_can_come_from_the_environment_alone() {
 }
 
 #[test]
-fn logs_are_logfmt_or_json_lines_on_stderr_and_hold_no_secret_at_any_level() {
+fn logs_are_logfmt_or_json_lines_on_stderr_without_secrets_at_any_level() {
     for (format, fails) in [("logfmt", "expired"), ("json", "expired"), ("json", "ok")] {
         let answer = if fails == "ok" { "ok" } else { "refresh_token_expired" };
         let simulator = Simulator::start(&format!("token: {{ answer: {answer} }}"));
@@ -728,17 +725,17 @@ fn logs_are_logfmt_or_json_lines_on_stderr_and_hold_no_secret_at_any_level() {
         let simulated = [
             partner_center_simulator::CLIENT_SECRET,
             partner_center_simulator::REFRESH_TOKEN,
-            // What the simulator calls the access tokens it issues.
+            // The access tokens that the simulator issues begin with this.
             "simulated-access-token",
         ];
         for secret in simulated {
-            assert!(!shown.contains(secret), "{secret} is shown");
+            assert!(!shown.contains(secret), "{secret} leaked");
         }
     }
 }
 
 #[test]
-fn the_version_is_printed_in_the_layout_of_the_prometheus_tools() {
+fn the_version_is_printed_in_the_format_of_the_prometheus_tools() {
     let (code, stdout, _) = run(&["--version"]);
     assert_eq!(code, 0);
     let start = concat!("partner-license-exporter, version ", env!("CARGO_PKG_VERSION"), " (branch: ");

@@ -1,7 +1,7 @@
-//! The five steps of README.md, pasted into one shell session: from nothing to a running exporter.
+//! The five steps of README.md, run in one shell session, lead to a running exporter.
 //!
-//! The simulator stands in for Microsoft. The steps are changed only where they must be: where Microsoft is, and the
-//! port. `az`, which the machine may lack, is replaced by a script that answers as it does.
+//! The simulator takes the place of Microsoft's servers. Only their addresses and the port are changed in the steps. A
+//! script with the answers of `az` takes the place of `az`, which the machine may lack.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -37,7 +37,7 @@ fn the_five_steps_lead_to_a_running_exporter() {
     let before = before.replace(secret, &cloud);
     assert!(serve.contains(ADDRESS) && after.contains(ADDRESS), "{serve}\n{after}");
 
-    // The shell becomes the exporter, which then ends with the test.
+    // The shell executes the exporter in its own process, so that the exporter ends with the test.
     let script = format!("set -e\n{before}\nexec {}", serve.replace(ADDRESS, "127.0.0.1:0"));
     let exporter = Process::start(&mut shell(&script, directory.path(), &path));
     let address = exporter.stderr.wait_for("address of the exporter", |line| {
@@ -59,7 +59,7 @@ fn the_five_steps_lead_to_a_running_exporter() {
     }
 }
 
-/// The blocks of commands below the heading.
+/// Returns the blocks of commands below the heading.
 fn steps() -> Vec<String> {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let (_, rest) = readme.split_once(HEADING).expect("README.md has the five steps");
@@ -68,7 +68,7 @@ fn steps() -> Vec<String> {
     blocks.map(|block| block.split_once("```").unwrap().0.to_owned()).collect()
 }
 
-/// A directory with the program and with an `az` that knows what the steps ask of it.
+/// Creates a directory with the program and with a script `az` that answers the commands of the steps.
 fn commands(directory: &Path) -> PathBuf {
     let path = directory.join("bin");
     fs::create_dir(&path).unwrap();
@@ -85,7 +85,7 @@ fn commands(directory: &Path) -> PathBuf {
     path
 }
 
-/// A shell in a directory that finds these commands before all others, with the environment of [`program`].
+/// Returns a shell in `directory` that searches `path` for commands first, with the environment of [`program`].
 fn shell(script: &str, directory: &Path, path: &Path) -> Command {
     let mut command = Command::new("bash");
     for (name, value) in program(&[]).get_envs() {

@@ -1,5 +1,5 @@
-//! No secret comes out: every path of failure is run with secrets that can be recognised, and all that the
-//! program says is searched for them, at every level of its logs and in every command.
+//! No output contains a secret: the tests cause every kind of failure with recognisable secrets, and search all output
+//! of every command for them, at every log level.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -28,19 +28,19 @@ const FEDERATED: &str = "canary.federated.token-a0e7";
 const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/client-certificates/rsa.pem");
 const DAMAGED: &str = "canary-damaged-state-83e0";
 
-/// Of each secret a part that is in all its forms.
+/// Returns a part of each secret that all its encodings contain.
 fn secrets() -> Vec<String> {
     let key = fs::read_to_string(KEY).unwrap();
     let key = key.lines().nth(3).unwrap().to_owned();
     let proxy = STANDARD.encode(format!("user:{PROXY_PASSWORD}"));
     let mut secrets: Vec<_> = [
         "canary",
-        // Everything that the simulator issues begins with these.
+        // Everything that the simulator issues begins with one of these.
         "simulated-access-token",
         "simulated-refresh-token",
         "simulated-device-code",
         "simulated-authorization-code",
-        // The beginning of every token that it issues and of every assertion.
+        // Every issued token and every assertion begins with one of these.
         "eyJ0eXAi",
         "eyJhbGci",
     ]
@@ -50,13 +50,13 @@ fn secrets() -> Vec<String> {
     secrets
 }
 
-/// The secrets in a text.
+/// Returns the secrets that a text contains.
 fn found(text: &str) -> Vec<String> {
     secrets().into_iter().filter(|secret| text.contains(secret)).collect()
 }
 
-fn assert_clean(where_from: &str, text: &str) {
-    assert_eq!(found(text), [""; 0], "{where_from}: {text}");
+fn assert_no_secrets(source: &str, text: &str) {
+    assert_eq!(found(text), [""; 0], "{source}: {text}");
 }
 
 const TOKEN_ANSWERS: [&str; 17] = [
@@ -96,10 +96,11 @@ const USAGE_ANSWERS: [&str; 15] = [
     "no_content",
 ];
 
-/// Answers with what it was sent, in the members in which Entra ID and Partner Center give reasons.
-fn tell_tale(status: &'static str) -> impl Fn(&mut TcpStream, &str) -> io::Result<()> {
+/// Returns a handler that repeats the secrets of the request in the members in which Entra ID and Partner Center
+/// describe errors.
+fn repeating_secrets(status: &'static str) -> impl Fn(&mut TcpStream, &str) -> io::Result<()> {
     move |stream, request| {
-        // Pieces, so that each is in the part of a text that is shown.
+        // The order is reversed so that the secrets are in the part of the text that the program prints.
         let body = request.rsplit("\r\n\r\n").next().unwrap_or_default();
         let authorization = request.lines().find(|line| line.to_lowercase().starts_with("authorization"));
         let quoted = authorization.unwrap_or(body);
@@ -123,16 +124,16 @@ fn tell_tale(status: &'static str) -> impl Fn(&mut TcpStream, &str) -> io::Resul
     }
 }
 
-/// Everything that can go wrong, one account each.
-struct World {
+/// Accounts that fail in all ways, one for each.
+struct FailingAccounts {
     simulator: Simulator,
     directory: Arc<tempfile::TempDir>,
     accounts: Vec<String>,
-    /// Keeps the stored token of an account locked.
+    /// Locks the stored token of an account while it is open.
     lock: Option<fs::File>,
 }
 
-impl World {
+impl FailingAccounts {
     fn new() -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let path = |name: &str| directory.path().join(name);
@@ -140,52 +141,52 @@ impl World {
         fs::write(path("secret"), SECRET).unwrap();
         fs::write(path("token"), FIRST_TOKEN).unwrap();
         let simulator = Simulator::start("");
-        let mut world =
+        let mut failing =
             Self { simulator, directory: Arc::clone(&directory), accounts: Vec::new(), lock: None };
         let mut tenants = serde_json::Map::new();
-        let url = world.simulator.url.clone();
+        let url = failing.simulator.url.clone();
         let secret = format!("client_secret_file: \"{}\"", path("secret").display());
         for answer in TOKEN_ANSWERS {
-            let tenant = world.add(&format!("token-{answer}"), &url, &url, &secret);
+            let tenant = failing.add(&format!("token-{answer}"), &url, &url, &secret);
             tenants.insert(tenant, json!({"token": {"answer": answer}}));
         }
         for answer in USAGE_ANSWERS {
-            let tenant = world.add(&format!("usage-{answer}"), &url, &url, &secret);
+            let tenant = failing.add(&format!("usage-{answer}"), &url, &url, &secret);
             tenants.insert(tenant, json!({"usage": {"answer": answer}}));
         }
-        let tenant = world.add("declined", &url, &url, &secret);
+        let tenant = failing.add("declined", &url, &url, &secret);
         tenants.insert(tenant, json!({"device": {"answer": "decline", "polls": 0, "interval": "1s"}, "authorize": {"answer": "decline"}}));
-        let tenant = world.add("device-blocked", &url, &url, &secret);
+        let tenant = failing.add("device-blocked", &url, &url, &secret);
         tenants.insert(tenant, json!({"device": {"answer": "blocked", "polls": 0, "interval": "1s"}}));
-        let tenant = world.add("device-expired", &url, &url, &secret);
+        let tenant = failing.add("device-expired", &url, &url, &secret);
         tenants
             .insert(tenant, json!({"device": {"answer": "pending", "interval": "1s", "expires_in": "3s"}}));
         let certificate = format!("client_certificate_file: \"{KEY}\"");
         let federated = format!("federated_token_file: \"{}\"", path("federated").display());
         let proof = [("secret", &secret), ("certificate", &certificate), ("federated", &federated)];
         for status in ["400 Bad Request", "401 Unauthorized", "302 Found", "429 Slow", "200 OK", "503 Busy"] {
-            let peer = Peer::answering(tell_tale(status));
+            let peer = Peer::answering(repeating_secrets(status));
             let echo = format!("http://{}", peer.address);
             let number = status.split(' ').next().unwrap();
             for (kind, credential) in proof {
-                world.add(&format!("echo-sign-in-{number}-{kind}"), &echo, &url, credential);
+                failing.add(&format!("echo-sign-in-{number}-{kind}"), &echo, &url, credential);
             }
-            world.add(&format!("echo-api-{number}"), &url, &echo, &secret);
+            failing.add(&format!("echo-api-{number}"), &url, &echo, &secret);
         }
         let peer = Peer::answering(peers::echo);
         let echo = format!("http://{}", peer.address);
-        world.add("no-http-sign-in", &echo, &url, &certificate);
-        world.add("no-http-api", &url, &echo, &secret);
+        failing.add("no-http-sign-in", &echo, &url, &certificate);
+        failing.add("no-http-api", &url, &echo, &secret);
         let without_tls = format!("https://{}", peer.address);
-        world.add("no-tls-sign-in", &without_tls, &url, &secret);
-        world.add("no-tls-api", &url, &without_tls, &secret);
+        failing.add("no-tls-sign-in", &without_tls, &url, &secret);
+        failing.add("no-tls-api", &url, &without_tls, &secret);
         let proxy = format!("{secret}, proxy_url: \"http://user:{PROXY_PASSWORD}@{}\"", peer.address);
-        world.add("proxy", "https://127.0.0.1:1", "https://127.0.0.1:1", &proxy);
-        // The simulator refuses these two.
-        world.add("certificate-refused", &url, &url, &certificate);
-        world.add("federated-refused", &url, &url, &federated);
-        let damaged = world.add("damaged", &url, &url, &secret);
-        let other_cloud = world.add("other-cloud", &url, &url, &secret);
+        failing.add("proxy", "https://127.0.0.1:1", "https://127.0.0.1:1", &proxy);
+        // The simulator assert_refused these two.
+        failing.add("certificate-refused", &url, &url, &certificate);
+        failing.add("federated-refused", &url, &url, &federated);
+        let damaged = failing.add("damaged", &url, &url, &secret);
+        let other_cloud = failing.add("other-cloud", &url, &url, &secret);
         fs::create_dir(path("state")).unwrap();
         let state = |tenant: &str, content: &str| {
             fs::write(path(&format!("state/refresh-token-{tenant}-{CLIENT_ID}.json")), content).unwrap();
@@ -195,20 +196,20 @@ impl World {
         let record = json!({"version": 1, "owner": "other", "ancestor_sha256": "", "issued_at": "2026-01-01T00:00:00Z",
             "refresh_token": DAMAGED});
         state(&other_cloud, &record.to_string());
-        let unwritable = world.add("unwritable", &url, &url, &secret);
+        let unwritable = failing.add("unwritable", &url, &url, &secret);
         fs::create_dir_all(path(&format!("state/refresh-token-{unwritable}-{CLIENT_ID}.json/x"))).unwrap();
-        // No person signs in to this one: the wait for its lock would be long.
-        let locked = world.add("usage-locked", &url, &url, &secret);
+        // No test signs in to this account, because `login` would wait for the lock.
+        let locked = failing.add("usage-locked", &url, &url, &secret);
         let lock = fs::File::create(path(&format!("state/refresh-token-{locked}-{CLIENT_ID}.lock"))).unwrap();
         lock.lock().unwrap();
-        world.lock = Some(lock);
+        failing.lock = Some(lock);
         let scenario = json!({
             "client_secret": SECRET, "refresh_token": FIRST_TOKEN, "tenants": tenants,
             "device": {"interval": "1s", "polls": 0, "expires_in": "3s"},
         });
-        world.simulator.scenario(&scenario.to_string());
-        world.write_config();
-        world
+        failing.simulator.scenario(&scenario.to_string());
+        failing.write_config();
+        failing
     }
 
     fn add(&mut self, name: &str, login: &str, api: &str, keys: &str) -> String {
@@ -230,7 +231,7 @@ impl World {
         support::write_config(self.directory.path(), &self.config())
     }
 
-    /// So that every account is polled at once at the next start.
+    /// Removes the stored rows, so that the next start polls every account at once.
     fn forget_rows(&self) {
         for entry in fs::read_dir(self.directory.path().join("state")).unwrap() {
             let path = entry.unwrap().path();
@@ -248,13 +249,13 @@ impl World {
     }
 }
 
-/// Runs a command to its end, and searches all that it says.
-fn run_clean(what: &str, mut command: Command) -> (Option<i32>, String) {
+/// Runs a command to its end, and asserts that its output contains no secret.
+fn run_without_secrets(what: &str, mut command: Command) -> (Option<i32>, String) {
     command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY").stdin(Stdio::null());
     let output = command.output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8(text).unwrap();
-    assert_clean(what, &text);
+    assert_no_secrets(what, &text);
     assert!(!text.contains("panicked"), "{what}: {text}");
     (output.status.code(), text)
 }
@@ -266,15 +267,15 @@ fn command_line(id: u32) -> String {
 }
 
 #[test]
-fn the_search_finds_what_it_looks_for() {
+fn the_search_finds_secrets() {
     assert_eq!(found(&format!("secret={SECRET}")), ["canary"]);
     assert_eq!(found("refused simulated-refresh-token-4-abc"), ["simulated-refresh-token"]);
     assert_eq!(found(&fs::read_to_string(KEY).unwrap()).len(), 1);
     assert_eq!(found("nothing"), [""; 0]);
 }
 
-/// The accounts whose polls failed, and at which level that was told, from a log in JSON.
-fn told(log: &str) -> Vec<(String, String)> {
+/// Returns the accounts whose polls failed, with the level of the message, from a log in JSON.
+fn logged_failures(log: &str) -> Vec<(String, String)> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let failures = lines.filter(|line| line["msg"] == "Polling failed");
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -282,86 +283,88 @@ fn told(log: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn no_failure_of_a_running_exporter_shows_a_secret() {
-    let world = World::new();
-    let names = world.names();
+fn no_failure_of_a_running_exporter_reveals_a_secret() {
+    let failing = FailingAccounts::new();
+    let names = failing.names();
     let mut failures = Vec::new();
     for (level, format) in [("debug", "json"), ("debug", "logfmt"), ("info", "logfmt")] {
         let flags = ["--log.level", level, "--log.format", format];
-        world.forget_rows();
-        let exporter = Exporter::start_in(Arc::clone(&world.directory), &world.config(), &flags);
+        failing.forget_rows();
+        let exporter = Exporter::start_in(Arc::clone(&failing.directory), &failing.config(), &flags);
         for name in &names {
             exporter.wait_for_polls(Some(name), 1.0);
         }
         let metrics = get(&format!("{}/metrics", exporter.url));
-        assert_clean("metrics", &metrics);
-        assert_clean("page", &get(&exporter.url));
-        assert_clean("process arguments", &command_line(exporter.process.id()));
+        assert_no_secrets("metrics", &metrics);
+        assert_no_secrets("page", &get(&exporter.url));
+        assert_no_secrets("command line", &command_line(exporter.process.id()));
         let log = exporter.process.stderr.text();
         assert!(log.contains("Polling failed"));
         if format == "json" {
-            failures = told(&log);
+            failures = logged_failures(&log);
         }
         assert_eq!(exporter.reload(), 200);
         exporter.wait_for_polls(Some("usage-forbidden"), 2.0);
         let mut answer = agent().post(&format!("{}/-/reload?{SECRET}", exporter.url)).send_empty().unwrap();
-        assert_clean("answer", &answer.body_mut().read_to_string().unwrap());
-        assert_clean(level, &exporter.process.stderr.text());
-        assert_clean(level, &exporter.process.stdout.text());
+        assert_no_secrets("answer", &answer.body_mut().read_to_string().unwrap());
+        assert_no_secrets(level, &exporter.process.stderr.text());
+        assert_no_secrets(level, &exporter.process.stdout.text());
     }
-    // At these levels no line says when the exporter is there, but every failure is told.
+    // At these levels no line announces the address, so the failures in the log are counted.
     for (level, levels) in [("warn", &["WARN", "ERROR"][..]), ("error", &["ERROR"])] {
-        let awaited = failures.iter().filter(|(_, level)| levels.contains(&level.as_str())).count();
-        assert!(awaited > 20, "{failures:?}");
-        world.forget_rows();
-        let file = world.write_config();
+        let expected = failures.iter().filter(|(_, level)| levels.contains(&level.as_str())).count();
+        assert!(expected > 20, "{failures:?}");
+        failing.forget_rows();
+        let file = failing.write_config();
         let flags = ["--log.level", level, "--log.format", "json", "--web.listen-address", "127.0.0.1:0"];
         let process =
             Process::start(&mut program(&[&flags[..], &["--config.file", file.to_str().unwrap()]].concat()));
         eventually("every failure in the log", || {
-            (told(&process.stderr.text()).len() >= awaited).then_some(())
+            (logged_failures(&process.stderr.text()).len() >= expected).then_some(())
         });
-        assert_clean(level, &process.stderr.text());
+        assert_no_secrets(level, &process.stderr.text());
     }
-    // What is secret in the state directory is in files that say so, and nothing else is.
-    for entry in fs::read_dir(world.directory.path().join("state")).unwrap() {
+    // Only the files of refresh tokens, and files that were set aside, may contain secrets.
+    for entry in fs::read_dir(failing.directory.path().join("state")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         if !name.starts_with("refresh-token-") && !name.contains(".set-aside") {
-            assert_clean(&name, &fs::read_to_string(&path).unwrap());
+            assert_no_secrets(&name, &fs::read_to_string(&path).unwrap());
         }
     }
 }
 
 #[test]
-fn neither_the_doctor_nor_check_shows_a_secret() {
-    let world = World::new();
-    let file = world.write_config();
+fn neither_doctor_nor_check_reveals_a_secret() {
+    let failing = FailingAccounts::new();
+    let file = failing.write_config();
     let file = file.to_str().unwrap();
     thread::scope(|scope| {
         for format in ["text", "json"] {
             scope.spawn(move || {
-                let (code, text) =
-                    run_clean(format, program(&["doctor", "--config.file", file, "--format", format]));
+                let (code, text) = run_without_secrets(
+                    format,
+                    program(&["doctor", "--config.file", file, "--format", format]),
+                );
                 assert_eq!(code, Some(1), "{text}");
                 assert!(text.contains("usage-forbidden") && text.contains("(secret)"), "{text}");
             });
         }
     });
-    assert_eq!(run_clean("check", program(&["check", "--config.file", file])).0, Some(0));
+    assert_eq!(run_without_secrets("check", program(&["check", "--config.file", file])).0, Some(0));
 }
 
 #[test]
-fn no_sign_in_of_a_person_shows_a_secret() {
-    let world = World::new();
-    let file = world.write_config();
-    let (file, names) = (file.to_str().unwrap(), world.names());
+fn no_login_reveals_a_secret() {
+    let failing = FailingAccounts::new();
+    let file = failing.write_config();
+    let (file, names) = (file.to_str().unwrap(), failing.names());
     let names: Vec<_> = names.iter().filter(|name| !name.starts_with("usage-")).collect();
     thread::scope(|scope| {
         for share in names.chunks(names.len().div_ceil(8)) {
             scope.spawn(move || {
                 for name in share {
-                    run_clean(name, program(&["login", "--config.file", file, "--account", name]));
+                    run_without_secrets(name, program(&["login", "--config.file", file, "--account", name]));
                 }
             });
         }
@@ -373,18 +376,18 @@ fn no_sign_in_of_a_person_shows_a_secret() {
             "echo-sign-in-400-secret",
         ] {
             scope.spawn(move || {
-                by_browser(file, name);
+                log_in_by_browser(file, name);
             });
         }
     });
 }
 
-/// Follows the address; where that leads nowhere, the redirect brings a secret that somebody made up.
-fn by_browser(file: &str, name: &str) {
+/// Signs in with the browser flow. If the sign-in service cannot do it, the redirect has a made-up secret.
+fn log_in_by_browser(file: &str, name: &str) {
     let mut command = program(&["login", "--browser", "--config.file", file, "--account", name]);
     let mut process = Process::start(command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY"));
     let url = process.stdout.wait_for("address", |line| Some(line.strip_prefix("    ")?.to_owned()));
-    assert_clean("process arguments", &command_line(process.id()));
+    assert_no_secrets("command line", &command_line(process.id()));
     let query = url.split_once('?').unwrap().1.to_owned();
     let value = |wanted: &str| {
         let mut pairs = form_urlencoded::parse(query.as_bytes()).into_owned();
@@ -397,12 +400,12 @@ fn by_browser(file: &str, name: &str) {
         get(&url);
     }
     process.wait();
-    assert_clean(name, &process.stdout.text());
-    assert_clean(name, &process.stderr.text());
+    assert_no_secrets(name, &process.stdout.text());
+    assert_no_secrets(name, &process.stderr.text());
 }
 
 #[test]
-fn no_configuration_however_wrong_is_quoted_with_its_secrets() {
+fn no_invalid_configuration_is_quoted_with_its_secrets() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     fs::write(path("empty"), "").unwrap();
@@ -453,12 +456,12 @@ fn no_configuration_however_wrong_is_quoted_with_its_secrets() {
         let with_state = format!("state_directory: \"{}\"\n{text}", path("state").display());
         for text in [text, &with_state] {
             fs::write(&file, text).unwrap();
-            refuses(&file, text);
+            assert_refused(&file, text);
         }
     }
 }
 
-fn refuses(file: &Path, text: &str) {
+fn assert_refused(file: &Path, text: &str) {
     let file = file.to_str().unwrap();
     let commands: [&[&str]; 4] = [
         &["check"],
@@ -466,11 +469,12 @@ fn refuses(file: &Path, text: &str) {
         &["login"],
         &["serve", "--web.listen-address", "127.0.0.1:0", "--log.format", "json"],
     ];
-    let (code, said) = run_clean(text, program(&["check", "--config.file", file]));
+    let (code, said) = run_without_secrets(text, program(&["check", "--config.file", file]));
     for command in commands {
-        // What is valid after all would go on to ask somebody.
+        // With a valid configuration, these commands would connect to a server.
         if code == Some(1) {
-            let (code, said) = run_clean(text, program(&[command, &["--config.file", file]].concat()));
+            let (code, said) =
+                run_without_secrets(text, program(&[command, &["--config.file", file]].concat()));
             assert!(matches!(code, Some(1 | 2)), "{text}: {said}");
         }
     }
@@ -478,7 +482,7 @@ fn refuses(file: &Path, text: &str) {
 }
 
 #[test]
-fn secrets_of_the_environment_stay_there() {
+fn secrets_in_environment_variables_are_not_revealed() {
     let (refusing, _bound) = peers::refusing();
     let variables = [
         ("AZURE_TENANT_ID", "contoso.example"),
@@ -496,14 +500,14 @@ fn secrets_of_the_environment_stay_there() {
             if !wrong.is_empty() {
                 command.env(wrong, SECRET);
             }
-            run_clean(&format!("{arguments:?} {wrong}"), command);
+            run_without_secrets(&format!("{arguments:?} {wrong}"), command);
         }
     }
     let mut command = program(&["--web.listen-address", "127.0.0.1:0", "--log.level", "debug"]);
     let mut exporter = Process::start(command.envs(variables).env("STATE_DIRECTORY", directory.path()));
     exporter.stderr.wait_for("failure", |line| line.contains("Polling failed").then_some(()));
-    assert_clean("process arguments", &command_line(exporter.id()));
+    assert_no_secrets("command line", &command_line(exporter.id()));
     exporter.signal(rustix::process::Signal::TERM);
     exporter.wait();
-    assert_clean("log", &exporter.stderr.text());
+    assert_no_secrets("log", &exporter.stderr.text());
 }

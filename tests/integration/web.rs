@@ -1,6 +1,6 @@
-//! `--web.config.file` reaches every route and every command.
+//! `--web.config.file` applies to every route and every command.
 //!
-//! The format of the file and what follows from it are tested in `crates/exporter-toolkit/tests/web_config.rs`.
+//! The format of the file and its effects are tested in `crates/exporter-toolkit/tests/web_config.rs`.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -21,22 +21,22 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use crate::support;
 use crate::support::{Exporter, Process, Simulator, TENANT, eventually, listening_on, program, run};
 
-/// `Authorization` of alice with the password `sesame`.
+/// The header with the credentials of alice, with the password `sesame`.
 const ALICE: &str = "Authorization: Basic YWxpY2U6c2VzYW1l";
-/// The same with the password `wrong`.
+/// The header with the credentials of alice, with the password `wrong`.
 const ALICE_WRONG: &str = "Authorization: Basic YWxpY2U6d3Jvbmc=";
-/// A certificate and a key next to the file.
+/// TLS with a certificate and a key beside the web configuration file.
 const TLS: &str = "tls_server_config: { cert_file: cert.pem, key_file: key.pem }\n";
 
 fn hash() -> String {
     bcrypt::hash("sesame", 4).unwrap()
 }
 
-/// An exporter with a web configuration in its directory.
+/// An exporter with a web configuration file in its directory.
 struct Guarded {
     exporter: Exporter,
     address: String,
-    // It is polled as long as it lives.
+    // The exporter polls the simulator as long as it runs.
     _simulator: Simulator,
 }
 
@@ -67,13 +67,13 @@ impl Guarded {
         connect_tls(&self.address, &self.certificate()).unwrap()
     }
 
-    /// What was logged, once it contains `wanted`.
+    /// Returns the log once it contains `wanted`.
     fn log_until(&self, wanted: &str) -> String {
         eventually(wanted, || Some(self.exporter.process.stderr.text()).filter(|log| log.contains(wanted)))
     }
 }
 
-/// A certificate of our own making, for `localhost`.
+/// A self-signed certificate for `localhost`.
 struct Certificate {
     cert: String,
     key: String,
@@ -92,7 +92,7 @@ impl Certificate {
     }
 }
 
-// === a client that hides nothing ===
+// === a client that returns every response ===
 
 struct Answer {
     status: u16,
@@ -111,7 +111,7 @@ impl Answer {
 
 type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
-/// Connects and completes the handshake, trusting that one certificate.
+/// Connects and completes the handshake, and trusts only one certificate.
 fn connect_tls(address: &str, trusted: &CertificateDer<'static>) -> std::io::Result<TlsStream> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
@@ -141,7 +141,7 @@ fn ask(mut stream: impl Read + Write, method: &str, path: &str, headers: &[&str]
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
     let text = String::from_utf8(bytes).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer but {text:?}"));
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("not a response: {text:?}"));
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     Answer { status, head: head.to_owned(), body: body.to_owned() }
 }
@@ -149,9 +149,16 @@ fn ask(mut stream: impl Read + Write, method: &str, path: &str, headers: &[&str]
 // === serving ===
 
 #[test]
-fn a_web_configuration_file_protects_every_path_with_tls_and_a_password() {
+fn a_web_configuration_file_protects_every_path_with_tls_a_password_and_headers() {
     let section = "partner_license_exporter: { health_without_authentication: true }\n";
-    let guarded = Guarded::start(&format!("{TLS}basic_auth_users: {{ alice: '{}' }}\n{section}", hash()));
+    let headers = "http_server_config: { headers: { X-Frame-Options: deny } }\n";
+    let users = format!("basic_auth_users: {{ alice: '{}' }}\n", hash());
+    let guarded = Guarded::start(&format!("{TLS}{headers}{users}{section}"));
+    let ask = |stream: TlsStream, method: &str, path: &str, headers: &[&str]| {
+        let answer = ask(stream, method, path, headers);
+        assert_eq!(answer.header("x-frame-options"), Some("deny"), "{method} {path}");
+        answer
+    };
     let log = guarded.log_until(&format!("msg=\"TLS is enabled.\" http2=true address={}", guarded.address));
     assert!(!log.contains("TLS is disabled."), "{log}");
     for path in ["/metrics", "/", "/no-such-path"] {
@@ -169,10 +176,10 @@ fn a_web_configuration_file_protects_every_path_with_tls_and_a_password() {
     }
     assert_eq!(ask(guarded.tls(), "GET", "/-/healthy", &[]).status, 200);
     assert!([200, 503].contains(&ask(guarded.tls(), "GET", "/-/ready", &[]).status));
-    let plain = ask(TcpStream::connect(&guarded.address).unwrap(), "GET", "/metrics", &[ALICE]);
+    let plain = self::ask(TcpStream::connect(&guarded.address).unwrap(), "GET", "/metrics", &[ALICE]);
     assert_eq!(plain.body, "Client sent an HTTP request to an HTTPS server.\n");
     assert_eq!(plain.status, 400);
-    // Events of the toolkit are among the lines, each with its place in the toolkit.
+    // Messages of the toolkit are logged, each with its source file in the toolkit.
     let valid = std::fs::read_to_string(guarded.path("web.yml")).unwrap();
     for text in ["nonsense", &valid] {
         std::fs::write(guarded.path("web.yml"), text).unwrap();
@@ -185,12 +192,12 @@ fn a_web_configuration_file_protects_every_path_with_tls_and_a_password() {
 }
 
 #[test]
-fn sigterm_with_tls_finishes_the_response_under_way_and_ends_with_0_within_5_seconds() {
+fn sigterm_with_tls_completes_the_current_response_and_ends_with_status_0_within_5_seconds() {
     let mut guarded = Guarded::start(TLS);
     let silent = TcpStream::connect(&guarded.address).unwrap();
     let idle = guarded.tls();
     let mut scrape = guarded.tls();
-    // The second request is under way for as long as we like: its last header line is still to come.
+    // The second request stays incomplete, because its last header line is missing.
     scrape
         .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n")
         .unwrap();
@@ -204,7 +211,7 @@ fn sigterm_with_tls_finishes_the_response_under_way_and_ends_with_0_within_5_sec
         .process
         .stderr
         .wait_for("notice of the stop", |line| line.contains("Stopping").then_some(()));
-    // The connection may be closed after the first answer; what was answered must be whole.
+    // The connection may be closed after the first response, which must be complete.
     drop(scrape.write_all(b"\r\n").and_then(|()| scrape.flush()));
     let mut rest = Vec::new();
     drop(scrape.read_to_end(&mut rest));
@@ -224,7 +231,7 @@ fn sigterm_with_tls_finishes_the_response_under_way_and_ends_with_0_within_5_sec
 // === starting ===
 
 #[test]
-fn what_is_not_of_the_format_is_refused_at_the_start_by_name() {
+fn an_invalid_web_configuration_file_is_refused_at_the_start_with_the_key() {
     let directory = tempfile::tempdir().unwrap();
     let web = directory.path().join("web.yml");
     Certificate::new().write(&directory.path().join("cert.pem"), &directory.path().join("key.pem"));
@@ -239,7 +246,7 @@ fn what_is_not_of_the_format_is_refused_at_the_start_by_name() {
 }
 
 #[test]
-fn check_checks_the_web_configuration_too() {
+fn check_validates_the_web_configuration_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let (config, web) = (path("config.yml"), path("web.yml"));
@@ -273,7 +280,7 @@ fn check_checks_the_web_configuration_too() {
 }
 
 #[test]
-fn the_example_is_valid_where_the_files_it_names_exist() {
+fn the_example_is_valid_if_the_files_that_it_names_exist() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     let example = std::fs::read_to_string("examples/web-config.yml").unwrap();
@@ -291,7 +298,7 @@ fn the_example_is_valid_where_the_files_it_names_exist() {
     assert_eq!(ask(guarded.tls(), "GET", "/metrics", &[credentials]).status, 200);
     assert_eq!(ask(guarded.tls(), "GET", "/metrics", &[ALICE]).status, 401);
 
-    // With everything in it that is commented out: a sentence has one space before it, a key none or two.
+    // All commented-out keys are enabled: a sentence begins with one space, a key with none or two.
     let example = std::fs::read_to_string("examples/web-config.yml").unwrap();
     let lines = example.lines().map(|line| match line.split_once('#') {
         Some((indent, key))
@@ -313,7 +320,7 @@ fn the_example_is_valid_where_the_files_it_names_exist() {
 }
 
 #[test]
-fn the_demo_obeys_it_as_well_and_an_empty_name_is_none() {
+fn the_demo_applies_the_web_configuration_file_and_ignores_an_empty_path() {
     let directory = tempfile::tempdir().unwrap();
     let web = directory.path().join("web.yml");
     Certificate::new().write(&directory.path().join("cert.pem"), &directory.path().join("key.pem"));

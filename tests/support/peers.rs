@@ -46,7 +46,7 @@ impl Peer {
             for stream in listener.incoming().map_while(Result::ok) {
                 count.fetch_add(1, Ordering::SeqCst);
                 let behave = Arc::clone(&behave);
-                // An error is no failure here: the other side may close the connection at any time.
+                // Errors are ignored, because the other side may close the connection at any time.
                 thread::spawn(move || drop(behave(stream)));
             }
         });

@@ -5,7 +5,7 @@ use exporter_toolkit::{listen, server::Server, web_config::Extension, web_config
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use std::{path::Path, sync::Arc};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::{ctrl_c, unix::SignalKind, unix::signal};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 #[tokio::main]
@@ -36,5 +36,5 @@ async fn main() -> anyhow::Result<()> {
     let router = Router::new().route("/", get(page)).route("/metrics", get(metrics));
     let server = Server::new(router.route("/-/{check}", get(async || "OK\n")), web_config, 40, |_| {});
     let mut stop = signal(SignalKind::terminate())?;
-    Ok(server.serve(listeners, async { _ = stop.recv().await }).await?)
+    Ok(server.serve(listeners, async { tokio::select!(_ = stop.recv() => (), _ = ctrl_c() => ()) }).await?)
 }

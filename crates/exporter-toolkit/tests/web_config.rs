@@ -1,7 +1,8 @@
-//! The web configuration file: the cases by which the exporters of Prometheus are tested, and tests of our own, with the
-//! example on addresses and on sockets from systemd.
+//! The web configuration file: the test cases of the exporters of Prometheus, and our own tests, with the example on
+//! addresses and on sockets from systemd.
 //!
-//! Each row of the table in `web_config/cases.rs` is a test with its name. At the end the rows that passed are counted.
+//! Each row of the table in `web_config/cases.rs` is a test with the row's name. At the end, the number of rows that
+//! passed is printed.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests fail by panicking")]
 
@@ -129,11 +130,11 @@ fn check_page(response: &client::Response) -> Result<(), String> {
     if response.status != 200 {
         return Err(format!("{} {body}", response.status));
     }
-    assert!(body.ends_with("</html>"), "this is not the page: {body}");
+    assert!(body.ends_with("</html>"), "the body is not that of the page: {body}");
     Ok(())
 }
 
-/// Returns whether a text has the parts of one alternative in their order.
+/// Returns whether a text contains the parts of one alternative, in order.
 fn matches(pattern: &str, text: &str) -> bool {
     pattern.split('|').any(|alternative| {
         let mut rest = Some(text);

@@ -33,10 +33,10 @@ const STYLE: &str = include_str!("style.css");
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns=%27http://www.w3.org/2000/svg%27 viewBox=%270 0 16 16%27%3E%3Cpath \
      fill=%27%232f6fc4%27 d=%27M1 2h14v3H1zM1 6.5h9v3H1zM1 11h5v3H1z%27/%3E%3C/svg%3E";
 
-/// The most rows on the page, shared by all accounts: some 2 MB.
-const MOST_ROWS: usize = 5_000;
-/// The share of an account, however many accounts there are.
-const LEAST_ROWS_OF_AN_ACCOUNT: usize = 10;
+/// The maximum number of rows on the page, shared by all accounts: some 2 MB.
+const MAX_ROWS: usize = 5_000;
+/// The minimum share of an account, however many accounts there are.
+const MIN_ROWS_PER_ACCOUNT: usize = 10;
 
 /// The policy that lets browsers apply this page's own style and nothing else, so that markup from outside would be
 /// harmless even if it were not escaped.
@@ -75,7 +75,7 @@ fn render(accounts: &Accounts, telemetry_path: &str, now: Timestamp) -> String {
     let mut views: Vec<AccountView> =
         ledgers.map(|(n, ledger)| AccountView::new(n + 1, ledger.read(), accounts, now)).collect();
     views.sort_by_key(|view| view.state);
-    let most = (MOST_ROWS / views.len().max(1)).max(LEAST_ROWS_OF_AN_ACCOUNT);
+    let most = (MAX_ROWS / views.len().max(1)).max(MIN_ROWS_PER_ACCOUNT);
     let page = html! {
         (DOCTYPE)
         html lang="en" {

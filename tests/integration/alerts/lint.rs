@@ -1,5 +1,5 @@
-//! Lints the alert rules beyond what promtool checks: against the metrics that the program exports and the conventions of
-//! this project. `alerts/tests/lint-exclusions.yml` lists the exclusions, each with its reason.
+//! Lints the alert rules beyond what promtool checks: against the metrics that the program exports and the conventions
+//! of this project. `alerts/tests/lint-exclusions.yml` lists the exclusions, each with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,7 +27,7 @@ const DASHBOARDS: [(&str, &[&str]); 3] = [
 ];
 const ANNOTATIONS: [&str; 4] = ["summary", "description", "dashboard_url", "runbook_url"];
 
-/// A fault of a rule.
+/// A fault in a rule.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Finding {
     pub(crate) rule: String,
@@ -44,8 +44,8 @@ struct Exclusion {
     reason: String,
 }
 
-/// Returns the findings that are not excluded, and the exclusions that exclude nothing.
-pub(crate) fn unexcused(rules: &Rules) -> Vec<String> {
+/// Returns the findings that are not excluded, and the exclusions that exclude nothing or give no reason.
+pub(crate) fn not_excluded(rules: &Rules) -> Vec<String> {
     let exclusions: Vec<Exclusion> = serde_saphyr::from_str(&read(EXCLUSIONS)).unwrap();
     let findings = findings(rules);
     let hits = |exclusion: &Exclusion, finding: &Finding| {
@@ -91,11 +91,11 @@ pub(crate) fn findings(rules: &Rules) -> Vec<Finding> {
     all.found
 }
 
-// === what series there are ===
+// === series ===
 
 struct Series {
     families: BTreeMap<String, &'static Family>,
-    /// Recordings of the same group, with their labels.
+    /// The recordings of the same group, with their labels.
     recorded: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -217,7 +217,7 @@ impl Findings {
             self.unless(
                 known.has(metric),
                 "series",
-                format!("nobody exports {metric}, nor is it recorded above"),
+                format!("{metric} is neither exported nor recorded above"),
             );
             let labels = known.of_metric(metric);
             for label in selector.matchers.matchers.iter().map(|matcher| &matcher.name) {
@@ -246,7 +246,7 @@ impl Findings {
                         self.unless(
                             labels.contains(label),
                             "label",
-                            format!("{label} is no label of what is aggregated in {node}"),
+                            format!("{label} is not a label of the series that {node} aggregates"),
                         );
                     }
                 }
@@ -255,10 +255,14 @@ impl Findings {
             }
             if let Some(metric) = selector(node).map(metric) {
                 let fine = !known.is_counter(metric) || inside_rate.contains(metric);
-                self.unless(fine, "counter", format!("{metric} is a counter and only good for its increase"));
+                self.unless(
+                    fine,
+                    "counter",
+                    format!("{metric} is a counter, of which only the increase has a meaning"),
+                );
             }
             let fine = look_back(node) <= RETENTION;
-            self.unless(fine, "retention", format!("{node} looks further back than is kept"));
+            self.unless(fine, "retention", format!("{node} looks further back than the retention"));
         }
     }
 
@@ -285,7 +289,7 @@ impl Findings {
         self.unless(fine, "name", "a recording is called level:metric:operation");
         let users = group.rules.iter().skip_while(|other| other.record != rule.record).skip(1);
         let mut texts = users.flat_map(|other| [other.expr.as_str(), other.annotation("description")]);
-        self.unless(texts.any(|text| text.contains(record)), "dependency", "nobody reads it in its group");
+        self.unless(texts.any(|text| text.contains(record)), "dependency", "no rule of its group uses it");
         self.unless(rule.labels.is_empty(), "labels", "a recording has the labels of its expression");
     }
 
@@ -306,7 +310,7 @@ impl Findings {
         self.unless(
             nodes(expr).into_iter().any(compares),
             "comparison",
-            "compares nothing, and would always fire",
+            "has no comparison, and would always fire",
         );
         let calls = |function: &str| {
             nodes(expr).into_iter().any(|node| matches!(node, Expr::Call(call) if call.func.name == function))
@@ -314,12 +318,20 @@ impl Findings {
         let waits = rule.r#for.as_deref().and_then(seconds).unwrap_or(0);
         let interval = seconds(&group.interval).unwrap_or(0);
         self.unless(!calls("absent") || waits >= 2 * interval, "absent", "one missed scrape would fire");
-        self.unless(!calls("avg_over_time") || waits <= 3600, "for", "a mean waits already");
+        self.unless(
+            !calls("avg_over_time") || waits <= 3600,
+            "for",
+            "avg_over_time needs no for: above an hour",
+        );
         let held = rule.keep_firing_for.as_deref().map_or(Some(u64::MAX), seconds);
-        self.unless(held.is_some_and(|held| held > 86_400), "hold", "what moves once a day flaps once a day");
+        self.unless(
+            held.is_some_and(|held| held > 86_400),
+            "hold",
+            "a daily value needs keep_firing_for: above a day",
+        );
 
         let summary = rule.annotation("summary");
-        self.unless(!summary.contains("{{"), "summary", "is the same for every alert");
+        self.unless(!summary.contains("{{"), "summary", "must not contain a template");
         for text in [summary, rule.annotation("description")] {
             let words: String =
                 text.split("{{").map(|part| part.rsplit("}}").next().unwrap_or_default()).collect();

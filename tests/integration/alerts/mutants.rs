@@ -1,6 +1,6 @@
-//! Mutants of the alert rules: the rules with one thing changed. Each must fail a test in `alerts/tests`; one that
-//! survives is a part of a rule that nobody has tested. The changes are found in the parsed rules, so that a new rule
-//! is mutated without a word here.
+//! Mutants of the alert rules: the rules with one change each. Each must fail a test in `alerts/tests`; a mutant that
+//! survives shows a part of a rule that no test covers. The changes are derived from the parsed rules, so that new
+//! rules are mutated without a change here.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::promql::nodes;
 use super::rules::{queries, with_verbs, without_verbs};
 
-/// The rules with one thing changed.
+/// The rules with one change.
 pub(crate) struct Mutant {
     /// The rule, such as `PartnerLicenseUsageLow/warning`.
     pub(crate) rule: String,
@@ -99,7 +99,7 @@ fn of_rule(rule: &Value) -> Vec<(String, Value)> {
         }
         for (start, query) in queries(text) {
             for (change, mutated) in of_expr(&without_verbs(query)) {
-                // A mutant without one of the verbs does not take the arguments that follow the query.
+                // A mutant that lacks a verb does not match the arguments that follow the query.
                 let Some(mutated) = with_verbs(query, &mutated) else { continue };
                 let whole = [&text[..start], &mutated, &text[start + query.len()..]].concat();
                 set(format!("{key}, query at {start}, {change}"), &["annotations", key], Some(whole.into()));
@@ -109,8 +109,7 @@ fn of_rule(rule: &Value) -> Vec<(String, Value)> {
     mutants
 }
 
-/// Returns the mutants of an annotation whose conditions on the value, such as `{{ if gt $value 0.0`, have another
-/// number.
+/// Returns the mutants of an annotation with another number in a condition on the value, such as `{{ if gt $value 0.0`.
 fn of_conditions(text: &str) -> Vec<(String, String)> {
     const BEFORE: &str = "{{ if gt $value ";
     let mut mutants = Vec::new();
@@ -118,7 +117,7 @@ fn of_conditions(text: &str) -> Vec<(String, String)> {
         let start = at + BEFORE.len();
         let end = start + text[start..].find([' ', '}']).unwrap();
         let number: f64 = text[start..end].parse().unwrap();
-        // One more, one less, and one day more, because times are counted in days.
+        // The numbers are one more, one less, and one day more, because times are counted in days.
         for other in [-1.0, 1.0, 86_400.0].map(|more| format!("{:.1}", number + more)) {
             let change = format!("{start}: {} -> {other}", &text[start..end]);
             mutants.push((change, [&text[..start], &other, &text[end..]].concat()));
@@ -136,7 +135,11 @@ fn of_expr(text: &str) -> Vec<(String, String)> {
             let mut whole = expr.clone();
             let Ok(_) = walk_expr_mut(&mut Replace { skip: n, with: Some(mutated) }, &mut whole);
             let written = whole.to_string();
-            assert_eq!(parser::parse(&written).as_ref(), Ok(&whole), "{written} is another expression");
+            assert_eq!(
+                parser::parse(&written).as_ref(),
+                Ok(&whole),
+                "{written} is parsed as another expression"
+            );
             mutants.push((format!("{n}: {}", shortened(&change)), written));
         }
     }
@@ -170,7 +173,7 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// Returns what a node can be replaced by, with the change.
+/// Returns the replacements of a node, each with a description of the change.
 fn of_node(node: &Expr) -> Vec<(String, Expr)> {
     match node {
         Expr::StringLiteral(_) | Expr::Paren(_) | Expr::Extension(_) => Vec::new(),
@@ -220,7 +223,7 @@ fn of_call(call: &Call) -> Vec<(String, Expr)> {
         let func = Function { name, ..call.func.clone() };
         mutants.push((format!("{} -> {name}", call.func.name), Expr::Call(Call { func, ..call.clone() })));
     }
-    // Without the function: of a range the present value, otherwise the first argument.
+    // The function is removed, which leaves the current value of a range, or otherwise the first argument.
     let inner = call.args.args.first().map(|first| match &**first {
         Expr::MatrixSelector(matrix) => Expr::VectorSelector(matrix.vs.clone()),
         Expr::Subquery(subquery) => in_parentheses(&subquery.expr),
@@ -246,14 +249,14 @@ fn of_aggregate(aggregate: &AggregateExpr) -> Vec<(String, Expr)> {
         }
         for other in others {
             let change = format!("({}) -> ({})", labels.labels(), other.labels());
-            // An empty list is written, and read, as none.
+            // An empty list is formatted, and parsed, as no list.
             let modifier = Some(other).filter(|other| !other.is_include() || !other.labels().is_empty());
             mutants.push((change, AggregateExpr { modifier, ..aggregate.clone() }));
         }
     }
     let mut mutants: Vec<_> =
         mutants.into_iter().map(|(change, aggregate)| (change, Expr::Aggregate(aggregate))).collect();
-    // Each replica for itself, with all its labels.
+    // The aggregation is removed, so that each replica is a series of its own.
     mutants.push((format!("without {op}"), in_parentheses(&aggregate.expr)));
     mutants
 }
@@ -262,7 +265,7 @@ fn of_binary(binary: &BinaryExpr) -> Vec<(String, Expr)> {
     let op = binary.op;
     let mut mutants = Vec::new();
     for other in other_operators(op) {
-        // Another operator may bind more tightly than those in the operands.
+        // The parentheses keep an operator with higher precedence from changing the operands.
         let (lhs, rhs) = (in_parentheses(&binary.lhs).into(), in_parentheses(&binary.rhs).into());
         let mutant = BinaryExpr { op: other, lhs, rhs, ..binary.clone() };
         mutants.push((format!("{op} -> {other}"), Expr::Binary(mutant)));
@@ -285,7 +288,7 @@ fn of_binary(binary: &BinaryExpr) -> Vec<(String, Expr)> {
     mutants
 }
 
-/// Returns an expression that can stand at the place of any other.
+/// Returns an expression that can replace any other.
 fn in_parentheses(expr: &Expr) -> Expr {
     match expr {
         Expr::Binary(_) | Expr::Unary(_) => Expr::Paren(ParenExpr { expr: Box::new(expr.clone()) }),
@@ -330,7 +333,7 @@ fn other_offsets(offset: Option<&Offset>) -> impl Iterator<Item = (String, Optio
                 (format!("offset {offset} -> {shown}"), other)
             })
         }
-        Offset::Neg(_) => panic!("say what else offset {offset} could be"),
+        Offset::Neg(_) => panic!("add the mutants of offset {offset}"),
     });
     others.into_iter().flatten()
 }
@@ -346,7 +349,7 @@ fn other_functions(function: &str) -> &'static [&'static str] {
         "clamp_max" => &["clamp_min"],
         "increase" => &["delta", "rate"],
         "absent" | "label_replace" | "time" | "timestamp" => &[],
-        other => panic!("say what else {other} could be"),
+        other => panic!("add the mutants of {other}"),
     }
 }
 
@@ -355,9 +358,9 @@ fn other_aggregations(operator: TokenType) -> impl Iterator<Item = TokenType> {
         T_MAX => &[T_MIN, T_SUM],
         T_MIN => &[T_MAX, T_SUM],
         T_SUM => &[T_MAX, T_MIN],
-        // Only the existence of its series matters.
+        // Only the existence of the series matters.
         T_GROUP => &[],
-        _ => panic!("say what else {operator} could be"),
+        _ => panic!("add the mutants of {operator}"),
     };
     others.iter().map(|id| TokenType::new(*id))
 }
@@ -376,7 +379,7 @@ fn other_operators(operator: TokenType) -> impl Iterator<Item = TokenType> {
         T_DIV => &[T_MUL],
         T_LAND => &[T_LUNLESS],
         T_LUNLESS | T_LOR => &[T_LAND],
-        _ => panic!("say what else {operator} could be"),
+        _ => panic!("add the mutants of {operator}"),
     };
     others.iter().map(|id| TokenType::new(*id))
 }

@@ -1,4 +1,4 @@
-//! Runs the tests of the rules against every mutant, and keeps a record of how that went.
+//! Runs the tests of the rules on every mutant, and keeps a record of the outcome.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -18,12 +18,12 @@ use super::rules::{self, Rule, Rules, read, root};
 
 const RECORD: &str = "alerts/tests/mutants.txt";
 const EQUIVALENT: &str = "alerts/tests/equivalent-mutants.yml";
-/// The newest promtool first; the oldest tests only what the newest does not kill.
+/// The promtools, newest first; the oldest runs only on mutants that survive the newest.
 const PROMTOOLS: [&str; 2] = ["target/tools/testing/bin/promtool", "target/tools/bookworm/bin/promtool"];
-/// How often the unchanged rules must pass, because promtool evaluates in no fixed order.
+/// The number of times that the unchanged rules must pass, because promtool evaluates them in no fixed order.
 const GREEN: usize = 10;
 
-/// A mutant that no test can kill, because it behaves as the rule does.
+/// A mutant that no test can kill, because it behaves like the rule.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Equivalent {
@@ -32,7 +32,7 @@ struct Equivalent {
     reason: String,
 }
 
-/// What became of a mutant.
+/// The fate of a mutant.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
     /// Prometheus does not load it.
@@ -43,8 +43,8 @@ enum Fate {
     Survived,
 }
 
-/// Runs the tests on every mutant, writes the record, and returns what is wrong with the outcome. With `only`, runs only
-/// the mutants whose name contains one of its texts, which `|` separates, and writes no record.
+/// Runs the tests on every mutant, writes the record, and returns what is wrong with the outcome. With `only`, runs
+/// only the mutants whose name contains one of its texts, which `|` separates, and writes no record.
 pub(crate) fn run(only: Option<&str>) -> Vec<String> {
     let (mut mutants, fingerprint) = (all(), fingerprint());
     if let Some(parts) = only {
@@ -54,7 +54,7 @@ pub(crate) fn run(only: Option<&str>) -> Vec<String> {
         });
     }
     if only.is_none() {
-        pass_again_and_again();
+        assert_unchanged_rules_pass();
     }
     let (next, fates) = (AtomicUsize::new(0), Mutex::new(vec![None; mutants.len()]));
     thread::scope(|scope| {
@@ -114,8 +114,8 @@ pub(crate) fn run(only: Option<&str>) -> Vec<String> {
     findings
 }
 
-/// Tests the unchanged rules, on each promtool.
-fn pass_again_and_again() {
+/// Asserts that the unchanged rules pass on each promtool, every time.
+fn assert_unchanged_rules_pass() {
     let (rules, tests) = (root().join(rules::FILE), test_files());
     thread::scope(|scope| {
         for promtool in PROMTOOLS {
@@ -139,7 +139,7 @@ fn pass_again_and_again() {
     });
 }
 
-/// Returns what is wrong with the record, such as that it is about other rules or tests.
+/// Returns the faults of the record, such as that it is of other rules or tests.
 pub(crate) fn check_record() -> Vec<String> {
     let record = read(RECORD);
     let value = |key: &str| -> String {
@@ -167,7 +167,7 @@ pub(crate) fn check_record() -> Vec<String> {
     }
     let names: BTreeSet<_> = mutants.iter().map(|mutant| (&*mutant.rule, &*mutant.change)).collect();
     if names.len() != mutants.len() {
-        findings.push("two mutants have one name".to_owned());
+        findings.push("two mutants have the same name".to_owned());
     }
     for it in equivalents() {
         if !names.contains(&(&*it.rule, &*it.change)) {
@@ -192,7 +192,7 @@ fn test_files() -> Vec<PathBuf> {
     rules::files(rules::TESTS, ".test.yml")
 }
 
-/// Returns a digest of the mutants and the tests, as parsed: comments do not count.
+/// Returns a digest of the mutants and the tests as parsed, which comments do not change.
 fn fingerprint() -> String {
     let mut text = String::new();
     for mutant in all() {
@@ -208,7 +208,7 @@ fn fingerprint() -> String {
 
 fn version(promtool: &str) -> String {
     let output = Command::new(root().join(promtool)).arg("--version").output().unwrap();
-    // Versions differ in the stream that they print to.
+    // Some versions print to stderr.
     let text =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     text.split(' ').skip_while(|word| *word != "version").nth(1).unwrap_or_default().to_owned()
@@ -219,7 +219,7 @@ fn version(promtool: &str) -> String {
 /// A directory with a copy of the tests and the rules of one mutant.
 struct Bench {
     directory: tempfile::TempDir,
-    /// Each with the rules that it needs.
+    /// The test files, each with the names of the rules that it needs.
     tests: Vec<(PathBuf, BTreeSet<String>)>,
 }
 
@@ -235,7 +235,7 @@ impl Bench {
             (copy, needed(&rules, &text))
         });
         let mut bench = Self { tests: tests.collect(), directory };
-        // The quickest first. Each must pass on the unchanged rules.
+        // The test files are sorted by duration. Each must pass on the unchanged rules.
         let rules: Value = serde_saphyr::from_str(&read(rules::FILE)).unwrap();
         let mut tests = std::mem::take(&mut bench.tests);
         tests.sort_by_cached_key(|(file, needed)| {
@@ -243,7 +243,11 @@ impl Bench {
             #[expect(clippy::disallowed_methods, reason = "a process takes real time")]
             let started = Instant::now();
             for promtool in PROMTOOLS {
-                assert!(succeeds(promtool, &["test", "rules"], file), "{} fails as it is", file.display());
+                assert!(
+                    succeeds(promtool, &["test", "rules"], file),
+                    "{} fails on the unchanged rules",
+                    file.display()
+                );
             }
             started.elapsed()
         });
@@ -256,7 +260,7 @@ impl Bench {
             return Fate::Refused;
         }
         let name = mutant.rule.split('/').next().unwrap();
-        // The tests that are named after the rule kill most of its mutants.
+        // The test file that is named after the rule kills most of its mutants.
         let own = |file: &Path| file.file_name().unwrap().to_str().unwrap().starts_with(name);
         let (first, then): (Vec<_>, Vec<_>) = self.tests.iter().partition(|(file, _)| own(file));
         for promtool in PROMTOOLS {
@@ -270,7 +274,7 @@ impl Bench {
         Fate::Survived
     }
 
-    /// JSON is YAML.
+    /// Writes the rules as JSON, which is valid YAML, and returns the path.
     fn put(&self, rules: &Value) -> PathBuf {
         let file = self.directory.path().join("partner-license.rules.yml");
         fs::write(&file, rules.to_string()).unwrap();
@@ -278,7 +282,7 @@ impl Bench {
     }
 }
 
-/// Returns the names of the alerts in a test and of the recordings that they read; all rules if it names none.
+/// Returns the names of the alerts in a test and of the recordings that they use; of all rules if it names none.
 fn needed(rules: &Rules, test: &str) -> BTreeSet<String> {
     let mut needed = BTreeSet::new();
     if !rules.alerts().any(|rule| test.contains(rule.base_name())) {

@@ -1,4 +1,4 @@
-//! What lint and mutation ask of a `PromQL` expression that promql-parser has parsed.
+//! Traverses parsed `PromQL` expressions, for the lint and the mutants.
 
 use promql_parser::parser::{AggregateExpr, Expr, VectorSelector};
 

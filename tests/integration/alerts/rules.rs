@@ -80,7 +80,7 @@ pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("cannot read {path}: {error}"))
 }
 
-/// Returns the files of a directory whose names end so, sorted.
+/// Returns the files of a directory whose names end in `end`, sorted.
 pub(crate) fn files(directory: &str, end: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join(directory)).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = entries.filter(|path| path.to_str().unwrap().ends_with(end)).collect();
@@ -113,7 +113,7 @@ pub(crate) fn queries(annotation: &str) -> Vec<(usize, &str)> {
     found
 }
 
-/// The verbs of Go's `printf` in queries, which stand for labels and for a string, and `PromQL` that stands for them.
+/// The verbs of Go's `printf` in queries, which stand for labels and for a string, each with `PromQL` that replaces it.
 const VERBS: [(&str, &str); 2] = [("{%s}", "{account=\"%s\"}"), ("%q", "\"%q\"")];
 
 /// Returns a query of an annotation as `PromQL`.

@@ -1,4 +1,4 @@
-//! Failures of the API: statuses, the shapes of their bodies, and when it wants to be asked again.
+//! Error responses of the API: statuses, bodies and `Retry-After`.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +9,7 @@ pub(crate) fn rows() -> Vec<Row> {
     tables.into_iter().flatten().collect()
 }
 
-/// An answer that is not repeated. `usage` is what the simulator is told besides the status.
+/// Returns a row with an error response that is not retried. `usage` is the simulator's scenario besides the status.
 fn once(name: &'static str, status: u16, usage: &str, reason: &'static str, text: &str) -> Row {
     failed(
         name,
@@ -17,25 +17,25 @@ fn once(name: &'static str, status: u16, usage: &str, reason: &'static str, text
         reason,
         format!("the API answered {text}"),
     )
-    .wire(&format!("token 200: 1, usage {status}: 1"))
+    .traffic(&format!("token 200: 1, usage {status}: 1"))
 }
 
-/// One that is repeated.
-fn thrice(name: &'static str, status: u16, usage: &str, reason: &'static str, text: &str) -> Row {
+/// Returns a row with an error response that is retried twice.
+fn retried(name: &'static str, status: u16, usage: &str, reason: &'static str, text: &str) -> Row {
     once(name, status, usage, reason, text)
-        .wire(&format!("token 200: 1, usage {status}: 3, usage retries: 2"))
+        .traffic(&format!("token 200: 1, usage {status}: 3, usage retries: 2"))
 }
 
-/// A refusal of the token, which is renewed once.
+/// Returns a row in which the API refuses the access token, which is renewed once.
 fn unauthorized(name: &'static str, usage: &str, reason: &'static str, text: &str) -> Row {
-    once(name, 401, usage, reason, &format!("401 Unauthorized{text}")).wire("token 200: 2, usage 401: 2")
+    once(name, 401, usage, reason, &format!("401 Unauthorized{text}")).traffic("token 200: 2, usage 401: 2")
 }
 
 fn body(json: &str) -> String {
     format!("body: {}", quoted(json))
 }
 
-/// A recorded body.
+/// The body of a recorded response.
 macro_rules! recorded {
     ($name:literal) => {
         &body(include_str!(concat!("../../fixtures/errors/", $name, ".json")))
@@ -73,14 +73,14 @@ fn shapes() -> Vec<Row> {
             r#", code 7: ["Bad."]"#,
         ),
         (
-            "an error behind a byte order mark",
+            "an error after a byte order mark",
             "\u{feff}{\"code\":7,\"description\":\"Bad.\"}",
             ", code 7: Bad.",
         ),
         ("an error that is a list", r#"[{"code":7}]"#, ""),
         ("an error that is a number", "7", ""),
-        ("an error that breaks off", r#"{"code":7,"descr"#, ""),
-        ("an error of nothing", "", ""),
+        ("a truncated error", r#"{"code":7,"descr"#, ""),
+        ("an empty body", "", ""),
     ];
     let bodies = bodies.map(|(name, json, text)| bad_request(name, &body(json), text));
     let others = [
@@ -110,13 +110,13 @@ fn shapes() -> Vec<Row> {
         ),
         bad_request("an error in gzip", &gzip_body(r#"{"code":7,"description":"Bad."}"#), ", code 7: Bad."),
         once(
-            "an error in gzip that is none",
+            "an error in invalid gzip",
             403,
             "answer: forbidden, headers: { content-encoding: gzip }",
             "forbidden",
             "403 Forbidden",
         ),
-        once("an error with the page of a proxy", 403, "answer: html", "forbidden", "403 Forbidden"),
+        once("an error with an HTML page of a proxy", 403, "answer: html", "forbidden", "403 Forbidden"),
         once("404 without a body", 404, "answer: not_found", "server", "404 Not Found"),
     ];
     bodies.into_iter().chain(others).collect()
@@ -134,7 +134,7 @@ fn hostile() -> Vec<Row> {
             "one  level=ERROR msg=two three",
         ),
         (
-            "a description with colours and a bell",
+            "a description with escape sequences and a bell",
             "\u{1b}[31mred\u{1b}[0m\u{7}\0\u{9b}2J",
             "[31mred [0m   2J",
         ),
@@ -143,7 +143,11 @@ fn hostile() -> Vec<Row> {
             "one\u{2028}two\u{2029}three\u{85}four",
             "one two three four",
         ),
-        ("a description that turns the writing", "user\u{202e}nimda\u{2066}x\u{2069}", "user nimda x"),
+        (
+            "a description that changes the direction of text",
+            "user\u{202e}nimda\u{2066}x\u{2069}",
+            "user nimda x",
+        ),
         ("a description of 4 KiB", &long, &cut),
         ("a description that looks like ids", "Bad. (MS-RequestId 0)", "Bad. (MS-RequestId 0)"),
     ];
@@ -154,7 +158,7 @@ fn hostile() -> Vec<Row> {
     let huge = format!(r#"{{"code":7,"description":"{}"}}"#, "x".repeat(100_000));
     let no_utf_8 = base64(b"{\"code\":7,\"description\":\"caf\xE9\"}");
     let others = [
-        // Longer than what is read of a failure.
+        // The body is longer than the part that is read.
         bad_request("a description of 100 KiB", &gzip_body(&huge), ""),
         bad_request(
             "a description that is not UTF-8",
@@ -174,7 +178,7 @@ fn hostile() -> Vec<Row> {
         unusable(
             "200 that quotes the access token",
             "usage: { status: 200, answer: echo }",
-            // Where depends on the length of the token.
+            // The column depends on the length of the token.
             "the body is not a collection with a list named items, see line 1 column",
         ),
     ];
@@ -211,17 +215,17 @@ fn refusals() -> Vec<Row> {
         )
         .mfa_compliant(Some(false)),
         unauthorized("401, code 900421 as text", &body(r#"{"code":"900421"}"#), "mfa", ", code 900421"),
-        unauthorized("401 of nothing", r#"body: """#, "credentials", ""),
-        unauthorized("401 with the page of a proxy", "answer: html", "credentials", ""),
+        unauthorized("401 with an empty body", r#"body: """#, "credentials", ""),
+        unauthorized("401 with an HTML page of a proxy", "answer: html", "credentials", ""),
         good("401 once", "rows: [], usage: { answer: unauthorized, times: 1 }", &[])
-            .wire("token 200: 2, usage 200: 1, usage 401: 1"),
+            .traffic("token 200: 2, usage 200: 1, usage 401: 1"),
         failed(
-            "401, and no other token to be had",
+            "401, and the token cannot be renewed",
             "usage: { answer: unauthorized }, token: { answer: refresh_token_expired, skip: 1 }",
             "credentials",
             "the sign-in service answered 400 Bad Request, invalid_grant: AADSTS700082:",
         )
-        .wire("token 200: 1, token 400: 1, usage 401: 1"),
+        .traffic("token 200: 1, token 400: 1, usage 401: 1"),
         forbidden("403, code 2032", 2032),
         forbidden("403, code 20002", 20_002),
         forbidden("403, code 900308", 900_308),
@@ -248,7 +252,7 @@ fn refusals() -> Vec<Row> {
 fn statuses() -> Vec<Row> {
     let empty = r#"body: """#;
     let plain = |name, status, text: &str| once(name, status, empty, "server", text);
-    let repeated = |name, status, text: &str| thrice(name, status, empty, "server", text);
+    let repeated = |name, status, text: &str| retried(name, status, empty, "server", text);
     let redirect = |name, status, text: &str| {
         let usage = r#"body: "", headers: { location: "/v1/analytics/licenses/usage" }"#;
         once(name, status, usage, "server", text)
@@ -259,7 +263,7 @@ fn statuses() -> Vec<Row> {
         redirect("307 to itself", 307, "307 Temporary Redirect"),
         redirect("308 to itself", 308, "308 Permanent Redirect"),
         once(
-            "302 to elsewhere",
+            "302 to another origin",
             302,
             r#"headers: { location: "http://127.0.0.1:1/" }"#,
             "server",
@@ -269,12 +273,12 @@ fn statuses() -> Vec<Row> {
         plain("405", 405, "405 Method Not Allowed"),
         plain("406", 406, "406 Not Acceptable"),
         plain("407", 407, "407 Proxy Authentication Required"),
-        thrice("408", 408, empty, "timeout", "408 Request Timeout"),
+        retried("408", 408, empty, "timeout", "408 Request Timeout"),
         plain("409", 409, "409 Conflict"),
         plain("412", 412, "412 Precondition Failed"),
         plain("418", 418, "418 I'm a teapot"),
         plain("499, which has no name", 499, "499 <unknown status code>"),
-        thrice(
+        retried(
             "500, code 800003",
             500,
             "answer: server_error",
@@ -282,26 +286,26 @@ fn statuses() -> Vec<Row> {
             "500 Internal Server Error, code 800003: Unexpected service error",
         ),
         repeated("501", 501, "501 Not Implemented"),
-        thrice("502 with the page of a proxy", 502, "answer: html", "server", "502 Bad Gateway"),
+        retried("502 with an HTML page of a proxy", 502, "answer: html", "server", "502 Bad Gateway"),
         repeated("503", 503, "503 Service Unavailable"),
         repeated("504", 504, "504 Gateway Timeout"),
         repeated("599, which has no name", 599, "599 <unknown status code>"),
         good("500 twice", "rows: [], usage: { answer: server_error, times: 2 }", &[])
-            .wire("token 200: 1, usage 200: 1, usage 500: 2, usage retries: 2"),
+            .traffic("token 200: 1, usage 200: 1, usage 500: 2, usage retries: 2"),
         good("408 once", r#"rows: [], usage: { status: 408, body: "", times: 1 }"#, &[])
-            .wire("token 200: 1, usage 200: 1, usage 408: 1, usage retries: 1"),
+            .traffic("token 200: 1, usage 200: 1, usage 408: 1, usage retries: 1"),
     ]
 }
 
 fn throttled() -> Vec<Row> {
-    let wire = "token 200: 1, usage 429: 1, usage throttled: 1";
+    let traffic = "token 200: 1, usage 429: 1, usage throttled: 1";
     let throttled = |name, headers: &str| {
         let usage = format!(r#"answer: throttled, body: "", headers: {{ {headers} }}"#);
-        once(name, 429, &usage, "throttled", "429 Too Many Requests").wire(wire)
+        once(name, 429, &usage, "throttled", "429 Too Many Requests").traffic(traffic)
     };
     let until = |name, date: &str| {
         throttled(name, &format!(r#"date: "Sun, 06 Nov 1994 08:44:37 GMT", retry-after: "{date}""#))
-            .asked(300)
+            .delay(300)
     };
     vec![
         once(
@@ -311,47 +315,50 @@ fn throttled() -> Vec<Row> {
             "throttled",
             "429 Too Many Requests: Rate limit is exceeded. Try again in 57 seconds.",
         )
-        .wire(wire)
-        .asked(57),
-        throttled("429 with seconds", "retry-after: 300").asked(300),
-        throttled("429 with more seconds than a day has", "retry-after: 100000").asked(86_400),
-        throttled("429 with more seconds than there are", r#"retry-after: "99999999999999999999999""#)
-            .asked(86_400),
+        .traffic(traffic)
+        .delay(57),
+        throttled("429 with seconds", "retry-after: 300").delay(300),
+        throttled("429 with more seconds than a day has", "retry-after: 100000").delay(86_400),
+        throttled(
+            "429 with more seconds than 64 bits can count",
+            r#"retry-after: "99999999999999999999999""#,
+        )
+        .delay(86_400),
         until("429 with a date", "Sun, 06 Nov 1994 08:49:37 GMT"),
         until("429 with a date of RFC 850", "Sunday, 06-Nov-94 08:49:37 GMT"),
-        until("429 with a date of C", "Sun Nov  6 08:49:37 1994"),
-        // The date of the answer is the real one then, which is a while after this was written.
-        throttled("429 with a date of today", &format!("retry-after: {:?}", in_seconds(600)))
-            .asked_between(540..=600),
+        until("429 with a date of asctime", "Sun Nov  6 08:49:37 1994"),
+        // The date is compared with the `Date` of the response, which is later than the moment when this row is built.
+        throttled("429 with a date ten minutes ahead", &format!("retry-after: {:?}", in_seconds(600)))
+            .delay_between(540..=600),
         throttled("429 without Retry-After", "retry-after: null"),
         throttled("429 with a word", "retry-after: soon"),
         throttled("429 with a negative number", r#"retry-after: "-5""#),
         throttled("429 with a fraction", r#"retry-after: "1.5""#),
-        throttled("429 with nothing", r#"retry-after: """#),
+        throttled("429 with an empty Retry-After", r#"retry-after: """#),
     ]
 }
 
-/// An HTTP date.
-#[expect(clippy::disallowed_methods, reason = "the simulator's clock is the real one, too")]
+/// Returns the HTTP date this number of seconds from now.
+#[expect(clippy::disallowed_methods, reason = "the simulator uses the real clock as well")]
 fn in_seconds(seconds: u64) -> String {
     httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(seconds))
 }
 
 fn retry_after() -> Vec<Row> {
-    let asked = |name, status: u16, reason, text: &str| {
+    let with_delay = |name, status: u16, reason, text: &str| {
         once(name, status, r#"body: "", retry_after: 200"#, reason, text)
-            .wire(&format!("token 200: 1, usage {status}: 1, usage throttled: 1"))
-            .asked(200)
+            .traffic(&format!("token 200: 1, usage {status}: 1, usage throttled: 1"))
+            .delay(200)
     };
     vec![
-        asked("302 with Retry-After", 302, "server", "302 Found"),
-        asked("401 with Retry-After", 401, "credentials", "401 Unauthorized"),
-        asked("403 with Retry-After", 403, "forbidden", "403 Forbidden"),
-        asked("404 with Retry-After", 404, "server", "404 Not Found"),
-        asked("408 with Retry-After", 408, "timeout", "408 Request Timeout"),
-        asked("500 with Retry-After", 500, "server", "500 Internal Server Error"),
-        asked("503 with Retry-After", 503, "server", "503 Service Unavailable"),
-        asked("200 of nothing with Retry-After", 200, "payload", "200 OK:"),
+        with_delay("302 with Retry-After", 302, "server", "302 Found"),
+        with_delay("401 with Retry-After", 401, "credentials", "401 Unauthorized"),
+        with_delay("403 with Retry-After", 403, "forbidden", "403 Forbidden"),
+        with_delay("404 with Retry-After", 404, "server", "404 Not Found"),
+        with_delay("408 with Retry-After", 408, "timeout", "408 Request Timeout"),
+        with_delay("500 with Retry-After", 500, "server", "500 Internal Server Error"),
+        with_delay("503 with Retry-After", 503, "server", "503 Service Unavailable"),
+        with_delay("200 with an empty body and Retry-After", 200, "payload", "200 OK:"),
     ]
 }
 
@@ -366,7 +373,7 @@ fn mfa() -> Vec<Row> {
         header("isMfaCompliant: True", r#""True""#, Some(true)),
         header("isMfaCompliant: false", r#""false""#, Some(false)),
         header("isMfaCompliant: a word", "perhaps", None),
-        header("isMfaCompliant: nothing", r#""""#, None),
+        header("isMfaCompliant: empty", r#""""#, None),
         header("no isMfaCompliant", "null", None),
         once("403 and isMfaCompliant: false", 403, forbidden, "forbidden", "403 Forbidden, code 900150:")
             .mfa_compliant(Some(false)),

@@ -1,4 +1,4 @@
-//! Answers with a status of success: encodings, numbers, dates, labels, and what is no collection.
+//! Successful responses: encodings, numbers, dates, labels, and bodies that are not collections.
 
 use super::row::{
     Counts, DAY, Row, Usage, base64, collection, exchange, failed, good, gzip, item, listing, quoted,
@@ -14,13 +14,13 @@ pub(crate) fn rows() -> Vec<Row> {
         labels(),
         duplicates(),
         shapes(),
-        no_collections(),
+        not_collections(),
         statuses(),
     ];
     tables.into_iter().flatten().collect()
 }
 
-/// The rows of Microsoft's documentation.
+/// The rows in Microsoft's documentation.
 const DOCUMENTED: [Usage; 5] = [
     ("crm", "Microsoft Dynamics CRM", "reseller", 0.0, 1_489_104_000),
     ("crm", "SharePoint", "reseller", 0.0, 1_489_104_000),
@@ -29,8 +29,8 @@ const DOCUMENTED: [Usage; 5] = [
     ("o365", "Skype For Business", "reseller", 0.0, 1_489_017_600),
 ];
 
-/// A body that is no collection, and the place where that shows.
-fn no_collection(name: &'static str, scenario: impl Into<String>, place: &str) -> Row {
+/// Returns a row whose body is not a collection, with the position of the error.
+fn not_a_collection(name: &'static str, scenario: impl Into<String>, place: &str) -> Row {
     unusable(name, scenario, &format!("the body is not a collection with a list named items, see {place}"))
 }
 
@@ -52,18 +52,18 @@ fn encodings() -> Vec<Row> {
         header("application/json in capitals", "content-type: APPLICATION/JSON;Charset=UTF8"),
         header("text/plain", "content-type: text/plain"),
         header("no content type", "content-type: null"),
-        header("a content encoding of none", "content-encoding: identity"),
-        no_collection("two byte order marks", usage_body(&two_marks), "line 1 column 1"),
-        no_collection("UTF-16", usage_bytes(&utf_16), "line 1 column 1"),
-        failed("gzip that is none", "usage: { headers: { content-encoding: gzip } }", "payload", cannot)
-            .wire("token 200: 1, usage error: 1"),
+        header("a content encoding of identity", "content-encoding: identity"),
+        not_a_collection("two byte order marks", usage_body(&two_marks), "line 1 column 1"),
+        not_a_collection("UTF-16", usage_bytes(&utf_16), "line 1 column 1"),
+        failed("invalid gzip", "usage: { headers: { content-encoding: gzip } }", "payload", cannot)
+            .traffic("token 200: 1, usage error: 1"),
         failed(
-            "gzip that breaks off",
+            "truncated gzip",
             format!("usage: {{ headers: {{ content-encoding: gzip }}, body_base64: {half} }}"),
             "payload",
             cannot,
         )
-        .wire("token 200: 1, usage error: 1"),
+        .traffic("token 200: 1, usage error: 1"),
     ]
 }
 
@@ -78,7 +78,7 @@ fn sizes() -> Vec<Row> {
             "payload",
             "the response from the API is larger than 16 MiB",
         )
-        .wire("token 200: 1, usage error: 1"),
+        .traffic("token 200: 1, usage error: 1"),
         unusable("100,001 items", usage_gzip(&nothings), "there are more than 100000 rows"),
         good("100,000 items, all the same", usage_gzip(&collection(&vec![&one; 100_000])), &[exchange(50.0)])
             .rejected("duplicate: 99999"),
@@ -89,7 +89,7 @@ fn sizes() -> Vec<Row> {
             usage_gzip(&format!(r#"{{"more":{deep},"items":[{one}]}}"#)),
             &[exchange(50.0)],
         ),
-        no_collection(
+        not_a_collection(
             "links nested deeply",
             usage_gzip(&format!(r#"{{"links":{deep},"items":[{one}]}}"#)),
             "line 1 column 136",
@@ -97,8 +97,9 @@ fn sizes() -> Vec<Row> {
     ]
 }
 
-/// A row with good items, each a workload of its own: what it is called, a field in raw JSON, what is shown.
-fn shown(name: &'static str, field: &str, items: &[(&'static str, &str, f64, i64)]) -> Row {
+/// Returns a row whose items are all accepted. Each has the name of its workload, a field in raw JSON, and the expected
+/// percentage and time of processing.
+fn accepted(name: &'static str, field: &str, items: &[(&'static str, &str, f64, i64)]) -> Row {
     let body =
         |(name, json, ..): &(&str, &str, f64, i64)| item(&[("workload", &quoted(name)), (field, json)]);
     let usage =
@@ -107,7 +108,7 @@ fn shown(name: &'static str, field: &str, items: &[(&'static str, &str, f64, i64
     good(name, usage_items(&bodies), &usage)
 }
 
-/// A row with items that are dropped, each with a field in raw JSON and the reason, and among them one that is not.
+/// Returns a row with items that are dropped, each with a field in raw JSON and the reason, and one that is accepted.
 fn dropped(name: &'static str, items: &[(&str, &str, &str)]) -> Row {
     let mut bodies: Vec<_> = items.iter().map(|(field, json, _)| item(&[(field, json)])).collect();
     bodies.insert(1, item(&[]));
@@ -130,8 +131,8 @@ fn numbers() -> Vec<Row> {
         ("negative zero as a float", "-0.0", 0.0),
         ("a little more than a hundred", "100.01", 100.01),
         ("two hundred and fifty", "250", 250.0),
-        ("nearly nothing", "1e-320", 1e-320),
-        ("as large as can be", "1e308", 1e308),
+        ("nearly zero", "1e-320", 1e-320),
+        ("nearly the largest float", "1e308", 1e308),
         ("an integer beyond 64 bits", "100000000000000000000", 1e20),
     ];
     let none = [
@@ -145,16 +146,16 @@ fn numbers() -> Vec<Row> {
         ("null", "missing_value"),
         ("", "missing_value"),
     ];
-    let no_json = |name, number: &str, place| {
-        no_collection(name, usage_items(&[item(&[]), item(&[("prorated", number)])]), place)
+    let not_json = |name, number: &str, place| {
+        not_a_collection(name, usage_items(&[item(&[]), item(&[("prorated", number)])]), place)
     };
     vec![
-        shown("numbers", "prorated", &numbers.map(|(name, json, percent)| (name, json, percent, DAY))),
-        dropped("numbers that are none", &none.map(|(json, reason)| ("prorated", json, reason))),
-        no_json("NaN, which is no JSON", "NaN", "line 1 column 212"),
-        no_json("infinity, which is no JSON", "Infinity", "line 1 column 212"),
-        no_json("a number with a plus sign, which is no JSON", "+10", "line 1 column 212"),
-        no_json("a number with a comma, which is no JSON", "10,5", "line 1 column 215"),
+        accepted("numbers", "prorated", &numbers.map(|(name, json, percent)| (name, json, percent, DAY))),
+        dropped("invalid numbers", &none.map(|(json, reason)| ("prorated", json, reason))),
+        not_json("NaN, which is not JSON", "NaN", "line 1 column 212"),
+        not_json("infinity, which is not JSON", "Infinity", "line 1 column 212"),
+        not_json("a number with a plus sign, which is not JSON", "+10", "line 1 column 212"),
+        not_json("a number with a comma, which is not JSON", "10,5", "line 1 column 215"),
     ]
 }
 
@@ -166,11 +167,11 @@ fn dates() -> Vec<Row> {
         ("with seven digits of a second", r#""2026-11-20T00:00:00.0000000""#, DAY),
         ("in another zone", r#""2026-11-20T02:00:00+02:00""#, DAY),
         ("a day alone", r#""2026-11-20""#, DAY),
-        ("the first moment of .NET", r#""0001-01-01T00:00:00""#, -62_135_596_800),
-        ("long to come", r#""2999-01-01T00:00:00Z""#, 32_472_144_000),
+        ("the minimum of .NET", r#""0001-01-01T00:00:00""#, -62_135_596_800),
+        ("in the far future", r#""2999-01-01T00:00:00Z""#, 32_472_144_000),
     ];
     let none = [
-        // The last moment of .NET is a little later than the last one that can be told.
+        // The maximum of .NET is a little later than the last time that can be represented.
         (r#""9999-12-31T23:59:59.9999999Z""#, "invalid_date"),
         (r#""2026-02-30T00:00:00Z""#, "invalid_date"),
         (r#""11/20/2026 12:00:00 AM""#, "invalid_date"),
@@ -183,8 +184,8 @@ fn dates() -> Vec<Row> {
         ("", "missing_date"),
     ];
     vec![
-        shown("dates", "processed", &dates.map(|(name, json, processed)| (name, json, 50.0, processed))),
-        dropped("dates that are none", &none.map(|(json, reason)| ("processed", json, reason))),
+        accepted("dates", "processed", &dates.map(|(name, json, processed)| (name, json, 50.0, processed))),
+        dropped("invalid dates", &none.map(|(json, reason)| ("processed", json, reason))),
     ]
 }
 
@@ -213,7 +214,7 @@ fn labels() -> Vec<Row> {
         ("channel", r#"{"name":"reseller"}"#, "invalid_label"),
         ("workload", "[]", "invalid_label"),
         ("channel", "true", "invalid_label"),
-        // Half of a surrogate pair.
+        // This is half of a surrogate pair.
         ("workload", r#""\ud83c""#, "unreadable"),
         ("channel", r#""""#, "missing_label"),
         ("service", "null", "missing_label"),
@@ -222,8 +223,8 @@ fn labels() -> Vec<Row> {
     let no_utf_8 = |byte| if byte == b'?' { 0xE9 } else { byte };
     let no_utf_8: Vec<u8> = collection(&[item(&[("workload", r#""caf?""#)])]).bytes().map(no_utf_8).collect();
     vec![
-        shown("labels", "workload", &shown_ones),
-        dropped("labels that are none", &none),
+        accepted("labels", "workload", &shown_ones),
+        dropped("invalid labels", &none),
         good(
             "a label that is not UTF-8",
             usage_bytes(&no_utf_8),
@@ -263,7 +264,7 @@ fn duplicates() -> Vec<Row> {
 
 fn shapes() -> Vec<Row> {
     let one = item(&[]);
-    let shown = |name, body: &str| good(name, usage_body(&body.replace("ONE", &one)), &[exchange(50.0)]);
+    let accepted = |name, body: &str| good(name, usage_body(&body.replace("ONE", &one)), &[exchange(50.0)]);
     let new_fields = one.replacen('{', r#"{"serviceCode":"o365","licenses":[{"sold":1}],"#, 1);
     let nothing_usable =
         "none of the rows can be used: 1 missing_value, 1 invalid_number, 1 not_an_object, 1 unreadable";
@@ -276,13 +277,13 @@ fn shapes() -> Vec<Row> {
             usage_items(&[one.replacen('{', r#"{"channel":7,"#, 1)]),
             &[exchange(50.0)],
         ),
-        shown("new members around the items", r#"{"new":{"items":[{}]},"items":[ONE],"attributes":null}"#),
-        shown("a totalCount behind the items", r#"{"items":[ONE],"totalCount":1}"#),
-        shown("a totalCount that is wrong", r#"{"totalCount":"many","items":[ONE]}"#),
-        shown("no totalCount", r#"{"items":[ONE]}"#),
-        shown("white space all around", "\r\n\t { \"items\" : [ ONE ] } \n\n"),
+        accepted("new members around the items", r#"{"new":{"items":[{}]},"items":[ONE],"attributes":null}"#),
+        accepted("a totalCount after the items", r#"{"items":[ONE],"totalCount":1}"#),
+        accepted("a totalCount that is wrong", r#"{"totalCount":"many","items":[ONE]}"#),
+        accepted("no totalCount", r#"{"items":[ONE]}"#),
+        accepted("white space around every token", "\r\n\t { \"items\" : [ ONE ] } \n\n"),
         good(
-            "items that are no objects",
+            "items that are not objects",
             usage_items(&["7", "null", r#""x""#, "[]", "true", &one]),
             &[exchange(50.0)],
         )
@@ -296,7 +297,7 @@ fn shapes() -> Vec<Row> {
     ]
 }
 
-fn no_collections() -> Vec<Row> {
+fn not_collections() -> Vec<Row> {
     let one = item(&[]);
     let bodies = [
         ("no items", r#"{"totalCount":0}"#, "line 1 column 16"),
@@ -311,21 +312,21 @@ fn no_collections() -> Vec<Row> {
         ("text", r#""items""#, "line 1 column 7"),
         ("null", "null", "line 1 column 4"),
         ("an empty body", "", "line 1 column 0"),
-        ("white space alone", " \r\n ", "line 2 column 1"),
-        ("a byte order mark alone", "\u{feff}", "line 1 column 0"),
-        ("JSON that breaks off", r#"{"items":[{"proratedLicensesUs"#, "line 1 column 30"),
-        ("something behind the collection", r#"{"items":[]}<!-- cached -->"#, "line 1 column 13"),
+        ("only white space", " \r\n ", "line 2 column 1"),
+        ("only a byte order mark", "\u{feff}", "line 1 column 0"),
+        ("truncated JSON", r#"{"items":[{"proratedLicensesUs"#, "line 1 column 30"),
+        ("text after the collection", r#"{"items":[]}<!-- cached -->"#, "line 1 column 13"),
         ("two collections", r#"{"items":[]}{"items":[]}"#, "line 1 column 13"),
         ("single quotes", "{'items':[]}", "line 1 column 2"),
-        ("a comma too many", r#"{"items":[ONE,]}"#, "line 1 column 165"),
+        ("a trailing comma", r#"{"items":[ONE,]}"#, "line 1 column 165"),
         ("an error of the API with 200", r#"{"code":900150,"description":"x"}"#, "line 1 column 33"),
     ];
-    let bodies =
-        bodies.map(|(name, body, place)| no_collection(name, usage_body(&body.replace("ONE", &one)), place));
+    let bodies = bodies
+        .map(|(name, body, place)| not_a_collection(name, usage_body(&body.replace("ONE", &one)), place));
     let others = [
-        no_collection("bytes of zero", usage_bytes(&[0; 64]), "line 1 column 1"),
-        no_collection("the page of a proxy", "usage: { answer: html }", "line 1 column 1"),
-        no_collection("a report that breaks off", "usage: { answer: malformed }", "line 1 column 35"),
+        not_a_collection("NUL bytes", usage_bytes(&[0; 64]), "line 1 column 1"),
+        not_a_collection("an HTML page of a proxy", "usage: { answer: html }", "line 1 column 1"),
+        not_a_collection("a truncated report", "usage: { answer: malformed }", "line 1 column 35"),
     ];
     bodies.into_iter().chain(others).collect()
 }
@@ -340,32 +341,32 @@ fn statuses() -> Vec<Row> {
             "payload",
             "the API answered 204 No Content: the response has no content",
         )
-        .wire("token 200: 1, usage 204: 1"),
+        .traffic("token 200: 1, usage 204: 1"),
         failed(
-            "202, to be asked for later",
+            "202 for a report that is not ready yet",
             r#"usage: { status: 202, body: "", retry_after: 40 }"#,
             "payload",
             format!("the API answered 202 Accepted: {nothing}"),
         )
-        .wire("token 200: 1, usage 202: 1, usage throttled: 1")
-        .asked(40),
+        .traffic("token 200: 1, usage 202: 1, usage throttled: 1")
+        .delay(40),
         good("203 with a collection", "usage: { status: 203 }", &DOCUMENTED)
-            .wire("token 200: 1, usage 203: 1"),
+            .traffic("token 200: 1, usage 203: 1"),
         good("206 with a collection", "usage: { status: 206 }", &DOCUMENTED)
-            .wire("token 200: 1, usage 206: 1"),
+            .traffic("token 200: 1, usage 206: 1"),
         good("200 with Retry-After", "usage: { retry_after: 900 }", &DOCUMENTED)
-            .wire("token 200: 1, usage 200: 1, usage throttled: 1"),
-        failed("a connection lost in the answer", "usage: { answer: truncated }", "network", lost)
-            .wire("token 200: 1, usage error: 3, usage retries: 2"),
-        good("a connection lost in the answer once", "usage: { answer: truncated, times: 1 }", &DOCUMENTED)
-            .wire("token 200: 1, usage 200: 1, usage error: 1, usage retries: 1"),
+            .traffic("token 200: 1, usage 200: 1, usage throttled: 1"),
+        failed("a connection lost in the response", "usage: { answer: truncated }", "network", lost)
+            .traffic("token 200: 1, usage error: 3, usage retries: 2"),
+        good("a connection lost in the response once", "usage: { answer: truncated, times: 1 }", &DOCUMENTED)
+            .traffic("token 200: 1, usage 200: 1, usage error: 1, usage retries: 1"),
         failed(
-            "a connection lost in an answer with Retry-After",
+            "a connection lost in a response with Retry-After",
             "usage: { answer: truncated, retry_after: 120 }",
             "network",
             lost,
         )
-        .wire("token 200: 1, usage error: 1, usage throttled: 1")
-        .asked(120),
+        .traffic("token 200: 1, usage error: 1, usage throttled: 1")
+        .delay(120),
     ]
 }

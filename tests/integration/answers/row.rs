@@ -1,4 +1,4 @@
-//! How a row of the table is written, and which facts about an account it stands for.
+//! A row of the tables, and the facts about an account that it expects.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -7,21 +7,21 @@ use std::ops::RangeInclusive;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flate2::{Compression, write::GzEncoder};
 
-/// An answer, and what has to come of it.
+/// A response, and its expected effects.
 pub(crate) struct Row {
-    /// What the answer is like. It is the account's name as well.
+    /// A description of the response, which is also the name of the account.
     pub(crate) name: &'static str,
-    /// What the simulator is told about the account's tenant: keys of a scenario, in YAML.
+    /// The keys of the simulator's scenario for the account's tenant, in YAML.
     pub(crate) scenario: String,
     outcome: Outcome,
     rejected: Counts,
-    wire: Counts,
+    traffic: Counts,
     mfa_compliant: Option<bool>,
-    asked: Option<RangeInclusive<u64>>,
+    delay: Option<RangeInclusive<u64>>,
     lifetime: u64,
     stored: Option<bool>,
     warning: Option<&'static str>,
-    for_a_person: Option<bool>,
+    needs_person: Option<bool>,
 }
 
 enum Outcome {
@@ -29,27 +29,28 @@ enum Outcome {
     Failed { reason: &'static str, text: String },
 }
 
-/// Service, workload, channel, percentage, and when it was processed in seconds since 1970.
+/// Service, workload, channel, percentage, and the time of processing in seconds since 1970.
 pub(crate) type Usage = (&'static str, &'static str, &'static str, f64, i64);
 
-/// Everything that is known of an account, each as a name and a value.
+/// Everything that is observed of an account, by name.
 pub(crate) type Facts = BTreeMap<String, String>;
 
-/// What occurred, and how often.
+/// The numbers of occurrences, by name.
 pub(crate) type Counts = BTreeMap<String, u64>;
 
-/// How often the program under test polls, in seconds.
+/// The poll interval of the program under test, in seconds.
 pub(crate) const POLL_INTERVAL: u64 = 3600;
 
-/// Reasons that only a person can mend, as a rule.
-const FOR_A_PERSON: [&str; 4] = ["consent", "credentials", "mfa", "forbidden"];
+/// The reasons of failures that usually only a person can fix.
+const NEEDS_PERSON: [&str; 4] = ["consent", "credentials", "mfa", "forbidden"];
 
-/// A row whose poll succeeds and brings `usage`.
+/// Returns a row whose poll succeeds and yields `usage`.
 pub(crate) fn good(name: &'static str, scenario: impl Into<String>, usage: &[Usage]) -> Row {
     Row::new(name, scenario.into(), Outcome::Good(usage.to_vec()))
 }
 
-/// A row whose poll fails for `reason`. The log says `text`, which is only how it begins if it ends in a colon.
+/// Returns a row whose poll fails for `reason` with the error `text` in the log. If `text` ends in a colon, it is only
+/// the beginning of the error.
 pub(crate) fn failed(
     name: &'static str,
     scenario: impl Into<String>,
@@ -59,81 +60,83 @@ pub(crate) fn failed(
     Row::new(name, scenario.into(), Outcome::Failed { reason, text: text.into() })
 }
 
-/// A row whose poll fails because the answer of 200 cannot be used, for `what`.
+/// Returns a row whose poll fails because the response with status 200 cannot be used, for the reason `what`.
 pub(crate) fn unusable(name: &'static str, scenario: impl Into<String>, what: &str) -> Row {
     failed(name, scenario, "payload", format!("the API answered 200 OK: {what}"))
 }
 
 impl Row {
     fn new(name: &'static str, scenario: String, outcome: Outcome) -> Self {
-        let wire = counts("token 200: 1, usage 200: 1");
+        let traffic = counts("token 200: 1, usage 200: 1");
         Self {
             name,
             scenario,
             outcome,
             rejected: Counts::new(),
-            wire,
+            traffic,
             mfa_compliant: Some(true),
-            asked: None,
+            delay: None,
             lifetime: 3600,
             stored: None,
             warning: None,
-            for_a_person: None,
+            needs_person: None,
         }
     }
 
-    /// Requests by endpoint and code, retries and throttled ones by endpoint; one sign-in and one good answer of
-    /// the API unless this says otherwise.
-    pub(crate) fn wire(self, wire: &str) -> Self {
-        Self { wire: counts(wire), ..self }
+    /// Sets the numbers of requests by endpoint and code, and of retries and throttled requests by endpoint. The
+    /// default is one successful request to each of the sign-in service and the API.
+    pub(crate) fn traffic(self, traffic: &str) -> Self {
+        Self { traffic: counts(traffic), ..self }
     }
 
-    /// Rows that were dropped, by reason; none unless this says otherwise.
+    /// Sets the numbers of dropped rows, by reason. The default is none.
     pub(crate) fn rejected(self, rejected: &str) -> Self {
         Self { rejected: counts(rejected), ..self }
     }
 
-    /// What is known about multi-factor authentication; the simulator's answers say that all is well.
+    /// Sets what the exporter knows about multi-factor authentication. By default the simulator reports compliance.
     pub(crate) fn mfa_compliant(self, mfa_compliant: Option<bool>) -> Self {
         Self { mfa_compliant, ..self }
     }
 
-    /// The next poll comes so many seconds later, plus up to a tenth; not as after any such poll.
-    pub(crate) fn asked(self, seconds: u64) -> Self {
-        self.asked_between(seconds..=seconds)
+    /// Sets the time until the next poll, in seconds, to which up to a tenth is added. The default depends on the
+    /// outcome of the poll.
+    pub(crate) fn delay(self, seconds: u64) -> Self {
+        self.delay_between(seconds..=seconds)
     }
 
-    /// Likewise.
-    pub(crate) fn asked_between(self, seconds: RangeInclusive<u64>) -> Self {
-        Self { asked: Some(seconds), ..self }
+    /// Sets the time until the next poll to a range, as [`Self::delay`] does.
+    pub(crate) fn delay_between(self, seconds: RangeInclusive<u64>) -> Self {
+        Self { delay: Some(seconds), ..self }
     }
 
-    /// Whether only a person can mend it, where the reason says otherwise.
-    pub(crate) fn for_a_person(self, only: bool) -> Self {
-        Self { for_a_person: Some(only), ..self }
+    /// Sets whether only a person can fix the failure. The default depends on its reason.
+    pub(crate) fn needs_person(self, only: bool) -> Self {
+        Self { needs_person: Some(only), ..self }
     }
 
-    /// Whether such polls are repeated rarely, and logged as errors.
-    fn is_for_a_person(&self, reason: &str) -> bool {
-        self.for_a_person.unwrap_or_else(|| FOR_A_PERSON.contains(&reason))
+    /// Returns whether only a person can fix the failure, which is then logged as an error and polled again only after
+    /// the regular interval.
+    fn only_person_can_fix(&self, reason: &str) -> bool {
+        self.needs_person.unwrap_or_else(|| NEEDS_PERSON.contains(&reason))
     }
 
-    /// The access token is held to live for so many seconds; an hour unless this says otherwise.
+    /// Sets the lifetime of the access token as the exporter records it, in seconds. The default is an hour.
     pub(crate) fn lifetime(self, seconds: u64) -> Self {
         Self { lifetime: seconds, ..self }
     }
 
-    /// Whether a new refresh token was stored; it is where an access token came along.
+    /// Sets whether a new refresh token is stored. The default is that it is stored if an access token was issued.
     pub(crate) fn stored(self, stored: bool) -> Self {
         Self { stored: Some(stored), ..self }
     }
 
-    /// A warning besides the line about the poll.
+    /// Sets a warning that is logged besides the line about the poll.
     pub(crate) fn warning(self, warning: &'static str) -> Self {
         Self { warning: Some(warning), ..self }
     }
 
-    /// The beginning that the text of the log line is compared with, where not the whole text is.
+    /// Returns the expected beginning of the logged error, unless the whole text is compared.
     pub(crate) fn beginning(&self) -> Option<&str> {
         match &self.outcome {
             Outcome::Failed { text, .. } => {
@@ -143,7 +146,7 @@ impl Row {
         }
     }
 
-    /// What has to be known of the account after its first poll.
+    /// Returns what is expected of the account after its first poll.
     pub(crate) fn facts(&self) -> Facts {
         let mut facts = Facts::new();
         let mut add = |name: &str, value: String| drop(facts.insert(name.to_owned(), value));
@@ -173,7 +176,7 @@ impl Row {
                 add("partner_license_up", "0".into());
                 let series = series("partner_license_scrape_failures_total", [("reason", *reason)]);
                 add(&series, "1".into());
-                let level = if self.is_for_a_person(reason) { "ERROR" } else { "WARN" };
+                let level = if self.only_person_can_fix(reason) { "ERROR" } else { "WARN" };
                 log.push(format!("{level} {reason}: {text}"));
                 if text.contains("the API") {
                     let answered = if text.starts_with("the API answered") { ALL_IDS } else { OWN_IDS };
@@ -195,7 +198,7 @@ impl Row {
 
     fn add_traffic(&self, add: &mut impl FnMut(&str, String)) {
         let mut totals = Counts::new();
-        for (what, count) in &self.wire {
+        for (what, count) in &self.traffic {
             let (endpoint, what) = what.split_once(' ').expect("endpoint and code");
             let of_endpoint = |name: &str| series(name, [("endpoint", endpoint)]);
             let series = match what {
@@ -212,7 +215,7 @@ impl Row {
             let name = "partner_license_api_request_duration_seconds_count";
             add(&series(name, [("endpoint", endpoint.as_str())]), total.to_string());
         }
-        add("the simulator saw", listing(&seen(&self.wire)));
+        add("the simulator saw", listing(&seen(&self.traffic)));
         let is_answer =
             |what: &String| what.strip_prefix("usage ").is_some_and(|code| code.parse::<u16>().is_ok());
         let signed_in = totals.contains_key("usage");
@@ -225,46 +228,48 @@ impl Row {
                 add(&format!("partner_license_refresh_token_{name}_timestamp_seconds"), PRESENT.into());
             }
         }
-        if let Some(compliant) = self.mfa_compliant.filter(|_| self.wire.keys().any(is_answer)) {
+        if let Some(compliant) = self.mfa_compliant.filter(|_| self.traffic.keys().any(is_answer)) {
             add("partner_license_mfa_compliant", u8::from(compliant).to_string());
         }
     }
 
-    /// How long the pause after the poll may be, in seconds.
+    /// Returns the expected pause after the poll, in seconds.
     pub(crate) fn pause(&self) -> RangeInclusive<u64> {
         let regular = POLL_INTERVAL * 95 / 100..=POLL_INTERVAL * 105 / 100;
-        match (&self.outcome, &self.asked) {
-            (_, Some(asked)) => *asked.start()..=asked.end() + asked.end() / 10,
+        match (&self.outcome, &self.delay) {
+            (_, Some(delay)) => *delay.start()..=delay.end() + delay.end() / 10,
             (Outcome::Good(_), _) => regular,
-            (Outcome::Failed { reason, .. }, _) if self.is_for_a_person(reason) => regular,
+            (Outcome::Failed { reason, .. }, _) if self.only_person_can_fix(reason) => regular,
             (Outcome::Failed { reason: "throttled", .. }, _) => 30..=33,
             (Outcome::Failed { .. }, _) => 15..=30,
         }
     }
 
-    /// How long the access token is held to live, in seconds.
+    /// Returns the expected lifetime of the access token, in seconds.
     pub(crate) fn token_lifetime(&self) -> RangeInclusive<u64> {
         self.lifetime..=self.lifetime
     }
 }
 
-/// In the place of a value that is different each time.
+/// Stands for a value that differs from run to run.
 pub(crate) const PRESENT: &str = "present";
 
-/// The ids of a request, and with them those of an answer.
+/// The ids of a request.
 pub(crate) const OWN_IDS: &[&str] = &["MS-RequestId", "MS-CorrelationId"];
+/// The ids of a request and of its response.
 pub(crate) const ALL_IDS: &[&str] = &["MS-RequestId", "MS-CorrelationId", "MS-CV", "MS-ServerId"];
 
-/// A series, as a fact is named.
+/// Returns the name of the fact about a series.
 pub(crate) fn series<'a>(name: &str, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let labels: Vec<_> = labels.into_iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     if labels.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", labels.join(",")) }
 }
 
-/// What a server can see of `wire`: all requests, and its own statuses. One that came to nothing was a 200 there.
-fn seen(wire: &Counts) -> Counts {
+/// Returns the part of `traffic` that a server sees: all requests with its own statuses. A request whose response was
+/// lost has status 200 there.
+fn seen(traffic: &Counts) -> Counts {
     let mut seen = Counts::new();
-    for (what, count) in wire {
+    for (what, count) in traffic {
         if !what.ends_with("retries") && !what.ends_with("throttled") {
             *seen.entry(what.replace("error", "200")).or_default() += count;
         }
@@ -272,7 +277,7 @@ fn seen(wire: &Counts) -> Counts {
     seen
 }
 
-/// Reads `a: 1, b: 2`.
+/// Parses counts such as `a: 1, b: 2`.
 fn counts(text: &str) -> Counts {
     let count = |part: &str| {
         let (what, count) = part.split_once(": ").expect("a count");
@@ -281,7 +286,7 @@ fn counts(text: &str) -> Counts {
     text.split(", ").map(count).collect()
 }
 
-/// Writes it.
+/// Formats counts as [`counts`] parses them.
 pub(crate) fn listing(counts: &Counts) -> String {
     let parts: Vec<_> = counts.iter().map(|(what, count)| format!("{what}: {count}")).collect();
     parts.join(", ")
@@ -289,11 +294,11 @@ pub(crate) fn listing(counts: &Counts) -> String {
 
 // === bodies ===
 
-/// 2026-11-20 00:00:00 UTC, when all of `item` was processed.
+/// 2026-11-20 00:00:00 UTC, the time of processing of every [`item`].
 pub(crate) const DAY: i64 = 1_795_132_800;
 
-/// An item of a collection: Exchange at 50 %, except for `changes`, which are raw JSON by field; an empty one
-/// leaves the field out.
+/// Returns an item of a collection: Exchange at 50 %, except for `changes`, which are raw JSON by field. An empty
+/// change leaves the field out.
 pub(crate) fn item(changes: &[(&str, &str)]) -> String {
     let usual = [
         ("proratedLicensesUsagePercent", "50.0"),
@@ -311,12 +316,12 @@ pub(crate) fn item(changes: &[(&str, &str)]) -> String {
     format!("{{{}}}", fields.join(","))
 }
 
-/// What becomes of `item`.
+/// Returns the usage that an [`item`] with this percentage yields.
 pub(crate) const fn exchange(percent: f64) -> Usage {
     ("o365", "Exchange", "reseller", percent, DAY)
 }
 
-/// A collection as the API writes it.
+/// Returns a collection as the API writes it.
 pub(crate) fn collection<S: AsRef<str>>(items: &[S]) -> String {
     let (count, items) = (items.len(), items.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(","));
     format!(
@@ -324,42 +329,42 @@ pub(crate) fn collection<S: AsRef<str>>(items: &[S]) -> String {
     )
 }
 
-/// The scenario in which the API answers with `body`.
+/// Returns the scenario in which the API answers with `body`.
 pub(crate) fn usage_body(body: &str) -> String {
     format!("usage: {{ body: {} }}", quoted(body))
 }
 
-/// The scenario in which the API answers with a collection of `items`.
+/// Returns the scenario in which the API answers with a collection of `items`.
 pub(crate) fn usage_items<S: AsRef<str>>(items: &[S]) -> String {
     usage_body(&collection(items))
 }
 
-/// The scenario in which the API answers with bytes that are no text.
+/// Returns the scenario in which the API answers with bytes that need not be text.
 pub(crate) fn usage_bytes(bytes: &[u8]) -> String {
     format!("usage: {{ body_base64: {} }}", base64(bytes))
 }
 
-/// The scenario in which the API answers with a body that is too large for a scenario, in gzip.
+/// Returns the scenario in which the API answers with `body` in gzip, for bodies that are too large for a scenario.
 pub(crate) fn usage_gzip(body: &str) -> String {
     format!("usage: {{ {} }}", gzip_body(body))
 }
 
-/// Such a body.
+/// Returns the key of a scenario for such a body.
 pub(crate) fn gzip_body(body: &str) -> String {
     format!("headers: {{ content-encoding: gzip }}, body_base64: {}", base64(&gzip(body.as_bytes())))
 }
 
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(bytes).expect("memory takes everything");
-    encoder.finish().expect("memory takes everything")
+    encoder.write_all(bytes).expect("writes to memory succeed");
+    encoder.finish().expect("writes to memory succeed")
 }
 
 pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// Text as YAML quotes it: as JSON does, without the control characters that JSON lets pass.
+/// Quotes text for YAML: as JSON does, and with escapes for the control characters that JSON does not escape.
 pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::new();
     for c in serde_json::Value::from(text).to_string().chars() {

@@ -1,4 +1,4 @@
-//! Answers of the sign-in service: tokens, what is none, and refusals.
+//! Responses of the sign-in service: tokens, responses without a token, and errors.
 
 use super::row::{Row, failed, good, quoted};
 
@@ -11,15 +11,15 @@ fn body(json: &str) -> String {
     format!("body: {}", quoted(json))
 }
 
-/// A refusal that is not repeated. `token` is what the simulator is told besides the status.
+/// Returns a row with an error response that is not retried. `token` is the simulator's scenario besides the status.
 fn refused(name: &'static str, status: u16, token: &str, reason: &'static str, text: &str) -> Row {
     let text = format!("the sign-in service answered {text}");
     failed(name, format!("token: {{ status: {status}, {token} }}"), reason, text)
-        .wire(&format!("token {status}: 1"))
+        .traffic(&format!("token {status}: 1"))
 }
 
 fn tokens() -> Vec<Row> {
-    /// A sign-in whose answer is different in some members.
+    /// Returns a row with a successful response in which some members are replaced.
     fn with(name: &'static str, merge: &str) -> Row {
         good(name, format!("rows: [], token: {{ merge: {merge} }}"), &[])
     }
@@ -33,29 +33,29 @@ fn tokens() -> Vec<Row> {
             .stored(false)
             .warning(no_token),
         with("a token for ten minutes", "{ expires_in: 600 }").lifetime(600),
-        with("a token for no time", "{ expires_in: 0 }").lifetime(0),
+        with("a token that expires in 0 seconds", "{ expires_in: 0 }").lifetime(0),
         with("a token for a century", "{ expires_in: 3153600000 }").lifetime(86_400),
-        with("a token for longer than can be counted", r#"{ expires_in: "99999999999999999999" }"#),
-        with("a token for a negative time", "{ expires_in: -1 }"),
+        with("a token with a lifetime beyond 64 bits", r#"{ expires_in: "99999999999999999999" }"#),
+        with("a token with a negative lifetime", "{ expires_in: -1 }"),
         with("a token for half a second", "{ expires_in: 0.5 }"),
-        with("a token for a word", "{ expires_in: soon }"),
-        with("a token for true", "{ expires_in: true }"),
-        with("a token for nobody knows how long", "{ expires_in: null }"),
+        with("a token with a word for its lifetime", "{ expires_in: soon }"),
+        with("a token with true for its lifetime", "{ expires_in: true }"),
+        with("a token with null for its lifetime", "{ expires_in: null }"),
         with("a token of an unknown type", "{ token_type: PoP, scope: 7, id_token: [] }"),
         good("a token as text/plain", "rows: [], token: { headers: { content-type: text/plain } }", &[]),
         good("a token in gzip", "rows: [], token: { gzip: true }", &[]),
         good("a token at the third attempt", "rows: [], token: { answer: server_error, times: 2 }", &[])
-            .wire("token 200: 1, token 503: 2, token retries: 2, usage 200: 1"),
+            .traffic("token 200: 1, token 503: 2, token retries: 2, usage 200: 1"),
     ]
 }
 
 fn no_tokens() -> Vec<Row> {
     let no_token = |name, token: &str, what: &str| {
         let text = format!("the sign-in service answered with no {what}");
-        failed(name, format!("token: {{ {token} }}"), "payload", text).wire("token 200: 1")
+        failed(name, format!("token: {{ {token} }}"), "payload", text).traffic("token 200: 1")
     };
     let document = |name, token: &str| no_token(name, token, "token response");
-    // The refresh token that comes along is not lost.
+    // The refresh token in the same response is stored.
     let access = |name, access_token: &str| {
         no_token(name, &format!("merge: {{ access_token: {access_token} }}"), "usable access token")
             .stored(true)
@@ -66,25 +66,25 @@ fn no_tokens() -> Vec<Row> {
         access("an empty access token", r#""""#),
         access("an access token of two lines", r#""another-token\r\nX: y""#),
         access("an access token with a space", r#""another-token x""#),
-        access("an access token beyond ASCII", r#""another-tokén""#),
-        no_token("an empty object for tokens", &body("{}"), "usable access token"),
+        access("an access token with a character outside ASCII", r#""another-tokén""#),
+        no_token("an empty object instead of tokens", &body("{}"), "usable access token"),
         no_token("an error with 200", &body(r#"{"error":"invalid_grant"}"#), "usable access token"),
-        document("tokens that break off", "answer: malformed"),
-        document("tokens and something more", &body(r#"{"access_token":"another-token"} x"#)),
-        document("a list for tokens", &body("[]")),
-        document("text for tokens", &body(r#""another-token""#)),
-        document("null for tokens", &body("null")),
-        document("nothing for tokens", r#"body: """#),
-        document("bytes of zero for tokens", "body_base64: AAAA"),
-        document("the page of a proxy for tokens", page),
-        document("204 for tokens", r#"status: 204, body: """#).wire("token 204: 1"),
+        document("truncated tokens", "answer: malformed"),
+        document("tokens followed by text", &body(r#"{"access_token":"another-token"} x"#)),
+        document("a list instead of tokens", &body("[]")),
+        document("text instead of tokens", &body(r#""another-token""#)),
+        document("null instead of tokens", &body("null")),
+        document("an empty body instead of tokens", r#"body: """#),
+        document("NUL bytes instead of tokens", "body_base64: AAAA"),
+        document("an HTML page of a proxy instead of tokens", page),
+        document("204 for tokens", r#"status: 204, body: """#).traffic("token 204: 1"),
         failed(
-            "tokens in gzip that is none",
+            "tokens in invalid gzip",
             "token: { headers: { content-encoding: gzip } }",
             "payload",
             "the response from the sign-in service cannot be decompressed:",
         )
-        .wire("token error: 1"),
+        .traffic("token error: 1"),
     ]
 }
 
@@ -130,7 +130,7 @@ fn recorded() -> Vec<Row> {
             "server",
             "400 Bad Request, invalid_scope: AADSTS70011: The provided value for the input parameter 'scope' isn't valid. The scope https://example.contoso.com/activity.read isn't valid.",
         )
-        .for_a_person(true),
+        .needs_person(true),
         refused(
             "70002 and 50126 as recorded",
             400,
@@ -141,7 +141,7 @@ fn recorded() -> Vec<Row> {
     ]
 }
 
-/// Refusals as they are documented: their status, error, number and sub-error.
+/// Returns rows with the documented errors: status, error, number and sub-error.
 fn documented() -> Vec<Row> {
     let table = [
         ("refresh token expired", 400, "invalid_grant", 70_008, "", "credentials"),
@@ -156,7 +156,7 @@ fn documented() -> Vec<Row> {
         ("request malformed, as a grant", 400, "invalid_grant", 9_002_313, "", "credentials"),
         ("enrolment needed", 400, "invalid_grant", 50_072, "", "mfa"),
         ("second factor needed", 400, "invalid_grant", 50_074, "", "mfa"),
-        ("second factor needed, of v1", 400, "interaction_required", 50_076, "", "mfa"),
+        ("second factor needed, in the form of v1", 400, "interaction_required", 50_076, "", "mfa"),
         ("second factor needed, by the sub-error alone", 400, "invalid_grant", 1, "basic_action", "mfa"),
         ("enrolment needed, by policy", 400, "invalid_grant", 50_079, "", "mfa"),
         ("blocked by conditional access", 400, "invalid_grant", 53_003, "", "mfa"),
@@ -164,7 +164,7 @@ fn documented() -> Vec<Row> {
         ("no consent, by the sub-error alone", 400, "invalid_grant", 1, "consent_required", "consent"),
         ("no consent, by the error", 400, "consent_required", 65_001, "", "consent"),
         ("no service principal", 400, "invalid_grant", 650_052, "", "consent"),
-        ("resource not asked for", 400, "invalid_grant", 650_057, "", "consent"),
+        ("resource not among the required permissions", 400, "invalid_grant", 650_057, "", "consent"),
         ("application not in the tenant", 400, "unauthorized_client", 700_016, "", "consent"),
         ("client secret expired", 401, "invalid_client", 7_000_222, "", "credentials"),
         ("client secret missing", 401, "invalid_client", 7_000_218, "", "credentials"),
@@ -190,10 +190,10 @@ fn documented() -> Vec<Row> {
         let text = format!("{status_text}, {error}: AADSTS{code}: As documented.");
         let row = refused(name, status, &body(&json.to_string()), reason, &text);
         match (error, code) {
-            // It would be the same a minute later.
-            ("invalid_request", _) => row.for_a_person(true),
-            // A certificate takes some minutes to be known.
-            (_, 700_027) => row.for_a_person(false),
+            // A retry within a minute would fail for the same reason.
+            ("invalid_request", _) => row.needs_person(true),
+            // Entra ID recognises a new certificate only after some minutes.
+            (_, 700_027) => row.needs_person(false),
             _ => row,
         }
     };
@@ -217,7 +217,7 @@ fn odd() -> Vec<Row> {
     vec![
         grant("a refusal without a description", "", ""),
         grant("a refusal with codes as text", r#","error_codes":["65001"]"#, ""),
-        grant("a refusal with a code that is in no list", r#","error_codes":65001"#, ""),
+        grant("a refusal with a code that is not in a list", r#","error_codes":65001"#, ""),
         grant("a refusal with a long description", &long, &format!(": {}…", "x".repeat(300))),
         grant(
             "a refusal that begins with an empty line",
@@ -237,35 +237,35 @@ fn odd() -> Vec<Row> {
             "server",
             ", invalid_request: client_secret=(secret)&refresh_token=(secret)",
         )
-        .for_a_person(true),
+        .needs_person(true),
         bad("a refusal in a list", r#"[{"error":"invalid_grant"}]"#, "server", ""),
         bad("a refusal in the API's shape", r#"{"code":7,"description":"Bad."}"#, "server", ""),
         bad("a refusal in HTML", "<html>", "server", ""),
-        bad("a refusal of nothing", "", "server", ""),
+        bad("a refusal with an empty body", "", "server", ""),
         refused("401 of nothing", 401, r#"body: """#, "credentials", "401 Unauthorized"),
-        refused("403 with the page of a proxy", 403, r#"body: "<html>""#, "server", "403 Forbidden"),
+        refused("403 with an HTML page of a proxy", 403, r#"body: "<html>""#, "server", "403 Forbidden"),
     ]
 }
 
 fn statuses() -> Vec<Row> {
-    let thrice = |name, status, token: &str, reason, text: &str| {
-        refused(name, status, token, reason, text).wire(&format!("token {status}: 3, token retries: 2"))
+    let retried = |name, status, token: &str, reason, text: &str| {
+        refused(name, status, token, reason, text).traffic(&format!("token {status}: 3, token retries: 2"))
     };
-    let asked = |name, status, token: &str, reason, text: &str| {
+    let with_delay = |name, status, token: &str, reason, text: &str| {
         refused(name, status, &format!("{token}, retry_after: 90"), reason, text)
-            .wire(&format!("token {status}: 1, token throttled: 1"))
-            .asked(90)
+            .traffic(&format!("token {status}: 1, token throttled: 1"))
+            .delay(90)
     };
     let elsewhere = r#"body: "", headers: { location: "http://127.0.0.1:1/" }"#;
     let unavailable = "503 Service Unavailable, temporarily_unavailable: AADSTS90033: A transient error has occurred. Please try again.";
     vec![
-        refused("302 to elsewhere", 302, elsewhere, "server", "302 Found"),
+        refused("302 to another origin", 302, elsewhere, "server", "302 Found"),
         refused("404", 404, r#"body: """#, "server", "404 Not Found"),
-        thrice("408", 408, r#"body: """#, "timeout", "408 Request Timeout"),
-        thrice("500", 500, r#"body: "<html>""#, "server", "500 Internal Server Error"),
-        thrice("503", 503, "answer: server_error", "server", unavailable),
-        thrice(
-            "504 that speaks of a grant",
+        retried("408", 408, r#"body: """#, "timeout", "408 Request Timeout"),
+        retried("500", 500, r#"body: "<html>""#, "server", "500 Internal Server Error"),
+        retried("503", 503, "answer: server_error", "server", unavailable),
+        retried(
+            "504 with the error invalid_grant",
             504,
             &body(r#"{"error":"invalid_grant"}"#),
             "server",
@@ -278,21 +278,21 @@ fn statuses() -> Vec<Row> {
             "throttled",
             "429 Too Many Requests",
         )
-        .wire("token 429: 1, token throttled: 1"),
-        asked(
+        .traffic("token 429: 1, token throttled: 1"),
+        with_delay(
             "429",
             429,
             "answer: throttled",
             "throttled",
             "429 Too Many Requests, temporarily_unavailable: AADSTS90055:",
         ),
-        asked(
+        with_delay(
             "400 with Retry-After",
             400,
             "answer: consent_revoked",
             "consent",
             "400 Bad Request, invalid_grant: AADSTS65001:",
         ),
-        asked("503 with Retry-After", 503, "answer: server_error", "server", unavailable),
+        with_delay("503 with Retry-After", 503, "answer: server_error", "server", unavailable),
     ]
 }

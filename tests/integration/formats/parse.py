@@ -1,9 +1,9 @@
-"""Reads an exposition with somebody else's parser and prints what is in it, as JSON.
+"""Parses an exposition with an independent parser, and prints its content as JSON.
 
     parse.py classic|openmetrics|delimited [gzip] < body
 
-The parsers are those of Prometheus' client library and of protobuf, see scripts/fetch-tools. One object: "samples" are
-lists of name, labels and value, "families" are lists of type, help and unit by name.
+The parsers are those of Prometheus' client library and of protobuf, see scripts/fetch-tools. The output is one
+object: "samples" are lists of name, labels and value, "families" are lists of type, help and unit by name.
 """
 
 import io
@@ -16,7 +16,7 @@ from google.protobuf.proto import parse_length_prefixed
 from prometheus_client import openmetrics, parser
 import prometheus_client.openmetrics.parser
 
-# What io.prometheus.client has of what is exported here: fields by number, or the words of an enumeration.
+# The part of io.prometheus.client that the exporter uses: fields by number, or the values of an enumeration.
 SCHEMA = {
     "LabelPair": {1: "string name", 2: "string value"},
     "Gauge": {1: "double value"},
@@ -58,7 +58,7 @@ def messages(body):
         start = stream.tell()
         message = parse_length_prefixed(kind, stream)
         again = message.SerializeToString(deterministic=True)
-        assert body[start:stream.tell()].endswith(again), "bytes that mean nothing"
+        assert body[start:stream.tell()].endswith(again), "unknown or unordered fields"
         yield message
 
 

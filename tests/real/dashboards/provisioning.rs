@@ -76,7 +76,7 @@ pub(crate) fn config_map_has_the_content_of_the_files() {
     }
 }
 
-/// So that whoever runs the checks gets the same packages, from the registry that they use.
+/// Checks that every run of the tools uses the same versions of packages, whatever registry they come from.
 pub(crate) fn npm_packages_are_exact() {
     for directory in ["tools/dashboard-types", "tools/dashboard-pictures"] {
         let package: Value = serde_json::from_str(&read(&format!("{directory}/package.json"))).unwrap();

@@ -93,7 +93,8 @@ impl Exchange {
                 return Err((StatusCode::PAYLOAD_TOO_LARGE, "The request has too large a body.\n"));
             }
             while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-                let frame = frame.map_err(|_| (StatusCode::BAD_REQUEST, "The request has a bad body.\n"))?;
+                let frame =
+                    frame.map_err(|_| (StatusCode::BAD_REQUEST, "The request body is malformed.\n"))?;
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 left = u64::try_from(length)
                     .ok()
@@ -104,7 +105,7 @@ impl Exchange {
         };
         tokio::time::timeout(self.limits.request_timeout, read)
             .await
-            .unwrap_or(Err((StatusCode::REQUEST_TIMEOUT, "The request has no end.\n")))?;
+            .unwrap_or(Err((StatusCode::REQUEST_TIMEOUT, "The request is incomplete.\n")))?;
         Ok(Request::from_parts(head, Body::empty()))
     }
 }

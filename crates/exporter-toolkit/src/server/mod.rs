@@ -1,4 +1,4 @@
-//! An HTTP server with limits that keep every peer from harming the others.
+//! An HTTP server with limits, so that no peer can block others.
 //!
 //! It speaks HTTP/1.1, and HTTP/2 where a TLS peer asks for it. Every wait for a peer has a deadline.
 
@@ -45,7 +45,7 @@ use tracked_stream::TrackedStream;
 
 /// The pause after a failure to accept a connection.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The same where the eviction of a connection helps.
+/// The pause after evicting a connection.
 const SHORT_PAUSE: Duration = Duration::from_millis(5);
 /// Failures to accept a connection that follow each other within this time are logged once.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);

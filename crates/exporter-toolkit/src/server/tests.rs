@@ -227,8 +227,8 @@ async fn a_large_slow_or_invalid_body_is_refused() {
     for (request, status, text) in [
         (post("Content-Length: 65537", ""), "413 Payload Too Large", "The request has too large a body.\n"),
         (post("Transfer-Encoding: chunked", &chunk), "413 Payload Too Large", "too large a body.\n"),
-        (post("Transfer-Encoding: chunked", "x"), "400 Bad Request", "The request has a bad body.\n"),
-        (post("Content-Length: 2", "x"), "408 Request Timeout", "The request has no end.\n"),
+        (post("Transfer-Encoding: chunked", "x"), "400 Bad Request", "The request body is malformed.\n"),
+        (post("Content-Length: 2", "x"), "408 Request Timeout", "The request is incomplete.\n"),
     ] {
         let mut client = site.connect().await;
         client.write_all(request.as_bytes()).await.unwrap();

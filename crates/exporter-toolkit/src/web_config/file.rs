@@ -88,7 +88,7 @@ fn read_headers(entries: Vec<Entry>, problems: &mut Problems) -> HeaderMap {
                 let name = HeaderName::try_from(*name).expect("the names are valid");
                 headers.insert(name, value);
             }
-            Err(_) => problems.add(path, "is no value of an HTTP header: it holds a control character"),
+            Err(_) => problems.add(path, "is not a valid HTTP header value: it contains a control character"),
         }
     }
     headers

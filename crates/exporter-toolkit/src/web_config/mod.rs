@@ -3,16 +3,18 @@
 //! Whether there are TLS, HTTP/2 and a rate limit is fixed at the start. Everything else follows the file: it is read
 //! for every request and for every new TLS connection, and parsed when its content has changed. While it is invalid,
 //! every request is refused.
+//!
+//! The modules stand in order of dependency.
 
 mod cache;
-mod client_auth;
 mod curve_p521;
-mod file;
-mod rate_limit;
 mod suites;
-mod tls_files;
+mod client_auth;
 mod tls_settings;
+mod tls_files;
+mod rate_limit;
 mod users;
+mod file;
 
 use std::fmt;
 use std::io;

@@ -193,7 +193,7 @@ fn unsupported_versions_and_ciphers_are_a_warning_and_refused_without_an_alterna
     assert_eq!(
         warnings(&tls(&format!("min_version: TLS10, cipher_suites: [{rsa}, {gcm}, {ecdsa}]"))),
         [
-            "tls_server_config.min_version: TLS 1.0 and 1.1 are not spoken here; TLS 1.2 is the least"
+            "tls_server_config.min_version: TLS 1.0 and 1.1 are not supported; the minimum is TLS 1.2"
                 .to_owned(),
             format!("tls_server_config.cipher_suites: {rsa} is not offered: there are no CBC suites here"),
             format!("tls_server_config.cipher_suites: {ecdsa} is not offered: there are no CBC suites here"),
@@ -208,7 +208,7 @@ fn unsupported_versions_and_ciphers_are_a_warning_and_refused_without_an_alterna
             problems(&tls(&format!("min_version: TLS10, max_version: {most}"))),
             [
                 "tls_server_config.max_version: no supported versions satisfy MinVersion and MaxVersion; TLS 1.0 and \
-                 1.1 are not spoken here"
+                 1.1 are not supported"
             ]
         );
     }
@@ -245,7 +245,7 @@ fn settings_that_admit_no_client_or_have_no_effect_are_a_warning() {
         ),
         (
             "tls_server_config: { cert: c, key: k, client_auth_type: RequireAnyClientCert, client_allowed_sans: [] }",
-            Some("tls_server_config.client_allowed_sans: is an empty list: no client is let in"),
+            Some("tls_server_config.client_allowed_sans: is an empty list: no client is accepted"),
         ),
         (
             "rate_limit: { interval: 1s }",
@@ -322,7 +322,7 @@ fn headers_and_values_that_are_not_allowed_are_refused() {
             &[
                 "http_server_config.headers.X-Content-Type-Options: invalid value for X-Content-Type-Options. \
                  Expected one of: [\"nosniff\"], but got: \"sniff\"",
-                "http_server_config.headers.X-XSS-Protection: is no value of an HTTP header: it holds a control \
+                "http_server_config.headers.X-XSS-Protection: is not a valid HTTP header value: it contains a control \
                  character",
             ],
         ),

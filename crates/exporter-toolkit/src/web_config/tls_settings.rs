@@ -113,7 +113,7 @@ impl TlsSettings {
         }
         if self.versions().is_empty() {
             let hint =
-                if self.max_version < Version::Tls12 { "; TLS 1.0 and 1.1 are not spoken here" } else { "" };
+                if self.max_version < Version::Tls12 { "; TLS 1.0 and 1.1 are not supported" } else { "" };
             let key = if hint.is_empty() { "min_version" } else { "max_version" };
             add(key, format!("no supported versions satisfy MinVersion and MaxVersion{hint}"));
         }
@@ -148,7 +148,7 @@ impl TlsSettings {
             return warnings;
         }
         if self.min_version < Version::Tls12 {
-            add("min_version", "TLS 1.0 and 1.1 are not spoken here; TLS 1.2 is the least".to_owned());
+            add("min_version", "TLS 1.0 and 1.1 are not supported; the minimum is TLS 1.2".to_owned());
         }
         for cipher in self.ciphers.iter().filter(|cipher| !cipher.is_supported()) {
             add("cipher_suites", format!("{} is not offered: there are no CBC suites here", cipher.name));
@@ -161,7 +161,7 @@ impl TlsSettings {
         }
         match &self.client_names {
             Some(names) if names.is_empty() => {
-                add("client_allowed_sans", "is an empty list: no client is let in".to_owned());
+                add("client_allowed_sans", "is an empty list: no client is accepted".to_owned());
             }
             _ => {}
         }

@@ -24,14 +24,14 @@ pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>
         if let Some(value) = condition() {
             return value;
         }
-        assert!(started.elapsed() < TIMEOUT, "waited {TIMEOUT:?} in vain: {what}");
+        assert!(started.elapsed() < TIMEOUT, "timed out after {TIMEOUT:?}: {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }
 
 // === listeners ===
 
-/// How the example gets its listeners.
+/// The way in which the example gets its listeners.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Listening {
     /// It binds several addresses, IPv4 and IPv6.
@@ -84,7 +84,7 @@ fn counter() -> &'static Path {
     })
 }
 
-/// Returns when a file below a directory was last changed.
+/// Returns the time of the last change of a file below a directory.
 fn last_change(path: &Path) -> SystemTime {
     if path.is_dir() {
         let entries = std::fs::read_dir(path).unwrap().map(|entry| last_change(&entry.unwrap().path()));
@@ -163,7 +163,7 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(command: &mut Command) -> Self {
-        // A backtrace would follow an error.
+        // A backtrace would follow an error message.
         let command = command
             .env("RUST_LIB_BACKTRACE", "0")
             .stdin(Stdio::null())
@@ -208,7 +208,7 @@ impl Process {
         let stat = format!("/proc/{}/stat", self.id());
         let used = || {
             let stat = std::fs::read_to_string(&stat).unwrap();
-            // The name of the program is in parentheses, and may have spaces.
+            // The name of the program is in parentheses, and may contain spaces.
             let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
             (fields[11].to_owned(), fields[12].to_owned())
         };
@@ -224,7 +224,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
         if thread::panicking() {

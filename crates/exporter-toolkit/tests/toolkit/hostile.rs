@@ -62,9 +62,9 @@ const MANY: &[Attack] = &[
 ];
 const MANY_WITH_TLS: &[Attack] = &[("closed windows", http2::closed_windows)];
 
-/// An attack is repeated until this number of scrapes have started and ended.
+/// An attack is repeated until this number of scrapes has started and ended.
 const MIN_SCRAPES: usize = 5;
-/// The memory that all attackers together may cost, in MiB.
+/// The limit of the memory that all attackers together may use, in MiB.
 const MAX_MEMORY: f64 = 100.0;
 
 /// Raises the limit of open files, which is 1,024 by default; the attackers have more sockets than that.
@@ -113,7 +113,7 @@ fn every_attack(name: &str, target: &Target, slow: &[Attack], quick: &[Attack], 
         }
         attack_in_turn(quick, &mut report);
     });
-    report.line("the slow ones meanwhile", began, &scrapes, target);
+    report.line("slow attacks meanwhile", began, &scrapes, target);
     attack_in_turn(many, &mut report);
 
     let began = Instant::now();
@@ -154,7 +154,7 @@ fn a_server_with_few_files_answers_ordinary_scrapes_though_there_are_more_connec
             all.failures
         );
         drop(scrapes);
-        // There is a pause after each failure to accept a connection.
+        // The server pauses after each failure to accept a connection.
         target.example.process.wait_until_idle();
         let log = target.example.process.stderr.text();
         assert_eq!(log.matches("Cannot accept connections").count(), usize::from(files == 16), "{log}");

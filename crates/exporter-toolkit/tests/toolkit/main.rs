@@ -1,4 +1,4 @@
-//! The toolkit as a program uses it: the example `counter` on all kinds of listeners.
+//! Tests of the toolkit through the example `counter`, on all kinds of listeners.
 
 #![expect(
     clippy::unwrap_used,

@@ -26,7 +26,7 @@ fn the_headers_name_the_format_and_the_coding_of_the_body() {
         ("*/*", CLASSIC, "\n"),
         ("application/openmetrics-text;version=1.0.0;q=0.6,text/plain;q=0.3", OPEN_METRICS, "\n# EOF\n"),
         ("application/openmetrics-text;version=1.0.0;q=0.1,text/plain;q=0.3", CLASSIC, "\n"),
-        // It is not offered.
+        // The example does not offer protobuf.
         (
             "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
             CLASSIC,

@@ -1,5 +1,4 @@
-//! The cases by which the exporters of Prometheus are tested, under the same names, with files and certificates of
-//! our own.
+//! The test cases of the exporters of Prometheus, under the same names, with our own files and certificates.
 
 use rustls::CipherSuite;
 
@@ -14,7 +13,7 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) file: File<'static>,
     pub(crate) client: Client,
-    /// The number of requests.
+    /// The number of requests that are sent.
     pub(crate) requests: usize,
     pub(crate) login: Option<(&'static str, &'static str)>,
     /// The expected error, if any: alternatives are separated by `|`, and gaps are written as `.*`.
@@ -24,7 +23,7 @@ pub(crate) struct Case {
 /// The web configuration file.
 #[derive(Clone, Copy)]
 pub(crate) enum File<'a> {
-    /// No file is named.
+    /// No file is configured.
     None,
     /// The file does not exist.
     Missing,
@@ -49,7 +48,7 @@ pub(crate) enum Client {
     Suites(&'static [CipherSuite], Option<CipherSuite>),
     P521,
     P384,
-    /// The client speaks TLS, and tries again when the file has been replaced.
+    /// The client speaks TLS, and tries again after the file has been replaced.
     Reload(&'static str),
 }
 

@@ -32,7 +32,7 @@ impl Pair {
 pub(crate) struct Wanted {
     pub(crate) names: Vec<SanType>,
     pub(crate) usages: Vec<ExtendedKeyUsagePurpose>,
-    /// The beginnings of the years from which and until which it is valid.
+    /// The years on whose first days its validity begins and ends.
     pub(crate) years: Option<(i32, i32)>,
 }
 
@@ -88,11 +88,11 @@ pub(crate) fn dns(name: &str) -> SanType {
 /// The certificates beside every web configuration file.
 pub(crate) struct Certificates {
     pub(crate) authority: Authority,
-    /// The one for `localhost`, which has an RSA key since the cases name ciphers for RSA.
+    /// The certificate for `localhost`, with an RSA key since the cases name ciphers for RSA.
     pub(crate) server: Pair,
-    /// The one that the cases call `client_selfsigned`.
+    /// The certificate that the cases call `client_selfsigned`.
     pub(crate) client: Pair,
-    /// The one that the cases call `client2_selfsigned`, with the name `test3`.
+    /// The certificate that the cases call `client2_selfsigned`, with the name `test3`.
     pub(crate) client2: Pair,
 }
 

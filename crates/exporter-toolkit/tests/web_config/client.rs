@@ -1,4 +1,4 @@
-//! HTTP and TLS clients, which report errors in the words of Go.
+//! HTTP and TLS clients, which report errors with the messages of Go.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -265,7 +265,8 @@ pub(crate) fn hello_of_tls11(address: &str) -> Result<(), String> {
     }
 }
 
-/// Returns a provider with suites of TLS 1.2 in the client's order. Those that rustls does not support are offered only.
+/// Returns a provider with suites of TLS 1.2 in the client's order. Those that rustls does not support are offered
+/// only.
 pub(crate) fn only_suites(suites: &[CipherSuite]) -> CryptoProvider {
     let known = |suite| {
         let all = [
@@ -280,7 +281,7 @@ pub(crate) fn only_suites(suites: &[CipherSuite]) -> CryptoProvider {
 
 fn offered_only(suite: CipherSuite) -> SupportedCipherSuite {
     let SupportedCipherSuite::Tls12(like) = cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 else {
-        unreachable!("it is one of TLS 1.2");
+        unreachable!("the suite is of TLS 1.2");
     };
     let (hash_provider, confidentiality_limit) =
         (like.common.hash_provider, like.common.confidentiality_limit);
@@ -319,7 +320,7 @@ struct P521Exchange(EphemeralPrivateKey, PublicKey);
 
 impl ActiveKeyExchange for P521Exchange {
     fn complete(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, rustls::Error> {
-        assert_eq!((peer.len(), peer[0]), (1 + 2 * 66, 4), "an uncompressed point");
+        assert_eq!((peer.len(), peer[0]), (1 + 2 * 66, 4), "not an uncompressed point");
         let bad = PeerMisbehaved::InvalidKeyShare.into();
         agree_ephemeral(self.0, UnparsedPublicKey::new(&ECDH_P521, peer), bad, |secret| Ok(secret.into()))
     }
@@ -349,7 +350,7 @@ pub(crate) fn openssl(address: &str, options: &[&str]) -> Option<String> {
         }
     };
     let request = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    // It may have ended already.
+    // The process may have ended already.
     drop(child.stdin.take().unwrap().write_all(request.as_bytes()));
     let output = child.wait_with_output().unwrap();
     Some([output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat())

@@ -20,19 +20,19 @@ type Test = (&'static str, fn(&World));
 
 pub(crate) const TESTS: &[Test] = &[
     ("tls_is_announced_and_metrics_are_served", metrics),
-    ("certificate_and_key_may_be_inline", inline),
-    ("plain_http_on_a_tls_listener_is_a_bad_request", plain_http),
-    ("silent_clients_keep_nobody_waiting_and_are_disconnected", silent_clients),
-    ("a_stop_finishes_the_pending_response_within_5_seconds", stop),
+    ("the_certificate_and_the_key_can_be_inline", inline),
+    ("plain_http_on_a_tls_listener_is_answered_with_400", plain_http),
+    ("silent_clients_do_not_delay_others_and_are_disconnected", silent_clients),
+    ("a_stop_completes_the_pending_response_within_5_seconds", stop),
     ("every_policy_accepts_the_right_clients", policies),
     ("a_certificate_without_its_key_is_refused", impostors),
-    ("a_client_may_have_any_of_the_allowed_names", names),
-    ("the_trusted_certificates_follow_the_file", trust_that_changes),
-    ("the_key_may_be_inline_where_clients_need_certificates", key_inline),
-    ("no_session_is_resumed_where_clients_need_certificates", resumption),
-    ("http2_is_negotiated_unless_it_is_off_at_the_start", http2),
+    ("a_client_with_any_allowed_name_is_accepted", names),
+    ("changes_of_the_trusted_certificates_apply_without_a_restart", trust_that_changes),
+    ("the_key_can_be_inline_if_clients_need_certificates", key_inline),
+    ("no_session_is_resumed_if_clients_need_certificates", resumption),
+    ("http2_is_negotiated_unless_it_is_disabled_at_the_start", http2),
     ("the_server_chooses_the_cipher", choice_of_cipher),
-    ("every_curve_is_offered_unless_others_are_preferred", curves),
+    ("every_curve_is_offered_unless_the_file_lists_curves", curves),
     ("openssl_negotiates_p_521_and_is_refused_with_tls_1_1", openssl),
 ];
 
@@ -153,7 +153,7 @@ fn policies(world: &World) {
 
     let trusted =
         [&listed, &listed_for_servers, &listed_expired, &listed_early].map(|pair| pair.cert.clone());
-    // Everything but valid certificates is skipped.
+    // Only the valid certificates of the file are used.
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let pem = format!("some words\n{broken}{}{}{}", authority.pem(), trusted.concat(), listed.key);
     let server = world.start_with(GOOD);
@@ -357,7 +357,7 @@ fn http2(world: &World) {
     assert_eq!(agreed(&server, &[b"http/1.1"]), [h1.clone(), h1.clone()]);
     server.log_until("TLS is enabled. http2=true");
     server.write(&off);
-    assert_eq!(agreed(&server, &[b"h2"]), [h2.clone(), h2], "it is fixed at the start");
+    assert_eq!(agreed(&server, &[b"h2"]), [h2.clone(), h2], "the protocols changed after the start");
     server.log_until("http_server_config.http2: counts from the next start on; until then it is as it was");
 
     let server = world.start_with(&off);
@@ -386,7 +386,7 @@ fn choice_of_cipher(world: &World) {
     let server =
         world.start_with(&SOME_CIPHERS.replace("  min_version", &format!("  - {cbc}\n  min_version")));
     server.log_until(&format!("{cbc} is not offered: there are no CBC suites here"));
-    // The suites of TLS 1.3 cannot be restricted.
+    // The suites of TLS 1.3 are not configurable.
     let list = "  cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]\n";
     let server = world.start_with(&tls_with(list));
     let tls = Tls::new(world.certificates.authority.der(), None);

@@ -8,12 +8,12 @@ use super::world::{Server, World};
 type Test = (&'static str, fn(&World));
 
 pub(crate) const TESTS: &[Test] = &[
-    ("the_versions_of_tls_follow_the_file", versions),
-    ("a_certificate_that_changes_is_that_of_the_next_connection", certificate_that_changes),
-    ("a_key_of_another_certificate_refuses_new_connections_until_it_is_replaced", key_of_another_certificate),
-    ("tls_is_turned_neither_on_nor_off_while_the_program_runs", tls_is_fixed),
-    ("users_that_change_change_without_a_restart", users_that_change),
-    ("a_file_that_becomes_invalid_refuses_every_request_until_it_is_valid_again", invalid_file),
+    ("changes_of_the_tls_versions_apply_without_a_restart", versions),
+    ("a_changed_certificate_applies_to_the_next_connection", certificate_that_changes),
+    ("new_connections_are_refused_while_the_key_is_of_another_certificate", key_of_another_certificate),
+    ("tls_cannot_be_turned_on_or_off_while_the_program_runs", tls_is_fixed),
+    ("changes_of_the_users_apply_without_a_restart", users_that_change),
+    ("every_request_is_refused_while_the_file_is_invalid", invalid_file),
 ];
 
 /// A certificate and a key beside the file.
@@ -63,7 +63,7 @@ fn certificate_that_changes(world: &World) {
         assert_eq!(after.conn.peer_certificates().unwrap(), [new.der]);
         assert!(tls(world).connect(address).is_err());
         let response = request(&mut open, "GET", "/-/healthy", "").unwrap();
-        assert_eq!(response.status, 200, "open connections keep the old certificate");
+        assert_eq!(response.status, 200, "an open connection does not work with the old certificate");
         world.certificates.write(&server.path(""));
     }
 }
@@ -84,7 +84,7 @@ fn key_of_another_certificate(world: &World) {
         assert_eq!(tls(world).get(address, "/-/healthy", ANONYMOUS).unwrap().0.status, 200);
     }
     let log = server.log_until(REPAIRED);
-    assert_eq!(log.matches("Unable to parse configuration").count(), 1, "once per change:\n{log}");
+    assert_eq!(log.matches("Unable to parse configuration").count(), 1, "not logged once per change:\n{log}");
     assert!(log.contains("the private key is not that of the certificate"), "{log}");
     assert!(!log.contains("PRIVATE"), "{log}");
 }
@@ -151,6 +151,6 @@ fn invalid_file(world: &World) {
     server.write(&valid);
     assert_status(&server, ALICE, 200);
     let log = server.log_until(REPAIRED);
-    assert_eq!(log.matches("Unable to parse configuration").count(), 2, "once per change:\n{log}");
+    assert_eq!(log.matches("Unable to parse configuration").count(), 2, "not logged once per change:\n{log}");
     assert!(!log.contains("clear") && !log.contains("$2"), "{log}");
 }

@@ -13,18 +13,18 @@ type Test = (&'static str, fn(&World));
 pub(crate) const TESTS: &[Test] = &[
     ("with_users_every_path_needs_a_password", everything),
     ("passwords_work_over_tls", passwords_over_tls),
-    ("the_headers_are_part_of_every_response", headers),
-    ("one_rate_limit_holds_for_all_listeners_before_headers_and_passwords", limit),
-    ("a_rate_limit_that_changes_is_that_of_the_next_start", limit_that_changes),
+    ("every_response_has_the_configured_headers", headers),
+    ("all_listeners_share_one_rate_limit_which_applies_before_headers_and_passwords", limit),
+    ("a_changed_rate_limit_applies_from_the_next_start", limit_that_changes),
     ("health_endpoints_need_no_password_only_where_the_file_allows_it", open_health),
     ("three_hundred_concurrent_logins_get_the_right_responses", many_logins),
     ("a_crafted_login_does_not_match_a_cached_one", crafted_logins),
-    ("an_invalid_hash_locks_out_its_own_user_only", invalid_hash),
+    ("an_invalid_hash_locks_out_only_its_user", invalid_hash),
     ("no_secret_is_logged_or_served_while_the_file_is_repaired", secrets_of_repairs),
     ("no_secret_is_in_any_output", secrets),
 ];
 
-/// Returns alice and bob with the passwords `sesame` and `mustard`, at the lowest cost of bcrypt.
+/// Returns alice and bob with the passwords `sesame` and `mustard`, hashed with the lowest cost of bcrypt.
 pub(crate) fn users() -> String {
     let hash = |password: &str| bcrypt::hash(password, 4).unwrap();
     format!("basic_auth_users:\n  alice: {}\n  bob: {}\n", hash("sesame"), hash("mustard"))
@@ -106,7 +106,7 @@ fn limit(world: &World) {
     let server = world.start_with(&file);
     server.log_until("Rate Limiter is enabled. burst=5 interval=3600s");
     let [one, other] = [&server.addresses[0], &server.addresses[1]];
-    // Requests are not counted while the file is invalid.
+    // Requests do not count against the limit while the file is invalid.
     server.write("nonsense");
     for _ in 0..10 {
         assert_eq!(get(one, "/", ALICE).unwrap().status, 500);
@@ -157,7 +157,7 @@ fn open_health(world: &World) {
             assert_eq!(status(&server, path, ALICE), 200, "{path}");
         }
         let response = get(&server.addresses[0], "/-/healthy", ANONYMOUS).unwrap();
-        assert_eq!(response.header("x-frame-options"), Some("deny"), "every response has the headers");
+        assert_eq!(response.header("x-frame-options"), Some("deny"), "a response lacks the headers");
         for path in others {
             assert_eq!(status(&server, path, ANONYMOUS), 401, "{path}");
         }
@@ -166,7 +166,7 @@ fn open_health(world: &World) {
     assert_eq!(
         status(&server, "/-/healthy", ANONYMOUS),
         500,
-        "every request is refused while the file is invalid"
+        "a request succeeded while the file is invalid"
     );
 }
 
@@ -216,7 +216,11 @@ fn crafted_logins(world: &World) {
     assert_eq!(status(&server, "/", Login(Some(("dave", "dave123")))), 200);
     // The user gets another hash.
     server.write(&USERS.replace(dave, unknown_user_hash));
-    assert_eq!(status(&server, "/", Login(Some(("dave", "dave123")))), 401, "it is another hash");
+    assert_eq!(
+        status(&server, "/", Login(Some(("dave", "dave123")))),
+        401,
+        "the old password is still accepted"
+    );
     assert_eq!(status(&server, "/", Login(Some(("dave", "fakepassword")))), 200);
     assert_eq!(status(&server, "/", Login(Some(("nobody", "fakepassword")))), 401);
 }
@@ -259,7 +263,7 @@ fn secrets_of_repairs(world: &World) {
     assert_eq!(shown.matches("Unable to parse configuration").count(), 2, "{shown}");
     let secret_line = world.certificates.server.key.lines().nth(1).unwrap();
     for secret in [hash.as_str(), "$2b$", "sesame", "YWxpY2U6c2VzYW1l", secret_line] {
-        assert!(!shown.contains(secret), "{secret} is shown in:\n{shown}");
+        assert!(!shown.contains(secret), "{secret} leaked in:\n{shown}");
     }
 }
 
@@ -310,6 +314,6 @@ fn secrets(world: &World) {
     shown += &server.log_until(REPAIRED);
     assert!(shown.contains("Unable to parse configuration"), "{shown}");
     for secret in [hash, "$2b$", pem, "sesame", "mustard", "wrong-password", "YWxpY2U6"] {
-        assert!(!shown.contains(secret), "{secret} is shown in:\n{shown}");
+        assert!(!shown.contains(secret), "{secret} leaked in:\n{shown}");
     }
 }

@@ -18,7 +18,7 @@ const SHORT: Duration = Duration::from_millis(100);
 /// The number of scrapes that must succeed during an attack.
 const SCRAPES: usize = 20;
 
-// === one by one ===
+// === single connections ===
 
 pub(crate) fn malformed_requests(target: &Target, _: &Scrapes) {
     let mut wrong = String::new();
@@ -137,7 +137,7 @@ pub(crate) fn pipelining(target: &Target, scrapes: &Scrapes) {
     let mut connection = target.http1();
     connection.send(target.get("/-/healthy").repeat(500).as_bytes(), Duration::from_secs(5)).unwrap();
     assert_eq!(connection.responses(500), [200; 500]);
-    // A client that does not read responses is not read from after a while.
+    // The server stops reading from a client that does not read its responses.
     let mut connection = target.over(target.narrow_tcp(), "http/1.1").unwrap();
     let many = target.get("/").repeat(1000);
     let error = (0..1000).find_map(|_| connection.send(many.as_bytes(), SHORT).err()).unwrap();

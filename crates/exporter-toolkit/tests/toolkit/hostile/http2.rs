@@ -54,7 +54,7 @@ pub(crate) fn rapid_reset(target: &Target, _: &Scrapes) {
 }
 
 pub(crate) fn floods_of_small_frames(target: &Target, scrapes: &Scrapes) {
-    // A client that does not read the responses to these is not read from after a while.
+    // The server stops reading from a client that does not read the responses to these frames.
     for (name, one) in
         [("pings", frame(PING, 0, 0, &[7; 8])), ("settings", frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]))]
     {
@@ -65,7 +65,7 @@ pub(crate) fn floods_of_small_frames(target: &Target, scrapes: &Scrapes) {
         assert!(refused, "{name}");
         scrapes.more(5);
     }
-    // These cause no response. They are tolerated where they may have a purpose.
+    // These frames cause no response. They are tolerated where they may have a purpose.
     let window = frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]);
     let (empty, acknowledged) = (frame(DATA, 0, 1, b""), frame(SETTINGS, ACK, 0, b""));
     let open = frame(HEADERS, END_HEADERS, 1, &fields(target, "/-/healthy"));
@@ -87,7 +87,7 @@ pub(crate) fn endless_heads(target: &Target, _: &Scrapes) {
     let more = frame(CONTINUATION, 0, 1, &[[0x00, 1, b'a', 100].to_vec(), vec![b'b'; 100]].concat());
     let reason = close_reason(target, &[greeting(&[]), begin.clone(), more.repeat(10_000)].concat());
     assert!([None, Some(ENHANCE_YOUR_CALM)].contains(&reason), "{reason:?}");
-    // This one has an end, but is too long.
+    // This head has an end, but is too long.
     let mut connection = target.http2();
     let field = [[0x00, 1, b'a', 100].to_vec(), vec![b'b'; 100]].concat().repeat(150);
     let more = [frame(CONTINUATION, 0, 1, &field), frame(CONTINUATION, END_HEADERS, 1, &field)].concat();

@@ -10,9 +10,9 @@ use tokio::time::MissedTickBehavior;
 use super::target::{PADDING, Target};
 use crate::support::eventually;
 
-/// The default of Prometheus.
+/// The default scrape timeout of Prometheus.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Far shorter than that of any Prometheus server.
+/// The interval between scrapes, which is far shorter than that of a Prometheus server.
 const SCRAPE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// One scrape.
@@ -109,7 +109,7 @@ pub(crate) struct Figures {
     pub(crate) failures: Vec<String>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "it stands for Prometheus")]
+#[expect(clippy::disallowed_methods, reason = "it takes the place of Prometheus")]
 fn client(target: &Target) -> ClientBuilder {
     let client = Client::builder()
         .no_proxy()
@@ -123,7 +123,7 @@ fn client(target: &Target) -> ClientBuilder {
 }
 
 /// Checks that a response is complete.
-#[expect(clippy::disallowed_methods, reason = "it stands for Prometheus")]
+#[expect(clippy::disallowed_methods, reason = "it takes the place of Prometheus")]
 async fn check(response: reqwest::Result<Response>) -> Result<(), String> {
     let chain = |error: reqwest::Error| format!("{:#}", anyhow::Error::new(error));
     let response = response.map_err(chain)?;

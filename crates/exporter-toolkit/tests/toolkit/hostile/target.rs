@@ -81,7 +81,7 @@ impl Target {
         with_timeouts(TcpStream::connect(self.next_address()).unwrap())
     }
 
-    /// Connects with room for a few kilobytes.
+    /// Connects with receive buffers of a few kilobytes.
     pub(crate) fn narrow_tcp(&self) -> TcpStream {
         let address = self.next_address();
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };

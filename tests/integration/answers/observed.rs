@@ -1,4 +1,4 @@
-//! What was seen of an account, told in the words in which a row tells what it expects.
+//! What is observed of an account, as facts in the form in which a row states its expectations.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -8,17 +8,17 @@ use serde_json::Value;
 use super::row::{ALL_IDS, Counts, Facts, PRESENT, Row, listing, series};
 use crate::support::exposition::Series;
 
-/// What there was to see of an account after its first poll.
-pub(crate) struct Seen {
-    /// From the metrics.
+/// What is observed of an account after its first poll.
+pub(crate) struct Observed {
+    /// The series of the account in the metrics.
     pub(crate) series: BTreeMap<Series, f64>,
-    /// From the simulator's log.
+    /// The requests for the account in the simulator's log.
     pub(crate) requests: Vec<Value>,
-    /// Warnings and errors, from the program's log.
+    /// The warnings and errors about the account in the program's log.
     pub(crate) lines: Vec<Value>,
 }
 
-impl Seen {
+impl Observed {
     pub(crate) fn facts(&self, row: &Row) -> Facts {
         let mut facts = self.series_facts();
         let mut add = |name: &str, value: String| drop(facts.insert(name.to_owned(), value));
@@ -37,7 +37,7 @@ impl Seen {
         facts
     }
 
-    /// Whether the poll succeeded without some of its rows.
+    /// Returns whether the poll succeeded but dropped some rows.
     pub(crate) fn rows_were_dropped(&self) -> bool {
         let dropped = |((name, _), count): (&Series, &f64)| {
             name == "partner_license_usage_rows_rejected_total" && *count > 0.0
@@ -48,7 +48,7 @@ impl Seen {
     fn series_facts(&self) -> Facts {
         let mut facts = Facts::new();
         for ((name, labels), value) in &self.series {
-            // Those that are there from the start say nothing as long as nothing has happened.
+            // Counters that are exported from the start are not facts while they are 0.
             let counts = name.ends_with("_total") || name.ends_with("_count");
             if name.ends_with("_bucket") || name.ends_with("_sum") || counts && *value == 0.0 {
                 continue;
@@ -82,7 +82,8 @@ impl Seen {
         format!("in {} s", within(&row.pause(), pause.unwrap_or(f64::NAN), 1.0))
     }
 
-    /// It begins when the token is asked for, some time in the poll.
+    /// Returns the lifetime of the access token, which begins when the token is requested, at some time during the
+    /// poll.
     fn token_lifetime(&self, row: &Row) -> Option<String> {
         let took = self.gauge("scrape_duration_seconds")?;
         let began = self.gauge("last_scrape_timestamp_seconds")? - took;
@@ -90,47 +91,47 @@ impl Seen {
         Some(format!("lives {} s", within(&row.token_lifetime(), lifetime, took.ceil())))
     }
 
-    /// Those ids of the last request to the API that the log has.
+    /// Returns the names of those ids of the last request to the API that the log contains.
     fn ids(&self) -> Option<String> {
-        let said = self.lines.iter().find_map(|line| line["err"].as_str())?;
-        said.contains("the API").then_some(())?;
-        let asked = self.requests.iter().rfind(|request| request["endpoint"] == "usage")?;
+        let error = self.lines.iter().find_map(|line| line["err"].as_str())?;
+        error.contains("the API").then_some(())?;
+        let request = self.requests.iter().rfind(|it| it["endpoint"] == "usage")?;
         let id = |name: &str| match name {
-            "MS-RequestId" => asked["request_id"].as_str().unwrap_or("none"),
-            "MS-CorrelationId" => asked["correlation_id"].as_str().unwrap_or("none"),
+            "MS-RequestId" => request["request_id"].as_str().unwrap_or("none"),
+            "MS-CorrelationId" => request["correlation_id"].as_str().unwrap_or("none"),
             "MS-ServerId" => "101112012",
             _ => "",
         };
-        let told = ALL_IDS.iter().filter(|name| said.contains(&format!("{name} {}", id(name))));
-        Some(told.copied().collect::<Vec<_>>().join(", "))
+        let logged = ALL_IDS.iter().filter(|name| error.contains(&format!("{name} {}", id(name))));
+        Some(logged.copied().collect::<Vec<_>>().join(", "))
     }
 }
 
-/// What was expected if it was found, give or take `slack`, and otherwise what was found.
+/// Returns the expected range if the found value is in it or at most `slack` above it, and otherwise the found value.
 fn within(expected: &RangeInclusive<u64>, found: f64, slack: f64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "some seconds")]
     let bounds = (*expected.start() as f64 - 0.001)..=(*expected.end() as f64 + slack);
     if bounds.contains(&found) { format!("{expected:?}") } else { found.to_string() }
 }
 
-/// What a line says, without the ids at its end.
+/// Returns the text of a log line, without the ids at its end.
 fn log_line(row: &Row, line: &Value) -> String {
     let text = |name| line[name].as_str().unwrap_or_default();
-    let (level, said) = (text("level"), text("err"));
-    if said.is_empty() {
+    let (level, error) = (text("level"), text("err"));
+    if error.is_empty() {
         return format!("{level} {}", text("msg"));
     }
-    if said.contains(breaks_a_line) {
-        return format!("a control character in {said:?}");
+    if error.contains(breaks_a_line) {
+        return format!("a control character in {error:?}");
     }
-    let ids = if said.contains("the API") { " (MS-RequestId " } else { " trace_id=" };
-    let without_ids = said.rsplit_once(ids).map_or(said, |(before, _)| before);
-    let expected = row.beginning().filter(|beginning| said.starts_with(beginning));
+    let ids = if error.contains("the API") { " (MS-RequestId " } else { " trace_id=" };
+    let without_ids = error.rsplit_once(ids).map_or(error, |(before, _)| before);
+    let expected = row.beginning().filter(|beginning| error.starts_with(beginning));
     let remedy = if text("remedy").is_empty() { ", and no remedy" } else { "" };
     format!("{level} {}: {}{remedy}", text("reason"), expected.unwrap_or(without_ids))
 }
 
-/// Control characters, and what else begins a new line or turns the direction of writing.
+/// Returns whether a character is a control character, begins a new line or changes the direction of the text.
 pub(crate) fn breaks_a_line(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
