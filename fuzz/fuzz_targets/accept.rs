@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use exporter_toolkit::negotiation::invariants;
+use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|headers: &[u8]| invariants::accept(headers));
