@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 // The modules are in order of dependency: each one names only modules above it.
+pub mod files;
 pub mod yaml;
 pub mod secret;
 pub mod listen;
