@@ -145,11 +145,13 @@ impl Supervisor {
     fn reload(&mut self, environment: fn(&str) -> Option<String>) -> Result<(), Arc<StartError>> {
         let loaded = self.source.load(&environment).map_err(StartError::from);
         let outcome = loaded.and_then(|config| self.apply(&config)).map_err(Arc::new);
-        self.own.reloaded(outcome.is_ok(), self.clock.now());
-        match &outcome {
-            Ok(()) => tracing::info!(config = %self.source, "Configuration reloaded"),
-            Err(error) => {
-                let text = format!("{:#}", anyhow::Error::new(Arc::clone(error))).replace("\n  ", "; ");
+        let problems =
+            outcome.as_ref().err().map(|error| format!("{:#}", anyhow::Error::new(Arc::clone(error))));
+        self.own.reloaded(problems.clone(), self.clock.now());
+        match problems {
+            None => tracing::info!(config = %self.source, "Configuration reloaded"),
+            Some(problems) => {
+                let text = problems.replace("\n  ", "; ");
                 tracing::error!(
                     config = %self.source,
                     err = text,

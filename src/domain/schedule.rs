@@ -39,6 +39,9 @@ impl Schedule {
     const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
     /// The longest wait after a `Retry-After`, which may be any number.
     const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
+    /// The time between a successful poll and the first one of a restarted process, so that a process that is
+    /// restarted in a loop does not poll more often than the shortest interval without a warning.
+    const RESTART_PAUSE: Duration = Duration::from_mins(15);
 
     /// One poll per `interval`, which must not be zero.
     pub const fn new(interval: Duration) -> Self {
@@ -91,9 +94,10 @@ impl Schedule {
         Duration::from_millis(100).min(most / accounts.max(1)).saturating_mul(position)
     }
 
-    /// How long to wait after a successful poll of an earlier process, `age` ago: the rest of the interval.
+    /// How long to wait at a start after a successful poll of an earlier process, `age` ago: the rest of
+    /// [`Self::RESTART_PAUSE`], or of the interval if that is shorter.
     pub fn resume(&self, age: Duration, jitter: f64) -> Duration {
-        self.regular(jitter).saturating_sub(age)
+        self.regular(jitter).min(Self::RESTART_PAUSE).saturating_sub(age)
     }
 }
 
@@ -125,11 +129,17 @@ mod tests {
     }
 
     #[test]
-    fn after_a_restart_the_rest_of_the_interval_is_waited_for_and_an_overdue_poll_is_immediate() {
+    fn a_restart_polls_at_once_unless_the_last_poll_was_within_a_quarter_of_an_hour() {
+        let minutes = Duration::from_mins;
         let schedule = Schedule::new(6 * HOUR);
-        let minutes = |age, jitter| schedule.resume(age, jitter).as_secs() / 60;
-        assert_eq!((minutes(HOUR, 0.5), minutes(HOUR, 0.0)), (300, 282));
-        assert_eq!(schedule.resume(7 * HOUR, 1.0), Duration::ZERO);
+        for (age, wait) in [(0, 15), (1, 14), (14, 1), (15, 0), (60, 0), (420, 0)] {
+            assert_eq!(schedule.resume(minutes(age), 0.5), minutes(wait), "{age} min");
+        }
+        assert_eq!(
+            Schedule::new(minutes(10)).resume(minutes(4), 0.5),
+            minutes(6),
+            "a shorter interval counts"
+        );
     }
 
     #[test]

@@ -80,6 +80,8 @@ pub struct Credentials {
     pub access_token_expires_at: Option<Timestamp>,
     /// When the refresh token in use was issued; unknown for a configured one until it is renewed.
     pub refresh_token_issued_at: Option<Timestamp>,
+    /// Whether the sign-in service refused every refresh token at the last renewal that it decided.
+    pub refresh_token_refused: bool,
     /// When the client certificate expires, if the application signs in with one.
     pub client_certificate_expires_at: Option<Timestamp>,
     /// Whether the access token meets the multi-factor authentication requirement, according to the API.
@@ -89,6 +91,12 @@ pub struct Credentials {
 impl Credentials {
     /// The lifetime of a refresh token: Entra ID's default for clients other than single-page applications.
     pub const REFRESH_TOKEN_LIFETIME: Duration = Duration::from_hours(24 * 90);
+
+    /// When the refresh token in use expires. Unknown while it is refused, unless its lifetime has passed at `now`.
+    pub fn refresh_token_expires_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let end = self.refresh_token_issued_at?.checked_add(Self::REFRESH_TOKEN_LIFETIME).ok()?;
+        (!self.refresh_token_refused || end <= now).then_some(end)
+    }
 }
 
 /// The service that a request is sent to.
@@ -217,6 +225,11 @@ impl AccountStatus {
     /// Whether this process has completed a poll, successful or failed.
     pub fn was_polled(&self) -> bool {
         self.last_poll != LastPoll::Never
+    }
+
+    /// Whether a poll of this process has succeeded; restored rows do not count.
+    pub fn has_succeeded(&self) -> bool {
+        self.polls > self.failures.values().sum()
     }
 
     /// Whether the account is ready: a poll has completed, or rows have been restored.

@@ -4,6 +4,7 @@
 //! JSON, HTTP or Prometheus.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -27,7 +28,15 @@ impl LicenseUsage {
     pub fn key(&self) -> (&str, &str, &str) {
         (&self.service, &self.workload, &self.channel)
     }
+
+    /// Whether the figure is older at `now` than [`OLD_FIGURE_AGE`].
+    pub fn is_old(&self, now: Timestamp) -> bool {
+        self.processed_at.saturating_add(OLD_FIGURE_AGE).is_ok_and(|limit| limit < now)
+    }
 }
+
+/// The age above which a figure is old, whatever is normal for its row; the alert rules have the same limit.
+pub const OLD_FIGURE_AGE: Duration = Duration::from_hours(16 * 24);
 
 /// A percentage on the scale 0–100. It may exceed 100 (Microsoft documents "inflated" usage, for example after
 /// a licence moved between employees) and is never clamped.
@@ -105,6 +114,10 @@ impl RowError {
         }
     }
 }
+
+/// What to check when a collection has no rows: Partner Center does not say why it has none.
+pub const EMPTY_REMEDY: &str = "check whether Partner Center's own pages show usage, the role of the signed-in user, \
+                                tenant_id and cloud; a sandbox, or a partner without such licences, never has rows";
 
 /// One whole usage collection: its usable rows, and the number of dropped ones.
 #[derive(Clone, Debug, Default, PartialEq)]

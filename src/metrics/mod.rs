@@ -14,7 +14,7 @@ mod own;
 mod snapshot;
 
 pub use family::{Family, Kind, Selection, trailer};
-pub use own::{InFlight, OwnMetrics};
+pub use own::{FailedReload, InFlight, OwnMetrics};
 pub use snapshot::{Accounts, MetricsSnapshot};
 pub use table::{BUILD, FAMILIES};
 

@@ -24,10 +24,20 @@ pub struct OwnMetrics {
     in_flight: Gauge,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Reloads {
-    last_ok: bool,
     last_success: Timestamp,
+    /// The last reload, if it failed.
+    failed: Option<FailedReload>,
+}
+
+/// A reload that failed, so that the configuration before it is still in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedReload {
+    /// When it failed.
+    pub at: Timestamp,
+    /// Every problem, without secrets, one per line.
+    pub text: String,
 }
 
 /// The statuses of the responses to scrapes.
@@ -37,7 +47,7 @@ impl OwnMetrics {
     /// Creates the metrics after a successful load of the configuration; `with_process` enables `process_*` and
     /// `promhttp_*`.
     pub fn new(with_process: bool, clock: &Clock) -> Self {
-        let reloads = Reloads { last_ok: true, last_success: clock.now() };
+        let reloads = Reloads { last_success: clock.now(), failed: None };
         Self {
             process: with_process.then(Process::myself),
             reloads: reloads.into(),
@@ -46,13 +56,18 @@ impl OwnMetrics {
         }
     }
 
-    /// Records the outcome of a reload.
-    pub fn reloaded(&self, ok: bool, at: Timestamp) {
+    /// Records a reload: its problems, without secrets, if it failed.
+    pub fn reloaded(&self, problems: Option<String>, at: Timestamp) {
         let mut reloads = self.reloads.lock().expect("nobody panics while holding it");
-        reloads.last_ok = ok;
-        if ok {
-            reloads.last_success = at;
+        match problems {
+            None => *reloads = Reloads { last_success: at, failed: None },
+            Some(text) => reloads.failed = Some(FailedReload { at, text }),
         }
+    }
+
+    /// The last reload, if it failed.
+    pub fn failed_reload(&self) -> Option<FailedReload> {
+        self.reloads.lock().expect("nobody panics while holding it").failed.clone()
     }
 
     /// Counts a scrape as in flight until the guard is dropped.
@@ -82,10 +97,13 @@ impl OwnMetrics {
 
 impl Collect for OwnMetrics {
     fn collect(&self, out: &mut Families<'_>) -> fmt::Result {
-        let reloads = *self.reloads.lock().expect("nobody panics while holding it");
+        let (last_ok, last_success) = {
+            let reloads = self.reloads.lock().expect("nobody panics while holding it");
+            (reloads.failed.is_none(), reloads.last_success)
+        };
         out.add(&BUILD_INFO, [(BUILD, true)])?;
-        out.add_one(&RELOAD_OK, || Some(reloads.last_ok))?;
-        out.add_one(&RELOAD_TIME, || Some(unix_seconds(reloads.last_success)))?;
+        out.add_one(&RELOAD_OK, || Some(last_ok))?;
+        out.add_one(&RELOAD_TIME, || Some(unix_seconds(last_success)))?;
         let Some(process) = &self.process else { return Ok(()) };
         let handled = HANDLED_CODES.iter().zip(&self.handled);
         out.add(&HANDLED, handled.map(|(code, count)| ([(HANDLED.labels[0], *code)], count.get())))?;

@@ -14,7 +14,7 @@ use crate::config::Thresholds;
 use crate::domain::account::AccountName;
 use crate::domain::clock::unix_seconds;
 use crate::domain::failure::FailureReason;
-use crate::domain::status::{AccountStatus, Code, Credentials, Endpoint, Latency, Ledger};
+use crate::domain::status::{AccountStatus, Code, Endpoint, Latency, Ledger};
 use crate::domain::usage::{LicenseUsage, RowError};
 use crate::polling::Render;
 
@@ -170,10 +170,7 @@ impl Series {
     fn collect_credentials(&self, out: &mut Families<'_>) -> fmt::Result {
         self.times(out, &ACCESS_EXPIRY, |status| status.credentials.access_token_expires_at)?;
         self.times(out, &REFRESH_ISSUED, |status| status.credentials.refresh_token_issued_at)?;
-        self.times(out, &REFRESH_EXPIRY, |status| {
-            let issued_at = status.credentials.refresh_token_issued_at?;
-            issued_at.checked_add(Credentials::REFRESH_TOKEN_LIFETIME).ok()
-        })?;
+        self.times(out, &REFRESH_EXPIRY, |status| status.credentials.refresh_token_expires_at(self.at))?;
         self.times(out, &CERTIFICATE_EXPIRY, |status| status.credentials.client_certificate_expires_at)?;
         self.each(out, &MFA, |status| status.credentials.mfa_compliant)
     }

@@ -60,7 +60,7 @@ families! {
     REFRESH_ISSUED Gauge "partner_license_refresh_token_issued_timestamp_seconds" []
         "When the refresh token in use was issued; absent for a token from the configuration until it is renewed."
     REFRESH_EXPIRY Gauge "partner_license_refresh_token_expiry_timestamp_seconds" []
-        "Expiry of the refresh token in use unless it is renewed earlier: 90 days after its issue."
+        "Expiry of the refresh token in use unless it is renewed earlier: 90 days after its issue; absent while the token is refused before that."
     CERTIFICATE_EXPIRY Gauge "partner_license_client_certificate_expiry_timestamp_seconds" []
         "Expiry of the client certificate in use; absent if the application signs in without one."
     MFA Gauge "partner_license_mfa_compliant" []

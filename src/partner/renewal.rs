@@ -90,11 +90,13 @@ impl Renewal {
             self.persist(&candidate, &response).await;
             let access_token = response.access_token()?;
             self.note_expiry(&response);
+            self.ledger.write(|status| status.credentials.refresh_token_refused = false);
             if let Some((refused, error)) = &refusal {
                 self.refresh_tokens.note_refusal(refused, error, &candidate);
             }
             return Ok(access_token);
         }
+        self.ledger.write(|status| status.credentials.refresh_token_refused = true);
         let (_, error) = refusal.expect("there is a candidate, and each was refused");
         Err(error)
     }

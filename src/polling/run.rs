@@ -11,7 +11,7 @@ use crate::domain::clock::Clock;
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::schedule::Schedule;
 use crate::domain::status::{AccountStatus, Ledger};
-use crate::domain::usage::{UsageReport, listing};
+use crate::domain::usage::{EMPTY_REMEDY, UsageReport, listing};
 use crate::partner::{FetchError, UsageSource};
 
 /// How to poll one account.
@@ -23,7 +23,7 @@ pub struct Plan {
     pub schedule: Schedule,
     /// How long a poll may take.
     pub timeout: Duration,
-    /// When the last good poll of an earlier process ended, if its interval is to be continued.
+    /// When the last good poll of an earlier process ended, if the first poll is to keep a distance from it.
     pub resumes: Option<Timestamp>,
     /// How long the first poll is delayed, so that many accounts do not start at once.
     pub stagger: Duration,
@@ -33,7 +33,7 @@ pub struct Plan {
     pub jitter: fn() -> f64,
 }
 
-/// Polls until `stop`: first at once, or when the interval of an earlier process ends, then according to the
+/// Polls until `stop`: first at once, or some minutes after the last poll of an earlier process, then according to the
 /// schedule, and never before the server's `Retry-After` has passed.
 pub async fn run<S: UsageSource>(source: S, plan: Plan, ledger: Ledger, stop: CancellationToken) {
     let due = |wait| Some(plan.clock.now().saturating_add(wait).unwrap_or(Timestamp::MAX));
@@ -120,6 +120,14 @@ fn log_success(account: &str, before: &AccountStatus, now: &AccountStatus, next_
         tracing::debug!(account, rows, duration_s, next_poll_s, "Poll succeeded");
     } else {
         tracing::info!(account, rows, duration_s, next_poll_s, "First poll succeeded");
+    }
+    // After a restart an empty collection is reported once more.
+    let before_rows = before.last_good.as_ref().map(|good| good.report.rows().len());
+    let was_empty = before.has_succeeded() && before_rows == Some(0);
+    if rows == 0 && !was_empty {
+        tracing::warn!(account, remedy = EMPTY_REMEDY, "The usage collection has no rows");
+    } else if rows > 0 && was_empty {
+        tracing::info!(account, rows, "The usage collection has rows again");
     }
     let dropped = |report: &UsageReport| report.rejected().values().sum::<u64>();
     let rejected = dropped(report);

@@ -15,7 +15,7 @@ use crate::domain::clock::Clock;
 use crate::domain::failure::FailureReason;
 use crate::domain::schedule::Schedule;
 use crate::domain::status::Ledger;
-use crate::domain::usage::UsageReport;
+use crate::domain::usage::{LicenseUsage, Percent, UsageReport};
 use crate::partner::{FetchError, UsageSource};
 
 mod outage;
@@ -27,14 +27,17 @@ const HOUR: Duration = Duration::from_hours(1);
 
 /// What a fetch does.
 enum Answer {
+    /// Succeeds with one row.
     Succeeds,
+    /// Succeeds without a row.
+    Empty,
     Fails(FailureReason),
     /// Fails with `Retry-After` in seconds.
     Throttles(u64),
     Hangs,
 }
 
-use Answer::{Fails, Hangs, Succeeds, Throttles};
+use Answer::{Empty, Fails, Hangs, Succeeds, Throttles};
 
 /// A source that follows a script and reports when each fetch began.
 struct Scripted {
@@ -49,7 +52,8 @@ impl UsageSource for Scripted {
         self.fetches.send(Instant::now()).unwrap();
         let answer = self.answers.lock().unwrap().try_recv();
         match answer.expect("the script has another answer") {
-            Succeeds => Ok(UsageReport::default()),
+            Succeeds => Ok(UsageReport::collect([Ok(row())])),
+            Empty => Ok(UsageReport::default()),
             Fails(reason) => Err(FetchError::scripted(reason, None)),
             Throttles(s) => Err(FetchError::scripted(FailureReason::Throttled, Some(Duration::from_secs(s)))),
             Hangs => std::future::pending().await,
@@ -131,6 +135,16 @@ impl Polling {
         self.task.await.unwrap();
         assert_eq!(Instant::now(), before, "the task ends at once");
         self.drained.load(Ordering::Relaxed)
+    }
+}
+
+fn row() -> LicenseUsage {
+    LicenseUsage {
+        service: "o365".to_owned(),
+        workload: "Exchange".to_owned(),
+        channel: "reseller".to_owned(),
+        percent: Percent::new(80.0).unwrap(),
+        processed_at: START,
     }
 }
 
@@ -278,23 +292,43 @@ async fn a_reload_polls_at_once_after_any_other_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_restart_the_first_poll_is_due_an_interval_after_the_restored_one() {
+async fn after_a_restart_the_first_poll_is_due_a_quarter_of_an_hour_after_the_restored_one() {
     let ledger = ledger();
-    let mut polling = resume(&ledger, START - HOUR, [Fails(FailureReason::Server), Succeeds]);
+    let minute = Duration::from_mins(1);
+    let mut polling = resume(&ledger, START - 4 * minute, [Fails(FailureReason::Server), Succeeds]);
     let mut changes = ledger.subscribe();
     let due = changes.wait_for(|status| status.next_poll_at.is_some()).await.unwrap().next_poll_at;
-    assert_eq!(due, Some(START + Duration::from_mins(342 - 60)), "known at once");
-    assert_eq!(polling.next().await, 16_920_000, "6h less 5 % less the hour");
-    assert_eq!(polling.next().await, 16_950_000, "30s after the failure, as usual");
+    assert_eq!(due, Some(START + 11 * minute), "known at once");
+    assert_eq!(polling.next().await, 660_000, "15 min less 4 min");
+    assert_eq!(polling.next().await, 690_000, "30s after the failure, as usual");
     polling.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_restart_an_overdue_first_poll_starts_at_once() {
-    let ledger = ledger();
-    let mut polling = resume(&ledger, START - 7 * HOUR, [Succeeds]);
-    assert_eq!(polling.next().await, 0);
-    polling.stop().await;
+async fn after_a_restart_the_first_poll_starts_at_once_if_the_restored_one_is_a_quarter_of_an_hour_old() {
+    for age in [HOUR / 4, 7 * HOUR] {
+        let ledger = ledger();
+        let mut polling = resume(&ledger, START - age, [Succeeds]);
+        assert_eq!(polling.next().await, 0);
+        polling.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_of_restarts_polls_no_more_often_than_every_quarter_of_an_hour() {
+    let pause = Duration::from_secs(11);
+    let (mut last_poll, mut polls) = (None, 0);
+    for _ in 0..320 {
+        let ledger = ledger();
+        let polling = start_with(&ledger, |plan| plan.resumes = last_poll, [Succeeds]);
+        tokio::time::sleep(pause).await;
+        polling.stop().await;
+        let status = ledger.read();
+        polls += status.polls;
+        // The clock of each process starts at the same time, so the poll moves into the past instead.
+        last_poll = status.last_poll_at.or(last_poll).map(|at| at - pause);
+    }
+    assert_eq!(polls, 4);
 }
 
 #[tokio::test(start_paused = true)]

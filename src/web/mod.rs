@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, Uri};
+use axum::http::header::HOST;
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
@@ -54,9 +55,16 @@ pub fn count_refusals(own: Arc<OwnMetrics>, telemetry_path: String) -> impl Fn(&
     }
 }
 
-async fn status_page(State(site): State<Arc<Site>>) -> Response {
-    let accounts = Arc::clone(&site.accounts.borrow());
-    page::respond(accounts, site.telemetry_path.clone(), site.clock.now()).await
+async fn status_page(State(site): State<Arc<Site>>, uri: Uri, headers: HeaderMap) -> Response {
+    page::respond(site, address(&uri, &headers)).await
+}
+
+/// Returns the host and port that the client has used, unless they contain what a shell could misread.
+fn address(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let address = host.or_else(|| Some(uri.authority()?.as_str()))?;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
+    (!address.is_empty() && address.chars().all(is_plain)).then(|| address.to_owned())
 }
 
 async fn healthy() -> &'static str {

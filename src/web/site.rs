@@ -23,4 +23,6 @@ pub struct Site {
     pub clock: Clock,
     /// The path of the metrics, such as `/metrics`.
     pub telemetry_path: String,
+    /// Whether the listeners use TLS.
+    pub has_tls: bool,
 }

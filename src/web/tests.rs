@@ -96,6 +96,7 @@ fn web_site(
         reloader,
         clock,
         telemetry_path: "/metrics".to_owned(),
+        has_tls: false,
     };
     (site, accounts_sender, snapshot_sender)
 }

@@ -57,7 +57,7 @@ impl Examination {
         for finding in document["findings"].as_array().unwrap() {
             let texts: &[&str] = match finding["outcome"].as_str().unwrap() {
                 "ok" | "skipped" => &["detail"],
-                "failed" => &["cause", "remedy"],
+                "failed" | "warning" => &["cause", "remedy"],
                 other => panic!("{other}"),
             };
             for text in texts {
@@ -217,12 +217,21 @@ fn each_refusal_fails_its_steps() {
 }
 
 #[test]
-fn an_empty_collection_and_a_token_without_claims_are_not_failures() {
+fn an_empty_collection_is_a_warning_that_says_what_to_check() {
     let simulator = Simulator::start("usage: { answer: empty }");
     let examination = Examination::of(&simulator.account(None, TENANT));
     assert_eq!((examination.code, examination.failed().len()), (0, 0));
-    let detail = examination.step("usage")["detail"].as_str().unwrap();
-    assert!(detail.starts_with("0 rows, 0 dropped: there is no usage to report, or none that"), "{detail}");
+    let usage = examination.step("usage");
+    assert_eq!(usage["outcome"], "warning");
+    assert_eq!(usage["cause"], "the collection is empty");
+    assert!(usage["remedy"].as_str().unwrap().contains("the role of the signed-in user"), "{usage}");
+
+    let directory = tempfile::tempdir().unwrap();
+    let config = format!("accounts:\n{}", simulator.account(None, TENANT));
+    let output = doctor(directory.path(), &config, &[]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("\nWARNING  default: usage: the collection is empty"), "{text}");
+    assert!(text.ends_with("\n\nNo step failed; 1 warning.\n") && output.status.success(), "{text}");
 }
 
 #[test]

@@ -19,11 +19,11 @@ use crate::commands::settings;
 use crate::config::{Account, Config};
 use crate::domain::clock::Clock;
 use crate::domain::status::{Endpoint, Ledger};
-use crate::domain::usage::UsageReport;
+use crate::domain::usage::{EMPTY_REMEDY, UsageReport};
 use crate::partner::hints::LOGIN;
 use crate::partner::{FetchError, PartnerCenter, TokenStore, UsageSource as _};
 
-use report::{Outcome, Report, failed, ok, skipped};
+use report::{Outcome, Report, failed, ok, skipped, warning};
 
 pub(super) async fn run(flags: DoctorFlags) -> anyhow::Result<ExitCode> {
     let mut report = Report::new(flags.format);
@@ -113,9 +113,11 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> io:
 }
 
 fn collected(usage: &UsageReport) -> Outcome {
-    // Partner Center does not tell these cases apart.
-    const EMPTY: &str =
-        ": there is no usage to report, or none that the signed-in user's role in Partner Center may see";
     let (rows, rejected) = (usage.rows().len(), usage.rejected().values().sum::<u64>());
-    ok(format!("{rows} rows, {rejected} dropped{}", if rows == 0 { EMPTY } else { "" }))
+    // If none of the rows can be used, the poll fails.
+    if rows == 0 {
+        warning("the collection is empty", EMPTY_REMEDY)
+    } else {
+        ok(format!("{rows} rows, {rejected} dropped"))
+    }
 }

@@ -14,9 +14,21 @@ use crate::partner::FetchError;
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase", tag = "outcome")]
 pub(super) enum Outcome {
-    Ok { detail: String },
-    Failed { cause: String, remedy: String },
-    Skipped { detail: String },
+    Ok {
+        detail: String,
+    },
+    /// It works, but something about it needs attention.
+    Warning {
+        cause: String,
+        remedy: String,
+    },
+    Failed {
+        cause: String,
+        remedy: String,
+    },
+    Skipped {
+        detail: String,
+    },
 }
 
 /// All findings so far. As JSON, later versions may add steps; names and meanings of existing ones stay.
@@ -43,6 +55,10 @@ struct Finding {
 
 pub(super) fn ok(detail: impl Into<String>) -> Outcome {
     Outcome::Ok { detail: detail.into() }
+}
+
+pub(super) fn warning(cause: impl Into<String>, remedy: &str) -> Outcome {
+    Outcome::Warning { cause: cause.into(), remedy: remedy.to_owned() }
 }
 
 pub(super) fn failed(cause: impl Into<String>, remedy: &str) -> Outcome {
@@ -75,6 +91,9 @@ impl Report {
             let place = self.account.as_ref().map_or_else(String::new, |account| format!("{account}: "));
             output::print(&match &outcome {
                 Outcome::Ok { detail } => format!("ok       {place}{step}: {detail}"),
+                Outcome::Warning { cause, remedy } => {
+                    format!("WARNING  {place}{step}: {cause}\n         what to do: {remedy}")
+                }
                 Outcome::Failed { cause, remedy } => {
                     format!("FAILED   {place}{step}: {cause}\n         what to do: {remedy}")
                 }
@@ -88,12 +107,16 @@ impl Report {
 
     /// Prints the end of the report, and returns the exit status.
     pub(super) fn finish(self) -> anyhow::Result<ExitCode> {
-        let is_failure = |finding: &&Finding| matches!(finding.outcome, Outcome::Failed { .. });
-        output::print(&match (self.format, self.findings.iter().filter(is_failure).count()) {
-            (ReportFormat::Json, _) => serde_json::to_string_pretty(&self)?,
-            (ReportFormat::Text, 0) => "\nAll is well.".to_owned(),
-            (ReportFormat::Text, 1) => "\n1 step failed.".to_owned(),
-            (ReportFormat::Text, failures) => format!("\n{failures} steps failed."),
+        let count = |is: fn(&Outcome) -> bool| self.findings.iter().filter(|it| is(&it.outcome)).count();
+        let failures = count(|outcome| matches!(outcome, Outcome::Failed { .. }));
+        let warnings = count(|outcome| matches!(outcome, Outcome::Warning { .. }));
+        output::print(&match (self.format, failures, warnings) {
+            (ReportFormat::Json, _, _) => serde_json::to_string_pretty(&self)?,
+            (ReportFormat::Text, 0, 0) => "\nAll is well.".to_owned(),
+            (ReportFormat::Text, 0, 1) => "\nNo step failed; 1 warning.".to_owned(),
+            (ReportFormat::Text, 0, _) => format!("\nNo step failed; {warnings} warnings."),
+            (ReportFormat::Text, 1, _) => "\n1 step failed.".to_owned(),
+            (ReportFormat::Text, _, _) => format!("\n{failures} steps failed."),
         })?;
         Ok(if self.well { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
     }

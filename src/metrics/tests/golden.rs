@@ -189,7 +189,7 @@ partner_license_access_token_expiry_timestamp_seconds{account="contoso"} 1795414
 # HELP partner_license_refresh_token_issued_timestamp_seconds When the refresh token in use was issued; absent for a token from the configuration until it is renewed.
 # TYPE partner_license_refresh_token_issued_timestamp_seconds gauge
 partner_license_refresh_token_issued_timestamp_seconds{account="contoso"} 1795324400
-# HELP partner_license_refresh_token_expiry_timestamp_seconds Expiry of the refresh token in use unless it is renewed earlier: 90 days after its issue.
+# HELP partner_license_refresh_token_expiry_timestamp_seconds Expiry of the refresh token in use unless it is renewed earlier: 90 days after its issue; absent while the token is refused before that.
 # TYPE partner_license_refresh_token_expiry_timestamp_seconds gauge
 partner_license_refresh_token_expiry_timestamp_seconds{account="contoso"} 1803100400
 # HELP partner_license_client_certificate_expiry_timestamp_seconds Expiry of the client certificate in use; absent if the application signs in without one.

@@ -276,6 +276,17 @@ fn a_refresh_token_expires_90_days_after_its_issue() {
 }
 
 #[test]
+fn a_refused_refresh_token_has_no_expiry_unless_that_has_passed() {
+    let accounts = accounts_named(&["a"]);
+    fill(&accounts.ledgers[0]);
+    accounts.ledgers[0].write(|status| status.credentials.refresh_token_refused = true);
+    let at = |now| samples(&classic(&accounts, now));
+    let before = at(NOW);
+    assert_eq!((of(&before, &REFRESH_EXPIRY).len(), of(&before, &REFRESH_ISSUED).len()), (0, 1));
+    assert_eq!(of(&at(NOW + 90 * 24 * HOUR), &REFRESH_EXPIRY).len(), 1, "the alert on it keeps firing");
+}
+
+#[test]
 fn equal_statuses_have_equal_bytes() {
     let snapshots = [accounts_named(&["a", "b"]), accounts_named(&["a", "b"])].map(|accounts| {
         accounts.ledgers.iter().for_each(fill);
@@ -333,9 +344,9 @@ fn reloads_and_scrapes_are_counted() {
     };
     let (ok, time) = (RELOAD_OK.name, RELOAD_TIME.name);
     assert_eq!((value(ok, None), value(time, None)), ("1".into(), "1795410800".into()));
-    own.reloaded(false, NOW + HOUR);
+    own.reloaded(Some("a problem".to_owned()), NOW + HOUR);
     assert_eq!((value(ok, None), value(time, None)), ("0".into(), "1795410800".into()));
-    own.reloaded(true, NOW + 2 * HOUR);
+    own.reloaded(None, NOW + 2 * HOUR);
     assert_eq!((value(ok, None), value(time, None)), ("1".into(), "1795418000".into()));
 
     let scrape = own.scrape_begins();

@@ -111,6 +111,26 @@ async fn a_refused_client_secret_does_not_mark_the_refresh_token_as_refused() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_every_refresh_token_is_known_until_one_is_accepted() {
+    let bed = TestBed::new("").await;
+    let client = bed.client();
+    let refused = || bed.ledger.read().credentials.refresh_token_refused;
+    for (token, expected) in [
+        ("server_error, times: 3", false),
+        ("bad_client_secret, times: 1", false),
+        ("refresh_token_revoked, times: 1", true),
+        ("server_error, times: 3", true),
+        ("bad_client_secret, times: 1", true),
+    ] {
+        bed.scenario(&format!("token: {{answer: {token}}}"));
+        assert!(client.fetch().await.is_err());
+        assert_eq!(refused(), expected, "after {token}");
+    }
+    client.fetch().await.unwrap();
+    assert!(!refused());
+}
+
+#[tokio::test]
 async fn if_the_configured_and_the_stored_token_are_refused_both_are_tried_again() {
     let bed = TestBed::new("").await;
     bed.client().fetch().await.unwrap();

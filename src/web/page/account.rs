@@ -8,9 +8,11 @@ use maud::{Markup, Render, html};
 use crate::domain::failure::Failure;
 use crate::domain::schedule::LastPoll;
 use crate::domain::status::{AccountStatus, Credentials, LastGood};
-use crate::domain::usage::{LicenseUsage, listing};
+use crate::domain::usage::{EMPTY_REMEDY, LicenseUsage, OLD_FIGURE_AGE, listing};
 use crate::metrics::Accounts;
 
+use super::context::Context;
+use super::limits::{CERTIFICATE_EXPIRES_SOON, OVERDUE_INTERVALS, REFRESH_TOKEN_EXPIRES_SOON, is_overdue};
 use super::table::{RowCounts, table};
 use super::text::{Count, Length, day, time, visible, with_commands};
 
@@ -27,21 +29,26 @@ pub(super) struct AccountView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum AccountState {
     Failing,
+    /// No poll has succeeded for three intervals.
+    Overdue,
+    /// The last good collection was empty, or is no longer served.
+    NoRows,
+    /// At least one row that is not muted has an old figure.
+    OldFigures,
     Waiting,
     Working,
 }
 
-/// A refresh token with less time left is marked; the alert rules have the same limit.
-const REFRESH_TOKEN_EXPIRES_SOON: Duration = Duration::from_hours(24 * 30);
-/// A certificate with less time left is marked; the alert rules have the same limit.
-const CERTIFICATE_EXPIRES_SOON: Duration = Duration::from_hours(24 * 14);
-
 impl AccountState {
-    pub(super) const ALL: [Self; 3] = [Self::Failing, Self::Waiting, Self::Working];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Failing, Self::Overdue, Self::NoRows, Self::OldFigures, Self::Waiting, Self::Working];
 
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Failing => "failing",
+            Self::Overdue => "overdue",
+            Self::NoRows => "no rows",
+            Self::OldFigures => "old figures",
             Self::Waiting => "not polled yet",
             Self::Working => "working",
         }
@@ -51,6 +58,7 @@ impl AccountState {
     pub(super) const fn class(self) -> &'static str {
         match self {
             Self::Failing => "failing",
+            Self::Overdue | Self::NoRows | Self::OldFigures => "doubtful",
             Self::Waiting => "waiting",
             Self::Working => "working",
         }
@@ -59,13 +67,18 @@ impl AccountState {
 
 impl AccountView {
     pub(super) fn new(number: usize, status: AccountStatus, accounts: &Accounts, now: Timestamp) -> Self {
+        let rows = status.visible(now, accounts.stale_after).map(|good| good.report.rows());
+        let counts = RowCounts::of(rows.unwrap_or_default(), &accounts.thresholds, now);
+        let overdue =
+            status.last_good.as_ref().is_some_and(|good| is_overdue(good.at, accounts.poll_interval, now));
         let state = match status.last_poll {
             LastPoll::Never => AccountState::Waiting,
-            LastPoll::Succeeded => AccountState::Working,
             LastPoll::Failed { .. } => AccountState::Failing,
+            LastPoll::Succeeded if overdue => AccountState::Overdue,
+            LastPoll::Succeeded if counts.rows == 0 => AccountState::NoRows,
+            LastPoll::Succeeded if counts.old > 0 => AccountState::OldFigures,
+            LastPoll::Succeeded => AccountState::Working,
         };
-        let rows = status.visible(now, accounts.stale_after).map(|good| good.report.rows());
-        let counts = RowCounts::of(rows.unwrap_or_default(), &accounts.thresholds);
         Self { number, state, counts, status }
     }
 
@@ -81,7 +94,8 @@ impl AccountView {
     }
 
     /// Renders the section of the account, with at most `most` rows.
-    pub(super) fn section(&self, accounts: &Accounts, now: Timestamp, most: usize) -> Markup {
+    pub(super) fn section(&self, accounts: &Accounts, context: &Context, most: usize) -> Markup {
+        let now = context.now;
         let (status, id) = (&self.status, format!("account-{}", self.number));
         html! {
             section aria-labelledby=(id) {
@@ -90,15 +104,16 @@ impl AccountView {
                     p {
                         strong.state.(self.state.class()) { (self.state.word()) }
                         @if let Some(since) = status.outcome_since {
+                            @if self.state.class() == "doubtful" { " · polls have succeeded" }
                             " since " (time(since)) ", for " (Length::between(since, now))
                         }
                     }
                 }
                 @if let Some(failure) = status.failure() { (self.failure(failure, now)) }
                 (self.facts(accounts, now))
-                (self.notes(accounts, now))
+                (self.notes(accounts, context))
                 @if let Some(good) = status.visible(now, accounts.stale_after) && self.counts.rows > 0 {
-                    (table(good.report.rows(), &accounts.thresholds, self.counts, most))
+                    (table(good.report.rows(), &accounts.thresholds, self.counts, (most, now)))
                 }
             }
         }
@@ -119,7 +134,7 @@ impl AccountView {
                 p { strong { "What happened:" } " " (visible(&failure.text)) }
                 p {
                     strong { "What to do:" } " " (with_commands(failure.remedy)) ". "
-                    a href="/runbooks/PartnerLicenseScrapeFailing" { "Runbook" }
+                    a href="runbooks/PartnerLicenseScrapeFailing" { "Runbook" }
                 }
             }
         }
@@ -129,21 +144,22 @@ impl AccountView {
         let status = &self.status;
         let processed =
             status.visible(now, accounts.stale_after).and_then(|good| processed(good.report.rows()));
-        let Credentials { refresh_token_issued_at, client_certificate_expires_at, mfa_compliant, .. } =
-            status.credentials;
-        let lifetime = Credentials::REFRESH_TOKEN_LIFETIME;
-        let refresh_token_expires_at =
-            refresh_token_issued_at.map(|at| at.saturating_add(lifetime).unwrap_or(Timestamp::MAX));
-        let ago = |at| html! { (Length::between(at, now)) " ago" };
+        let Credentials { client_certificate_expires_at, mfa_compliant, .. } = status.credentials;
+        let ago = |at, doubtful| {
+            let text = format!("{} ago", Length::between(at, now));
+            html! { @if doubtful { strong.doubtful { (text) } } @else { (text) } }
+        };
         html! {
             dl {
                 @match status.last_good.as_ref().map(|good| good.at) {
-                    Some(at) => (fact("Rows fetched", ago(at), Some(time(at)))),
+                    Some(at) => {
+                        (fact("Rows fetched", ago(at, is_overdue(at, accounts.poll_interval, now)), Some(time(at))))
+                    }
                     None => (fact("Rows fetched", "never", None)),
                 }
                 @if let Some((oldest, newest)) = processed {
                     @let detail = html! { (day(newest)) @if oldest < newest { ", oldest " (day(oldest)) } };
-                    (fact("Data processed", ago(newest), Some(detail)))
+                    (fact("Data processed", ago(newest, self.counts.old > 0), Some(detail)))
                 }
                 @match status.next_poll_at {
                     Some(at) if at > now => {
@@ -152,10 +168,7 @@ impl AccountView {
                     Some(_) => (fact("Next poll", "under way", None)),
                     None => {}
                 }
-                @match refresh_token_expires_at {
-                    Some(end) => (credential("Refresh token", end, REFRESH_TOKEN_EXPIRES_SOON, now)),
-                    None => (fact("Refresh token", "not renewed yet", Some(html! { "expiry not known" }))),
-                }
+                (refresh_token(&status.credentials, now))
                 @if let Some(end) = client_certificate_expires_at {
                     (credential("Client certificate", end, CERTIFICATE_EXPIRES_SOON, now))
                 }
@@ -171,8 +184,38 @@ impl AccountView {
     }
 
     /// What a reader should know about the rows, or why there are none.
-    fn notes(&self, accounts: &Accounts, now: Timestamp) -> Markup {
-        let Some(good) = &self.status.last_good else { return Markup::default() };
+    fn notes(&self, accounts: &Accounts, context: &Context) -> Markup {
+        let now = context.now;
+        html! {
+            @if !self.status.was_polled() { (self.not_polled(context)) }
+            @if self.state == AccountState::Overdue {
+                (doubt(&html! {
+                    "No poll has succeeded for more than " (OVERDUE_INTERVALS) " poll intervals. "
+                    a href="runbooks/PartnerLicenseScrapeOverdue" { "Runbook" }
+                }))
+            }
+            @if let Some(good) = &self.status.last_good { (self.notes_on_rows(good, accounts, now)) }
+        }
+    }
+
+    /// Explains why `partner_license_up` is 0 although no poll has failed.
+    fn not_polled(&self, context: &Context) -> Markup {
+        html! {
+            p.note {
+                @if self.status.last_good.is_some() { "These rows date from before the start. " }
+                "No poll has completed since the start, so " code { "partner_license_up" } " is 0. "
+                @match self.status.next_poll_at {
+                    Some(at) if at > context.now => {
+                        "The first one is due in " (Length::between(context.now, at)) ". To poll now: "
+                        code { (context.poll_now) }
+                    }
+                    _ => "The first one is under way.",
+                }
+            }
+        }
+    }
+
+    fn notes_on_rows(&self, good: &LastGood, accounts: &Accounts, now: Timestamp) -> Markup {
         let LastGood { report, failed_since, .. } = good;
         if !good.is_fresh(now, accounts.stale_after) {
             let limit = humantime::format_duration(accounts.stale_after.unwrap_or_default());
@@ -184,9 +227,7 @@ impl AccountView {
             };
         }
         html! {
-            @if !self.status.was_polled() {
-                p.note { "These rows date from before the start; no poll has completed since then." }
-            } @else if *failed_since {
+            @if self.status.was_polled() && *failed_since {
                 p.note {
                     "The rows are those of the last good poll"
                     @if let Some(end) = good.vanishes_at(accounts.stale_after) {
@@ -197,7 +238,19 @@ impl AccountView {
                 }
             }
             @if report.rows().is_empty() {
-                p.note { "The last good collection was empty: Partner Center sent no rows." }
+                (doubt(&html! {
+                    "The last good collection is empty: Partner Center sent no rows. "
+                    strong { "What to do:" } " " (EMPTY_REMEDY) ". "
+                    a href="runbooks/PartnerLicenseUsageCollectionEmpty" { "Runbook" }
+                }))
+            }
+            @if self.counts.old > 0 {
+                (doubt(&html! {
+                    (Count(self.counts.old, "row")) " with figures older than "
+                    (OLD_FIGURE_AGE.as_secs() / 86_400) " days: Microsoft no longer updates them. Whether usage is "
+                    "low now is not known. "
+                    a href="runbooks/PartnerLicenseUsageDataStale" { "Runbook" }
+                }))
             }
             @if !report.rejected().is_empty() {
                 @let dropped = report.rejected().values().sum::<u64>();
@@ -207,6 +260,23 @@ impl AccountView {
                 }
             }
         }
+    }
+}
+
+/// Renders what works but needs attention.
+fn doubt(text: &Markup) -> Markup {
+    html! { p.doubt { (text) } }
+}
+
+fn refresh_token(credentials: &Credentials, now: Timestamp) -> Markup {
+    const NAME: &str = "Refresh token";
+    match (credentials.refresh_token_expires_at(now), credentials.refresh_token_issued_at) {
+        (Some(end), _) => credential(NAME, end, REFRESH_TOKEN_EXPIRES_SOON, now),
+        (None, issued_at) if credentials.refresh_token_refused => {
+            let detail = issued_at.map(|at| html! { "issued " (time(at)) });
+            fact(NAME, attention("refused"), detail)
+        }
+        (None, _) => fact(NAME, "not renewed yet", Some(html! { "expiry not known" })),
     }
 }
 

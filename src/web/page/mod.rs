@@ -4,6 +4,8 @@
 //! maud escape every value.
 
 mod account;
+mod context;
+mod limits;
 mod table;
 mod text;
 
@@ -21,11 +23,14 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use tokio::sync::Semaphore;
 
 use crate::bundled::{DASHBOARDS, runbooks};
-use crate::metrics::{Accounts, BUILD};
+use crate::metrics::{Accounts, BUILD, FailedReload};
+
+use super::site::Site;
 
 use account::{AccountState, AccountView};
+use context::Context;
 use table::RowCounts;
-use text::{Count, time};
+use text::{Count, Length, time, visible};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -52,13 +57,22 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
 /// How many pages are rendered at a time; further requests wait.
 static RENDERING: Semaphore = Semaphore::const_new(2);
 
-/// Answers a request for the page, as it is at `now`.
-pub(super) async fn respond(accounts: Arc<Accounts>, telemetry_path: String, now: Timestamp) -> Response {
+/// Answers a request for the page; the client knows the exporter by `address`.
+pub(super) async fn respond(site: Arc<Site>, address: Option<String>) -> Response {
     // Many rows take milliseconds, during which this thread could not answer scrapes.
     let permit = RENDERING.acquire().await.expect("the semaphore is never closed");
     let html = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        render(&accounts, &telemetry_path, now)
+        let accounts = Arc::clone(&site.accounts.borrow());
+        let scheme = if site.has_tls { "https" } else { "http" };
+        let address = address.as_deref().unwrap_or("127.0.0.1:10365");
+        let context = Context {
+            now: site.clock.now(),
+            failed_reload: site.own.failed_reload(),
+            telemetry_path: site.telemetry_path.clone(),
+            poll_now: format!("curl -X POST {scheme}://{address}/-/reload"),
+        };
+        render(&accounts, &context)
     });
     let Ok(html) = html.await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let headers = [
@@ -70,7 +84,8 @@ pub(super) async fn respond(accounts: Arc<Accounts>, telemetry_path: String, now
     (headers, Html(html)).into_response()
 }
 
-fn render(accounts: &Accounts, telemetry_path: &str, now: Timestamp) -> String {
+fn render(accounts: &Accounts, context: &Context) -> String {
+    let now = context.now;
     let ledgers = accounts.ledgers.iter().enumerate();
     let mut views: Vec<AccountView> =
         ledgers.map(|(n, ledger)| AccountView::new(n + 1, ledger.read(), accounts, now)).collect();
@@ -79,12 +94,13 @@ fn render(accounts: &Accounts, telemetry_path: &str, now: Timestamp) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
-            (head(&views))
+            (head(&title(&views, context.failed_reload.is_some())))
             body {
-                (header(telemetry_path))
+                (header(&context.telemetry_path))
                 main {
+                    @if let Some(failed) = &context.failed_reload { (reload_failed(failed, now)) }
                     @if views.len() > 1 { (summary(&views)) }
-                    @for view in &views { (view.section(accounts, now, most)) }
+                    @for view in &views { (view.section(accounts, context, most)) }
                 }
                 (footer(now))
             }
@@ -93,22 +109,47 @@ fn render(accounts: &Accounts, telemetry_path: &str, now: Timestamp) -> String {
     page.into_string()
 }
 
-fn head(accounts: &[AccountView]) -> Markup {
-    let failing = accounts.iter().filter(|account| account.state == AccountState::Failing).count();
+/// The title: what needs attention, then the name of the program.
+fn title(accounts: &[AccountView], reload_failed: bool) -> String {
+    let count = |class| accounts.iter().filter(|account| account.state.class() == class).count();
+    let attention = match (count("failing"), count("doubtful"), accounts.len()) {
+        (0, 0, _) if reload_failed => "Reload failed · ".to_owned(),
+        (0, 0, _) => String::new(),
+        (0, _, 1) => "Attention · ".to_owned(),
+        (0, doubtful, all) => format!("Attention to {doubtful} of {all} · "),
+        (_, _, 1) => "Failing · ".to_owned(),
+        (failing, _, all) => format!("{failing} of {all} failing · "),
+    };
+    attention + "Partner license exporter"
+}
+
+fn head(title: &str) -> Markup {
     html! {
         head {
             meta charset="utf-8";
             meta name="viewport" content="width=device-width, initial-scale=1";
-            title {
-                @match (failing, accounts.len()) {
-                    (0, _) => {}
-                    (_, 1) => "Failing · ",
-                    (_, all) => { (failing) " of " (all) " failing · " }
-                }
-                "Partner license exporter"
-            }
+            title { (title) }
             link rel="icon" href=(ICON);
             style { (PreEscaped(STYLE)) }
+        }
+    }
+}
+
+/// Renders the problems of a configuration that was not loaded.
+fn reload_failed(failed: &FailedReload, now: Timestamp) -> Markup {
+    html! {
+        section.doubt aria-labelledby="reload" {
+            h2 id="reload" { "The configuration was not reloaded" }
+            p {
+                "The last reload failed " (Length::between(failed.at, now)) " ago, " (time(failed.at))
+                ". The previous configuration remains in use, but the exporter would not start with the new one."
+            }
+            pre { (visible(&failed.text)) }
+            p {
+                strong { "What to do:" } " correct the file, examine it with "
+                code { "partner-license-exporter check" } ", and reload. "
+                a href="runbooks/PartnerLicenseConfigReloadFailed" { "Runbook" }
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Renders the rows of one account as a table, lowest first, each with a bar against its threshold.
 
+use jiff::Timestamp;
 use maud::{Markup, html};
 
 use crate::config::Thresholds;
@@ -7,23 +8,27 @@ use crate::domain::usage::LicenseUsage;
 
 use super::text::{Count, Percentage, day, visible};
 
-/// How many rows a collection has, and how many of them are low or muted.
+/// How many rows a collection has, and how many of them are low, old or muted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct RowCounts {
     pub(super) rows: usize,
     /// Rows below their threshold.
     pub(super) low: usize,
+    /// Rows with a threshold and an old figure.
+    pub(super) old: usize,
     /// Rows without a threshold.
     pub(super) muted: usize,
 }
 
 impl RowCounts {
-    pub(super) fn of(rows: &[LicenseUsage], thresholds: &Thresholds) -> Self {
+    pub(super) fn of(rows: &[LicenseUsage], thresholds: &Thresholds, now: Timestamp) -> Self {
         let mut counts = Self { rows: rows.len(), ..Self::default() };
         for row in rows {
             match thresholds.applying_to(row) {
-                Some(threshold) if row.percent.get() < threshold => counts.low += 1,
-                Some(_) => {}
+                Some(threshold) => {
+                    counts.low += usize::from(row.percent.get() < threshold);
+                    counts.old += usize::from(row.is_old(now));
+                }
                 None => counts.muted += 1,
             }
         }
@@ -35,25 +40,30 @@ impl std::ops::Add for RowCounts {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self { rows: self.rows + other.rows, low: self.low + other.low, muted: self.muted + other.muted }
+        Self {
+            rows: self.rows + other.rows,
+            low: self.low + other.low,
+            old: self.old + other.old,
+            muted: self.muted + other.muted,
+        }
     }
 }
 
 /// The percentage at the full length of a bar, so that there is room above 100 %.
 const FULL_LENGTH_PERCENT: f64 = 125.0;
 
-/// Renders the `most` lowest of `rows`, whose counts are `counts`.
+/// Renders the `most` lowest of `rows`, whose counts are `counts`, as they are at `now`.
 pub(super) fn table(
     rows: &[LicenseUsage],
     thresholds: &Thresholds,
     counts: RowCounts,
-    most: usize,
+    (most, now): (usize, Timestamp),
 ) -> Markup {
     html! {
         table {
             caption {
                 (Count(counts.rows, "row")) ", lowest first"
-                @for (count, word) in [(counts.low, "low"), (counts.muted, "muted")] {
+                @for (count, word) in [(counts.low, "low"), (counts.old, "old"), (counts.muted, "muted")] {
                     @if count > 0 { " · " (count) " " (word) }
                 }
                 @if counts.rows > most { ". Only the lowest " (most) " are shown; the metrics have all of them" }
@@ -67,7 +77,7 @@ pub(super) fn table(
                 }
             }
             tbody {
-                @for row in lowest(rows, most) { (table_row(row, thresholds.applying_to(row))) }
+                @for row in lowest(rows, most) { (table_row(row, thresholds.applying_to(row), now)) }
             }
         }
     }
@@ -86,7 +96,7 @@ fn lowest(rows: &[LicenseUsage], most: usize) -> impl Iterator<Item = &LicenseUs
     order.into_iter().map(|(_, n)| &rows[n])
 }
 
-fn table_row(row: &LicenseUsage, threshold: Option<f64>) -> Markup {
+fn table_row(row: &LicenseUsage, threshold: Option<f64>, now: Timestamp) -> Markup {
     let percent = row.percent.get();
     let is_low = threshold.is_some_and(|threshold| percent < threshold);
     let class = if is_low { Some("low") } else { threshold.is_none().then_some("muted") };
@@ -101,7 +111,10 @@ fn table_row(row: &LicenseUsage, threshold: Option<f64>) -> Markup {
                 @if is_low { " " b { "low" } }
             }
             td { @if let Some(threshold) = threshold { (threshold) " %" } @else { "muted" } }
-            td { (day(row.processed_at)) }
+            td {
+                (day(row.processed_at))
+                @if threshold.is_some() && row.is_old(now) { " " b { "old" } }
+            }
         }
     }
 }

@@ -193,7 +193,14 @@ async fn an_account_without_rows_shows_why() {
     let accounts = ledgers(&["contoso"]);
     collected(&accounts[0], []);
     let empty = page(accounts_with(accounts)).await;
-    assert_contains(&empty, &["The last good collection was empty: Partner Center sent no rows."]);
+    assert_contains(
+        &empty,
+        &[
+            "contoso no rows · polls have succeeded since",
+            "The last good collection is empty: Partner Center sent no rows. What to do: check whether Partner Center's \
+             own pages show usage",
+        ],
+    );
     let accounts = ledgers(&["contoso"]);
     collected(&accounts[0], [row("Exchange", 38.0)]);
     let stale = page(Accounts { stale_after: Some(Duration::from_mins(1)), ..accounts_with(accounts) }).await;
@@ -206,11 +213,28 @@ async fn restored_rows_and_dropped_rows_are_noted() {
     let accounts = ledgers(&["contoso"]);
     let good = LastGood { report: Arc::default(), at: NOW, failed_since: false };
     accounts[0].write(|status| status.last_good = Some(good));
-    let restored = page(accounts_with(accounts)).await;
+    let restored = page(accounts_with(accounts.clone())).await;
     assert_contains(
         &restored,
-        &["not polled yet", "These rows date from before the start; no poll has completed since then."],
+        &[
+            "not polled yet",
+            "These rows date from before the start. No poll has completed since the start, so partner_license_up is 0. \
+             The first one is under way.",
+        ],
     );
+    accounts[0].write(|status| status.next_poll_at = Some(NOW + Duration::from_mins(12)));
+    let waiting = site(accounts_with(accounts));
+    for (host, address) in [
+        ("exporter.example:10365", "exporter.example:10365"),
+        ("[::1]:10365", "[::1]:10365"),
+        ("$(reboot)", "127.0.0.1:10365"),
+        ("a;b", "127.0.0.1:10365"),
+    ] {
+        let received = send(&waiting.router, "GET", "/", &[("host", host)]).await;
+        let command =
+            format!("The first one is due in 12 min. To poll now: curl -X POST http://{address}/-/reload");
+        assert_contains(received.text(), &[&command]);
+    }
     let accounts = ledgers(&["contoso"]);
     let rows = [Ok(row("Teams", 1.0)), Ok(row("Teams", 2.0)), Err(RowError::MissingValue)];
     let report = UsageReport::collect(rows);
@@ -274,12 +298,12 @@ async fn several_accounts_have_a_summary_with_failing_ones_first() {
     let body = page(accounts_with(accounts)).await;
     assert_contains(
         &body,
-        &["4 accounts 1 failing 1 not polled yet 2 working 1 of 2 rows low \
-             dddd failing: mfa ccc not polled yet a working, 1 low bb working"],
+        &["4 accounts 1 failing 1 no rows 1 not polled yet 1 working 1 of 2 rows low \
+             dddd failing: mfa bb no rows ccc not polled yet a working, 1 low"],
     );
     let order: Vec<_> =
         body.split("<h2 id=\"account-").skip(1).filter_map(|rest| rest.chars().next()).collect();
-    assert_eq!(order, ['4', '3', '1', '2']);
+    assert_eq!(order, ['4', '2', '3', '1']);
     assert!(body.contains("<a href=\"#account-4\">"), "{body}");
     assert!(body.contains("<title>1 of 4 failing · Partner"), "{body}");
 }
@@ -310,4 +334,101 @@ async fn a_page_stays_small_and_counts_all_rows_however_many_there_are() {
     );
     assert_eq!(body.matches("<tr class=\"low\">").count(), 200 * 25);
     assert!(body.len() < 2_500_000, "{} bytes", body.len());
+}
+
+/// A row whose figure is this old.
+fn row_of(workload: &str, days: i32) -> LicenseUsage {
+    LicenseUsage { processed_at: NOW - SignedDuration::from_hours(24) * days, ..row(workload, 50.0) }
+}
+
+#[tokio::test]
+async fn old_figures_are_not_called_working_unless_their_rows_are_muted() {
+    let muted = "thresholds: { overrides: [ { workload: Sway, mute: true } ] }\naccounts:\n- {tenant_id: a.example, \
+                 client_id: 00000000-0000-0000-0000-00000000c11e, client_secret: s, refresh_token: r}\n";
+    let muted = Config::parse(muted, &no_environment).unwrap().thresholds;
+    let page_of = async |rows: &[(&str, i32)], thresholds: Thresholds| {
+        let accounts = ledgers(&["contoso"]);
+        collected(&accounts[0], rows.iter().map(|(workload, days)| row_of(workload, *days)));
+        page(Accounts { thresholds, ..accounts_with(accounts) }).await
+    };
+    let old = page_of(&[("Exchange", 3300), ("Teams", 3300)], Thresholds::default()).await;
+    assert_contains(
+        &old,
+        &[
+            "contoso old figures · polls have succeeded since",
+            "2 rows with figures older than 16 days: Microsoft no longer updates them.",
+            "2 rows, lowest first · 2 old.",
+            "2017-11-10 old",
+        ],
+    );
+    assert!(old.contains("<title>Attention · Partner") && old.contains("class=\"state doubtful\""), "{old}");
+    assert!(old.contains("<strong class=\"doubtful\">3300 d ago</strong>"), "{old}");
+
+    let one = page_of(&[("Exchange", 3), ("Teams", 17)], Thresholds::default()).await;
+    assert_contains(&one, &["contoso old figures", "1 row with figures older than"]);
+    for (rows, thresholds) in [
+        (&[("Exchange", 3), ("Sway", 17)], muted),
+        (&[("Exchange", 3), ("Teams", 16)], Thresholds::default()),
+    ] {
+        let fine = page_of(rows, thresholds).await;
+        assert_contains(&fine, &["contoso working since"]);
+        assert!(!fine.contains("doubtful\">"), "{fine}");
+    }
+}
+
+#[tokio::test]
+async fn an_account_without_a_success_for_three_intervals_is_overdue() {
+    let accounts = ledgers(&["contoso"]);
+    collected(&accounts[0], [row_of("Exchange", 3)]);
+    for (interval, word) in [(30, "working"), (29, "overdue")] {
+        let poll_interval = Duration::from_secs(interval);
+        let body = page(Accounts { poll_interval, ..accounts_with(accounts.clone()) }).await;
+        assert_contains(&body, &[&format!("contoso {word}")]);
+        let marked = body.contains("<strong class=\"doubtful\">1 min 30 s ago</strong>");
+        assert_eq!(marked, word == "overdue");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_refresh_token_has_no_time_left() {
+    let accounts = ledgers(&["contoso"]);
+    for (days, expected) in
+        [(1, "Refresh token refused issued 2026-11-22"), (93, "Refresh token expired 3 d ago")]
+    {
+        credentials(
+            &accounts[0],
+            Credentials {
+                refresh_token_issued_at: Some(NOW - SignedDuration::from_hours(24 * days)),
+                refresh_token_refused: true,
+                ..Credentials::default()
+            },
+        );
+        let body = page(accounts_with(accounts.clone())).await;
+        assert_contains(&body, &[expected]);
+        assert_eq!(body.matches("class=\"attention\"").count(), 1);
+    }
+    let configured = Credentials { refresh_token_refused: true, ..Credentials::default() };
+    credentials(&accounts[0], configured);
+    assert_contains(&page(accounts_with(accounts)).await, &["Refresh token refused MFA"]);
+}
+
+#[tokio::test]
+async fn a_failed_reload_is_shown_until_one_succeeds() {
+    let site = site(accounts_with(ledgers(&["contoso"])));
+    let problems = "invalid configuration:\n  accounts[0].<b>: unknown key\n  poll_interval: not a duration";
+    site.own.reloaded(Some(problems.to_owned()), NOW - Duration::from_secs(61));
+    let failed = send(&site.router, "GET", "/", &[]).await.text().to_owned();
+    assert_contains(
+        &failed,
+        &[
+            "The configuration was not reloaded The last reload failed 1 min 1 s ago, 2026-11-23 05:12 UTC . The previous \
+         configuration remains in use",
+            "accounts[0].&lt;b&gt;: unknown key",
+            "poll_interval: not a duration What to do:",
+        ],
+    );
+    assert!(failed.contains("<title>Reload failed · Partner"), "{failed}");
+    site.own.reloaded(None, NOW);
+    let loaded = send(&site.router, "GET", "/", &[]).await.text().to_owned();
+    assert!(!loaded.contains("was not reloaded") && loaded.contains("<title>Partner"), "{loaded}");
 }

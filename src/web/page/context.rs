@@ -1,0 +1,14 @@
+//! What the page is about besides the accounts.
+
+use jiff::Timestamp;
+
+use crate::metrics::FailedReload;
+
+/// What the page is about besides the accounts.
+pub(super) struct Context {
+    pub(super) now: Timestamp,
+    pub(super) failed_reload: Option<FailedReload>,
+    pub(super) telemetry_path: String,
+    /// A command that polls every account.
+    pub(super) poll_now: String,
+}
