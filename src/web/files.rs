@@ -1,28 +1,56 @@
 //! Serves the bundled dashboards and runbooks, to which the status page links.
 
-use axum::extract::Path;
-use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::bundled::{DASHBOARDS, runbooks};
 
+use super::page::runbook;
+use super::site::Site;
+
 /// Answers `/dashboards/{name}` with JSON for Grafana's import.
 pub(super) async fn dashboard(Path(name): Path<String>) -> Response {
-    let text = DASHBOARDS.iter().find(|(path, _)| *path == name).map(|(_, text)| *text);
-    respond("application/json", text)
-}
-
-/// Answers `/runbooks/{alert}` with Markdown as plain text.
-pub(super) async fn runbook(Path(alert): Path<String>) -> Response {
-    respond("text/plain; charset=utf-8", runbooks().find(|(name, _)| *name == alert).map(|(_, text)| text))
-}
-
-fn respond(content_type: &'static str, text: Option<&'static str>) -> Response {
-    match text {
-        Some(text) => {
-            ([(CONTENT_TYPE, content_type), (X_CONTENT_TYPE_OPTIONS, "nosniff")], text).into_response()
-        }
-        None => (StatusCode::NOT_FOUND, "404 page not found\n").into_response(),
+    match DASHBOARDS.iter().find(|(path, _)| *path == name) {
+        Some((_, text)) => file("application/json", text),
+        None => not_found(),
     }
+}
+
+/// Answers `/runbooks/{alert}`, also with the end `.md`, with a page, or with the Markdown itself if the client asks
+/// for text and not for HTML.
+pub(super) async fn runbook(
+    State(site): State<Arc<Site>>,
+    Path(alert): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let alert = alert.strip_suffix(".md").unwrap_or(&alert);
+    let Some((alert, text)) = runbooks().find(|(name, _)| *name == alert) else { return not_found() };
+    let mut response = if wants_text(&headers) {
+        file("text/markdown; charset=utf-8", text)
+    } else {
+        runbook::respond(alert, text, site.telemetry_path != "/")
+    };
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+fn wants_text(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    let types = accepted
+        .flat_map(|accept| accept.split(','))
+        .map(|part| part.split(';').next().unwrap_or(part).trim());
+    let types: Vec<&str> = types.collect();
+    types.iter().any(|kind| ["text/markdown", "text/plain"].contains(kind)) && !types.contains(&"text/html")
+}
+
+fn file(content_type: &'static str, text: &'static str) -> Response {
+    ([(CONTENT_TYPE, content_type), (X_CONTENT_TYPE_OPTIONS, "nosniff")], text).into_response()
+}
+
+fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
 }

@@ -6,9 +6,9 @@
 //! The modules stand in order of dependency.
 
 mod site;
-mod files;
 mod scrape;
 mod page;
+mod files;
 
 use std::sync::Arc;
 

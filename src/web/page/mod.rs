@@ -5,21 +5,19 @@
 
 mod account;
 mod context;
+mod document;
 mod limits;
+pub(super) mod runbook;
 mod table;
 mod text;
 
 use std::ops::Add as _;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use aws_lc_rs::digest;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderValue, StatusCode};
-use axum::response::{Html, IntoResponse, Response};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 use tokio::sync::Semaphore;
 
 use crate::bundled::{DASHBOARDS, runbooks};
@@ -32,27 +30,10 @@ use context::Context;
 use table::RowCounts;
 use text::{Count, Length, time, visible};
 
-const STYLE: &str = include_str!("style.css");
-
-/// The icon, a few bars, within the page: without it a browser would request one.
-const ICON: &str = "data:image/svg+xml,%3Csvg xmlns=%27http://www.w3.org/2000/svg%27 viewBox=%270 0 16 16%27%3E%3Cpath \
-     fill=%27%232f6fc4%27 d=%27M1 2h14v3H1zM1 6.5h9v3H1zM1 11h5v3H1z%27/%3E%3C/svg%3E";
-
 /// The maximum number of rows on the page, shared by all accounts: some 2 MB.
 const MAX_ROWS: usize = 5_000;
 /// The minimum share of an account, however many accounts there are.
 const MIN_ROWS_PER_ACCOUNT: usize = 10;
-
-/// The policy that lets browsers apply this page's own style and nothing else, so that markup from outside would be
-/// harmless even if it were not escaped.
-static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let style = BASE64_STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'"
-    );
-    HeaderValue::from_str(&policy).expect("Base64 and words are a valid header value")
-});
 
 /// How many pages are rendered at a time; further requests wait.
 static RENDERING: Semaphore = Semaphore::const_new(2);
@@ -75,13 +56,7 @@ pub(super) async fn respond(site: Arc<Site>, address: Option<String>) -> Respons
         render(&accounts, &context)
     });
     let Ok(html) = html.await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-    let headers = [
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (CONTENT_SECURITY_POLICY, POLICY.clone()),
-        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    ];
-    (headers, Html(html)).into_response()
+    document::respond(html)
 }
 
 fn render(accounts: &Accounts, context: &Context) -> String {
@@ -91,22 +66,16 @@ fn render(accounts: &Accounts, context: &Context) -> String {
         ledgers.map(|(n, ledger)| AccountView::new(n + 1, ledger.read(), accounts, now)).collect();
     views.sort_by_key(|view| view.state);
     let most = (MAX_ROWS / views.len().max(1)).max(MIN_ROWS_PER_ACCOUNT);
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            (head(&title(&views, context.failed_reload.is_some())))
-            body {
-                (header(&context.telemetry_path))
-                main {
-                    @if let Some(failed) = &context.failed_reload { (reload_failed(failed, now)) }
-                    @if views.len() > 1 { (summary(&views)) }
-                    @for view in &views { (view.section(accounts, context, most)) }
-                }
-                (footer(now))
-            }
+    let body = html! {
+        (header(&context.telemetry_path))
+        main {
+            @if let Some(failed) = &context.failed_reload { (reload_failed(failed, now)) }
+            @if views.len() > 1 { (summary(&views)) }
+            @for view in &views { (view.section(accounts, context, most)) }
         }
+        (footer(now))
     };
-    page.into_string()
+    document::render(&title(&views, context.failed_reload.is_some()), &body)
 }
 
 /// The title: what needs attention, then the name of the program.
@@ -121,18 +90,6 @@ fn title(accounts: &[AccountView], reload_failed: bool) -> String {
         (failing, _, all) => format!("{failing} of {all} failing · "),
     };
     attention + "Partner license exporter"
-}
-
-fn head(title: &str) -> Markup {
-    html! {
-        head {
-            meta charset="utf-8";
-            meta name="viewport" content="width=device-width, initial-scale=1";
-            title { (title) }
-            link rel="icon" href=(ICON);
-            style { (PreEscaped(STYLE)) }
-        }
-    }
 }
 
 /// Renders the problems of a configuration that was not loaded.
@@ -215,8 +172,8 @@ fn footer(now: Timestamp) -> Markup {
             details {
                 summary { "Grafana dashboards, runbooks of the alerts" }
                 ul.files {
-                    @for (name, _) in DASHBOARDS { li { a href={ "/dashboards/" (name) } { (name) } } }
-                    @for (alert, _) in runbooks() { li { a href={ "/runbooks/" (alert) } { (alert) } } }
+                    @for (name, _) in DASHBOARDS { li { a href={ "dashboards/" (name) } { (name) } } }
+                    @for (alert, _) in runbooks() { li { a href={ "runbooks/" (alert) } { (alert) } } }
                 }
                 p { code { "partner-license-exporter export" } " writes them, and the alert rules." }
             }

@@ -3,6 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::bundled::runbooks;
 use crate::domain::failure::FailureReason;
 use crate::domain::status::LastGood;
 use crate::partner::FetchError;
@@ -32,15 +33,55 @@ async fn every_file_that_the_status_page_links_to_exists() {
     let (_, page) = get_text(&site.router, "/").await;
     let links = page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
     let files: Vec<_> =
-        links.filter(|link| link.starts_with("/dashboards/") || link.starts_with("/runbooks/")).collect();
+        links.filter(|link| link.starts_with("dashboards/") || link.starts_with("runbooks/")).collect();
     assert_eq!(files.len(), 3 + 13, "{files:?}");
     for link in files {
-        let (status, text) = get_text(&site.router, link).await;
-        let beginning = if link.starts_with("/dashboards/") { "{" } else { "# PartnerLicense" };
+        let (status, text) = get_text(&site.router, &format!("/{link}")).await;
+        let beginning = if link.starts_with("dashboards/") { "{" } else { "<!DOCTYPE html>" };
         assert!(status == 200 && text.starts_with(beginning), "{link}: {status}");
     }
-    for path in ["/dashboards/x.json", "/runbooks/x", "/runbooks/..%2f..%2fREADME"] {
+    for path in ["/dashboards/x.json", "/runbooks/x", "/runbooks/.md", "/runbooks/..%2f..%2fREADME"] {
         assert_eq!(get_text(&site.router, path).await.0, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn each_runbook_is_a_page_whose_links_work_and_is_served_as_markdown_on_request() {
+    let site = site(accounts_with(ledgers(&["contoso"])));
+    for (alert, markdown) in runbooks() {
+        let path = format!("/runbooks/{alert}");
+        let received = send(&site.router, "GET", &path, &[]).await;
+        let page = received.text().to_owned();
+        assert_eq!(received.header("content-type"), Some("text/html; charset=utf-8"));
+        assert!(
+            received.header("content-security-policy").unwrap().starts_with("default-src 'none'; style-src")
+        );
+        assert!(page.contains(&format!("<h1 id=\"{}\">{alert}</h1>", alert.to_lowercase())), "{page}");
+        for heading in ["meaning", "impact", "diagnosis", "remedy", "muting"] {
+            assert!(page.contains(&format!("<h2 id=\"{heading}\">")), "{alert} has no {heading}");
+        }
+        assert_eq!(get_text(&site.router, &format!("{path}.md")).await.1, page, "both names are served");
+        for link in page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            let target = match link {
+                "../" => "/".to_owned(),
+                _ if link.starts_with("data:") => continue,
+                _ => format!("/runbooks/{}", link.split('#').next().unwrap()),
+            };
+            assert_eq!(get_text(&site.router, &target).await.0, 200, "{alert} links to {link}");
+        }
+        for (accept, is_text) in [
+            ("text/markdown", true),
+            ("text/plain;q=0.9, */*;q=0.1", true),
+            ("text/html,application/xhtml+xml,*/*;q=0.8", false),
+            ("text/html, text/plain", false),
+            ("*/*", false),
+        ] {
+            for path in [&path, &format!("{path}.md")] {
+                let received = send(&site.router, "GET", path, &[("accept", accept)]).await;
+                assert_eq!(received.header("vary"), Some("Accept"));
+                assert_eq!(received.text(), if is_text { markdown } else { &page }, "{accept}");
+            }
+        }
     }
 }
 
