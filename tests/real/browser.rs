@@ -28,7 +28,7 @@ const SCREENS: [(&str, Screen); 4] =
 
 type Case = (&'static str, fn(&Fixture));
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 12] = [
     ("the_summary_counts_accounts_and_rows_and_leads_to_each_account", summary),
     ("an_account_that_works_shows_ages_credentials_and_its_rows_lowest_first", working),
     ("an_account_that_fails_shows_why_and_what_to_do_and_its_last_good_rows", failing),
@@ -38,6 +38,8 @@ const CASES: [Case; 10] = [
     ("nothing_is_wider_than_the_screen_of_a_phone", narrow),
     ("every_text_and_every_bar_has_enough_contrast", contrast),
     ("axe_finds_no_problem_on_any_screen", axe),
+    ("what_is_doubtful_is_marked_and_explained", doubtful),
+    ("runbooks_are_readable_pages", runbooks),
     ("pictures_are_small", pictures),
 ];
 
@@ -167,6 +169,8 @@ fn every_kind_of_account() -> (Simulator, Exporter) {
         .iter()
         .map(|name| with(with(row(name, 50.0), "service", *name), "channel", *name))
         .chain([with(with(row(&long_name(), 60.0), "service", long_name()), "channel", "x".repeat(1_024))])
+        // An old figure.
+        .map(|row| if row["percent"] == 60.0 { with(row, "processed", processed(17)) } else { row })
         .collect();
     let (simulator, exporter) = start(
         &[
@@ -192,6 +196,8 @@ fn every_kind_of_account() -> (Simulator, Exporter) {
     // fabrikam has its rows; its next polls fail.
     assert_eq!(exporter.reload(), 200);
     wait(2.0);
+    support::write_config(exporter.directory.path(), "colour: blue\naccounts: []\n");
+    assert_eq!(exporter.reload(), 500);
     (simulator, exporter)
 }
 
@@ -226,17 +232,25 @@ fn summary(fixture: &Fixture) {
     let mut tab = browser.open(fixture.url(), DESKTOP);
     assert_eq!(tab.text("document.title"), "2 of 6 failing · Partner license exporter");
     let totals = "[...document.querySelectorAll('.totals li')].map(item => item.textContent)";
-    let expected = ["2 failing", "1 not polled yet", "3 working", "4 of 15 rows low", "1 muted"];
+    let expected = [
+        "2 failing",
+        "1 no rows",
+        "1 old figures",
+        "1 not polled yet",
+        "1 working",
+        "4 of 15 rows low",
+        "1 muted",
+    ];
     assert_eq!(list(&mut tab, totals), expected);
     let accounts = "[...document.querySelectorAll('.accounts li')].map(item => item.textContent)";
-    let hostile = format!("{HOSTILE_NAME} working");
+    let hostile = format!("{HOSTILE_NAME} old figures");
     let expected = [
         "fabrikam failing: mfa, 1 low",
         "tailspin failing: consent",
+        "northwind no rows",
+        &hostile,
         "woodgrove not polled yet",
         "contoso working, 3 low",
-        "northwind working",
-        &hostile,
     ];
     assert_eq!(list(&mut tab, accounts), expected);
     // Each link leads to the heading of its own account.
@@ -324,7 +338,8 @@ fn without_rows(fixture: &Fixture) {
     assert_contains(
         &empty,
         &[
-            "The last good collection was empty: Partner Center sent no rows.",
+            "northwind no rows",
+            "The last good collection is empty: Partner Center sent no rows. What to do: check whether",
             "MFA not compliant sign in again",
         ],
     );
@@ -358,7 +373,7 @@ fn hostile(fixture: &Fixture) {
         }
         let unexpected = "[...document.body.querySelectorAll('*')].filter(element => \
                          !/^(header|h1|nav|ul|li|a|main|section|h2|p|strong|time|dl|div|dt|dd|small|span|bdi|table|caption|\
-                         thead|tbody|tr|th|td|svg|rect|b|code|footer|details|summary)$/.test(element.localName) || \
+                         thead|tbody|tr|th|td|svg|rect|b|code|pre|footer|details|summary)$/.test(element.localName) || \
                          [...element.attributes].some(attribute => /^(on|style)/.test(attribute.name))).length";
         assert_eq!(tab.evaluate(unexpected), 0);
         assert_eq!(tab.evaluate("document.title.includes('harmed')"), false);
@@ -488,6 +503,59 @@ fn axe(fixture: &Fixture) {
         assert_eq!(result["open"], json!([]), "{name}");
         assert!(result["passes"].as_u64().unwrap() > 20, "{name}: {result}");
     }
+}
+
+// === other pages and states ===
+
+fn doubtful(fixture: &Fixture) {
+    let mut browser = fixture.browser();
+    let mut tab = browser.open(fixture.url(), DESKTOP);
+    assert_contains(
+        &visible_text(&mut tab, HOSTILE_NAME),
+        &[
+            "old figures · polls have succeeded since",
+            "1 row with figures older than 16 days: Microsoft no longer updates them.",
+            "7 rows, lowest first · 1 old.",
+            &format!("{} old", day(17)),
+        ],
+    );
+    assert_contains(
+        &visible_text(&mut tab, "The configuration was not reloaded"),
+        &["The previous configuration remains in use", "colour: unknown key", "Runbook"],
+    );
+    let color = "getComputedStyle(document.querySelector('.state.doubtful')).color";
+    assert_eq!(tab.text(color), "rgb(122, 75, 0)", "amber");
+    for link in
+        list(&mut tab, "[...document.querySelectorAll('main a[href*=runbooks]')].map(link => link.href)")
+    {
+        assert_eq!(support::agent().get(&link).call().unwrap().status(), 200, "{link}");
+    }
+}
+
+fn runbooks(fixture: &Fixture) {
+    let script = fs::read_to_string(axe_core()).unwrap();
+    let mut browser = fixture.browser();
+    let url = format!("{}/runbooks/PartnerLicenseUsageLow.md", fixture.url());
+    for (name, screen) in SCREENS {
+        let mut tab = browser.open(&url, screen);
+        assert_eq!(tab.problems(), [""; 0]);
+        assert_eq!(tab.text("document.title"), "PartnerLicenseUsageLow · Runbook");
+        let headings =
+            "[...document.querySelectorAll('main h1, main h2')].map(heading => heading.textContent)";
+        let expected = ["PartnerLicenseUsageLow", "Meaning", "Impact", "Diagnosis", "Remedy", "Muting"];
+        assert_eq!(list(&mut tab, headings), expected);
+        assert_eq!(tab.evaluate("document.scrollingElement.scrollWidth"), screen.width, "{name}");
+        tab.evaluate(&format!("{script}\n0"));
+        let open = tab.evaluate(
+            "axe.run().then(found => [...found.violations, ...found.incomplete].map(rule => \
+               [rule.id, rule.nodes.map(node => node.html)]))",
+        );
+        assert_eq!(open, json!([]), "{name}");
+    }
+    let mut tab = browser.open(&url, DESKTOP);
+    let link = tab.text("document.querySelector('header a').href");
+    tab.load(&link);
+    assert_eq!(tab.text("document.querySelector('h1').textContent"), "Partner license exporter");
 }
 
 // === screenshots ===
