@@ -16,6 +16,7 @@ use crate::domain::account::AccountName;
 use super::cloud::Cloud;
 use super::credential::ClientCredential;
 use super::environment::Environment;
+use super::provided;
 
 /// A partner account to poll.
 #[derive(Clone, Debug)]
@@ -256,7 +257,7 @@ fn read_secret(
     either((&section.path(value), inline), (&section.path(file), path), problems)
 }
 
-/// A secret given by value or by a file, which must be readable now.
+/// A secret given by value or by a file, which must be readable now, unless systemd provides it later.
 fn either(
     (value_path, value): (&str, Option<SecretString>),
     (file_path, file): (&str, Option<PathBuf>),
@@ -266,7 +267,9 @@ fn either(
         (Some(value), None) => Some(Secret::Value(value)),
         (None, Some(path)) => {
             let secret = Secret::File(path);
-            secret.read().map_err(|error| problems.add(file_path, error.to_string())).ok()?;
+            if secret.file().and_then(provided::missing_unit).is_none() {
+                secret.read().map_err(|error| problems.add(file_path, error.to_string())).ok()?;
+            }
             Some(secret)
         }
         (None, None) => None,

@@ -14,6 +14,7 @@ use exporter_toolkit::yaml::{Problems, Section};
 
 use super::certificate::{CertificateError, ClientCertificate};
 use super::environment::Environment;
+use super::provided;
 
 /// The source of an application's credential.
 #[derive(Clone, Debug)]
@@ -72,7 +73,7 @@ const VARIABLES: [(&str, Kind); 3] = [
 ];
 
 impl ClientCredential {
-    /// Reads the credential of an account; its file must be usable now.
+    /// Reads the credential of an account; its file must be usable now, unless systemd provides it later.
     pub(super) fn read(section: &mut Section, problems: &mut Problems) -> Option<Self> {
         let before = problems.len();
         let mut set = Vec::new();
@@ -103,7 +104,9 @@ impl ClientCredential {
     }
 
     fn usable(self, path: &str, problems: &mut Problems) -> Option<Self> {
-        self.load().map_err(|error| problems.add(path, error.to_string())).ok()?;
+        if self.file().and_then(provided::missing_unit).is_none() {
+            self.load().map_err(|error| problems.add(path, error.to_string())).ok()?;
+        }
         Some(self)
     }
 

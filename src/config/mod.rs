@@ -6,6 +6,7 @@
 //! The modules stand in order of dependency.
 
 mod environment;
+mod provided;
 mod certificate;
 mod credential;
 mod cloud;

@@ -12,6 +12,7 @@ use exporter_toolkit::yaml::{Problem, Problems, Section};
 use super::account::{self, Account};
 use super::environment::{self, Environment};
 use super::exposure;
+use super::provided;
 use super::thresholds::Thresholds;
 
 /// A whole, valid configuration.
@@ -124,6 +125,7 @@ impl Config {
         if self.accounts.iter().any(|account| !simulated(account) && account.has_inline_secret()) {
             files.extend(self.file.as_deref());
         }
+        warnings.extend(files.iter().copied().filter_map(provided::warning));
         warnings.extend(files.into_iter().filter_map(exposure::warning));
         warnings
     }

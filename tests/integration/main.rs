@@ -18,6 +18,7 @@ mod program;
 mod readme;
 mod replicas;
 mod secrets;
+mod state_directory;
 #[path = "../support/mod.rs"]
 mod support;
 mod web;

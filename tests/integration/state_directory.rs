@@ -1,0 +1,120 @@
+//! The state directory in the hands of an operator: backup, restore, and files of older versions.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use rustix::process::Signal;
+
+use crate::support::{self, Exporter, Simulator, TENANT, program};
+
+/// The commands of the document below a marker.
+fn documented(marker: &str) -> String {
+    let document =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/start/systemd.md")).unwrap();
+    let (_, rest) = document.split_once(&format!("<!-- {marker} -->\n```sh\n")).unwrap();
+    rest.split_once("```").unwrap().0.to_owned()
+}
+
+/// Runs documented commands, without root and systemd, with the directories of a test.
+fn run_documented(marker: &str, state: &Path, home: &Path) {
+    let commands: String = documented(marker)
+        .lines()
+        .filter(|line| !line.starts_with("sudo systemctl "))
+        .map(|line| line.replacen("sudo ", "", 1) + "\n")
+        .collect();
+    assert!(commands.contains("tar -") && !commands.contains("sudo"), "{commands}");
+    let commands = commands
+        .replace("/var/lib/partner-license-exporter", state.to_str().unwrap())
+        .replace("/root", home.to_str().unwrap());
+    let output = Command::new("sh").args(["-euc", &commands]).output().unwrap();
+    assert!(output.status.success(), "{commands}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_backup_that_is_restored_elsewhere_has_the_rows_and_a_token_that_works() {
+    let simulator = Simulator::start("");
+    let config = format!("accounts:\n{}", simulator.account(None, TENANT));
+    let home = tempfile::tempdir().unwrap();
+    let mut before = Exporter::start(&config, &[]);
+    before.wait_for_polls(None, 1.0);
+    // While the exporter runs.
+    run_documented("backup", &before.directory.path().join("state"), home.path());
+    let archive = home.path().join("partner-license-exporter-state.tar.gz");
+    assert_eq!(fs::metadata(&archive).unwrap().permissions().mode() & 0o777, 0o600);
+    before.process.signal(Signal::TERM);
+    before.process.wait();
+
+    // On a machine whose configuration has no refresh token.
+    let config = config.replace(&format!("refresh_token: {}, ", partner_center_simulator::REFRESH_TOKEN), "");
+    assert!(!config.contains("refresh_token"), "{config}");
+    let elsewhere = Arc::new(tempfile::tempdir().unwrap());
+    run_documented("restore", &elsewhere.path().join("state"), home.path());
+    let after = Exporter::start_in(elsewhere, &config, &[]);
+    let metrics = after.metrics();
+    assert_eq!(
+        metrics.value("partner_license_usage_rows", &[]),
+        Some(5.0),
+        "served from the first scrape on"
+    );
+    assert_eq!(after.reload(), 200);
+    after.wait_for("successful poll", |metrics| {
+        (metrics.value("partner_license_up", &[])? > 0.0).then_some(())
+    });
+}
+
+#[test]
+fn the_files_of_version_1_are_read() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state-1");
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let state = directory.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let names = ["usage", "refresh-token"]
+        .map(|what| format!("{what}-contoso.example-{}.json", partner_center_simulator::CLIENT_ID));
+    for name in &names {
+        fs::copy(fixtures.join(name), state.join(name)).unwrap();
+    }
+    // Nobody answers there.
+    let nobody = "http://127.0.0.1:9";
+    let account = support::account(None, "contoso.example", nobody, nobody, "");
+    let account =
+        account.replace(&format!("refresh_token: {}, ", partner_center_simulator::REFRESH_TOKEN), "");
+    let exporter = Exporter::start_in(directory, &format!("stale_after: 0s\naccounts:\n{account}"), &[]);
+    let metrics = exporter.metrics();
+    assert_eq!(metrics.value("partner_license_usage_rows", &[]), Some(5.0));
+    let written = Some(1_717_391_488.0);
+    assert_eq!(metrics.value("partner_license_last_success_timestamp_seconds", &[]), written);
+    assert_eq!(metrics.value("partner_license_refresh_token_issued_timestamp_seconds", &[]), written);
+    for name in &names {
+        assert!(!state.join(format!("{name}.set-aside")).exists(), "{name} was set aside");
+    }
+}
+
+#[test]
+fn check_succeeds_before_the_service_has_provided_its_secrets() {
+    let unit = "/run/credentials/no-such-unit.service";
+    let directory = tempfile::tempdir().unwrap();
+    let config = |key: &str| {
+        format!(
+            "accounts:\n  - {{ tenant_id: contoso.example, client_id: {}, {key} }}\n",
+            partner_center_simulator::CLIENT_ID
+        )
+    };
+    for key in ["client_secret_file", "client_certificate_file", "federated_token_file", "refresh_token_file"]
+    {
+        let check = |path: &str| {
+            let file = support::write_config(directory.path(), &config(&format!("{key}: {path}")));
+            let output = program(&["check"]).arg("--config.file").arg(file).output().unwrap();
+            (output.status.code(), String::from_utf8(output.stderr).unwrap())
+        };
+        let (code, errors) = check(&format!("{unit}/secret_x"));
+        let warning = format!("warning: {unit}/secret_x is not examined, because {unit} does not exist");
+        assert!(code == Some(0) && errors.contains(&warning), "{key}: {errors}");
+        let (code, errors) = check("/run/no-such-directory/secret_x");
+        assert!(code == Some(1) && errors.contains(key), "{key}: {errors}");
+    }
+}
