@@ -118,3 +118,23 @@ fn check_succeeds_before_the_service_has_provided_its_secrets() {
         assert!(code == Some(1) && errors.contains(key), "{key}: {errors}");
     }
 }
+
+#[test]
+fn the_unit_passes_every_secret_that_the_documents_and_the_example_name() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    let (unit, document) = (read("examples/partner-license-exporter.service"), read("docs/start/systemd.md"));
+    let credentials: Vec<&str> = unit.lines().filter(|line| line.starts_with("LoadCredential")).collect();
+    let directory = "/etc/partner-license-exporter/secrets";
+    // A missing file would keep the unit from starting; an empty directory does not.
+    assert_eq!(credentials, [format!("LoadCredential=secret:{directory}")]);
+    assert!(document.contains(&format!("sudo install -d -m 0700 {directory}\n")));
+    assert!(document.contains(&format!("sudo install -m 0600 client-secret {directory}/\n")));
+    for text in [read("examples/config.yml"), document] {
+        let named: Vec<&str> = text.split("/run/credentials/").skip(1).collect();
+        assert!(!named.is_empty());
+        for name in named {
+            assert!(name.starts_with("partner-license-exporter.service/secret_"), "{name:.60}");
+        }
+    }
+}
