@@ -1,10 +1,13 @@
 //! Generates a history for demonstrations from the text of one scrape, for `promtool tsdb create-blocks-from openmetrics`.
 //!
-//! The history contains exactly the series of the scrape, extended into the past, and the alerts that Prometheus would
-//! have recorded: low or dropped usage, stale data, an outage and a failed reload. It knows the exporter only from the
-//! text of the scrape, and the same scrape always gives the same history.
+//! The history contains exactly the series of the scrape, extended into the past, and what Prometheus would have
+//! recorded by the alert rules: the series that rules look back at, and the alerts on low or dropped usage, stale data,
+//! an outage and a failed reload. It knows the exporter only from the text of the scrape, and the same scrape always
+//! gives the same history.
 
 use std::io::{self, Write};
+
+use crate::domain::usage::OLD_FIGURE_AGE;
 
 /// The label `job` of every series.
 pub const JOB: &str = "partner-license";
@@ -15,8 +18,33 @@ const DAY: f64 = 24.0 * HOUR;
 const OTHER_DAYS: f64 = 7.25;
 /// The time between two samples: Prometheus' lookback, which also divides the step of a graph of a week or a month.
 const STEP: f64 = 300.0;
-/// The age from which the figures of a row count as stale.
-const STALE_AGE: f64 = 16.0 * DAY;
+/// The days of history of the series that rules record; no rule looks back further.
+const RECORDED_DAYS: f64 = 15.0;
+/// Within a week, a drop of the daily mean by more percentage points raises an alert.
+const DROP: f64 = 15.0;
+/// After this many intervals without a successful poll an account is overdue.
+const OVERDUE_INTERVALS: f64 = 3.0;
+
+/// An alert rule: the end of its name, its severity, and its `for` and `keep_firing_for` in seconds.
+struct AlertRule {
+    name: &'static str,
+    severity: &'static str,
+    wait: f64,
+    hold: f64,
+}
+
+/// The alert rules to which something in the history gives cause, as alerts/partner-license.rules.yml has them.
+const LOW: AlertRule = rule("UsageLow", "warning", DAY, 2.0 * DAY);
+const LOW_FOR_A_WEEK: AlertRule = rule("UsageLow", "critical", 0.0, 2.0 * DAY);
+const DROPPED: AlertRule = rule("UsageDropped", "warning", 0.0, 2.0 * DAY);
+const STALE: AlertRule = rule("UsageDataStale", "warning", HOUR, 0.0);
+const FAILING: AlertRule = rule("ScrapeFailing", "warning", HOUR, 0.0);
+const OVERDUE: AlertRule = rule("ScrapeOverdue", "critical", 15.0 * 60.0, 0.0);
+const RELOAD_FAILED: AlertRule = rule("ConfigReloadFailed", "warning", 15.0 * 60.0, 0.0);
+
+const fn rule(name: &'static str, severity: &'static str, wait: f64, hold: f64) -> AlertRule {
+    AlertRule { name, severity, wait, hold }
+}
 
 /// What the history is generated from, and how far back it goes.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +87,12 @@ struct Period {
     to: f64,
 }
 
+/// The time during which an alert was pending or firing, and since when it fired, if it did.
+struct Activity {
+    span: Period,
+    fires: Option<f64>,
+}
+
 impl Period {
     fn contains(&self, t: f64) -> bool {
         (self.from..self.to).contains(&t)
@@ -91,7 +125,8 @@ impl History<'_> {
                 })?;
             }
         }
-        self.alerts(out, &rows, &exposed)?;
+        self.recordings(out, &rows)?;
+        self.alerts(out, &rows, &exposed, interval)?;
         out.write_all(b"# EOF\n")
     }
 
@@ -130,7 +165,7 @@ impl History<'_> {
                 threshold,
                 daily_change: if is_low { -change.abs() } else { change },
                 dropped: is_low.then(|| 10.0 + 2.0 * f64::from(n % 5)),
-                is_stale: self.end - processed > STALE_AGE,
+                is_stale: self.end - processed > OLD_FIGURE_AGE.as_secs_f64(),
             })
         };
         (0..).zip(usage).filter_map(row).collect()
@@ -208,63 +243,126 @@ impl History<'_> {
         Period { from, to: from + 3.0 * HOUR }
     }
 
-    fn alerts(&self, out: &mut impl Write, rows: &[UsageRow<'_>], exposed: &[Series<'_>]) -> io::Result<()> {
-        for row in rows.iter().filter(|row| row.threshold.is_some()) {
-            if row.is_stale {
-                let from = self.end - f64::from(self.days) * DAY;
-                self.alert(out, "UsageDataStale", row.labels, HOUR, &Period { from, to: self.end })?;
+    /// Writes what the rules record and look back at, once an hour.
+    fn recordings(&self, out: &mut impl Write, rows: &[UsageRow<'_>]) -> io::Result<()> {
+        let from = (self.end - RECORDED_DAYS * DAY).max(self.start());
+        let mut record = |name: &str, row: &UsageRow<'_>, value: &dyn Fn(f64) -> f64| -> io::Result<()> {
+            let mut at = (from / HOUR).ceil() * HOUR;
+            while at < self.end {
+                writeln!(out, "row:partner_license_usage_{name}{{{}}} {} {at}", row.labels, value(at))?;
+                at += HOUR;
             }
-            for period in self.low_periods(row) {
-                self.alert(out, "UsageLow", row.labels, DAY, &period)?;
+            Ok(())
+        };
+        for row in rows {
+            record("percent:max", row, &|t| row.percent_at(t, self.end))?;
+            record("threshold_percent:present", row, &|_| f64::from(u8::from(row.threshold.is_some())))?;
+            if let Some(threshold) = row.threshold {
+                record("percent:headroom", row, &|t| row.percent_at(t, self.end) - threshold)?;
+                record("processed_timestamp_seconds:age", row, &|t| t - row.processed_at(t, self.end))?;
             }
-            if let Some(dropped) = row.dropped.filter(|_| !row.is_stale) {
-                let period =
-                    Period { from: midnight(self.end, dropped - 1.0), to: midnight(self.end, dropped - 9.0) };
-                self.alert(out, "UsageDropped", row.labels, 0.0, &period)?;
-            }
-        }
-        for account in exposed.iter().filter(|series| series.name == "partner_license_up") {
-            self.alert(out, "ScrapeFailing", account.labels, HOUR, &self.outage())?;
-        }
-        for instance in self.instances.iter().take(1) {
-            self.alert(out, "ConfigReloadFailed", &target(instance), 3.0 * STEP, &self.failed_reload())?;
         }
         Ok(())
     }
 
-    /// The active periods of the alert on low usage, which fires after one day and keeps firing for two.
-    fn low_periods(&self, row: &UsageRow<'_>) -> Vec<Period> {
-        let mut periods: Vec<Period> = Vec::new();
-        for day in (0..=self.days).rev().map(f64::from) {
-            if row.threshold.is_none_or(|threshold| row.percent_before(day) >= threshold) {
-                continue;
-            }
-            let from = midnight(self.end, day);
-            match periods.last_mut() {
-                Some(last) if last.to >= from => last.to = from + 3.0 * DAY,
-                _ => periods.push(Period { from, to: from + 3.0 * DAY }),
-            }
+    fn alerts(
+        &self,
+        out: &mut impl Write,
+        rows: &[UsageRow<'_>],
+        exposed: &[Series<'_>],
+        interval: f64,
+    ) -> io::Result<()> {
+        for row in rows {
+            let Some(threshold) = row.threshold else { continue };
+            let (start, end) = (self.start(), self.end);
+            let percent = |t| row.percent_at(t, end);
+            let is_low = |t| percent(t) < threshold;
+            // The figures change at midnight, so one per day and the one at the other end of the window are enough.
+            let is_low_for_a_week = |t: f64| {
+                t - 7.0 * DAY >= start
+                    && (0..7).all(|n| is_low(t - f64::from(n) * DAY))
+                    && is_low(t - 7.0 * DAY + 1.0)
+            };
+            let daily_mean = |t: f64| {
+                let today = (t - midnight(t, 0.0)) / DAY;
+                percent(t) * today + percent(t - DAY) * (1.0 - today)
+            };
+            let has_dropped =
+                |t: f64| t - 7.0 * DAY > start && daily_mean(t - 7.0 * DAY) - daily_mean(t) > DROP;
+            let is_stale = |t: f64| t - row.processed_at(t, end) > OLD_FIGURE_AGE.as_secs_f64();
+            self.alert(out, &LOW, row.labels, is_low)?;
+            self.alert(out, &LOW_FOR_A_WEEK, row.labels, is_low_for_a_week)?;
+            self.alert(out, &DROPPED, row.labels, has_dropped)?;
+            self.alert(out, &STALE, row.labels, is_stale)?;
         }
-        // The alert does not fire for usage that was low on a single day.
-        periods.retain(|period| period.to - period.from > 3.0 * DAY);
-        periods
+        let outage = self.outage();
+        let overdue = Period { from: outage.from + OVERDUE_INTERVALS * interval, to: outage.to };
+        for account in exposed.iter().filter(|series| series.name == "partner_license_up") {
+            self.alert(out, &FAILING, account.labels, |t| outage.contains(t))?;
+            self.alert(out, &OVERDUE, account.labels, |t| overdue.contains(t))?;
+        }
+        let failed_reload = self.failed_reload();
+        for instance in self.instances.iter().take(1) {
+            self.alert(out, &RELOAD_FAILED, &target(instance), |t| failed_reload.contains(t))?;
+        }
+        Ok(())
     }
 
-    /// Writes an alert that was active for a period: pending for `wait` seconds, then firing.
+    /// The start of the history.
+    fn start(&self) -> f64 {
+        self.end - f64::from(self.days) * DAY
+    }
+
+    /// When an alert was active whose expression had a result at the times for which `holds` is true.
+    fn activities(&self, rule: &AlertRule, holds: impl Fn(f64) -> bool) -> Vec<Activity> {
+        let mut found = Vec::new();
+        // The current activity, and the last time at which the expression had a result.
+        let mut current: Option<(Activity, f64)> = None;
+        let mut at = (self.start() / STEP).ceil() * STEP;
+        while at <= self.end {
+            if holds(at) {
+                let (activity, last) = current
+                    .get_or_insert_with(|| (Activity { span: Period { from: at, to: at }, fires: None }, at));
+                (activity.span.to, *last) = (at, at);
+                if at - activity.span.from >= rule.wait {
+                    activity.fires.get_or_insert(at);
+                }
+            } else if let Some((activity, last)) = &mut current {
+                if activity.fires.is_some() && at - *last < rule.hold {
+                    activity.span.to = at;
+                } else {
+                    found.extend(current.take().map(|(activity, _)| activity));
+                }
+            }
+            at += STEP;
+        }
+        found.extend(current.map(|(activity, _)| activity));
+        // Until the end of the history, not only until the last step before it.
+        if let Some(last) = found.last_mut().filter(|last| last.span.to > self.end - STEP) {
+            last.span.to = self.end;
+        }
+        found
+    }
+
+    /// Writes an alert: when it was pending, and when it fired.
     fn alert(
         &self,
         out: &mut impl Write,
-        name: &str,
+        rule: &AlertRule,
         labels: &str,
-        wait: f64,
-        period: &Period,
+        holds: impl Fn(f64) -> bool,
     ) -> io::Result<()> {
-        let labels = join(&format!("alertname=\"PartnerLicense{name}\",severity=\"warning\""), labels);
-        let fires = period.from + wait;
-        for (state, span) in [("pending", (period.from, fires - STEP)), ("firing", (fires, period.to))] {
-            self.samples(out, "ALERTS", &format!("{labels},alertstate=\"{state}\""), span, |_| 1.0)?;
+        let AlertRule { name, severity, .. } = rule;
+        let labels = join(&format!("alertname=\"PartnerLicense{name}\",severity=\"{severity}\""), labels);
+        for Activity { span, fires } in self.activities(rule, holds) {
+            let pending_to = fires.map_or(span.to, |fires| fires - STEP);
+            let firing = fires.map(|fires| ("firing", (fires, span.to)));
+            for (state, span) in [Some(("pending", (span.from, pending_to))), firing].into_iter().flatten() {
+                self.samples(out, "ALERTS", &format!("{labels},alertstate=\"{state}\""), span, |_| 1.0)?;
+            }
+            self.samples(out, "ALERTS_FOR_STATE", &labels, (span.from, span.to), |_| span.from)?;
         }
-        self.samples(out, "ALERTS_FOR_STATE", &labels, (period.from, period.to), |_| period.from)
+        Ok(())
     }
 }
 
@@ -288,15 +386,25 @@ impl UsageRow<'_> {
     /// The value at `t` of a series of this row.
     fn value_at(&self, series: &Series<'_>, t: f64, end: f64) -> f64 {
         match series.name {
-            "partner_license_usage_percent" => self.percent_before(((midnight(end, 0.0) - t) / DAY).ceil()),
-            "partner_license_usage_processed_timestamp_seconds" if !self.is_stale => {
-                let today = midnight(t, 0.0);
-                // There are no new figures on Sundays.
-                let is_sunday = (today / DAY + 4.0).rem_euclid(7.0) == 0.0;
-                today - (midnight(end, 0.0) - self.processed) - if is_sunday { DAY } else { 0.0 }
-            }
+            "partner_license_usage_percent" => self.percent_at(t, end),
+            "partner_license_usage_processed_timestamp_seconds" => self.processed_at(t, end),
             _ => series.current,
         }
+    }
+
+    fn percent_at(&self, t: f64, end: f64) -> f64 {
+        self.percent_before(((midnight(end, 0.0) - t) / DAY).ceil())
+    }
+
+    /// When Microsoft had processed the figure that was current at `t`.
+    fn processed_at(&self, t: f64, end: f64) -> f64 {
+        if self.is_stale {
+            return self.processed;
+        }
+        let today = midnight(t, 0.0);
+        // There are no new figures on Sundays.
+        let is_sunday = (today / DAY + 4.0).rem_euclid(7.0) == 0.0;
+        today - (midnight(end, 0.0) - self.processed) - if is_sunday { DAY } else { 0.0 }
     }
 
     /// The percentage some days ago: one figure a day, on a trend with oscillation that ends at the current figure.
@@ -368,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn the_history_has_exactly_the_series_of_the_scrape_and_alerts() {
+    fn the_history_has_exactly_the_series_of_the_scrape_recordings_and_alerts() {
         let scrape = scrape(30.0, 2.0);
         let mut expected = BTreeSet::new();
         for line in scrape.lines().skip(1) {
@@ -381,7 +489,11 @@ mod tests {
             }
         }
         let history = history(&scrape);
-        let found: BTreeSet<_> = history.keys().filter(|key| !key.starts_with("ALERTS")).cloned().collect();
+        let found: BTreeSet<_> = history
+            .keys()
+            .filter(|key| !key.starts_with("ALERTS") && !key.starts_with("row:"))
+            .cloned()
+            .collect();
         assert_eq!(found, expected);
         for (series, samples) in &history {
             assert!(samples.is_sorted_by(|one, next| one.0 < next.0), "{series} goes back in time");
@@ -401,16 +513,137 @@ mod tests {
     }
 
     #[test]
-    fn low_usage_fires_after_a_day_and_a_high_row_has_no_alert() {
+    fn low_usage_is_a_warning_after_a_day_and_critical_after_a_week() {
         let low = history(&scrape(30.0, 2.0));
-        let (pending, firing) =
-            (of(&low, &["ALERTS{", "UsageLow", "pending"]), of(&low, &["ALERTS{", "UsageLow", "firing"]));
+        let alert = |severity, state| of(&low, &["ALERTS{", "UsageLow", severity, state]);
         let percent = of(&low, &["usage_percent"]);
         let begin = percent.iter().rfind(|(_, value)| *value >= 40.0).unwrap().0 + STEP;
-        assert_eq!((pending[0].0, firing[0].0, firing.last().unwrap().0), (begin, begin + DAY, END));
-        assert!(!of(&low, &["ALERTS{", "UsageDropped", "firing"]).is_empty());
+        let (pending, warning, critical) =
+            (alert("warning", "pending")[0].0, alert("warning", "firing"), alert("critical", "firing"));
+        assert!(END - begin > 9.0 * DAY, "low for more than a week");
+        assert_eq!((pending, warning[0].0, warning.last().unwrap().0), (begin, begin + DAY, END));
+        assert_eq!((critical[0].0, critical.last().unwrap().0), (begin + 7.0 * DAY, END));
         let high = history(&scrape(91.5, 2.0));
         assert!(of(&high, &["ALERTS", "workload"]).is_empty());
+    }
+
+    /// The alerts on a row at the same times as in the history, from its samples and the definitions of the rules.
+    #[test]
+    fn the_alerts_on_rows_are_those_that_the_rules_raise_on_the_same_samples() {
+        let mut firing_hours = [0; 3];
+        for percent in [0.0, 12.5, 30.0, 39.0, 41.0, 44.0, 91.5] {
+            let all = history(&scrape(percent, 2.0));
+            let samples = of(&all, &["usage_percent", "one:1"]);
+            let within = |from: f64, to: f64| {
+                let window = samples.iter().skip_while(move |(at, _)| *at <= from);
+                window.take_while(move |(at, _)| *at <= to).map(|(_, value)| *value)
+            };
+            #[expect(clippy::cast_precision_loss, reason = "a day has few samples")]
+            let mean = |from, to| within(from, to).sum::<f64>() / within(from, to).count() as f64;
+            let is_low = |from, to| within(from, to).all(|value| value < 40.0);
+            let conditions: [(_, _, &dyn Fn(f64) -> bool); 3] = [
+                ("UsageLow", "warning", &|t| t - DAY > samples[0].0 && is_low(t - DAY - 1.0, t)),
+                ("UsageLow", "critical", &|t| {
+                    within(t - 8.0 * DAY, t - 7.0 * DAY).next().is_some() && is_low(t - 7.0 * DAY, t)
+                }),
+                ("UsageDropped", "warning", &|t| {
+                    mean(t - 8.0 * DAY, t - 7.0 * DAY) - mean(t - DAY, t) > 15.0
+                }),
+            ];
+            for (n, (name, severity, fires)) in conditions.into_iter().enumerate() {
+                let firing = of(&all, &["ALERTS{", name, severity, "firing"]);
+                let hours = (10 * 24..31 * 24).map(|hour| midnight(END, 31.0) + f64::from(hour) * HOUR);
+                let fires: Vec<(f64, bool)> = hours.map(|at| (at, fires(at))).collect();
+                for at in fires.iter().map(|(at, _)| *at) {
+                    // Held for two days; an hour on both sides of a change is not compared.
+                    let held = |from: f64| {
+                        fires.iter().any(|(t, fires)| *fires && *t <= from && *t > from - 2.0 * DAY)
+                    };
+                    let expected = [-HOUR, 0.0, HOUR].map(|shift| held(at + shift));
+                    let found = firing.iter().any(|(t, _)| (*t - at).abs() < 1.0);
+                    if expected == [expected[1]; 3] {
+                        firing_hours[n] += usize::from(found);
+                        assert_eq!(found, expected[1], "{name} {severity} of {percent} % at {at}");
+                    }
+                }
+            }
+        }
+        assert!(firing_hours.iter().all(|hours| *hours > 100), "{firing_hours:?}");
+    }
+
+    #[test]
+    fn the_alerts_have_the_times_of_the_rules() {
+        #[derive(serde::Deserialize)]
+        struct Rules {
+            groups: Vec<Group>,
+        }
+        #[derive(serde::Deserialize)]
+        struct Group {
+            rules: Vec<Rule>,
+        }
+        #[derive(serde::Deserialize)]
+        struct Rule {
+            alert: Option<String>,
+            expr: String,
+            r#for: Option<String>,
+            keep_firing_for: Option<String>,
+            labels: Option<BTreeMap<String, String>>,
+        }
+        let (_, text) = crate::bundled::ALERTS.iter().find(|(name, _)| name.ends_with(".rules.yml")).unwrap();
+        let rules: Rules = serde_saphyr::from_str(text).unwrap();
+        let find = |wanted: &AlertRule| {
+            let mut all = rules.groups.iter().flat_map(|group| &group.rules);
+            let name = format!("PartnerLicense{}", wanted.name);
+            let is = |rule: &&Rule| {
+                rule.alert.as_ref() == Some(&name)
+                    && rule.labels.as_ref().unwrap()["severity"] == wanted.severity
+            };
+            all.find(is).unwrap()
+        };
+        for wanted in [LOW, LOW_FOR_A_WEEK, DROPPED, STALE, FAILING, OVERDUE, RELOAD_FAILED] {
+            let rule = find(&wanted);
+            let seconds = |time: &Option<String>| {
+                time.as_ref().map_or(0.0, |time| humantime::parse_duration(time).unwrap().as_secs_f64())
+            };
+            let found = (seconds(&rule.r#for), seconds(&rule.keep_firing_for));
+            assert!(found == (wanted.wait, wanted.hold), "{} {}: {found:?}", wanted.name, wanted.severity);
+        }
+        assert!(find(&DROPPED).expr.contains(&format!("> {DROP}\n")));
+        assert!(find(&LOW_FOR_A_WEEK).expr.contains("[1w]) < 0"));
+        assert!(find(&OVERDUE).expr.contains(&format!("{OVERDUE_INTERVALS} * max by")));
+    }
+
+    #[test]
+    fn an_outage_of_half_a_day_is_overdue_only_if_that_is_more_than_three_intervals() {
+        for (interval, is_overdue) in [("15", true), ("14400", false)] {
+            let all = history(
+                &scrape(50.0, 2.0)
+                    .replace("{account=\"a\"} 15\n", &format!("{{account=\"a\"}} {interval}\n")),
+            );
+            let failing = of(&all, &["ALERTS{", "ScrapeFailing", "firing"]);
+            let overdue = of(&all, &["ALERTS{", "ScrapeOverdue", "critical", "firing"]);
+            assert!(!failing.is_empty());
+            assert_eq!(!overdue.is_empty(), is_overdue, "every {interval} s");
+        }
+    }
+
+    #[test]
+    fn what_rules_look_back_at_is_recorded() {
+        let all = history(&scrape(30.0, 2.0));
+        for (name, last) in [
+            ("row:partner_license_usage_percent:max", 30.0),
+            ("row:partner_license_usage_percent:headroom", -10.0),
+            ("row:partner_license_usage_threshold_percent:present", 1.0),
+        ] {
+            let samples = of(&all, &[name]);
+            assert!(
+                samples[0].0 < END - 14.9 * DAY
+                    && samples.windows(2).all(|pair| pair[1].0 - pair[0].0 <= HOUR)
+            );
+            assert_eq!(samples.last().unwrap().1, last, "{name}");
+        }
+        let age = of(&all, &["row:partner_license_usage_processed_timestamp_seconds:age"]);
+        assert!(age.iter().all(|(_, age)| (2.0 * DAY..4.0 * DAY).contains(age)), "{age:?}");
     }
 
     #[test]

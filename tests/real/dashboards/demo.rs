@@ -55,7 +55,12 @@ pub(crate) fn every_panel_is_filled(suite: &str) {
     let now = eventually("a scrape, and an alert about the documented figures of 2017", || {
         let now = unix_seconds(clock.now());
         let is_scraped = !prometheus.query("up", now).unwrap().is_empty();
-        (is_scraped && prometheus.fires("PartnerLicenseUsageDataStale")).then_some(now)
+        (is_scraped && prometheus.fires("PartnerLicenseUsageDataStale", &[])).then_some(now)
+    });
+    // What comes after the start continues the past, in which this row has been low for more than a week.
+    let row = [("account", "portfolio"), ("workload", "Skype For Business"), ("severity", "critical")];
+    eventually("the critical alert on a row that was low for a week before the start", || {
+        prometheus.fires("PartnerLicenseUsageLow", &row).then_some(())
     });
 
     let mut findings = Vec::new();

@@ -72,9 +72,12 @@ impl Prometheus {
     }
 
     /// Whether an alert fires now, by the loaded rules and not by the stored history.
-    pub(crate) fn fires(&self, name: &str) -> bool {
+    pub(crate) fn fires(&self, name: &str, labels: &[(&str, &str)]) -> bool {
         let data = self.request("alerts", &[]).unwrap();
-        let fires = |alert: &Value| alert["labels"]["alertname"] == name && alert["state"] == "firing";
+        let fires = |alert: &Value| {
+            let has = |(label, value): &(&str, &str)| alert["labels"][*label] == **value;
+            alert["labels"]["alertname"] == name && labels.iter().all(has) && alert["state"] == "firing"
+        };
         data["alerts"].as_array().unwrap().iter().any(fires)
     }
 
