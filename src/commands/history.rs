@@ -321,8 +321,8 @@ impl History<'_> {
         let mut at = (self.start() / STEP).ceil() * STEP;
         while at <= self.end {
             if holds(at) {
-                let (activity, last) = current
-                    .get_or_insert_with(|| (Activity { span: Period { from: at, to: at }, fires: None }, at));
+                let (activity, last) =
+                    current.get_or_insert((Activity { span: Period { from: at, to: at }, fires: None }, at));
                 (activity.span.to, *last) = (at, at);
                 if at - activity.span.from >= rule.wait {
                     activity.fires.get_or_insert(at);

@@ -180,6 +180,40 @@ fn the_tables_of_commands_and_flags_list_what_help_prints() {
     findings.none();
 }
 
+#[test]
+fn the_commands_of_the_program_in_the_documents_have_existing_flags() {
+    let mut findings = Findings::default();
+    let mut found = 0;
+    for file in documents() {
+        for (n, block) in blocks(&read(&file), "sh") {
+            let block = block.replace("\\\n", " ");
+            for command in block.lines().flat_map(|line| line.split(['|', '&', ';'])) {
+                let words: Vec<&str> = command.split_whitespace().collect();
+                let is_program = |word: &str| word == "partner-license-exporter";
+                // `sudo -u USER` may precede it, but nothing else.
+                let Some(at) = words.iter().position(|word| is_program(word)) else { continue };
+                let rest = match &words[..at] {
+                    [] | ["sudo"] => &words[at + 1..],
+                    ["sudo", "-u", _] if words.get(at + 1).is_some_and(|word| is_program(word)) => {
+                        &words[at + 2..]
+                    }
+                    ["sudo", "-u"] => &words[at + 2..],
+                    _ => continue,
+                };
+                found += 1;
+                // `--help` last: what precedes it must be valid.
+                let output = Command::new(PROGRAM).args(rest).arg("--help").output().unwrap();
+                if !output.status.success() {
+                    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+                    findings.add(format!("{}:{n}: {}: {text}", shown(&file), command.trim()));
+                }
+            }
+        }
+    }
+    assert!(found > 30, "only {found} commands");
+    findings.none();
+}
+
 /// Returns the commands that a help text lists below `Commands:`.
 fn commands(help: &str) -> Vec<String> {
     let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);
@@ -533,7 +567,7 @@ fn prose(markdown: &str) -> String {
 }
 
 /// Returns README.md and the documents in docs/.
-fn documents() -> Vec<PathBuf> {
+pub(crate) fn documents() -> Vec<PathBuf> {
     let found = files_below(&root().join("docs")).into_iter().filter(|file| is_markdown(file));
     [root().join("README.md")].into_iter().chain(found).collect()
 }

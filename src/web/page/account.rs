@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use maud::{Markup, Render, html};
 
-use crate::domain::failure::Failure;
+use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::schedule::LastPoll;
 use crate::domain::status::{AccountStatus, Credentials, LastGood};
 use crate::domain::usage::{EMPTY_REMEDY, LicenseUsage, OLD_FIGURE_AGE, listing};
@@ -173,6 +173,10 @@ impl AccountView {
                     (credential("Client certificate", end, CERTIFICATE_EXPIRES_SOON, now))
                 }
                 @match mfa_compliant {
+                    // What the API said before it, or the sign-in service, demanded a second factor.
+                    _ if self.reason() == Some(FailureReason::Mfa.as_str()) => {
+                        (fact("MFA", attention("demanded"), Some(html! { "sign in again with MFA" })))
+                    }
                     Some(true) => (fact("MFA", "compliant", None)),
                     Some(false) => {
                         (fact("MFA", attention("not compliant"), Some(html! { "sign in again with MFA" })))

@@ -413,6 +413,19 @@ async fn a_refused_refresh_token_has_no_time_left() {
 }
 
 #[tokio::test]
+async fn an_account_that_fails_for_want_of_a_second_factor_is_not_called_compliant() {
+    let accounts = ledgers(&["contoso"]);
+    credentials(&accounts[0], Credentials { mfa_compliant: Some(true), ..Credentials::default() });
+    for (reason, expected) in [
+        (FailureReason::Mfa, "MFA demanded sign in again with MFA"),
+        (FailureReason::Server, "MFA compliant"),
+    ] {
+        failed(&accounts[0], reason);
+        assert_contains(&page(accounts_with(accounts.clone())).await, &[expected]);
+    }
+}
+
+#[tokio::test]
 async fn a_failed_reload_is_shown_until_one_succeeds() {
     let site = site(accounts_with(ledgers(&["contoso"])));
     let problems = "invalid configuration:\n  accounts[0].<b>: unknown key\n  poll_interval: not a duration";
