@@ -751,10 +751,8 @@ fn every_address_of_the_exporter_in_the_documents_is_served() {
     for document in crate::docs::documents() {
         let text = std::fs::read_to_string(&document).unwrap();
         let named = text.split("127.0.0.1:10365/").skip(1);
-        paths.extend(named.map(|rest| {
-            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "/-_.".contains(c)));
-            rest[..end.unwrap_or(rest.len())].to_owned()
-        }));
+        let is_other = |c: char| !(c.is_ascii_alphanumeric() || "/-_.".contains(c));
+        paths.extend(named.filter_map(|rest| rest.split(is_other).next()).map(str::to_owned));
     }
     assert!(paths.contains("metrics") && paths.contains("-/reload"), "{paths:?}");
     for path in paths {
