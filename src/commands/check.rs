@@ -16,7 +16,7 @@ pub(super) fn run(flag: &ConfigFlag, access: &AccessFlag) -> anyhow::Result<Exit
         output::print_error(&error.into());
         code = ExitCode::from(EXIT_FAILED);
     };
-    match source.load(&settings::environment) {
+    match source.examine(&settings::environment) {
         Ok(config) => {
             config.warnings(Clock::system().now()).iter().for_each(output::print_warning);
             let plural = if config.accounts.len() == 1 { "" } else { "s" };

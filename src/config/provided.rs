@@ -14,6 +14,16 @@ pub(super) fn missing_unit(file: &Path) -> Option<PathBuf> {
     (directory != file && !directory.try_exists().unwrap_or(true)).then_some(directory)
 }
 
+/// What is wrong with a file that is needed now although its unit does not run.
+pub(super) fn problem(file: &Path) -> Option<String> {
+    let directory = missing_unit(file)?;
+    Some(format!(
+        "cannot read {}: {} does not exist; systemd creates it when the service starts, so start the service first",
+        file.display(),
+        directory.display()
+    ))
+}
+
 /// The warning about a file that cannot be examined because its unit does not run.
 pub(super) fn warning(file: &Path) -> Option<String> {
     let directory = missing_unit(file)?;

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use exporter_toolkit::yaml::ConfigError;
+use exporter_toolkit::yaml::{ConfigError, Problems};
 
 use super::environment::Environment;
+use super::provided;
 use super::settings::Config;
 
 /// Where a configuration comes from. Loading it again is a reload.
@@ -23,6 +24,23 @@ impl ConfigSource {
     /// # Errors
     /// [`ConfigError`] with every problem that was found.
     pub fn load(&self, environment: Environment<'_>) -> Result<Config, ConfigError> {
+        let config = self.examine(environment)?;
+        let mut problems = Problems::default();
+        for (n, account) in config.accounts.iter().enumerate() {
+            for text in account.secret_files().filter_map(provided::problem) {
+                problems.add(format!("accounts[{n}]"), text);
+            }
+        }
+        problems
+            .into_result(config)
+            .map_err(|problems| ConfigError::Invalid { origin: self.to_string(), problems })
+    }
+
+    /// Like [`Self::load`], but a secret that systemd provides only while its service runs is no problem.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem that was found.
+    pub fn examine(&self, environment: Environment<'_>) -> Result<Config, ConfigError> {
         match self {
             Self::File(path) => {
                 let text = std::fs::read_to_string(path)

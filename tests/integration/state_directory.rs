@@ -116,6 +116,13 @@ fn check_succeeds_before_the_service_has_provided_its_secrets() {
         let (code, errors) = check(&format!("{unit}/secret_x"));
         let warning = format!("warning: {unit}/secret_x is not examined, because {unit} does not exist");
         assert!(code == Some(0) && errors.contains(&warning), "{key}: {errors}");
+        // Every other command needs the secret, `login` before a person has signed in for nothing.
+        let file = directory.path().join("config.yml");
+        for command in [&["login"][..], &["doctor"], &["serve", "--web.listen-address=127.0.0.1:0"]] {
+            let output = program(command).arg("--config.file").arg(&file).output().unwrap();
+            let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+            assert!(text.contains("so start the service first") && !output.status.success(), "{text}");
+        }
         let (code, errors) = check("/run/no-such-directory/secret_x");
         assert!(code == Some(1) && errors.contains(key), "{key}: {errors}");
     }
