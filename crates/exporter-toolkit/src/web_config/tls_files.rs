@@ -12,6 +12,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::files;
 use crate::secret::{Secret, SecretError};
 use crate::yaml::Problem;
 
@@ -19,6 +20,9 @@ use super::cache::{Fingerprint, fingerprint};
 use super::client_auth::{self, ClientAuth, ClientVerifier};
 use super::suites;
 use super::tls_settings::{Pem, TlsSettings, problem};
+
+/// The size of the largest file of certificates of authorities that is read, in bytes.
+const MAX_CA_SIZE: u64 = 4 << 20;
 
 /// The content of the files, or of the inline values.
 pub(super) struct TlsFiles {
@@ -40,7 +44,7 @@ impl TlsFiles {
             None => None,
             Some(Pem::Text(text)) => Some(text.clone().into_bytes()),
             Some(Pem::File(path)) => {
-                let bytes = std::fs::read(path);
+                let bytes = files::read(path, MAX_CA_SIZE);
                 let text = |error| format!("open {}: {}", path.display(), cause(&error));
                 bytes.map_err(|error| problems.push(problem("client_ca_file", text(error)))).ok()
             }
