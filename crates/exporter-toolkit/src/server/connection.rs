@@ -126,7 +126,10 @@ impl State {
             let since = self.sending_since()?;
             return Some((since + limits.response_timeout, CloseReason::ResponseTimeout));
         };
+        // The time for the check of a password is limited elsewhere.
+        let is_received = self.pending.values().any(|stage| *stage == Stage::Received);
         Some(match self.phase {
+            _ if is_received => return None,
             _ if self.draining => (since + limits.drain_timeout, CloseReason::Stopping),
             // A body has as much time as the head, and then the exchange answers 408. This is the end of a peer that
             // cancels its requests before that.

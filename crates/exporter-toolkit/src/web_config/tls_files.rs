@@ -2,7 +2,9 @@
 //!
 //! The messages of PEM parsers are not passed on, since they may quote their input.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -44,7 +46,7 @@ impl TlsFiles {
             None => None,
             Some(Pem::Text(text)) => Some(text.clone().into_bytes()),
             Some(Pem::File(path)) => {
-                let bytes = files::read(path, MAX_CA_SIZE);
+                let bytes = read_authorities(path);
                 let text = |error| format!("open {}: {}", path.display(), cause(&error));
                 bytes.map_err(|error| problems.push(problem("client_ca_file", text(error)))).ok()
             }
@@ -127,6 +129,16 @@ impl TlsFiles {
         }
         Ok(config)
     }
+}
+
+/// Reads a file of certificates, which may be an empty device as well, such as `/dev/null`.
+fn read_authorities(path: &Path) -> io::Result<Vec<u8>> {
+    let opened = path.to_owned();
+    files::within(path, files::READ_DEADLINE, move || {
+        let mut bytes = Vec::new();
+        File::open(opened)?.take(MAX_CA_SIZE).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    })
 }
 
 fn unreadable(key: &str, error: SecretError) -> String {

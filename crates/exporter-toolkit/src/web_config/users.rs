@@ -2,7 +2,7 @@
 //!
 //! A refusal must not tell which users exist. The work of bcrypt doubles with each step of its cost. So a refused login
 //! always costs as much as one check with the highest cost in the file: the rest is spent on decoys, which are hashes
-//! that no password has.
+//! that no password has. Costs above [`HIGHEST_COST`] are an exception, since anybody could keep the processor busy.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -14,10 +14,12 @@ use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 use bcrypt::HashParts;
 use secrecy::SecretString;
 
-use crate::yaml::{Entry, Problem};
+use crate::yaml::{self, Entry, Problem};
 
 /// The length of the shortest bcrypt hash.
 const MIN_HASH_LENGTH: usize = 59;
+/// The highest cost of a decoy: a check takes about a second.
+const HIGHEST_COST: u32 = 14;
 /// The cost where no user has a hash that can be used.
 const DEFAULT_COST: u32 = 10;
 
@@ -26,7 +28,7 @@ const DEFAULT_COST: u32 = 10;
 pub(super) struct Users {
     /// The hash of each user, with its cost; `None` if it cannot be used.
     hashes: HashMap<String, Option<(u32, SecretString)>>,
-    /// A decoy for each cost from the lowest to the highest in the file.
+    /// A decoy for each cost from the lowest to the highest in the file, or to [`HIGHEST_COST`].
     decoys: BTreeMap<u32, SecretString>,
     /// The hashes that cannot be used, which lock out their own users only.
     pub(super) problems: Vec<Problem>,
@@ -62,10 +64,27 @@ impl Users {
             users.hashes.insert(name, hash);
         }
         let costs = || users.hashes.values().flatten().map(|(cost, _)| *cost);
-        let (lowest, highest) =
-            (costs().min().unwrap_or(DEFAULT_COST), costs().max().unwrap_or(DEFAULT_COST));
+        let [lowest, highest] =
+            [costs().min(), costs().max()].map(|cost| cost.unwrap_or(DEFAULT_COST).min(HIGHEST_COST));
         users.decoys = (lowest..=highest).map(|cost| (cost, decoy(cost))).collect();
         users
+    }
+
+    /// Returns what is accepted but may not do what its author expects.
+    pub(super) fn warnings(&self) -> Vec<Problem> {
+        let mut names: Vec<_> =
+            self.hashes.iter().filter_map(|(name, hash)| Some((name, hash.as_ref()?))).collect();
+        names.retain(|(_, (cost, _))| *cost > HIGHEST_COST);
+        names.sort_by_key(|(name, _)| *name);
+        let warning = |(name, (cost, _)): (&String, &(u32, SecretString))| Problem {
+            path: format!("basic_auth_users.{}", yaml::shorten(name, "name")),
+            text: format!(
+                "has a hash of cost {cost}, whose check takes {} s or more, which tells that the user exists; use a \
+                 cost of at most {HIGHEST_COST}, as in htpasswd -nBC 12",
+                1_u64 << (cost - HIGHEST_COST)
+            ),
+        };
+        names.into_iter().map(warning).collect()
     }
 
     /// Returns whether no password is needed.
@@ -79,7 +98,7 @@ impl Users {
         match known {
             // 2^c + (2^c + 2^(c+1) + … + 2^(h-1)) = 2^h, where c is the cost and h the highest.
             Some((cost, hash)) => {
-                let highest = self.decoys.keys().next_back().copied().unwrap_or(*cost);
+                let highest = self.decoys.keys().next_back().map_or(*cost, |highest| (*highest).max(*cost));
                 let decoys = self.decoys.range(cost..&highest).map(|(_, decoy)| decoy.clone()).collect();
                 LoginHashes { own: Some(hash.clone()), decoys }
             }
@@ -157,6 +176,23 @@ mod tests {
         let locked = users(&[("bob", "x".repeat(60))]);
         assert!(!locked.is_empty(), "a password is needed");
         assert_eq!(work(&locked, "bob"), 1 << DEFAULT_COST);
+    }
+
+    #[test]
+    fn a_cost_beyond_14_is_warned_about_and_not_that_of_a_decoy() {
+        let found = users(&[("alice", of_cost(18)), ("bob", of_cost(10)), ("carol", of_cost(15))]);
+        assert_eq!(
+            ["alice", "bob", "carol", "nobody"].map(|user| work(&found, user)),
+            [1 << 18, 1 << 14, 1 << 15, 1 << 14]
+        );
+        let warnings: Vec<_> = found.warnings().iter().map(ToString::to_string).collect();
+        assert_eq!(warnings.len(), 2);
+        assert!(
+            warnings[0]
+                .starts_with("basic_auth_users.alice: has a hash of cost 18, whose check takes 16 s or more"),
+            "{warnings:?}"
+        );
+        assert_eq!(users(&[("alice", of_cost(18))]).decoys.len(), 1);
     }
 
     #[test]
