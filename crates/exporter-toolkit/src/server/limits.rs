@@ -42,7 +42,8 @@ pub(super) struct Limits {
     pub(super) response_timeout: Duration,
     /// The time for which an idle connection is not evicted, since a request may be on its way.
     pub(super) idle_grace: Duration,
-    /// The same for a connection on which a handshake or a request has begun.
+    /// The same for a connection on which a handshake or a request has begun. So many connections in this time are
+    /// admitted as there are slots: if it were longer, new ones would wait longer when thousands of peers are slow.
     pub(super) receiving_grace: Duration,
     /// The time without progress after which a response is stalled, and may be evicted.
     pub(super) stall_timeout: Duration,
@@ -63,7 +64,7 @@ impl Limits {
             idle_timeout: Duration::from_mins(5),
             response_timeout: Duration::from_secs(30),
             idle_grace: Duration::from_millis(200),
-            receiving_grace: Duration::from_millis(500),
+            receiving_grace: Duration::from_millis(200),
             stall_timeout: Duration::from_millis(500),
             queue_timeout: Duration::from_secs(8),
             drain_timeout: Duration::from_millis(500),

@@ -37,6 +37,7 @@ const SLOW: &[Attack] = &[
 const SLOW_WITH_TLS: &[Attack] = &[
     ("a handshake byte by byte", http1::a_handshake_byte_by_byte),
     ("no whole HTTP/2 request", http2::no_whole_request),
+    ("streams without end", http2::streams_without_end),
 ];
 
 /// Quick attacks, which run one after the other.
@@ -150,8 +151,8 @@ type FloodCase = (&'static str, fn() -> Target, fn(&Target) -> Flood);
 
 /// Each of these once kept ordinary scrapes from being answered.
 const FLOODS: &[FloodCase] = &[
-    ("700 missing bodies", || Target::open(None), |target| floods::missing_bodies(target, 700)),
-    ("2,000 missing bodies", || Target::open(None), |target| floods::missing_bodies(target, 2000)),
+    ("700 missing bodies", Target::open_and_small, |target| floods::missing_bodies(target, 700)),
+    ("2,000 missing bodies", Target::open_and_small, |target| floods::missing_bodies(target, 2000)),
     ("600 streams without end", Target::protected, |target| floods::streams_without_end(target, 600)),
     ("700 wrong passwords, 10", || Target::with_user(10), |target| floods::ever_new_passwords(target, 700)),
     ("700 wrong passwords, 12", || Target::with_user(12), |target| floods::ever_new_passwords(target, 700)),

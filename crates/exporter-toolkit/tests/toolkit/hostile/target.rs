@@ -18,7 +18,9 @@ use crate::support::{Example, Listening};
 /// Longer than any deadline of the server.
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// The size of a response: more than the system buffers for a peer that does not read.
-pub(crate) const PADDING: usize = 150_000;
+const PADDING: usize = 150_000;
+/// The size of an ordinary response.
+const SMALL: usize = 20_000;
 /// The credentials of alice with the password `sesame`.
 const ALICE: &str = "Authorization: Basic YWxpY2U6c2VzYW1l\r\n";
 
@@ -29,6 +31,8 @@ pub(crate) struct Target {
     pub(crate) certificate: Option<CertificateDer<'static>>,
     /// The header that authenticates a request, with its line end.
     pub(crate) authorization: &'static str,
+    /// The size of a response.
+    pub(crate) padding: usize,
     /// The number of connections, which alternate between the listeners.
     connections: AtomicUsize,
     /// The directory of the web configuration file, which is read for every request.
@@ -39,7 +43,14 @@ impl Target {
     /// Starts an example without TLS and users, on addresses; `files` is the number of files that it may open.
     pub(crate) fn open(files: Option<u64>) -> Self {
         let padding = format!("--padding={PADDING}");
-        Self::new(Example::start_with_files(Listening::Addresses, &[&padding], files), None, "", None)
+        let example = Example::start_with_files(Listening::Addresses, &[&padding], files);
+        Self::new(example, PADDING, None, "", None)
+    }
+
+    /// Starts an example without TLS and users, whose responses are small.
+    pub(crate) fn open_and_small() -> Self {
+        let example = Example::start(Listening::Addresses, &[&format!("--padding={SMALL}")]);
+        Self::new(example, SMALL, None, "", None)
     }
 
     /// Starts an example with TLS and a user, on sockets from systemd.
@@ -58,29 +69,30 @@ impl Target {
         std::fs::write(&path, web_config).unwrap();
         let flags = [format!("--padding={PADDING}"), format!("--web.config.file={}", path.display())];
         let example = Example::start(Listening::Systemd, &flags.each_ref().map(String::as_str));
-        Self::new(example, Some(cert.der().clone()), ALICE, Some(directory))
+        Self::new(example, PADDING, Some(cert.der().clone()), ALICE, Some(directory))
     }
 
-    /// Starts an example without TLS, with a user whose hash has this cost, on addresses.
+    /// Starts an example without TLS, with small responses and a user whose hash has this cost, on addresses.
     pub(crate) fn with_user(cost: u32) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let web_config =
             format!("basic_auth_users: {{ alice: '{}' }}\n", bcrypt::hash("sesame", cost).unwrap());
         let path = directory.path().join("web.yml");
         std::fs::write(&path, web_config).unwrap();
-        let flags = [format!("--padding={PADDING}"), format!("--web.config.file={}", path.display())];
+        let flags = [format!("--padding={SMALL}"), format!("--web.config.file={}", path.display())];
         let example = Example::start(Listening::Addresses, &flags.each_ref().map(String::as_str));
-        Self::new(example, None, ALICE, Some(directory))
+        Self::new(example, SMALL, None, ALICE, Some(directory))
     }
 
     fn new(
         example: Example,
+        padding: usize,
         certificate: Option<CertificateDer<'static>>,
         authorization: &'static str,
         directory: Option<tempfile::TempDir>,
     ) -> Self {
         let connections = AtomicUsize::new(0);
-        Self { example, certificate, authorization, connections, _directory: directory }
+        Self { example, certificate, authorization, padding, connections, _directory: directory }
     }
 
     fn next_address(&self) -> SocketAddr {
