@@ -12,7 +12,7 @@ use crate::domain::usage::{LicenseUsage, listing};
 use crate::metrics::Accounts;
 
 use super::table::{RowCounts, table};
-use super::text::{Count, Length, day, time, visible, with_commands};
+use super::text::{Count, Length, day, link, time, visible, with_commands};
 
 /// An account as the page shows it.
 pub(super) struct AccountView {
@@ -119,7 +119,7 @@ impl AccountView {
                 p { strong { "What happened:" } " " (visible(&failure.text)) }
                 p {
                     strong { "What to do:" } " " (with_commands(failure.remedy)) ". "
-                    a href="/runbooks/PartnerLicenseScrapeFailing" { "Runbook" }
+                    a href=(link("/runbooks/PartnerLicenseScrapeFailing")) { "Runbook" }
                 }
             }
         }

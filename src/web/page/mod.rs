@@ -25,7 +25,7 @@ use crate::metrics::{Accounts, BUILD};
 
 use account::{AccountState, AccountView};
 use table::RowCounts;
-use text::{Count, time};
+use text::{Count, link, time};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -122,7 +122,7 @@ fn header(telemetry_path: &str) -> Markup {
                     @for (path, title) in
                         [(telemetry_path, "Metrics"), ("/-/healthy", "Health"), ("/-/ready", "Readiness")]
                     {
-                        li { a href=(path) { (title) } }
+                        li { a href=(link(path)) { (title) } }
                     }
                 }
             }
@@ -174,8 +174,8 @@ fn footer(now: Timestamp) -> Markup {
             details {
                 summary { "Grafana dashboards, runbooks of the alerts" }
                 ul.files {
-                    @for (name, _) in DASHBOARDS { li { a href={ "/dashboards/" (name) } { (name) } } }
-                    @for (alert, _) in runbooks() { li { a href={ "/runbooks/" (alert) } { (alert) } } }
+                    @for (name, _) in DASHBOARDS { li { a href=(link(&format!("/dashboards/{name}"))) { (name) } } }
+                    @for (alert, _) in runbooks() { li { a href=(link(&format!("/runbooks/{alert}"))) { (alert) } } }
                 }
                 p { code { "partner-license-exporter export" } " writes them, and the alert rules." }
             }
