@@ -128,19 +128,8 @@ impl Authenticator {
         peer: Option<&Peer>,
     ) -> Option<bool> {
         let shared = self.shared_check(&key);
-        let origin = peer.map(|peer| Origin::from(peer.address())).unwrap_or_default();
-        let check = shared.get_or_try_init(|| self.check(key, hashes, password, origin));
-        let hung_up = async {
-            match peer {
-                Some(peer) => peer.hung_up().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            result = check => result.ok().copied(),
-            () = hung_up => None,
-        }
+        let check = shared.get_or_try_init(|| self.check(key, hashes, password, peer));
+        check.await.ok().copied()
     }
 
     /// Returns the check that all requests with the same credentials share.
@@ -155,16 +144,28 @@ impl Authenticator {
         check
     }
 
-    /// Waits for a turn and checks a password; fails if that takes too long, or too many others wait.
+    /// Waits for a turn and checks a password; fails if that takes too long, if too many others wait, or if the client
+    /// hangs up before.
     async fn check(
         &self,
         key: Key,
         hashes: LoginHashes,
         password: SecretSlice<u8>,
-        origin: Origin,
+        peer: Option<&Peer>,
     ) -> Result<bool, NoTurn> {
-        let turn = tokio::time::timeout(MAX_WAIT, self.queue.turn(origin)).await;
-        let turn = turn.ok().flatten().ok_or(NoTurn)?;
+        let origin = peer.map(|peer| Origin::from(peer.address())).unwrap_or_default();
+        let hung_up = async {
+            match peer {
+                Some(peer) => peer.hung_up().await,
+                None => std::future::pending().await,
+            }
+        };
+        let turn = tokio::select! {
+            biased;
+            turn = tokio::time::timeout(MAX_WAIT, self.queue.turn(origin)) => turn.ok().flatten(),
+            () = hung_up => None,
+        };
+        let turn = turn.ok_or(NoTurn)?;
         // The check before this one may have been the same.
         if let Some(result) = self.results.get(&key) {
             return Ok(result);
@@ -202,7 +203,7 @@ impl Authenticator {
     }
 }
 
-/// Other checks kept a request from having its turn.
+/// Other checks kept a request from having its turn in time.
 struct NoTurn;
 
 /// The latest results.
@@ -502,6 +503,28 @@ mod tests {
         drop(release);
         assert!(!accepts(&authenticator, &users, &basic(b"alice:wrong again")).await);
         assert_eq!(started.load(Ordering::SeqCst), 2, "the one that had started, and the last one");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_hung_up_is_checked_only_if_it_need_not_wait() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        drop(tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
+        let (stream, address) = listener.accept().await.unwrap();
+        let stream = Arc::new(stream);
+        let peer = Peer::new(address, &stream);
+        let (authenticator, users, release, started) = remembering_alice().await;
+        let login = async |password: &str| {
+            let headers = basic(format!("alice:{password}").as_bytes());
+            authenticator.authenticate(&users, &headers, Some(&peer)).await
+        };
+        let first = flood(&authenticator, &users, &started, 1).await;
+        assert_eq!(login("wrong").await, Authentication::Unchecked);
+        assert_eq!(authenticator.queue.waiting(), 0);
+        drop(release);
+        assert_eq!(first.join_all().await, [Authentication::Refused]);
+        // It may still read the response.
+        assert_eq!(login("wrong").await, Authentication::Refused);
+        assert_eq!(login("right").await, Authentication::Accepted);
     }
 
     #[tokio::test(start_paused = true)]
