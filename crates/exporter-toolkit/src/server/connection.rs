@@ -261,11 +261,7 @@ impl Connection {
     /// Returns since when no request has been answered, if that is long enough to evict the connection.
     pub(super) fn evictable_since(&self, now: Instant) -> Option<Instant> {
         let state = self.state();
-        let grace = match state.phase {
-            Phase::New | Phase::Idle => self.limits.idle_grace,
-            Phase::Receiving => self.limits.receiving_grace,
-        };
-        state.waiting_since().filter(|since| !state.evicted && now >= *since + grace)
+        state.waiting_since().filter(|since| !state.evicted && now >= *since + self.limits.eviction_grace)
     }
 
     /// Returns the start of a response that makes no progress.
@@ -454,12 +450,11 @@ mod tests {
     async fn a_waiting_connection_can_be_evicted_once() {
         let (connection, start) = connection();
         assert_eq!(connection.evictable_since(Instant::now()), None, "it is new");
-        tokio::time::advance(connection.limits.idle_grace).await;
+        tokio::time::advance(connection.limits.eviction_grace).await;
         assert_eq!(connection.evictable_since(Instant::now()), Some(start));
         connection.bytes_received();
-        assert_eq!(connection.evictable_since(Instant::now()), None, "a request has begun");
+        assert_eq!(connection.evictable_since(Instant::now()), Some(start), "a request has begun");
         pass(1).await;
-        assert_eq!(connection.evictable_since(Instant::now()), Some(start));
         let response = admitted(&connection);
         assert_eq!(connection.evictable_since(Instant::now()), None);
         drop(response);
