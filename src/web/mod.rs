@@ -16,9 +16,11 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
+use exporter_toolkit::cross_site;
 use exporter_toolkit::web_config::Extension;
 
 use crate::domain::status::Ledger;
@@ -43,6 +45,7 @@ pub fn router(site: Site) -> Router {
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload).fallback(reload_needs_post))
         .fallback(async || (StatusCode::NOT_FOUND, "404 page not found\n"))
+        .layer(from_fn(cross_site::refuse))
         .with_state(Arc::new(site))
 }
 

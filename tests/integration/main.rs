@@ -17,6 +17,7 @@ mod login;
 mod program;
 mod readme;
 mod replicas;
+mod reverse_proxy;
 mod secrets;
 mod state_directory;
 #[path = "../support/mod.rs"]

@@ -1,8 +1,8 @@
 //! File access that ends: each access has a deadline, and only regular files of a limited size are read.
 //!
 //! A file system that hangs (NFS without its server, FUSE) blocks the thread that touches it, and nothing can interrupt
-//! that thread. So each access runs on a thread of its own, which is abandoned at the deadline. While it hangs, further
-//! accesses to the same path fail at once, so that at most one thread is lost per path.
+//! that thread. So each access runs on a thread that does nothing else, which is abandoned at the deadline. While it
+//! hangs, further accesses to the same path fail at once, so that at most one thread is lost per path.
 //!
 //! The functions block their caller until the deadline: on a runtime, call them from `spawn_blocking`.
 
@@ -43,7 +43,7 @@ pub fn metadata(path: &Path) -> io::Result<Metadata> {
     within(path, READ_DEADLINE, move || std::fs::metadata(examined))
 }
 
-/// Runs `work`, which accesses `path`, on a thread of its own, and waits for it until the deadline.
+/// Runs `work`, which accesses `path`, on a thread that does nothing else, and waits for it until the deadline.
 ///
 /// # Errors
 /// `TimedOut` if `work` has not returned within `deadline`, or if an earlier one for the same path still hangs;
@@ -58,7 +58,7 @@ pub fn within<T: Send + 'static>(
     }
     let (sender, receiver) = mpsc::sync_channel(1);
     let (abandoned, accessed) = (path.to_owned(), path.to_owned());
-    thread::Builder::new().name("file".to_owned()).spawn(move || {
+    run(Box::new(move || {
         let outcome = work();
         // Under the lock of the set, so that this path is never left in it: see the receiver's side.
         let mut hanging = HANGING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +67,7 @@ pub fn within<T: Send + 'static>(
         {
             paths.remove(&abandoned);
         }
-    })?;
+    }))?;
     match receiver.recv_timeout(deadline) {
         Ok(outcome) => outcome,
         Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("the access to this file panicked")),
@@ -85,6 +85,40 @@ pub fn within<T: Send + 'static>(
             )))
         }
     }
+}
+
+/// An access to a file.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The threads that wait for their next access; starting one costs more than reading a small file.
+static IDLE: Mutex<Vec<mpsc::Sender<Job>>> = Mutex::new(Vec::new());
+/// The number of threads that wait.
+const MAX_IDLE: usize = 4;
+
+/// Runs an access on an idle thread, or on a new one.
+fn run(mut job: Job) -> io::Result<()> {
+    let waiting = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    if let Some(thread) = waiting {
+        match thread.send(job) {
+            Ok(()) => return Ok(()),
+            Err(mpsc::SendError(unsent)) => job = unsent,
+        }
+    }
+    let (sender, jobs) = mpsc::channel::<Job>();
+    let serve = move || {
+        let mut next = Some(job);
+        while let Some(job) = next {
+            job();
+            let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() >= MAX_IDLE {
+                return;
+            }
+            idle.push(sender.clone());
+            drop(idle);
+            next = jobs.recv().ok();
+        }
+    };
+    thread::Builder::new().name("file".to_owned()).spawn(serve).map(drop)
 }
 
 /// Opens a regular file for reading, without waiting for the other end if it is a FIFO.
@@ -209,6 +243,25 @@ mod tests {
             thread::yield_now();
         }
         within(hanging, READ_DEADLINE, || Ok(())).unwrap();
+    }
+
+    #[test]
+    fn a_thread_is_used_again_and_few_of_them_wait() {
+        let names = Mutex::new(HashSet::new());
+        thread::scope(|scope| {
+            for n in 0..20 {
+                let names = &names;
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        let path = PathBuf::from(format!("/works/{n}"));
+                        let thread = within(&path, READ_DEADLINE, || Ok(thread::current().id())).unwrap();
+                        names.lock().unwrap().insert(thread);
+                    }
+                });
+            }
+        });
+        assert!(names.lock().unwrap().len() < 1000, "no access has used a thread again");
+        assert!(IDLE.lock().unwrap().len() <= MAX_IDLE);
     }
 
     #[test]

@@ -6,5 +6,7 @@ pub mod yaml;
 pub mod secret;
 pub mod listen;
 pub mod negotiation;
+pub mod cross_site;
+pub mod peer;
 pub mod web_config;
 pub mod server;

@@ -5,10 +5,11 @@
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
-use crate::{log::RequestLog, scenario::Scenario, simulator::Simulator, wire};
+use crate::{guard, log::RequestLog, scenario::Scenario, simulator::Simulator, wire};
 
 /// The largest scenario that is accepted, in bytes.
 const LARGEST_SCENARIO: usize = 256 * 1024;
@@ -37,6 +38,7 @@ pub(crate) fn router() -> Router<Simulator> {
             get(show_scenario).put(replace_scenario).layer(DefaultBodyLimit::max(LARGEST_SCENARIO)),
         )
         .route("/simulator/requests", get(show_requests).delete(clear_requests))
+        .route_layer(from_fn(guard::refuse_strangers))
 }
 
 /// `GET /simulator/scenario`

@@ -36,6 +36,7 @@ mod wire;
 mod report;
 mod partner_center;
 mod entra;
+mod guard;
 mod control;
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::metrics::Accounts;
 use super::context::Context;
 use super::limits::{CERTIFICATE_EXPIRES_SOON, OVERDUE_INTERVALS, REFRESH_TOKEN_EXPIRES_SOON, is_overdue};
 use super::table::{RowCounts, table};
-use super::text::{Count, Length, day, time, visible, with_commands};
+use super::text::{Count, Length, day, link, time, visible, with_commands};
 
 /// An account as the page shows it.
 pub(super) struct AccountView {
@@ -134,7 +134,7 @@ impl AccountView {
                 p { strong { "What happened:" } " " (visible(&failure.text)) }
                 p {
                     strong { "What to do:" } " " (with_commands(failure.remedy)) ". "
-                    a href="runbooks/PartnerLicenseScrapeFailing" { "Runbook" }
+                    a href=(link("/runbooks/PartnerLicenseScrapeFailing")) { "Runbook" }
                 }
             }
         }

@@ -28,7 +28,7 @@ use super::site::Site;
 use account::{AccountState, AccountView};
 use context::Context;
 use table::RowCounts;
-use text::{Count, Length, time, visible};
+use text::{Count, Length, link, time, visible};
 
 /// The maximum number of rows on the page, shared by all accounts: some 2 MB.
 const MAX_ROWS: usize = 5_000;
@@ -120,7 +120,7 @@ fn header(telemetry_path: &str) -> Markup {
                     @for (path, title) in
                         [(telemetry_path, "Metrics"), ("/-/healthy", "Health"), ("/-/ready", "Readiness")]
                     {
-                        li { a href=(path) { (title) } }
+                        li { a href=(link(path)) { (title) } }
                     }
                 }
             }
@@ -172,8 +172,8 @@ fn footer(now: Timestamp) -> Markup {
             details {
                 summary { "Grafana dashboards, runbooks of the alerts" }
                 ul.files {
-                    @for (name, _) in DASHBOARDS { li { a href={ "dashboards/" (name) } { (name) } } }
-                    @for (alert, _) in runbooks() { li { a href={ "runbooks/" (alert) } { (alert) } } }
+                    @for (name, _) in DASHBOARDS { li { a href=(link(&format!("/dashboards/{name}"))) { (name) } } }
+                    @for (alert, _) in runbooks() { li { a href=(link(&format!("/runbooks/{alert}"))) { (alert) } } }
                 }
                 p { code { "partner-license-exporter export" } " writes them, and the alert rules." }
             }

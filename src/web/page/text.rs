@@ -21,6 +21,12 @@ pub(super) struct Percentage {
 /// A number and its noun, such as `1 row` or `2 rows`.
 pub(super) struct Count<N>(pub(super) N, pub(super) &'static str);
 
+/// Returns the link from the page to a path of this program. It is relative, so that it leads there behind a proxy that
+/// serves the program below a prefix; and it begins with a dot, so that a colon in the path is no scheme.
+pub(super) fn link(path: &str) -> String {
+    format!(".{path}")
+}
+
 /// Replaces the control characters that HTML does not allow, so that a reader sees that there are some.
 pub(super) fn visible(text: &str) -> Cow<'_, str> {
     let is_invalid = |c: char| c.is_control() && c != '\n' && c != '\t';

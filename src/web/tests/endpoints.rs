@@ -33,11 +33,11 @@ async fn every_file_that_the_status_page_links_to_exists() {
     let (_, page) = get_text(&site.router, "/").await;
     let links = page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
     let files: Vec<_> =
-        links.filter(|link| link.starts_with("dashboards/") || link.starts_with("runbooks/")).collect();
+        links.filter(|link| link.starts_with("./dashboards/") || link.starts_with("./runbooks/")).collect();
     assert_eq!(files.len(), 3 + 13, "{files:?}");
     for link in files {
-        let (status, text) = get_text(&site.router, &format!("/{link}")).await;
-        let beginning = if link.starts_with("dashboards/") { "{" } else { "<!DOCTYPE html>" };
+        let (status, text) = get_text(&site.router, link.trim_start_matches('.')).await;
+        let beginning = if link.starts_with("./dashboards/") { "{" } else { "<!DOCTYPE html>" };
         assert!(status == 200 && text.starts_with(beginning), "{link}: {status}");
     }
     for path in ["/dashboards/x.json", "/runbooks/x", "/runbooks/.md", "/runbooks/..%2f..%2fREADME"] {
@@ -82,6 +82,50 @@ async fn each_runbook_is_a_page_whose_links_work_and_is_served_as_markdown_on_re
                 assert_eq!(received.text(), if is_text { markdown } else { &page }, "{accept}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn every_link_of_the_status_page_leads_below_the_page() {
+    let accounts = ledgers(&["contoso", "fabrikam"]);
+    let error = FetchError::scripted(FailureReason::Consent, None);
+    accounts[1].write(|status| status.poll_ended(Err(error.into()), NOW, Duration::ZERO));
+    let (_, reloader) = supervisor(ConfigSource::Environment);
+    let (site, ..) = web_site(accounts_with(accounts), reloader, true);
+    // The first segment of this path would be a scheme, as in `mailto:`.
+    let router = router(Site { telemetry_path: "/a:b/metrics".to_owned(), ..site });
+    let (_, page) = get_text(&router, "/").await;
+    let links = ["href=\"", "src=\"", "action=\""].map(|name| page.split(name).skip(1));
+    let links: Vec<_> = links.into_iter().flatten().filter_map(|rest| rest.split('"').next()).collect();
+    assert!(links.len() > 20 && links.contains(&"./a:b/metrics"), "{links:?}");
+    for link in links {
+        let is_below = link.starts_with("./") && !link.contains("..");
+        assert!(is_below || link.starts_with('#') || link.starts_with("data:"), "{link}");
+    }
+}
+
+#[tokio::test]
+async fn a_web_page_of_another_site_cannot_cause_a_reload() {
+    let site = site(accounts_with(Vec::new()));
+    let host = ("host", "127.0.0.1:10365");
+    for (header, expected) in [
+        (("origin", "https://evil.example"), 403),
+        (("origin", "null"), 403),
+        (("sec-fetch-site", "cross-site"), 403),
+        (("sec-fetch-site", "same-site"), 403),
+        // The supervisor of this site has stopped.
+        (("sec-fetch-site", "same-origin"), 503),
+        (("origin", "http://127.0.0.1:10365"), 503),
+        (("user-agent", "curl/8"), 503),
+    ] {
+        for method in ["POST", "PUT"] {
+            let received = send(&site.router, method, "/-/reload", &[host, header]).await;
+            assert_eq!(received.status, expected, "{method} {header:?}: {}", received.text());
+        }
+    }
+    let linked = [host, ("sec-fetch-site", "cross-site")];
+    for path in ["/", "/metrics", "/-/healthy"] {
+        assert_eq!(send(&site.router, "GET", path, &linked).await.status, 200, "a link from elsewhere");
     }
 }
 

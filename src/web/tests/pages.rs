@@ -99,7 +99,7 @@ async fn a_policy_of_the_web_configuration_file_takes_the_place_of_the_pages_own
     let text = "http_server_config: { headers: { Content-Security-Policy: \"default-src 'self'\" } }\n";
     std::fs::write(file.path(), text).unwrap();
     let web_config = Arc::new(WebConfig::open(file.path(), WEB_CONFIG_EXTENSION).unwrap());
-    let router = web_config.protect(site(accounts_with(ledgers(&["contoso"]))).router);
+    let router = web_config.protect(site(accounts_with(ledgers(&["contoso"]))).router, Arc::new(|_| {}));
     let received = send(&router, "GET", "/", &[]).await;
     let policies: Vec<_> = received.headers.get_all("content-security-policy").iter().collect();
     assert_eq!(policies, ["default-src 'self'"]);

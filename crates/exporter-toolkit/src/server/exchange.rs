@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
-use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse;
 use http_body::{Body as _, Frame, SizeHint};
@@ -17,19 +17,22 @@ use hyper::body::Incoming;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
-use super::connection::{Connection, PendingResponse};
+use super::connection::{Connection, PendingRequest, PendingResponse};
 use super::connections::Connections;
 use super::limits::{self, Limits};
-
-/// Is called with the URI of each request that is refused because too many others are served.
-pub(super) type RefusalHook = Arc<dyn Fn(&Uri) + Send + Sync>;
+use crate::peer::Peer;
+use crate::web_config::RefusalHook;
 
 /// Limits the number of concurrent requests to `router`: the response keeps its permit to the end. Paths below `/-/` are
 /// exempt, so that a health check succeeds however many scrapes there are.
 pub(super) fn limit_concurrency(router: Router, connections: &Arc<Connections>, hook: RefusalHook) -> Router {
     let connections = Arc::clone(connections);
-    router.layer(from_fn(move |request: axum::extract::Request, next: Next| {
+    router.layer(from_fn(move |mut request: axum::extract::Request, next: Next| {
         let (connections, hook) = (Arc::clone(&connections), Arc::clone(&hook));
+        // Who comes here is authenticated.
+        if let Some(pending) = request.extensions_mut().remove::<PendingRequest>() {
+            pending.admit();
+        }
         async move {
             if request.uri().path().starts_with("/-/") {
                 return next.run(request).await;
@@ -52,6 +55,7 @@ pub(super) fn limit_concurrency(router: Router, connections: &Arc<Connections>, 
 pub(super) struct Exchange {
     pub(super) router: TowerToHyperService<Router>,
     pub(super) connection: Arc<Connection>,
+    pub(super) peer: Peer,
     pub(super) limits: Limits,
 }
 
@@ -60,17 +64,23 @@ impl Exchange {
         self,
         request: Request<Incoming>,
     ) -> Result<Response<TrackedBody>, Infallible> {
-        let mut pending = self.connection.request_received();
+        let mut pending = self.connection.head_received();
         let version = request.version();
         // The end of a chunked body may be ambiguous, so what follows is not taken for a request.
         let mut close = request.headers().contains_key(TRANSFER_ENCODING);
         let mut response = match self.read(request).await {
-            Ok(request) => {
+            Ok(mut request) => {
+                request.extensions_mut().insert(pending.received());
+                request.extensions_mut().insert(self.peer);
                 let Ok(response) = self.router.call(request).await;
                 response
             }
             Err((status, text)) => {
                 close = true;
+                if status == StatusCode::REQUEST_TIMEOUT {
+                    // Over HTTP/2 as well, the peer loses its connection.
+                    self.connection.end();
+                }
                 (status, text).into_response()
             }
         };

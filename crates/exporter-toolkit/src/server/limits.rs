@@ -40,10 +40,10 @@ pub(super) struct Limits {
     pub(super) idle_timeout: Duration,
     /// The time from the start of a response until the system has taken its last byte.
     pub(super) response_timeout: Duration,
-    /// The time for which an idle connection is not evicted, since a request may be on its way.
-    pub(super) idle_grace: Duration,
-    /// The same for a connection on which a handshake or a request has begun.
-    pub(super) receiving_grace: Duration,
+    /// The time for which a waiting connection is not evicted, since a request may be on its way. So many connections
+    /// in this time are admitted as there are slots: if it were longer, new ones would wait longer when thousands of
+    /// peers are slow.
+    pub(super) eviction_grace: Duration,
     /// The time without progress after which a response is stalled, and may be evicted.
     pub(super) stall_timeout: Duration,
     /// The time for which a request waits while `requests` others are served. It is long enough to evict a stalled
@@ -62,8 +62,7 @@ impl Limits {
             request_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_mins(5),
             response_timeout: Duration::from_secs(30),
-            idle_grace: Duration::from_millis(200),
-            receiving_grace: Duration::from_millis(500),
+            eviction_grace: Duration::from_millis(200),
             stall_timeout: Duration::from_millis(500),
             queue_timeout: Duration::from_secs(8),
             drain_timeout: Duration::from_millis(500),

@@ -34,13 +34,13 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::web_config::WebConfig;
+use crate::peer::Peer;
+use crate::web_config::{RefusalHook, WebConfig};
 
 use connection::CloseReason;
 use connections::{Connections, Slot};
 use exchange::Exchange;
 use limits::Limits;
-use tls::TlsConfigLoader;
 use tracked_stream::TrackedStream;
 
 /// The pause after a failure to accept a connection.
@@ -57,8 +57,6 @@ pub struct Server(Arc<Shared>);
 struct Shared {
     router: TowerToHyperService<Router>,
     web_config: Option<Arc<WebConfig>>,
-    /// The TLS configuration, if connections are encrypted.
-    tls: Option<TlsConfigLoader>,
     connections: Arc<Connections>,
     limits: Limits,
     /// The last failure to accept a connection.
@@ -70,8 +68,8 @@ struct Shared {
 impl Server {
     /// Creates a server that serves at most `max_requests` requests at a time, or any number if that is 0.
     ///
-    /// Further ones wait for up to 8 s and are then refused with 503, and `on_refusal` is called with their URI. Paths
-    /// below `/-/` are exempt. Without a web configuration there are neither TLS nor passwords.
+    /// Further ones wait for up to 8 s and are then refused with 503, and `on_refusal` is called with their URI, as for
+    /// requests whose password cannot be checked in time. Paths below `/-/` are exempt from the limit. Without a web configuration there are neither TLS nor passwords.
     pub fn new(
         router: Router,
         web_config: Option<WebConfig>,
@@ -90,11 +88,14 @@ impl Server {
         let web_config = web_config.map(Arc::new);
         let connections = Arc::new(Connections::new(limits));
         // A request that is not authenticated needs no permit, and so takes none from others.
-        let router = exchange::limit_concurrency(router, &connections, Arc::new(on_refusal));
-        let router = web_config.as_ref().map_or(router.clone(), |web_config| web_config.protect(router));
+        let on_refusal: RefusalHook = Arc::new(on_refusal);
+        let router = exchange::limit_concurrency(router, &connections, Arc::clone(&on_refusal));
+        let router = match &web_config {
+            Some(web_config) => web_config.protect(router, on_refusal),
+            None => router,
+        };
         Self(Arc::new(Shared {
             router: TowerToHyperService::new(router),
-            tls: web_config.clone().filter(|web_config| web_config.has_tls()).map(TlsConfigLoader::new),
             web_config,
             connections,
             limits,
@@ -196,8 +197,10 @@ impl Shared {
         sockopt::set_socket_recv_buffer_size(&stream, limits::RECEIVE_BUFFER).ok();
         sockopt::set_socket_send_buffer_size(&stream, limits::SEND_BUFFER).ok();
         let connection = Arc::clone(&slot.connection);
-        let Some(tls) = &self.tls else {
-            return self.http1(TrackedStream::new(stream, connection), peer, &slot, &stopping).await;
+        let stream = Arc::new(stream);
+        let who = Peer::new(peer, &stream);
+        let Some(tls) = self.web_config.as_ref().filter(|web_config| web_config.has_tls()) else {
+            return self.http1(TrackedStream::new(stream, connection), who, &slot, &stopping).await;
         };
         let stream = tokio::select! {
             biased;
@@ -206,8 +209,8 @@ impl Shared {
             stream = tls::handshake(tls, stream, connection) => stream,
         };
         match stream {
-            Ok(stream) if tls::is_http2(&stream) => self.http2(stream, peer, &slot, &stopping).await,
-            Ok(stream) => self.http1(stream, peer, &slot, &stopping).await,
+            Ok(stream) if tls::is_http2(&stream) => self.http2(stream, who, &slot, &stopping).await,
+            Ok(stream) => self.http1(stream, who, &slot, &stopping).await,
             Err(error) => tracing::debug!(%peer, err = %error, "TLS handshake failed"),
         }
     }
@@ -215,33 +218,33 @@ impl Shared {
     async fn http1(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        peer: SocketAddr,
+        peer: Peer,
         slot: &Slot,
         stopping: &CancellationToken,
     ) {
-        let exchange = self.exchange(slot);
+        let exchange = self.exchange(slot, &peer);
         let service = service_fn(move |request| exchange.clone().respond(request));
         let serving = self.http1.serve_connection(TokioIo::new(stream), service);
-        drive(serving, http1::Connection::graceful_shutdown, peer, slot, stopping).await;
+        drive(serving, http1::Connection::graceful_shutdown, peer.address(), slot, stopping).await;
     }
 
     async fn http2(
         &self,
         stream: TlsStream<TrackedStream>,
-        peer: SocketAddr,
+        peer: Peer,
         slot: &Slot,
         stopping: &CancellationToken,
     ) {
         slot.connection.set_http2();
-        let exchange = self.exchange(slot);
+        let exchange = self.exchange(slot, &peer);
         let service = service_fn(move |request| exchange.clone().respond(request));
         let serving = self.http2.serve_connection(TokioIo::new(stream), service);
-        drive(serving, http2::Connection::graceful_shutdown, peer, slot, stopping).await;
+        drive(serving, http2::Connection::graceful_shutdown, peer.address(), slot, stopping).await;
     }
 
-    fn exchange(&self, slot: &Slot) -> Exchange {
+    fn exchange(&self, slot: &Slot, peer: &Peer) -> Exchange {
         let connection = Arc::clone(&slot.connection);
-        Exchange { router: self.router.clone(), connection, limits: self.limits }
+        Exchange { router: self.router.clone(), connection, peer: peer.clone(), limits: self.limits }
     }
 }
 
@@ -269,7 +272,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
                 }
                 return log_closed(peer, reason);
             }
-            () = stopping.cancelled(), if !draining => {
+            () = either(stopping.cancelled(), slot.connection.is_ending()), if !draining => {
                 draining = true;
                 slot.connection.drain();
                 graceful_shutdown(serving.as_mut());
@@ -281,6 +284,14 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
                 return;
             }
         }
+    }
+}
+
+/// Waits for one of two events.
+async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    tokio::select! {
+        () = one => {}
+        () = other => {}
     }
 }
 

@@ -28,8 +28,7 @@ fn ample() -> Limits {
         request_timeout: PATIENCE,
         idle_timeout: PATIENCE,
         response_timeout: PATIENCE,
-        idle_grace: Duration::ZERO,
-        receiving_grace: Duration::ZERO,
+        eviction_grace: Duration::ZERO,
         stall_timeout: PATIENCE,
         queue_timeout: PATIENCE,
         drain_timeout: PATIENCE,
@@ -56,12 +55,17 @@ impl Site {
     }
 
     fn with(routes: Router, limits: Limits) -> Self {
-        let listener = bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (stop, refused) = (CancellationToken::new(), Arc::<Mutex<Vec<String>>>::default());
+        let refused = Arc::<Mutex<Vec<String>>>::default();
         let paths = Arc::clone(&refused);
         let hook = move |uri: &Uri| paths.lock().unwrap().push(uri.path().to_owned());
-        let (server, stopping) = (Server::with_limits(routes, None, limits, hook), stop.clone());
+        Self::of(Server::with_limits(routes, None, limits, hook), refused)
+    }
+
+    fn of(server: Server, refused: Arc<Mutex<Vec<String>>>) -> Self {
+        let listener = bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
         let server = tokio::spawn(async move { server.serve(vec![listener], stopping.cancelled()).await });
         Self { address, stop, refused, server }
     }
@@ -180,6 +184,45 @@ async fn a_connection_with_a_request_is_not_evicted() {
     held.wait_for(|count| *count == 3).await.unwrap();
     go_on.notify_waiters();
     send(&mut third, "").await;
+}
+
+#[tokio::test]
+async fn a_connection_whose_body_does_not_come_is_evicted_for_a_new_one() {
+    let site = Site::start(Limits { connections: 3, ..ample() });
+    let mut incomplete = Vec::new();
+    for rest in [
+        "Content-Length: 9\r\n\r\n",
+        "Content-Length: 9\r\n\r\nx",
+        "Transfer-Encoding: chunked\r\n\r\n1\r\nx",
+    ] {
+        let mut client = site.connect().await;
+        let request = format!("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n{rest}");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut interim = [0; 25];
+        client.read_exact(&mut interim).await.unwrap();
+        assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+        incomplete.push(client);
+    }
+    let mut others = Vec::new();
+    for client in incomplete {
+        let mut other = site.connect().await;
+        send(&mut other, REQUEST).await;
+        others.push(other);
+        assert_eq!(rest_of(client).await, "");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_authenticated_does_not_keep_its_connection_from_being_evicted() {
+    let mut server = Server::with_limits(Router::new(), None, Limits { connections: 1, ..ample() }, |_| {});
+    // It never comes to the layer that admits it.
+    let authenticating = Router::new().fallback(std::future::pending::<()>);
+    Arc::get_mut(&mut server.0).unwrap().router = TowerToHyperService::new(authenticating);
+    let site = Site::of(server, Arc::default());
+    let mut waiting = site.connect().await;
+    waiting.write_all(REQUEST.as_bytes()).await.unwrap();
+    let _other = site.connect().await;
+    assert_eq!(rest_of(waiting).await, "");
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ impl FileContent {
 
     /// Returns what is accepted but may not do what its author expects.
     pub(super) fn warnings(&self) -> Vec<Problem> {
-        [self.tls.warnings(), self.warnings.clone()].concat()
+        [self.tls.warnings(), self.warnings.clone(), self.users.warnings()].concat()
     }
 }
 

@@ -1,8 +1,8 @@
 //! The web configuration file of the Prometheus exporters: TLS, client certificates, users, headers and a rate limit.
 //!
 //! Whether there are TLS, HTTP/2 and a rate limit is fixed at the start. Everything else follows the file: it is read
-//! for every request and for every new TLS connection, and parsed when its content has changed. While it is invalid,
-//! every request is refused.
+//! for every request and for every new TLS connection, and parsed when its content has changed. While it is invalid or
+//! cannot be read in time, every request is refused.
 //!
 //! The modules stand in order of dependency.
 
@@ -14,29 +14,38 @@ mod tls_settings;
 mod tls_files;
 mod rate_limit;
 mod users;
+mod check_queue;
+mod authenticator;
 mod file;
+mod single_flight;
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use rustls::ServerConfig;
 use tokio::time::Instant;
 
+use crate::files;
+use crate::peer::Peer;
 use crate::yaml::{ConfigError, Problem};
 
+use authenticator::{Authentication, Authenticator};
 use cache::{Cache, fingerprint};
 use file::FileContent;
 use rate_limit::{RateLimit, RateLimiter};
+use single_flight::SingleFlight;
 use tls_files::TlsFiles;
-use users::Authenticator;
+
+/// The size of the largest file that is read, in bytes.
+const MAX_SIZE: u64 = 1 << 20;
 
 /// What a program adds to the format: a section with the key `health_without_authentication`.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +67,45 @@ pub struct WebConfig {
     warnings: Vec<Problem>,
     content: Cache<FileContent>,
     tls_config: Cache<ServerConfig>,
+    content_reads: SingleFlight<FileContent>,
+    tls_reads: SingleFlight<ServerConfig>,
     authenticator: Authenticator,
+    /// What the last valid content asks of clients.
+    demands: Mutex<Demands>,
+}
+
+/// Is called with the URI of each request that is refused because of many others.
+pub type RefusalHook = Arc<dyn Fn(&Uri) + Send + Sync>;
+
+/// What clients are asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Demands {
+    password: bool,
+    certificate: bool,
+}
+
+impl Demands {
+    fn of(content: &FileContent) -> Self {
+        let certificate = content.tls.is_enabled() && content.tls.requires_trusted_clients();
+        Self { password: !content.users.is_empty(), certificate }
+    }
+
+    /// Logs what is asked for no longer, and what again.
+    fn log_change(self, now: Self) {
+        for (before, now, section, what) in [
+            (self.password, now.password, "basic_auth_users", "a password"),
+            (self.certificate, now.certificate, "client_auth_type", "a trusted client certificate"),
+        ] {
+            if before && !now {
+                tracing::warn!(
+                    "In the web configuration file: {section}: no longer asks for {what}, so clients without one \
+                     are served; restore it if that is not intended"
+                );
+            } else if now && !before {
+                tracing::info!("In the web configuration file: {section}: asks for {what} from now on");
+            }
+        }
+    }
 }
 
 impl WebConfig {
@@ -96,6 +143,9 @@ impl WebConfig {
             rate_limit,
             limiter: rate_limit.map(RateLimiter::new),
             warnings,
+            demands: Mutex::new(Demands::of(&content)),
+            content_reads: SingleFlight::default(),
+            tls_reads: SingleFlight::default(),
             content: Cache::new(fingerprint(&[text.as_bytes()]), content),
             tls_config,
             authenticator: Authenticator::new(),
@@ -125,12 +175,25 @@ impl WebConfig {
         }
     }
 
-    /// Applies the configuration to every request to `router`.
-    pub fn protect(self: &Arc<Self>, router: Router) -> Router {
-        router.layer(middleware::from_fn_with_state(Arc::clone(self), protect))
+    /// Applies the configuration to every request to `router`. `on_refusal` is called for those that are refused because
+    /// too many passwords are being checked.
+    pub fn protect(self: &Arc<Self>, router: Router, on_refusal: RefusalHook) -> Router {
+        router.layer(middleware::from_fn_with_state((Arc::clone(self), on_refusal), protect))
     }
 
-    /// Returns the current content of the file; `None` if it is invalid.
+    /// Reads the file and returns its content; `None` if it is invalid.
+    async fn current_content(self: &Arc<Self>) -> Option<Arc<FileContent>> {
+        let web_config = Arc::clone(self);
+        self.content_reads.load(move || web_config.content()).await
+    }
+
+    /// Reads the files and returns the configuration of the next TLS connection; `None` if the file, a certificate or a
+    /// key is invalid.
+    pub(crate) async fn current_tls_config(self: &Arc<Self>) -> Option<Arc<ServerConfig>> {
+        let web_config = Arc::clone(self);
+        self.tls_reads.load(move || web_config.tls_config()).await
+    }
+
     fn content(&self) -> Option<Arc<FileContent>> {
         let text = read(&self.path);
         let origin = text.as_ref().map_or_else(ToString::to_string, String::clone);
@@ -144,6 +207,13 @@ impl WebConfig {
             // A hash that cannot be used locks out its own user only.
             warn(&content.users.problems);
             warn(&self.ignored_changes(&content));
+            let mut demands = self.demands.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut now = Demands::of(&content);
+            if !content.tls.is_enabled() {
+                // TLS can be neither turned off nor on: new connections are refused, or have no certificate.
+                now.certificate = demands.certificate;
+            }
+            std::mem::replace(&mut *demands, now).log_change(now);
             Ok(content)
         })
     }
@@ -162,8 +232,7 @@ impl WebConfig {
         changed.iter().filter(|(_, changed)| *changed).map(|(path, _)| problem(path)).collect()
     }
 
-    /// Returns the configuration of the next TLS connection; `None` if the file, a certificate or a key is invalid.
-    pub(crate) fn tls_config(&self) -> Option<Arc<ServerConfig>> {
+    fn tls_config(&self) -> Option<Arc<ServerConfig>> {
         let content = self.content()?;
         let files = if content.tls.is_enabled() {
             TlsFiles::read(&content.tls)
@@ -195,25 +264,39 @@ impl fmt::Debug for WebConfig {
 
 /// Checks a request in the order that the format prescribes: validity of the file, rate limit, password. The headers
 /// are part of every response but the first two refusals.
-async fn protect(State(web_config): State<Arc<WebConfig>>, request: Request, next: Next) -> Response {
-    let reader = Arc::clone(&web_config);
-    // Reading a file may block.
-    let content = tokio::task::spawn_blocking(move || reader.content()).await;
-    let Some(content) = content.ok().flatten() else {
+async fn protect(
+    State((web_config, on_refusal)): State<(Arc<WebConfig>, RefusalHook)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(content) = web_config.current_content().await else {
         return refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n");
     };
     if web_config.limiter.as_ref().is_some_and(|limiter| !limiter.try_acquire(Instant::now())) {
         return refusal(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests\n");
     }
     let is_open = content.open_health && web_config.extension.health.contains(&request.uri().path());
-    let mut response =
-        if is_open || web_config.authenticator.authenticate(&content.users, request.headers()).await {
-            next.run(request).await
-        } else {
+    let authentication = if is_open {
+        Authentication::Accepted
+    } else {
+        let peer = request.extensions().get::<Peer>();
+        web_config.authenticator.authenticate(&content.users, request.headers(), peer).await
+    };
+    let mut response = match authentication {
+        Authentication::Accepted => next.run(request).await,
+        Authentication::Refused => {
             let mut response = refusal(StatusCode::UNAUTHORIZED, "Unauthorized\n");
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
             response
-        };
+        }
+        Authentication::Unchecked => {
+            on_refusal(request.uri());
+            let text = "Too many passwords are being checked, try again later.\n";
+            let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, text);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+        }
+    };
     for (name, value) in &content.headers {
         response.headers_mut().insert(name, value.clone());
     }
@@ -224,8 +307,13 @@ fn refusal(status: StatusCode, text: &'static str) -> Response {
     (status, [(X_CONTENT_TYPE_OPTIONS, "nosniff")], text).into_response()
 }
 
+/// Reads the file, on a thread that may block.
 fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|error| {
+    let text = files::read(path, MAX_SIZE).and_then(|bytes| {
+        let text = "stream did not contain valid UTF-8";
+        String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, text))
+    });
+    text.map_err(|error| {
         let cause = io::Error::new(error.kind(), tls_files::cause(&error));
         ConfigError::Unreadable { path: path.to_owned(), cause }
     })

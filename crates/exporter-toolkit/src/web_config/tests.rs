@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use proptest::prelude::*;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
@@ -502,4 +506,29 @@ fn a_file_is_parsed_again_only_when_its_content_has_changed() {
     write("1");
     assert_eq!(web_config.content().unwrap().headers["X-XSS-Protection"], "1");
     assert!(!format!("{web_config:?}").contains("XSS"));
+}
+
+#[tokio::test]
+async fn logins_beyond_the_queue_get_503_with_retry_after_and_are_reported() {
+    let directory = tempfile::tempdir().unwrap();
+    let web = directory.path().join("web.yml");
+    std::fs::write(&web, format!("basic_auth_users: {{ alice: {HASH} }}\n")).unwrap();
+    let web_config = Arc::new(WebConfig::open(&web, EXTENSION).unwrap());
+    let reported = Arc::<Mutex<Vec<String>>>::default();
+    let paths = Arc::clone(&reported);
+    let hook: RefusalHook = Arc::new(move |uri| paths.lock().unwrap().push(uri.path().to_owned()));
+    let router = web_config.protect(Router::new().fallback(async || "secret"), hook);
+    let service = TowerToHyperService::new(router);
+    let mut responses = tokio::task::JoinSet::new();
+    for n in 0..40 {
+        let credentials = BASE64_STANDARD.encode(format!("alice:wrong {n}"));
+        let request =
+            Request::builder().uri("/metrics?x").header("authorization", format!("Basic {credentials}"));
+        responses.spawn(service.call(request.body(axum::body::Body::empty()).unwrap()));
+    }
+    let responses: Vec<_> = responses.join_all().await.into_iter().map(Result::unwrap).collect();
+    let with = |status: u16| responses.iter().filter(move |response| response.status() == status);
+    assert_eq!((with(401).count(), with(503).count()), (17, 23));
+    assert!(with(503).all(|response| response.headers()["retry-after"] == "1"));
+    assert_eq!(*reported.lock().unwrap(), vec!["/metrics"; 23]);
 }

@@ -2,7 +2,9 @@
 //!
 //! The messages of PEM parsers are not passed on, since they may quote their input.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -12,6 +14,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::files;
 use crate::secret::{Secret, SecretError};
 use crate::yaml::Problem;
 
@@ -19,6 +22,9 @@ use super::cache::{Fingerprint, fingerprint};
 use super::client_auth::{self, ClientAuth, ClientVerifier};
 use super::suites;
 use super::tls_settings::{Pem, TlsSettings, problem};
+
+/// The size of the largest file of certificates of authorities that is read, in bytes.
+const MAX_CA_SIZE: u64 = 4 << 20;
 
 /// The content of the files, or of the inline values.
 pub(super) struct TlsFiles {
@@ -40,7 +46,7 @@ impl TlsFiles {
             None => None,
             Some(Pem::Text(text)) => Some(text.clone().into_bytes()),
             Some(Pem::File(path)) => {
-                let bytes = std::fs::read(path);
+                let bytes = read_authorities(path);
                 let text = |error| format!("open {}: {}", path.display(), cause(&error));
                 bytes.map_err(|error| problems.push(problem("client_ca_file", text(error)))).ok()
             }
@@ -123,6 +129,16 @@ impl TlsFiles {
         }
         Ok(config)
     }
+}
+
+/// Reads a file of certificates, which may be an empty device as well, such as `/dev/null`.
+fn read_authorities(path: &Path) -> io::Result<Vec<u8>> {
+    let opened = path.to_owned();
+    files::within(path, files::READ_DEADLINE, move || {
+        let mut bytes = Vec::new();
+        File::open(opened)?.take(MAX_CA_SIZE).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    })
 }
 
 fn unreadable(key: &str, error: SecretError) -> String {

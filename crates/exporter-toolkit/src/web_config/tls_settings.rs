@@ -90,6 +90,11 @@ impl TlsSettings {
         ClientAuth::named(&self.client_auth).unwrap_or(ClientAuth::RequireAndVerify)
     }
 
+    /// Returns whether a client needs a certificate that is trusted or has one of the allowed names.
+    pub(super) fn requires_trusted_clients(&self) -> bool {
+        self.client_auth() == ClientAuth::RequireAndVerify || self.client_names.is_some()
+    }
+
     /// Returns the versions of TLS that are offered.
     pub(super) fn versions(&self) -> Vec<&'static SupportedProtocolVersion> {
         let all = [Version::Tls13, Version::Tls12];

@@ -1,39 +1,45 @@
-//! `basic_auth_users`: authentication in a time that does not reveal which users exist.
+//! `basic_auth_users`: the users with their password hashes, and which hashes a login is checked with.
 //!
-//! bcrypt is slow by design, so results are cached, under a key that only this process can compute from the password.
+//! A refusal must not tell which users exist. The work of bcrypt doubles with each step of its cost. So a refused login
+//! always costs as much as one check with the highest cost in the file: the rest is spent on decoys, which are hashes
+//! that no password has. Costs above [`HIGHEST_COST`] are an exception, since anybody could keep the processor busy.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_lc_rs::hmac;
-use aws_lc_rs::rand::SystemRandom;
-use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use base64::Engine as _;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 use bcrypt::HashParts;
-use secrecy::{ExposeSecret, SecretSlice, SecretString};
-use tokio::sync::Semaphore;
+use secrecy::SecretString;
 
-use crate::yaml::{Entry, Problem};
+use crate::yaml::{self, Entry, Problem};
 
-/// The hash for unknown users, whose check takes as long as that of an existing user.
-const UNKNOWN_USER_HASH: &str = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
-/// The size of the cache.
-const MAX_RESULTS: usize = 100;
-/// The number of results that are evicted when the cache is full.
-const EVICTED: usize = MAX_RESULTS / 10 + 1;
 /// The length of the shortest bcrypt hash.
 const MIN_HASH_LENGTH: usize = 59;
+/// The highest cost of a decoy: a check takes about a second.
+const HIGHEST_COST: u32 = 14;
+/// The cost where no user has a hash that can be used.
+const DEFAULT_COST: u32 = 10;
 
-/// The names of the users with their password hashes.
+/// The users of a file.
 #[derive(Default)]
 pub(super) struct Users {
-    hashes: HashMap<String, SecretString>,
+    /// The hash of each user, with its cost; `None` if it cannot be used.
+    hashes: HashMap<String, Option<(u32, SecretString)>>,
+    /// A decoy for each cost from the lowest to the highest in the file, or to [`HIGHEST_COST`].
+    decoys: BTreeMap<u32, SecretString>,
     /// The hashes that cannot be used, which lock out their own users only.
     pub(super) problems: Vec<Problem>,
+}
+
+/// The hashes with which a login is checked.
+pub(super) struct LoginHashes {
+    /// The hash of the user, if there is one.
+    pub(super) own: Option<SecretString>,
+    /// The hashes that are checked as well if the password is wrong.
+    pub(super) decoys: Vec<SecretString>,
 }
 
 impl Users {
@@ -42,21 +48,76 @@ impl Users {
         let mut users = Self::default();
         for Entry { path, name, text } in entries {
             let cost = HashParts::from_str(&text).map(|parts| parts.get_cost());
+            let cost = cost.ok().filter(|cost| (4..=31).contains(cost));
             let problem = if text.len() < MIN_HASH_LENGTH {
                 Some(
                     "crypto/bcrypt: hashedSecret too short to be a bcrypted password; write the bcrypt hash of \
                      the password",
                 )
-            } else if cost.is_ok_and(|cost| (4..=31).contains(&cost)) {
-                None
-            } else {
+            } else if cost.is_none() {
                 Some("is no bcrypt hash; it has 60 characters and begins like $2y$12$")
+            } else {
+                None
             };
+            let hash = cost.filter(|_| problem.is_none()).map(|cost| (cost, SecretString::from(text)));
             users.problems.extend(problem.map(|text| Problem { path, text: text.to_owned() }));
-            users.hashes.insert(name, SecretString::from(text));
+            users.hashes.insert(name, hash);
         }
+        let costs = || users.hashes.values().flatten().map(|(cost, _)| *cost);
+        let [lowest, highest] =
+            [costs().min(), costs().max()].map(|cost| cost.unwrap_or(DEFAULT_COST).min(HIGHEST_COST));
+        users.decoys = (lowest..=highest).map(|cost| (cost, decoy(cost))).collect();
         users
     }
+
+    /// Returns what is accepted but may not do what its author expects.
+    pub(super) fn warnings(&self) -> Vec<Problem> {
+        let mut names: Vec<_> =
+            self.hashes.iter().filter_map(|(name, hash)| Some((name, hash.as_ref()?))).collect();
+        names.retain(|(_, (cost, _))| *cost > HIGHEST_COST);
+        names.sort_by_key(|(name, _)| *name);
+        let warning = |(name, (cost, _)): (&String, &(u32, SecretString))| Problem {
+            path: format!("basic_auth_users.{}", yaml::shorten(name, "name")),
+            text: format!(
+                "has a hash of cost {cost}, whose check takes {} s or more, which tells that the user exists; use a \
+                 cost of at most {HIGHEST_COST}, as in htpasswd -nBC 12",
+                1_u64 << (cost - HIGHEST_COST)
+            ),
+        };
+        names.into_iter().map(warning).collect()
+    }
+
+    /// Returns whether no password is needed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
+    /// Returns the hashes with which a login of `user` is checked.
+    pub(super) fn login_hashes(&self, user: &[u8]) -> LoginHashes {
+        let known = std::str::from_utf8(user).ok().and_then(|user| self.hashes.get(user)?.as_ref());
+        match known {
+            // 2^c + (2^c + 2^(c+1) + … + 2^(h-1)) = 2^h, where c is the cost and h the highest.
+            Some((cost, hash)) => {
+                let highest = self.decoys.keys().next_back().map_or(*cost, |highest| (*highest).max(*cost));
+                let decoys = self.decoys.range(cost..&highest).map(|(_, decoy)| decoy.clone()).collect();
+                LoginHashes { own: Some(hash.clone()), decoys }
+            }
+            None => LoginHashes {
+                own: None,
+                decoys: self.decoys.values().next_back().cloned().into_iter().collect(),
+            },
+        }
+    }
+}
+
+/// Makes up a bcrypt hash, which takes no time.
+fn decoy(cost: u32) -> SecretString {
+    let (mut salt, mut digest) = ([0; 16], [0; 23]);
+    for bytes in [&mut salt[..], &mut digest] {
+        SystemRandom::new().fill(bytes).expect("the system has random bytes");
+    }
+    let encoding = GeneralPurpose::new(&base64::alphabet::BCRYPT, NO_PAD);
+    SecretString::from(format!("$2y${cost:02}${}{}", encoding.encode(salt), encoding.encode(digest)))
 }
 
 impl fmt::Debug for Users {
@@ -65,263 +126,80 @@ impl fmt::Debug for Users {
     }
 }
 
-/// The credentials of a request.
-struct Credentials {
-    user: Vec<u8>,
-    password: SecretSlice<u8>,
-}
-
-impl Credentials {
-    fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        let (scheme, encoded) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-        if !scheme.eq_ignore_ascii_case("basic") {
-            return None;
-        }
-        let decoded = SecretSlice::from(BASE64_STANDARD.decode(encoded).ok()?);
-        let decoded = decoded.expose_secret();
-        let colon = decoded.iter().position(|byte| *byte == b':')?;
-        let (user, password) = (decoded.get(..colon)?, decoded.get(colon + 1..)?);
-        Some(Self { user: user.to_vec(), password: SecretSlice::from(password.to_vec()) })
-    }
-}
-
-/// Checks passwords one at a time and caches the results.
-pub(super) struct Authenticator {
-    key: hmac::Key,
-    results: Mutex<HashMap<Vec<u8>, bool>>,
-    checking: Arc<Semaphore>,
-}
-
-impl Authenticator {
-    pub(super) fn new() -> Self {
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
-            .expect("the system has random bytes");
-        Self { key, results: Mutex::default(), checking: Arc::new(Semaphore::new(1)) }
-    }
-
-    /// Returns whether the headers have the name and the password of a user, or there are no users.
-    pub(super) async fn authenticate(&self, users: &Users, headers: &HeaderMap) -> bool {
-        if users.hashes.is_empty() {
-            return true;
-        }
-        let Some(Credentials { user, password }) = Credentials::from_headers(headers) else { return false };
-        let known = std::str::from_utf8(&user).ok().and_then(|user| users.hashes.get(user)).cloned();
-        let is_known = known.is_some();
-        let hash = known.unwrap_or_else(|| SecretString::from(UNKNOWN_USER_HASH));
-        self.matches(&user, hash, password).await && is_known
-    }
-
-    /// Returns whether the hash is that of the password.
-    async fn matches(&self, user: &[u8], hash: SecretString, password: SecretSlice<u8>) -> bool {
-        let key = self.cache_key(user, &hash, &password);
-        if let Some(result) = self.cached(&key) {
-            return result;
-        }
-        let permit = Arc::clone(&self.checking).acquire_owned().await.expect("it is never closed");
-        // The check before this one may have been the same.
-        if let Some(result) = self.cached(&key) {
-            return result;
-        }
-        let check = tokio::task::spawn_blocking(move || {
-            // A cancelled request keeps its permit until the check ends.
-            let _permit = permit;
-            bcrypt::verify(password.expose_secret(), hash.expose_secret()).unwrap_or(false)
-        });
-        let Ok(result) = check.await else { return false };
-        self.cache(key, result);
-        result
-    }
-
-    /// Returns the key of a result. The user is part of it: with a shared result, a second unknown user would be
-    /// refused sooner than one who exists.
-    fn cache_key(&self, user: &[u8], hash: &SecretString, password: &SecretSlice<u8>) -> Vec<u8> {
-        let mut context = hmac::Context::with_key(&self.key);
-        for part in [user, hash.expose_secret().as_bytes(), password.expose_secret()] {
-            context.update(&part.len().to_be_bytes());
-            context.update(part);
-        }
-        context.sign().as_ref().to_vec()
-    }
-
-    fn cached(&self, key: &[u8]) -> Option<bool> {
-        self.results.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
-    }
-
-    fn cache(&self, key: Vec<u8>, result: bool) {
-        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
-        if results.len() >= MAX_RESULTS {
-            // Failures go first, so that a client that tries many passwords does not evict the successes of others.
-            // Which of them go is up to the random order of the map, so that no client can choose.
-            let mut keys: Vec<_> = results.iter().map(|(key, result)| (*result, key.clone())).collect();
-            keys.sort_by_key(|(result, _)| *result);
-            for (_, key) in keys.iter().take(EVICTED) {
-                results.remove(key);
-            }
-        }
-        results.insert(key, result);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret as _;
+
     use super::*;
 
-    fn users(pairs: &[(&str, &str)]) -> Users {
-        let hash = |password: &str| bcrypt::hash(password, 4).unwrap().into();
-        let hashes = pairs.iter().map(|(user, password)| ((*user).to_owned(), hash(password))).collect();
-        Users { hashes, problems: Vec::new() }
+    fn users(hashes: &[(&str, String)]) -> Users {
+        let entry = |(name, text): &(&str, String)| Entry {
+            path: format!("basic_auth_users.{name}"),
+            name: (*name).to_owned(),
+            text: text.clone(),
+        };
+        Users::read(hashes.iter().map(entry).collect())
     }
 
-    fn authorization(value: &str) -> HeaderMap {
-        HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())])
+    fn of_cost(cost: u32) -> String {
+        decoy(cost).expose_secret().to_owned()
     }
 
-    fn basic(credentials: &[u8]) -> HeaderMap {
-        authorization(&format!("Basic {}", BASE64_STANDARD.encode(credentials)))
+    /// Returns the work of a refusal, in units of bcrypt's lowest cost.
+    fn work(users: &Users, user: &str) -> u64 {
+        let LoginHashes { own, decoys } = users.login_hashes(user.as_bytes());
+        let cost = |hash: SecretString| hash.expose_secret().parse::<HashParts>().unwrap().get_cost();
+        own.into_iter().chain(decoys).map(|hash| 1 << cost(hash)).sum()
     }
 
-    #[tokio::test]
-    async fn only_a_known_user_with_the_right_password_is_authenticated_also_from_the_cache() {
-        let (users, authenticator) = (users(&[("alice", "wonder:land"), ("bob", "")]), Authenticator::new());
-        for round in ["first", "cached"] {
-            for (credentials, expected) in [
-                (&b"alice:wonder:land"[..], true),
-                (b"bob:", true),
-                (b"alice:wonder", false),
-                (b"alice:", false),
-                (b"bob:wonder:land", false),
-                (b"Alice:wonder:land", false),
-                (b"nobody:wonder:land", false),
-                (b"nobody:", false),
-                (b"alice", false),
-                (b":", false),
-                (b"", false),
-                (b"\xff:wonder:land", false),
-                (b"alice:\xff", false),
-            ] {
-                let found = authenticator.authenticate(&users, &basic(credentials)).await;
-                assert_eq!(found, expected, "{round}: {}", String::from_utf8_lossy(credentials));
+    #[test]
+    fn every_refusal_costs_as_much_as_a_check_of_the_highest_cost() {
+        for costs in [&[12, 5][..], &[5], &[10, 11, 12], &[14], &[4, 4, 9]] {
+            let named: Vec<_> = costs.iter().map(|cost| (format!("user-{cost}"), of_cost(*cost))).collect();
+            let named: Vec<_> = named.iter().map(|(name, hash)| (name.as_str(), hash.clone())).collect();
+            let users = users(&named);
+            let highest = 1 << costs.iter().max().unwrap();
+            for user in named.iter().map(|(name, _)| *name).chain(["nobody", ""]) {
+                assert_eq!(work(&users, user), highest, "{costs:?}, {user}");
             }
         }
     }
 
-    #[tokio::test]
-    async fn the_scheme_is_basic_in_any_case_and_nothing_else() {
-        let (users, authenticator) = (users(&[("a", "b")]), Authenticator::new());
-        for (value, expected) in [
-            ("Basic YTpi", true),
-            ("basic YTpi", true),
-            ("BASIC YTpi", true),
-            ("Bearer YTpi", false),
-            ("BasicYTpi", false),
-            ("Basic", false),
-            ("Basic !!!!", false),
-            ("YTpi", false),
-        ] {
-            assert_eq!(authenticator.authenticate(&users, &authorization(value)).await, expected, "{value}");
+    #[test]
+    fn a_user_whose_hash_cannot_be_used_is_refused_like_one_who_does_not_exist() {
+        let found = users(&[("alice", of_cost(11)), ("bob", "x".repeat(60)), ("eve", "short".to_owned())]);
+        assert_eq!(found.problems.len(), 2);
+        for user in ["bob", "eve", "nobody"] {
+            assert!(found.login_hashes(user.as_bytes()).own.is_none(), "{user}");
+            assert_eq!(work(&found, user), 1 << 11, "{user}");
         }
-        assert!(!authenticator.authenticate(&users, &HeaderMap::new()).await);
-        assert!(
-            authenticator.authenticate(&Users::default(), &HeaderMap::new()).await,
-            "without users no password is needed"
+        let locked = users(&[("bob", "x".repeat(60))]);
+        assert!(!locked.is_empty(), "a password is needed");
+        assert_eq!(work(&locked, "bob"), 1 << DEFAULT_COST);
+    }
+
+    #[test]
+    fn a_cost_beyond_14_is_warned_about_and_not_that_of_a_decoy() {
+        let found = users(&[("alice", of_cost(18)), ("bob", of_cost(10)), ("carol", of_cost(15))]);
+        assert_eq!(
+            ["alice", "bob", "carol", "nobody"].map(|user| work(&found, user)),
+            [1 << 18, 1 << 14, 1 << 15, 1 << 14]
         );
-    }
-
-    #[tokio::test]
-    async fn an_unknown_user_is_refused_even_with_the_password_of_the_hash_for_unknown_users() {
-        let authenticator = Authenticator::new();
-        let eve =
-            Users { hashes: [("eve".to_owned(), UNKNOWN_USER_HASH.into())].into(), problems: Vec::new() };
-        assert!(authenticator.authenticate(&eve, &basic(b"eve:fakepassword")).await, "the hash is valid");
-        assert!(!authenticator.authenticate(&eve, &basic(b"mallory:fakepassword")).await);
-    }
-
-    #[tokio::test]
-    async fn a_new_hash_causes_a_new_check() {
-        let authenticator = Authenticator::new();
-        assert!(authenticator.authenticate(&users(&[("eve", "x")]), &basic(b"eve:x")).await);
-        assert!(!authenticator.authenticate(&users(&[("eve", "y")]), &basic(b"eve:x")).await);
-    }
-
-    #[tokio::test]
-    async fn concurrent_requests_share_one_check_per_password() {
-        let (users, authenticator) = (Arc::new(users(&[("alice", "right")])), Arc::new(Authenticator::new()));
-        let mut all = tokio::task::JoinSet::new();
-        for n in 0..300 {
-            let (users, authenticator) = (Arc::clone(&users), Arc::clone(&authenticator));
-            let credentials = if n % 2 == 0 { basic(b"alice:right") } else { basic(b"alice:wrong") };
-            all.spawn(async move { authenticator.authenticate(&users, &credentials).await == (n % 2 == 0) });
-        }
-        assert!(all.join_all().await.into_iter().all(|is_correct| is_correct));
-        assert_eq!(authenticator.results.lock().unwrap().len(), 2);
+        let warnings: Vec<_> = found.warnings().iter().map(ToString::to_string).collect();
+        assert_eq!(warnings.len(), 2);
+        assert!(
+            warnings[0]
+                .starts_with("basic_auth_users.alice: has a hash of cost 18, whose check takes 16 s or more"),
+            "{warnings:?}"
+        );
+        assert_eq!(users(&[("alice", of_cost(18))]).decoys.len(), 1);
     }
 
     #[test]
-    fn the_cache_has_at_most_a_hundred_results_and_evicts_failures_first() {
-        let authenticator = Authenticator::new();
-        for n in 0..100_u32 {
-            authenticator.cache(n.to_be_bytes().to_vec(), n % 2 == 0);
-        }
-        assert_eq!(authenticator.results.lock().unwrap().len(), 100);
-        authenticator.cache(b"one more".to_vec(), true);
-        assert_eq!(authenticator.results.lock().unwrap().len(), 90);
-        assert_eq!(authenticator.cached(b"one more"), Some(true));
-        for n in (0..100_u32).filter(|n| n % 2 == 0) {
-            assert_eq!(authenticator.cached(&n.to_be_bytes()), Some(true));
-        }
-        for n in 100..200_u32 {
-            authenticator.cache(n.to_be_bytes().to_vec(), true);
-        }
-        assert!(authenticator.results.lock().unwrap().len() <= 100, "also if all of them are successes");
-    }
-
-    #[tokio::test]
-    async fn unknown_users_do_not_share_cached_results() {
-        let (users, authenticator) = (users(&[("alice", "x")]), Authenticator::new());
-        for user in ["mallory", "trudy"] {
-            let before = authenticator.results.lock().unwrap().len();
-            assert!(!authenticator.authenticate(&users, &basic(format!("{user}:same").as_bytes())).await);
-            assert_eq!(authenticator.results.lock().unwrap().len(), before + 1, "{user} cost a check");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_crafted_name_or_password_does_not_match_the_cached_result_of_another_user() {
-        let authenticator = Authenticator::new();
-        let (alice, hash) = (users(&[("alice", "right")]), "$2y$10$");
-        assert!(authenticator.authenticate(&alice, &basic(b"alice:right")).await);
-        let stored = alice.hashes["alice"].expose_secret();
-        for crafted in [
-            format!("alice{stored}:right"),
-            format!("alice:{stored}right"),
-            format!("{stored}:right"),
-            format!("alice:{hash}right"),
-            "ali:ceright".to_owned(),
-            "alic:eright".to_owned(),
-        ] {
-            assert!(!authenticator.authenticate(&alice, &basic(crafted.as_bytes())).await, "{crafted}");
-            assert!(
-                !authenticator.authenticate(&alice, &basic(crafted.as_bytes())).await,
-                "{crafted}, again"
-            );
-        }
-        assert!(authenticator.authenticate(&alice, &basic(b"alice:right")).await);
-    }
-
-    #[test]
-    fn user_hash_and_password_have_separate_places_in_the_key() {
-        let authenticator = Authenticator::new();
-        let key = |user: &str, hash: &str, password: &str| {
-            authenticator.cache_key(
-                user.as_bytes(),
-                &hash.into(),
-                &SecretSlice::from(password.as_bytes().to_vec()),
-            )
-        };
-        assert_ne!(key("", "ab", "c"), key("", "a", "bc"));
-        assert_ne!(key("a", "b", "c"), key("ab", "", "c"));
-        assert_eq!(key("a", "b", "c"), key("a", "b", "c"));
-        let other = Authenticator::new().cache_key(b"a", &"b".into(), &SecretSlice::from(b"c".to_vec()));
-        assert_ne!(key("a", "b", "c"), other, "another process has other keys");
+    fn a_decoy_is_a_valid_hash_that_bcrypt_works_on() {
+        let decoy = decoy(4);
+        assert_eq!(decoy.expose_secret().len(), 60);
+        assert!(!bcrypt::verify("a password", decoy.expose_secret()).unwrap());
+        assert_ne!(of_cost(4), of_cost(4));
     }
 }

@@ -4,6 +4,7 @@
 //! attacks are made on an open server on several addresses, and on one with TLS and a user on sockets from systemd,
 //! while others scrape them. The durations of the scrapes and the memory of the server are reported on stderr.
 
+mod floods;
 mod frames;
 mod http1;
 mod http2;
@@ -13,11 +14,13 @@ mod target;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::eventually;
+use floods::Flood;
 use scrapes::{Figures, Scrapes};
 use target::Target;
 
@@ -34,6 +37,7 @@ const SLOW: &[Attack] = &[
 const SLOW_WITH_TLS: &[Attack] = &[
     ("a handshake byte by byte", http1::a_handshake_byte_by_byte),
     ("no whole HTTP/2 request", http2::no_whole_request),
+    ("streams without end", http2::streams_without_end),
 ];
 
 /// Quick attacks, which run one after the other.
@@ -66,6 +70,13 @@ const MANY_WITH_TLS: &[Attack] = &[("closed windows", http2::closed_windows)];
 const MIN_SCRAPES: usize = 5;
 /// The limit of the memory that all attackers together may use, in MiB.
 const MAX_MEMORY: f64 = 100.0;
+
+/// The time after a flood within which the server recovers.
+const AFTER: Duration = Duration::from_secs(2);
+/// The time that 99 of 100 scrapes must take less than during a flood.
+const SLOW_SCRAPE: Duration = Duration::from_secs(1);
+/// The same after the flood.
+const QUICK_SCRAPE: Duration = Duration::from_millis(50);
 
 /// Raises the limit of open files, which is 1,024 by default; the attackers have more sockets than that.
 fn allow_many_files() {
@@ -133,6 +144,77 @@ fn every_attack(name: &str, target: &Target, slow: &[Attack], quick: &[Attack], 
     let peak = target.memory("VmHWM");
     assert!(peak < memory + MAX_MEMORY, "from {memory:.0} MiB of memory to {peak:.0}");
     eventually("the closing of all connections", || (target.files() <= files + 1).then_some(()));
+}
+
+/// The name of a flood, the server, and the flood.
+type FloodCase = (&'static str, fn() -> Target, fn(&Target) -> Flood);
+
+/// Each of these once kept ordinary scrapes from being answered.
+const FLOODS: &[FloodCase] = &[
+    ("700 missing bodies", Target::open_and_small, |target| floods::missing_bodies(target, 700)),
+    ("2,000 missing bodies", Target::open_and_small, |target| floods::missing_bodies(target, 2000)),
+    ("600 streams without end", Target::protected, |target| floods::streams_without_end(target, 600)),
+    ("700 wrong passwords, 10", || Target::with_user(10), |target| floods::ever_new_passwords(target, 700)),
+    ("700 wrong passwords, 12", || Target::with_user(12), |target| floods::ever_new_passwords(target, 700)),
+];
+
+#[test]
+fn scrapes_take_less_than_a_second_during_a_flood_and_are_quick_two_seconds_after() {
+    allow_many_files();
+    let mut report = Report::new("floods");
+    let mut wrong = String::new();
+    for (name, target, flood) in FLOODS {
+        let target = target();
+        let scrapes = Scrapes::start(&target);
+        let began = Instant::now();
+        let flood = flood(&target);
+        std::thread::sleep(floods::DURATION);
+        let during = scrapes.since(began);
+        report.line(name, began, &scrapes, &target);
+        let outcomes = flood.outcomes.load(Ordering::Relaxed);
+        drop(flood);
+        std::thread::sleep(AFTER);
+        // Other tests run meanwhile, so one of several seconds must be calm.
+        let calm = (0..10).find_map(|_| {
+            let began = Instant::now();
+            scrapes.more(40);
+            report.line("  after", began, &scrapes, &target);
+            Some(scrapes.since(began)).filter(|after| after.p99 < QUICK_SCRAPE && after.failures.is_empty())
+        });
+        if calm.is_none() {
+            writeln!(wrong, "{name}: scrapes stay slow after the flood").unwrap();
+        }
+        if during.p99 >= SLOW_SCRAPE || !during.failures.is_empty() || during.count < MIN_SCRAPES {
+            let Figures { count, p99, failures, .. } = during;
+            writeln!(wrong, "{name}: {count} scrapes, p99 {p99:?}, {failures:?}").unwrap();
+        }
+        if outcomes == 0 {
+            writeln!(wrong, "{name}: the peers have noticed nothing").unwrap();
+        }
+    }
+    report.print();
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn logins_of_clients_that_have_hung_up_cost_next_to_no_processor_time() {
+    allow_many_files();
+    for cost in [10, 12] {
+        let target = Target::with_user(cost);
+        // The time of one check, at least.
+        let before = target.processor_time();
+        target.assert_healthy();
+        let check = target.processor_time().saturating_sub(before);
+        let before = target.processor_time();
+        floods::hang_ups(&target, 450);
+        target.example.process.wait_until_idle();
+        let used = target.processor_time().saturating_sub(before);
+        let line =
+            format!("450 hang-ups, cost {cost}: {used:?} of processor time; a login costs {check:?}\n");
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        // The queue has 16 places.
+        assert!(used < 17 * check + Duration::from_secs(2), "cost {cost}: {used:?}, a login costs {check:?}");
+    }
 }
 
 #[test]

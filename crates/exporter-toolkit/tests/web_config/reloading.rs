@@ -1,5 +1,9 @@
 //! Tests of files that change while the example runs.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::certificates::{Authority, Pair, Wanted, dns};
 use super::client::{Login, Tls, get, request};
 use super::requests::{ALICE, ANONYMOUS, BOB, users};
@@ -14,6 +18,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("tls_cannot_be_turned_on_or_off_while_the_program_runs", tls_is_fixed),
     ("changes_of_the_users_apply_without_a_restart", users_that_change),
     ("every_request_is_refused_while_the_file_is_invalid", invalid_file),
+    ("authentication_that_vanishes_is_logged_once", authentication_that_vanishes),
+    ("a_pipe_in_the_place_of_the_file_is_refused_at_once", pipe),
+    ("a_file_of_certificates_that_hangs_delays_new_connections_only", hanging_file),
 ];
 
 /// A certificate and a key beside the file.
@@ -153,4 +160,90 @@ fn invalid_file(world: &World) {
     let log = server.log_until(REPAIRED);
     assert_eq!(log.matches("Unable to parse configuration").count(), 2, "not logged once per change:\n{log}");
     assert!(!log.contains("clear") && !log.contains("$2"), "{log}");
+}
+
+fn authentication_that_vanishes(world: &World) {
+    let server = world.start_with(&users());
+    let (gone, back) = (
+        "basic_auth_users: no longer asks for a password, so clients without one are served",
+        "basic_auth_users: asks for a password from now on",
+    );
+    // The second time it is invalid before.
+    for (round, invalid) in [(1, None), (2, Some("nonsense"))] {
+        if let Some(invalid) = invalid {
+            server.write(invalid);
+            assert_status(&server, ALICE, 500);
+        }
+        server.write("basic_auth_users: {}\n");
+        for _ in 0..3 {
+            assert_status(&server, ANONYMOUS, 200);
+        }
+        server.write("# another file without users\n");
+        assert_status(&server, ANONYMOUS, 200);
+        server.write(&users());
+        assert_status(&server, ANONYMOUS, 401);
+        assert_status(&server, ALICE, 200);
+        let log = server.log_until(back);
+        assert_eq!((log.matches(gone).count(), log.matches(back).count()), (round, round), "{log}");
+    }
+
+    let with = |policy: &str| {
+        TLS.replace(" }", &format!(", client_ca_file: server.crt, client_auth_type: {policy} }}"))
+    };
+    let server = world.start_with(&with("RequireAndVerifyClientCert"));
+    server.write(&with("VerifyClientCertIfGiven"));
+    for address in &server.addresses {
+        assert_eq!(tls(world).get(address, "/metrics", ANONYMOUS).unwrap().0.status, 200);
+    }
+    let log = server.log_until("client_auth_type: no longer asks for a trusted client certificate");
+    assert_eq!(log.matches("no longer asks for").count(), 1, "{log}");
+}
+
+fn make_fifo(path: &std::path::Path) {
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+}
+
+fn pipe(world: &World) {
+    let server = world.start_with(&users());
+    make_fifo(&server.path("pipe"));
+    std::fs::rename(server.path("pipe"), server.path("web.yml")).unwrap();
+    let began = Instant::now();
+    for _ in 0..3 {
+        assert_status(&server, ALICE, 500);
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    server.log_until("this is a pipe, not a regular file");
+    server.write(&users());
+    assert_status(&server, ALICE, 200);
+}
+
+fn hanging_file(world: &World) {
+    let file = TLS.replace(" }", ", client_ca_file: ca.pem, client_auth_type: VerifyClientCertIfGiven }");
+    let server = world.start_with(TLS);
+    std::fs::copy(server.path("server.crt"), server.path("ca.pem")).unwrap();
+    server.write(&file);
+    let address = &server.addresses[0];
+    let open: Vec<_> = (0..20).map(|_| tls(world).connect(address).unwrap()).collect();
+    make_fifo(&server.path("pipe"));
+    std::fs::rename(server.path("pipe"), server.path("ca.pem")).unwrap();
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..50 {
+            scope.spawn(|| assert!(tls(world).connect(address).is_err()));
+        }
+        for mut open in open {
+            let asked = Instant::now();
+            assert_eq!(request(&mut open, "GET", "/metrics", "").unwrap().status, 200);
+            assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+        }
+    });
+    // The first access has its deadline of two seconds; the others fail with it, or at once.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    server.log_until("the file system did not answer within 2s");
+    // The file system answers again: what was read is no certificate.
+    drop(std::fs::File::options().write(true).open(server.path("ca.pem")).unwrap());
+    std::fs::copy(server.path("server.crt"), server.path("new.pem")).unwrap();
+    std::fs::rename(server.path("new.pem"), server.path("ca.pem")).unwrap();
+    crate::support::eventually("a connection", || tls(world).connect(address).ok());
 }

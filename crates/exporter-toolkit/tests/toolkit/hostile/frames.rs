@@ -1,6 +1,6 @@
 //! Frames of HTTP/2: how to write and how to read them.
 
-use std::io::{ErrorKind, Read as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::time::Duration;
 
 use super::target::{Connection, Target};
@@ -101,19 +101,27 @@ impl Frame {
 
 /// Reads the next frame; `None` if the connection is closed.
 pub(crate) fn read(connection: &mut Connection) -> Option<Frame> {
-    let mut head = [0; 9];
-    fill(connection, &mut head)?;
-    let [a, b, c, kind, _flags, stream @ ..] = head;
-    let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-    fill(connection, &mut payload)?;
-    Some(Frame { kind, stream: u32::from_be_bytes(stream), payload })
+    try_read(connection).expect("the connection is still open")
 }
 
-fn fill(connection: &mut Connection, buffer: &mut [u8]) -> Option<()> {
-    connection
-        .read_exact(buffer)
-        .inspect_err(|error| assert_ne!(error.kind(), ErrorKind::WouldBlock, "the connection is still open"))
-        .ok()
+/// Reads the next frame; `None` if the connection is closed, and an error if nothing has arrived in time.
+pub(crate) fn try_read(connection: &mut Connection) -> io::Result<Option<Frame>> {
+    let mut head = [0; 9];
+    if !fill(connection, &mut head)? {
+        return Ok(None);
+    }
+    let [a, b, c, kind, _flags, stream @ ..] = head;
+    let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+    let is_whole = fill(connection, &mut payload)?;
+    Ok(is_whole.then(|| Frame { kind, stream: u32::from_be_bytes(stream), payload }))
+}
+
+/// Returns whether the connection is open, and an error if the bytes have not arrived in time.
+fn fill(connection: &mut Connection, buffer: &mut [u8]) -> io::Result<bool> {
+    match connection.read_exact(buffer) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Err(error),
+        outcome => Ok(outcome.is_ok()),
+    }
 }
 
 /// Sends bytes, and returns why the server closes the connection.

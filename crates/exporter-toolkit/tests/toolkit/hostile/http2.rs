@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::frames::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR,
-    FRAME_SIZE_ERROR, HEADERS, PING, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE,
-    close_reason, fields, frame, get, greeting, read, reset, streams,
+    FRAME_SIZE_ERROR, GOAWAY, HEADERS, PING, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, close_reason, fields, frame, get, greeting, read, reset, streams, try_read,
 };
 use super::scrapes::Scrapes;
 use super::target::{Connection, Target};
@@ -119,6 +119,32 @@ pub(crate) fn closed_windows(target: &Target, scrapes: &Scrapes) {
     scrapes.more(20);
     eventually("the closing of surplus connections", || (target.files() <= files + 4).then_some(()));
     drop(connections);
+}
+
+/// One of the peers is silent, the other one sends data now and then.
+pub(crate) fn streams_without_end(target: &Target, _: &Scrapes) {
+    let open = frame(HEADERS, END_HEADERS, 1, &fields(target, "/metrics"));
+    std::thread::scope(|scope| {
+        for drips in [false, true] {
+            let open = &open;
+            scope.spawn(move || {
+                let mut connection = target.http2();
+                connection.send(&[&greeting(&[]), &open[..]].concat(), TIMEOUT).unwrap();
+                connection.tcp().set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+                let mut kinds = Vec::new();
+                for _ in 0..60 {
+                    match try_read(&mut connection) {
+                        Ok(Some(frame)) => kinds.push((frame.kind, frame.is_ok())),
+                        Ok(None) => break,
+                        Err(_) if drips => drop(connection.send(&frame(DATA, 0, 1, b"x"), TIMEOUT)),
+                        Err(_) => {}
+                    }
+                }
+                // The request is refused, and the connection is closed with it.
+                assert!(kinds.contains(&(HEADERS, false)) && kinds.contains(&(GOAWAY, false)), "{kinds:?}");
+            });
+        }
+    });
 }
 
 pub(crate) fn no_whole_request(target: &Target, _: &Scrapes) {

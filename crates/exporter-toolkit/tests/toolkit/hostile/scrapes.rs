@@ -7,7 +7,7 @@ use reqwest::{Certificate, Client, ClientBuilder, Response};
 use tokio::runtime::Runtime;
 use tokio::time::MissedTickBehavior;
 
-use super::target::{PADDING, Target};
+use super::target::Target;
 use crate::support::eventually;
 
 /// The default scrape timeout of Prometheus.
@@ -47,6 +47,7 @@ impl Scrapes {
             let scheme = if target.certificate.is_some() { "https" } else { "http" };
             let url = format!("{scheme}://localhost:{}/metrics", address.port());
             let (client, log) = (client.build().unwrap(), Arc::clone(&log));
+            let padding = target.padding;
             let has_user = !target.authorization.is_empty();
             runtime.spawn(async move {
                 let mut ticks = tokio::time::interval(SCRAPE_INTERVAL);
@@ -67,7 +68,7 @@ impl Scrapes {
                         // The idle connection was closed meanwhile. Prometheus retries as well.
                         response = again.send().await;
                     }
-                    let failure = check(response).await.err();
+                    let failure = check(response, padding).await.err();
                     log.lock().unwrap().push(Scrape { began, took: began.elapsed(), failure });
                 }
             });
@@ -124,13 +125,13 @@ fn client(target: &Target) -> ClientBuilder {
 
 /// Checks that a response is complete.
 #[expect(clippy::disallowed_methods, reason = "it takes the place of Prometheus")]
-async fn check(response: reqwest::Result<Response>) -> Result<(), String> {
+async fn check(response: reqwest::Result<Response>, expected: usize) -> Result<(), String> {
     let chain = |error: reqwest::Error| format!("{:#}", anyhow::Error::new(error));
     let response = response.map_err(chain)?;
     let status = response.status();
     let text = response.text().await.map_err(chain)?;
     let series = text.split_once("\nscrapes_total{padding=\"").map_or("", |(_, series)| series);
     let padding = series.bytes().take_while(|byte| *byte == b'x').count();
-    let is_complete = status == 200 && padding == PADDING && series.ends_with('\n');
-    if is_complete { Ok(()) } else { Err(format!("{status} with {padding} of {PADDING} bytes")) }
+    let is_complete = status == 200 && padding == expected && series.ends_with('\n');
+    if is_complete { Ok(()) } else { Err(format!("{status} with {padding} of {expected} bytes")) }
 }

@@ -18,7 +18,9 @@ use crate::support::{Example, Listening};
 /// Longer than any deadline of the server.
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// The size of a response: more than the system buffers for a peer that does not read.
-pub(crate) const PADDING: usize = 150_000;
+const PADDING: usize = 150_000;
+/// The size of an ordinary response.
+const SMALL: usize = 20_000;
 /// The credentials of alice with the password `sesame`.
 const ALICE: &str = "Authorization: Basic YWxpY2U6c2VzYW1l\r\n";
 
@@ -29,6 +31,8 @@ pub(crate) struct Target {
     pub(crate) certificate: Option<CertificateDer<'static>>,
     /// The header that authenticates a request, with its line end.
     pub(crate) authorization: &'static str,
+    /// The size of a response.
+    pub(crate) padding: usize,
     /// The number of connections, which alternate between the listeners.
     connections: AtomicUsize,
     /// The directory of the web configuration file, which is read for every request.
@@ -39,7 +43,14 @@ impl Target {
     /// Starts an example without TLS and users, on addresses; `files` is the number of files that it may open.
     pub(crate) fn open(files: Option<u64>) -> Self {
         let padding = format!("--padding={PADDING}");
-        Self::new(Example::start_with_files(Listening::Addresses, &[&padding], files), None, "", None)
+        let example = Example::start_with_files(Listening::Addresses, &[&padding], files);
+        Self::new(example, PADDING, None, "", None)
+    }
+
+    /// Starts an example without TLS and users, whose responses are small.
+    pub(crate) fn open_and_small() -> Self {
+        let example = Example::start(Listening::Addresses, &[&format!("--padding={SMALL}")]);
+        Self::new(example, SMALL, None, "", None)
     }
 
     /// Starts an example with TLS and a user, on sockets from systemd.
@@ -58,17 +69,30 @@ impl Target {
         std::fs::write(&path, web_config).unwrap();
         let flags = [format!("--padding={PADDING}"), format!("--web.config.file={}", path.display())];
         let example = Example::start(Listening::Systemd, &flags.each_ref().map(String::as_str));
-        Self::new(example, Some(cert.der().clone()), ALICE, Some(directory))
+        Self::new(example, PADDING, Some(cert.der().clone()), ALICE, Some(directory))
+    }
+
+    /// Starts an example without TLS, with small responses and a user whose hash has this cost, on addresses.
+    pub(crate) fn with_user(cost: u32) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let web_config =
+            format!("basic_auth_users: {{ alice: '{}' }}\n", bcrypt::hash("sesame", cost).unwrap());
+        let path = directory.path().join("web.yml");
+        std::fs::write(&path, web_config).unwrap();
+        let flags = [format!("--padding={SMALL}"), format!("--web.config.file={}", path.display())];
+        let example = Example::start(Listening::Addresses, &flags.each_ref().map(String::as_str));
+        Self::new(example, SMALL, None, ALICE, Some(directory))
     }
 
     fn new(
         example: Example,
+        padding: usize,
         certificate: Option<CertificateDer<'static>>,
         authorization: &'static str,
         directory: Option<tempfile::TempDir>,
     ) -> Self {
         let connections = AtomicUsize::new(0);
-        Self { example, certificate, authorization, connections, _directory: directory }
+        Self { example, certificate, authorization, padding, connections, _directory: directory }
     }
 
     fn next_address(&self) -> SocketAddr {
@@ -103,22 +127,29 @@ impl Target {
 
     /// Performs the handshake, if there is TLS.
     pub(crate) fn over(&self, mut tcp: TcpStream, protocol: &str) -> io::Result<Connection> {
-        let Some(certificate) = &self.certificate else { return Ok(Connection::Plain(tcp)) };
+        if self.certificate.is_none() {
+            return Ok(Connection::Plain(tcp));
+        }
+        let name = "localhost".try_into().unwrap();
+        let mut tls = ClientConnection::new(Arc::new(self.tls(protocol)), name).unwrap();
+        while tls.is_handshaking() {
+            tls.complete_io(&mut tcp)?;
+        }
+        assert_eq!(tls.alpn_protocol(), Some(protocol.as_bytes()));
+        Ok(Connection::Tls(Box::new(StreamOwned::new(tls, tcp))))
+    }
+
+    /// Returns the TLS configuration of a client.
+    pub(crate) fn tls(&self, protocol: &str) -> ClientConfig {
         let mut roots = RootCertStore::empty();
-        roots.add(certificate.clone()).unwrap();
+        roots.add(self.certificate.clone().unwrap()).unwrap();
         let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![protocol.into()];
-        let name = "localhost".try_into().unwrap();
-        let mut tls = ClientConnection::new(Arc::new(config), name).unwrap();
-        while tls.is_handshaking() {
-            tls.complete_io(&mut tcp)?;
-        }
-        assert_eq!(tls.alpn_protocol(), Some(protocol.as_bytes()));
-        Ok(Connection::Tls(Box::new(StreamOwned::new(tls, tcp))))
+        config
     }
 
     /// Returns a whole request, after which the connection stays open.
@@ -150,6 +181,16 @@ impl Target {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.example.process.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with(field)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+    }
+
+    /// Returns the processor time that the server has used.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.example.process.id())).unwrap();
+        // The name of the program is in parentheses, and may contain spaces.
+        let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        // Linux counts hundredths of a second here, whatever its own clock does.
+        Duration::from_millis(ticks * 10)
     }
 
     /// Returns the number of open files.
