@@ -8,6 +8,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 
+use exporter_toolkit::files;
 use exporter_toolkit::secret::Secret;
 use exporter_toolkit::yaml::{Problems, Section};
 
@@ -280,12 +281,16 @@ fn either(
     }
 }
 
+/// The size in bytes of the largest file with trust anchors.
+const MAX_ANCHORS_BYTES: u64 = 16 << 20;
+
 /// The certificates in a PEM file.
 ///
 /// # Errors
 /// What is wrong with the file, in words, if it does not contain at least one usable certificate.
 pub fn trust_anchors(path: &Path) -> Result<Vec<Certificate>, String> {
-    let pem = std::fs::read(path).map_err(|error| format!("cannot read the file: {error}"))?;
+    let pem =
+        files::read(path, MAX_ANCHORS_BYTES).map_err(|error| format!("cannot read the file: {error}"))?;
     let found: Result<Vec<CertificateDer<'_>>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let found = found.map_err(|_| "the file is not a PEM file of certificates")?;
     if found.is_empty() {

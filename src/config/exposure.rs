@@ -5,18 +5,32 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use exporter_toolkit::files;
+
 const OTHERS_READ: u32 = 0o004;
+const OTHERS_WRITE: u32 = 0o002;
 const GROUP_READS: u32 = 0o040;
 const ROOT: u32 = 0;
 
 /// The warning about a file, if its mode deserves one.
 pub fn warning(path: &Path) -> Option<String> {
-    let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    let metadata = files::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     let readers = readers(metadata.uid(), metadata.mode())?;
     Some(format!(
         "{} is readable by {readers}; use mode 0600, or 0640 with owner root and the exporter's group",
         path.display()
     ))
+}
+
+/// The warning about a directory, if every user can replace the files in it.
+pub fn directory_warning(path: &Path) -> Option<String> {
+    let metadata = files::metadata(path).ok().filter(std::fs::Metadata::is_dir)?;
+    (metadata.mode() & OTHERS_WRITE != 0).then(|| {
+        format!(
+            "every user of this machine can write to {0}, and replace the refresh tokens in it; `chmod 0700 {0}`",
+            path.display()
+        )
+    })
 }
 
 /// The users who can read a file and should not.
@@ -52,6 +66,22 @@ mod tests {
         ] {
             assert_eq!(readers(owner, mode), expected, "{owner} {mode:o}");
         }
+    }
+
+    #[test]
+    fn a_directory_that_every_user_can_write_to_deserves_a_warning() {
+        let directory = tempfile::tempdir().unwrap();
+        let with = |mode| {
+            set_permissions(directory.path(), Permissions::from_mode(mode)).unwrap();
+            directory_warning(directory.path())
+        };
+        assert_eq!(with(0o700), None);
+        // Kubernetes gives a volume to the group of `fsGroup`.
+        assert_eq!(with(0o2775), None);
+        let (text, path) = (with(0o777).unwrap(), directory.path().display());
+        assert!(text.starts_with(&format!("every user of this machine can write to {path}, ")), "{text}");
+        assert!(text.ends_with(&format!("`chmod 0700 {path}`")), "{text}");
+        assert_eq!(directory_warning(Path::new("/nowhere")), None);
     }
 
     #[test]

@@ -115,6 +115,7 @@ impl Config {
                 format_duration(stale_after),
             ));
         }
+        warnings.extend(exposure::directory_warning(&self.state_directory));
         for account in &self.accounts {
             let warning = account.client_credential.warning(now);
             warnings.extend(warning.map(|text| format!("account {}: {text}", account.display_name())));

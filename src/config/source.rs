@@ -1,13 +1,18 @@
 //! Where a configuration comes from, and how it is loaded from there.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
+use exporter_toolkit::files;
 use exporter_toolkit::yaml::{ConfigError, Problems};
 
 use super::environment::Environment;
 use super::provided;
 use super::settings::Config;
+
+/// The size in bytes of the largest configuration file.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// Where a configuration comes from. Loading it again is a reload.
 #[derive(Clone, Debug)]
@@ -43,14 +48,20 @@ impl ConfigSource {
     pub fn examine(&self, environment: Environment<'_>) -> Result<Config, ConfigError> {
         match self {
             Self::File(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|cause| ConfigError::Unreadable { path: path.clone(), cause })?;
+                let text =
+                    read(path).map_err(|cause| ConfigError::Unreadable { path: path.clone(), cause })?;
                 Config::parse(&text, environment).map(|config| Config { file: Some(path.clone()), ..config })
             }
             Self::Environment => Config::from_environment(environment),
         }
         .map_err(|problems| ConfigError::Invalid { origin: self.to_string(), problems })
     }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    String::from_utf8(files::read(path, MAX_BYTES)?).map_err(|_| {
+        io::Error::new(io::ErrorKind::InvalidData, "this is not UTF-8 text; save the file as UTF-8")
+    })
 }
 
 impl fmt::Display for ConfigSource {

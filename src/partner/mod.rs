@@ -4,6 +4,7 @@
 //! dependency: a module names only modules above it.
 
 // Text, errors and remedies.
+mod blocking;
 mod redaction;
 mod response;
 mod json_object;

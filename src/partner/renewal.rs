@@ -14,6 +14,7 @@ use crate::domain::status::Ledger;
 use crate::state::file::Stamp;
 
 use super::access_token::AccessToken;
+use super::blocking::off_workers;
 use super::error::FetchError;
 use super::http::Retries;
 use super::oauth::OAuthError;
@@ -63,9 +64,10 @@ impl Renewal {
     ) -> Result<AccessToken, FetchError> {
         // The files are examined before the exchange, since a file that is replaced during a refusal is a change; the
         // lineage after it, since a successor that this renewal stores is not.
-        let secret_files = self.secret_file_stamps();
+        let before = self.credential_state().await;
         let outcome = self.renew_under_lock(rotation, abandoned).await;
-        *self.used() = CredentialState { secret_files, lineage: self.refresh_tokens.lineage() };
+        let after = self.credential_state().await;
+        *self.used() = CredentialState { secret_files: before.secret_files, lineage: after.lineage };
         outcome
     }
 
@@ -76,7 +78,8 @@ impl Renewal {
     ) -> Result<AccessToken, FetchError> {
         let _lock = self.lock(abandoned).await?;
         let mut refusal: Option<(Candidate, FetchError)> = None;
-        for candidate in self.refresh_tokens.choose()? {
+        let refresh_tokens = Arc::clone(&self.refresh_tokens);
+        for candidate in off_workers(move || refresh_tokens.choose()).await? {
             let response = match self.exchange(&candidate, rotation, abandoned).await {
                 Ok(response) => response,
                 // If no candidate is accepted, the first refusal is the one that is reported.
@@ -147,16 +150,21 @@ impl Renewal {
         const POLL_INTERVAL: Duration = Duration::from_secs(5);
         loop {
             tokio::time::sleep(POLL_INTERVAL).await;
-            let (secret_files, lineage) = (self.secret_file_stamps(), self.refresh_tokens.lineage());
-            let now = CredentialState { secret_files, lineage };
+            let now = self.credential_state().await;
             if mem::replace(&mut *self.used(), now.clone()) != now {
                 return;
             }
         }
     }
 
-    fn secret_file_stamps(&self) -> Vec<Option<Stamp>> {
-        self.endpoint.account.secret_files().map(Stamp::of).collect()
+    async fn credential_state(&self) -> CredentialState {
+        let (account, refresh_tokens) =
+            (Arc::clone(&self.endpoint.account), Arc::clone(&self.refresh_tokens));
+        off_workers(move || CredentialState {
+            secret_files: account.secret_files().map(Stamp::of).collect(),
+            lineage: refresh_tokens.lineage(),
+        })
+        .await
     }
 
     fn used(&self) -> MutexGuard<'_, CredentialState> {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Account;
 use crate::state::file::{self, StateFile};
 
+use super::blocking::off_workers;
 use super::stored_token::{Ancestor, Lineage, StoredToken};
 
 /// The place of one account's newest refresh token.
@@ -73,11 +74,14 @@ struct Record {
 
 const VERSION: u32 = 1;
 
+/// The size in bytes of the largest file that is read.
+const MAX_BYTES: u64 = 1 << 20;
+
 impl TokenStore {
     /// The store of `account` in `directory`, which is created if it is missing, and must permit writes and locks.
     ///
     /// # Errors
-    /// [`StoreError::Directory`] or [`StoreError::Lock`] if it does not.
+    /// [`StoreError::Directory`], [`StoreError::File`] or [`StoreError::Lock`] if it does not.
     pub fn open(directory: &Path, account: &Account) -> Result<Self, StoreError> {
         file::prepare(directory).map_err(|cause| StoreError::Directory(directory.to_owned(), cause))?;
         let store = Self::new(directory, account);
@@ -91,7 +95,7 @@ impl TokenStore {
     }
 
     fn new(directory: &Path, account: &Account) -> Self {
-        let file = StateFile::new(directory, "refresh-token", account);
+        let file = StateFile::new(directory, "refresh-token", account, MAX_BYTES);
         Self { file, newest: Arc::default(), read_only: false, lock_loss_logged: Arc::default() }
     }
 
@@ -108,15 +112,16 @@ impl TokenStore {
     /// Checks that the file system supports locks.
     ///
     /// # Errors
-    /// [`StoreError::Lock`] if the lock can be neither taken nor waited for.
+    /// [`StoreError::File`] if the file to lock cannot be opened, [`StoreError::Lock`] if the lock can be neither taken
+    /// nor waited for.
     pub fn check_lock(&self) -> Result<(), StoreError> {
-        let locked = self.file.open_lock(!self.read_only).and_then(|file| match file.try_lock() {
+        let file = match self.file.open_lock(!self.read_only) {
+            Err(cause) if self.read_only && cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+            file => file.map_err(|cause| StoreError::File(self.lock_path(), cause))?,
+        };
+        match file.try_lock() {
             Ok(()) | Err(TryLockError::WouldBlock) => Ok(()),
-            Err(TryLockError::Error(cause)) => Err(cause),
-        });
-        match locked {
-            Err(cause) if self.read_only && cause.kind() == io::ErrorKind::NotFound => Ok(()),
-            locked => locked.map_err(|cause| StoreError::Lock(self.lock_path(), cause)),
+            Err(TryLockError::Error(cause)) => Err(StoreError::Lock(self.lock_path(), cause)),
         }
     }
 
@@ -159,12 +164,14 @@ impl TokenStore {
         Ok(self.newest())
     }
 
-    /// Stores a token. On return it is on disk.
+    /// Stores a token. On return it is on disk, unless the store is only for reading: then nothing is stored, and the
+    /// token that is on disk remains in use.
     pub(super) async fn save(&self, stored: StoredToken) -> Result<(), StoreError> {
+        if self.read_only {
+            return Ok(());
+        }
         let store = self.clone();
-        // A slow disk or another writer blocks a thread for this purpose, and not the runtime.
-        let saved = tokio::task::spawn_blocking(move || store.write(stored)).await;
-        saved.unwrap_or_else(|panicked| Err(self.file_error(io::Error::other(panicked))))
+        off_workers(move || store.write(stored)).await
     }
 
     fn write(&self, stored: StoredToken) -> Result<(), StoreError> {
@@ -190,9 +197,9 @@ impl TokenStore {
     /// [`StoreError::Busy`] after `limit`.
     pub(super) async fn lock(&self, account: &str, limit: Duration) -> Result<Option<File>, StoreError> {
         const POLL_INTERVAL: Duration = Duration::from_millis(50);
-        let Ok(file) =
-            self.file.open_lock(!self.read_only).map_err(|cause| self.log_lock_loss(account, &cause))
-        else {
+        let (file, create) = (self.file.clone(), !self.read_only);
+        let opened = off_workers(move || file.open_lock(create)).await;
+        let Ok(file) = opened.map_err(|cause| self.log_lock_loss(account, &cause)) else {
             return Ok(None);
         };
         let mut waited = Duration::ZERO;

@@ -16,6 +16,7 @@ use crate::domain::failure::FailureReason;
 use crate::domain::status::{Endpoint, Ledger};
 
 use super::access_token::AccessToken;
+use super::blocking::off_workers;
 use super::client_authentication::ClientAuthentication;
 use super::error::FetchError;
 use super::http::{HttpClient, Retries};
@@ -76,8 +77,10 @@ impl TokenEndpoint {
         retries: Retries<'_>,
     ) -> Result<TokenResponse, FetchError> {
         let url = self.url("token");
-        let authentication =
-            ClientAuthentication::load(&self.account.client_credential, self.client_id(), &url)?;
+        let (account, audience) = (Arc::clone(&self.account), url.clone());
+        let load =
+            move || ClientAuthentication::load(&account.client_credential, &account.client_id, &audience);
+        let authentication = off_workers(load).await?;
         // Written without a certificate as well, because before a reload there may have been one.
         let expires_at = authentication.certificate_expires_at();
         self.ledger.write(|status| status.credentials.client_certificate_expires_at = expires_at);

@@ -3,15 +3,22 @@
 //! A new file of mode 0600 is written beside the old one, flushed to disk and renamed over it, then the
 //! directory is flushed: a crash at any moment leaves either the old content or the new one. This module knows the
 //! owner of a file and nothing of its content.
+//!
+//! Another user may own the directory, for example if root runs a command in it. So no symbolic link is followed, a
+//! file with several names is refused, and only a file that was just created is given to the owner of the directory.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest;
+use exporter_toolkit::files;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::config::Account;
 
@@ -20,15 +27,70 @@ use crate::config::Account;
 pub struct StateFile {
     path: PathBuf,
     owner: String,
+    max_bytes: u64,
 }
+
+/// The time within which a file must have been written, flushes included. A disk that is busy may take seconds.
+const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Creates the directory if it is missing, and checks that files can be created in it.
 ///
 /// # Errors
 /// If the directory cannot be created or written.
 pub fn prepare(directory: &Path) -> io::Result<()> {
-    create(directory)?;
-    tempfile::NamedTempFile::new_in(directory).map(drop)
+    let prepared = directory.to_owned();
+    files::within(directory, WRITE_DEADLINE, move || {
+        create(&prepared)?;
+        // The file has no name, so that a killed process leaves nothing behind.
+        tempfile::tempfile_in(&prepared)?;
+        remove_leftovers(&prepared);
+        Ok(())
+    })
+    .map_err(|cause| explain(directory, cause))
+}
+
+/// Removes the empty files that earlier versions left behind when they were killed during their start.
+fn remove_leftovers(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let is_probe = name.to_str().and_then(|name| name.strip_prefix(".tmp")).is_some_and(|rest| {
+            rest.len() == 6 && rest.chars().all(|character| character.is_ascii_alphanumeric())
+        });
+        // Not that of a symbolic link's target.
+        let is_empty_file = || entry.metadata().is_ok_and(|found| found.is_file() && found.len() == 0);
+        if is_probe && is_empty_file() {
+            fs::remove_file(entry.path()).ok();
+        }
+    }
+}
+
+/// Adds to an error what the operator can do about it.
+fn explain(path: &Path, cause: io::Error) -> io::Error {
+    let directory = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+    let text = match cause.kind() {
+        io::ErrorKind::ResourceBusy => format!(
+            "{cause}: the file is a mount of its own, and cannot be replaced; mount {} instead",
+            directory.display()
+        ),
+        io::ErrorKind::PermissionDenied => {
+            let existing =
+                path.ancestors().find_map(|path| fs::symlink_metadata(path).ok().map(|it| (path, it)));
+            let Some((existing, metadata)) = existing else { return cause };
+            let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+            if owner == user {
+                return cause;
+            }
+            format!(
+                "{cause}: {} belongs to the user {owner}, and this process runs as {user}; \
+                 `chown -R {user} {}` hands it over",
+                existing.display(),
+                directory.display()
+            )
+        }
+        _ => return cause,
+    };
+    io::Error::new(cause.kind(), text)
 }
 
 fn create(directory: &Path) -> io::Result<()> {
@@ -40,13 +102,14 @@ fn create(directory: &Path) -> io::Result<()> {
 }
 
 impl StateFile {
-    /// The file `<purpose>-<tenant_id>-<client_id>.json`. Nothing is read or written yet.
-    pub fn new(directory: &Path, purpose: &str, account: &Account) -> Self {
+    /// The file `<purpose>-<tenant_id>-<client_id>.json`, of which at most `max_bytes` are read. Nothing is read or
+    /// written yet.
+    pub fn new(directory: &Path, purpose: &str, account: &Account, max_bytes: u64) -> Self {
         // The configuration restricts both IDs to letters, digits, `-` and `.`. The account's name is not used, so that
         // an account keeps its file when it is renamed.
         let (tenant, client) = (account.tenant_id.to_lowercase(), account.client_id.to_lowercase());
         let path = directory.join(format!("{purpose}-{tenant}-{client}.json"));
-        Self { path, owner: format!("{} {tenant} {client}", account.cloud.login_base_url) }
+        Self { path, owner: format!("{} {tenant} {client}", account.cloud.login_base_url), max_bytes }
     }
 
     /// The file's path.
@@ -62,12 +125,14 @@ impl StateFile {
     /// The content, or `None` if there is no file.
     ///
     /// # Errors
-    /// If the file cannot be read.
+    /// If the file cannot be read, is no regular file with a single name, or is too large.
     pub fn read(&self) -> io::Result<Option<Vec<u8>>> {
-        match fs::read(&self.path) {
+        let (path, max_bytes) = (self.path.clone(), self.max_bytes);
+        let read = move || files::read_file(&open_existing(&path, File::options().read(true))?, max_bytes);
+        match files::within(&self.path, files::READ_DEADLINE, read) {
             Ok(content) => Ok(Some(content)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => Err(explain(&self.path, error)),
         }
     }
 
@@ -75,8 +140,15 @@ impl StateFile {
     /// may take some seconds.
     ///
     /// # Errors
-    /// If the file cannot be written; the old content is still there.
+    /// If the file cannot be written, the old content is still there. If it is not written within 10 s, either content
+    /// may be there.
     pub fn replace(&self, content: &[u8]) -> io::Result<()> {
+        let (file, content) = (self.clone(), content.to_vec());
+        files::within(&self.path, WRITE_DEADLINE, move || file.replace_now(&content))
+            .map_err(|cause| explain(&self.path, cause))
+    }
+
+    fn replace_now(&self, content: &[u8]) -> io::Result<()> {
         let directory = self.directory();
         create(directory)?;
         let directory = File::open(directory)?;
@@ -88,15 +160,15 @@ impl StateFile {
             _ => {}
         }
         self.write_new(&directory, &new, content).inspect_err(|_| drop(fs::remove_file(&new)))?;
-        directory.sync_all()
+        match directory.sync_all() {
+            // Some file systems cannot flush a directory (vboxsf, CIFS).
+            Err(error) if is_unsupported(&error) => Ok(()),
+            outcome => outcome,
+        }
     }
 
     fn write_new(&self, directory: &File, new: &Path, content: &[u8]) -> io::Result<()> {
-        let mut options = File::options();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(new)?;
+        let mut file = create_new(new)?;
         give_to_owner_of(directory, &file);
         file.write_all(content)?;
         file.sync_all()?;
@@ -106,15 +178,27 @@ impl StateFile {
     /// Opens the file to lock while the content is read, used and replaced, and creates it if `create` is true.
     ///
     /// # Errors
-    /// If the file is missing, or cannot be created or opened.
+    /// If the file is missing, cannot be created or opened, or is no regular file with a single name.
     pub fn open_lock(&self, create: bool) -> io::Result<File> {
-        let mut options = File::options();
-        options.write(true).create(create).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(self.lock_path())?;
-        give_to_owner_of(&File::open(self.directory())?, &file);
-        Ok(file)
+        let (path, directory) = (self.lock_path(), self.directory().to_owned());
+        let open = move || {
+            let existing = || open_existing(&path, File::options().write(true));
+            match existing() {
+                Err(error) if create && error.kind() == io::ErrorKind::NotFound => {}
+                outcome => return outcome,
+            }
+            match create_new(&path) {
+                Ok(file) => {
+                    give_to_owner_of(&File::open(directory)?, &file);
+                    Ok(file)
+                }
+                // Another process was faster.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => existing(),
+                Err(error) => Err(error),
+            }
+        };
+        let path = self.lock_path();
+        files::within(&path, files::READ_DEADLINE, open).map_err(|cause| explain(&path, cause))
     }
 
     /// The path of the file that [`Self::open_lock`] opens.
@@ -135,7 +219,7 @@ impl StateFile {
         let aside = numbers.find_map(|number| {
             let suffix = if number == 1 { String::new() } else { format!("-{number}") };
             let aside = self.path.with_extension(format!("json.set-aside{suffix}"));
-            (!aside.exists()).then_some(aside)
+            fs::symlink_metadata(&aside).is_err().then_some(aside)
         });
         let aside = aside.expect("some number is not taken");
         fs::rename(&self.path, &aside).map(|()| aside)
@@ -155,17 +239,45 @@ fn wait_for_others(directory: &File) {
     }
 }
 
-/// Gives a file that root creates to the owner of the directory, so that the exporter can use it.
-fn give_to_owner_of(directory: &File, file: &File) {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{MetadataExt as _, fchown};
-        if let (Ok(directory), Ok(of_file)) = (directory.metadata(), file.metadata())
-            && directory.uid() != of_file.uid()
-        {
-            // Only root may, and only root needs to.
-            drop(fchown(file, Some(directory.uid()), Some(directory.gid())));
+/// Opens a file of the state directory, which must be a regular file with a single name.
+fn open_existing(path: &Path, options: &mut fs::OpenOptions) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = i32::try_from(flags.bits()).expect("the flags of open fit in a C int");
+    let refuse = |text: String| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    let file = match options.custom_flags(flags).open(path) {
+        Err(error) if is(&error, Errno::LOOP) => {
+            return refuse("this is a symbolic link; remove it".to_owned());
         }
+        outcome => outcome?,
+    };
+    let metadata = file.metadata()?;
+    files::require_regular(&metadata)?;
+    match metadata.nlink() {
+        0 | 1 => Ok(file),
+        names => refuse(format!("this file has {names} names (hard links); remove it")),
+    }
+}
+
+/// Creates a file that only this user can read, and that did not exist before.
+fn create_new(path: &Path) -> io::Result<File> {
+    File::options().write(true).create_new(true).mode(0o600).open(path)
+}
+
+fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno.raw_os_error())
+}
+
+fn is_unsupported(error: &io::Error) -> bool {
+    [Errno::INVAL, Errno::NOTSUP, Errno::NOSYS].into_iter().any(|errno| is(error, errno))
+}
+
+/// Gives a file that root has just created to the owner of the directory, so that the exporter can use it.
+fn give_to_owner_of(directory: &File, file: &File) {
+    if let (Ok(directory), Ok(of_file)) = (directory.metadata(), file.metadata())
+        && directory.uid() != of_file.uid()
+    {
+        // Only root may, and only root needs to.
+        drop(fchown(file, Some(directory.uid()), Some(directory.gid())));
     }
 }
 
@@ -179,7 +291,7 @@ pub struct Stamp {
 impl Stamp {
     /// The stamp of a file, if the file exists.
     pub fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
+        let metadata = files::metadata(path).ok()?;
         Some(Self { modified: metadata.modified().ok()?, length: metadata.len() })
     }
 }
@@ -192,3 +304,6 @@ pub fn sha256(content: &[u8]) -> String {
         out
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,10 +72,13 @@ struct Row {
 
 const VERSION: u32 = 1;
 
+/// The size in bytes of the largest file that is read.
+const MAX_BYTES: u64 = 64 << 20;
+
 impl SnapshotStore {
     /// The store of `account` in `directory`, without reading or writing anything.
     pub fn new(directory: &Path, account: &Account) -> Self {
-        Self { file: StateFile::new(directory, "usage", account) }
+        Self { file: StateFile::new(directory, "usage", account, MAX_BYTES) }
     }
 
     /// The saved rows, if they may still be served at `now`.

@@ -373,13 +373,22 @@ fn the_doctor_does_not_change_the_state_directory() {
     let config = format!("accounts:\n{}", simulator.account(None, TENANT));
     assert_eq!(Examination::within(directory.path(), &config, &[]).failed(), [""; 0]);
     assert_eq!(fs::read_dir(&state).unwrap().count(), 0);
+    // A damaged token is reported, and stays where it is; the configured one signs in.
+    let token = state.join(format!("refresh-token-{TENANT}-{CLIENT_ID}.json"));
+    fs::write(&token, "damaged").unwrap();
+    let modified = fs::metadata(&state).unwrap().modified().unwrap();
+    let output = doctor(directory.path(), &config, &["--format", "json"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("is damaged"), "{output:?}");
+    assert_eq!(fs::read(&token).unwrap(), b"damaged");
+    assert_eq!(fs::metadata(&state).unwrap().modified().unwrap(), modified);
+    fs::remove_file(&token).unwrap();
     // The doctor finds what would keep the exporter from starting, and does not change it.
     let lock = state.join(format!("refresh-token-{TENANT}-{CLIENT_ID}.lock"));
     fs::create_dir(&lock).unwrap();
     let examination = Examination::within(directory.path(), &config, &[]);
     assert_eq!(examination.failed(), ["state_directory"]);
     let found = examination.step("state_directory").to_string();
-    assert!(found.contains("cannot lock") && found.contains("file system with locks"), "{found}");
+    assert!(found.contains(".lock: Is a directory") && found.contains("remove it"), "{found}");
     assert!(lock.is_dir());
 }
 

@@ -10,6 +10,7 @@ mod doctor;
 mod export;
 mod faults;
 mod formats;
+mod hanging_files;
 mod hostile;
 mod imports;
 mod listeners;

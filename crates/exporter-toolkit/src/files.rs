@@ -158,7 +158,9 @@ pub fn require_regular(metadata: &Metadata) -> io::Result<()> {
 /// `FileTooLarge` if the file is larger, and every error of reading.
 pub fn read_file(file: &File, max_bytes: u64) -> io::Result<Vec<u8>> {
     let too_large = || {
-        let text = format!("the file is larger than {max_bytes} bytes");
+        let mebibytes = max_bytes >> 20;
+        let limit = if mebibytes == 0 { format!("{max_bytes} bytes") } else { format!("{mebibytes} MiB") };
+        let text = format!("it is larger than {limit}");
         io::Error::new(io::ErrorKind::FileTooLarge, text)
     };
     if file.metadata()?.len() > max_bytes {

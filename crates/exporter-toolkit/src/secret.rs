@@ -4,11 +4,12 @@
 //! a rotated secret needs no restart. Surrounding white space and a byte order mark are not part of a secret.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
+
+use crate::files;
 
 /// The source of a secret.
 #[derive(Clone)]
@@ -78,18 +79,11 @@ const MAX_SIZE: u64 = 1 << 20;
 /// Returns the content of a file that holds a secret.
 ///
 /// # Errors
-/// [`SecretError`] if the file cannot be read or is larger than 1 MiB.
+/// [`SecretError`] if the file is no regular file, cannot be read in time or is larger than 1 MiB.
 pub fn read_bounded(path: &Path) -> Result<SecretSlice<u8>, SecretError> {
-    let read = || {
-        let mut bytes = Vec::new();
-        File::open(path)?.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
-        let bytes = SecretSlice::from(bytes);
-        if bytes.expose_secret().len() as u64 > MAX_SIZE {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than 1 MiB"));
-        }
-        Ok(bytes)
-    };
-    read().map_err(|cause| SecretError::Unreadable { path: path.to_owned(), cause })
+    files::read(path, MAX_SIZE)
+        .map(SecretSlice::from)
+        .map_err(|cause| SecretError::Unreadable { path: path.to_owned(), cause })
 }
 
 impl fmt::Debug for Secret {

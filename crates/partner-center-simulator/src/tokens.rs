@@ -73,7 +73,7 @@ pub(crate) struct IssueRequest<'a> {
     pub(crate) audience: &'a str,
     /// The refresh token that was redeemed, which a new refresh token supersedes.
     pub(crate) redeemed: Option<&'a str>,
-    /// Whether a refresh token is issued too.
+    /// Whether the scope asks for a refresh token.
     pub(crate) offline: bool,
     pub(crate) now: Timestamp,
 }
@@ -126,7 +126,7 @@ impl TokenStore {
         }
     }
 
-    /// Issues an access token and, if requested, a refresh token.
+    /// Issues an access token, and a refresh token if one was redeemed or requested.
     pub(crate) fn issue(
         &mut self,
         scenario: &Scenario,
@@ -146,10 +146,12 @@ impl TokenStore {
         let header = json!({"typ": "JWT", "alg": "RS256"});
         let claims = claims(&caller, &scenario.client_id, now, lifetime);
         let access = format!("{}.{}.{}", encoded(&header), encoded(&claims), name("access"));
-        let refresh = offline.then(|| name("refresh"));
+        // Entra ID sends a new refresh token for each one that is redeemed, also if the scope does not ask for one.
+        let refresh = (offline || redeemed.is_some()).then(|| name("refresh"));
         self.access.insert(access.clone(), AccessToken { caller, issued, lifetime });
         if let Some(refresh) = &refresh {
-            let predecessor = redeemed.map(|token| (tenant.to_owned(), token.to_owned()));
+            // A client that did not ask for the successor may ignore it.
+            let predecessor = redeemed.filter(|_| offline).map(|token| (tenant.to_owned(), token.to_owned()));
             if let Some(predecessor) = predecessor.and_then(|key| self.refresh.get_mut(&key)) {
                 predecessor.superseded = true;
             }

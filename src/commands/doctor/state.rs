@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::partner::TokenStore;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+use crate::partner::{StoreError, TokenStore};
 
 use super::report::{Outcome, failed, ok, skipped};
 
@@ -13,8 +15,9 @@ use super::report::{Outcome, failed, ok, skipped};
 pub(super) fn examine(directory: &Path, store: &TokenStore) -> Result<Outcome, Outcome> {
     let (shown, exists) = (directory.display(), directory.exists());
     let nearest = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
-    // The file is removed at once.
-    if let Err(error) = tempfile::NamedTempFile::new_in(nearest) {
+    let access = Access::WRITE_OK | Access::EXEC_OK;
+    if let Err(error) = accessat(CWD, nearest, access, AtFlags::EACCESS) {
+        let error = std::io::Error::from(error);
         let cause = if exists {
             format!("cannot write to {shown}: {error}")
         } else {
@@ -29,7 +32,11 @@ pub(super) fn examine(directory: &Path, store: &TokenStore) -> Result<Outcome, O
         return Ok(skipped(format!("{shown} does not exist yet; the exporter creates it")));
     }
     if let Err(error) = store.check_lock() {
-        return Ok(failed(error.to_string(), "put state_directory on a file system with locks (flock)"));
+        let remedy = match error {
+            StoreError::Lock(..) => "put state_directory on a file system with locks (flock)",
+            _ => "give this file to the exporter's user; if it is no regular file, remove it",
+        };
+        return Ok(failed(error.to_string(), remedy));
     }
     Ok(match store.has_token() {
         Ok(true) => ok(format!("{shown} can be written, and has a refresh token")),

@@ -1,0 +1,139 @@
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use super::*;
+
+/// A state directory, a file outside of it, and the state file of an account.
+struct TestBed {
+    _root: tempfile::TempDir,
+    directory: PathBuf,
+    foreign: PathBuf,
+    file: StateFile,
+}
+
+impl TestBed {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let (directory, foreign) = (root.path().join("state"), root.path().join("foreign"));
+        fs::create_dir(&directory).unwrap();
+        fs::write(&foreign, "foreign").unwrap();
+        let file = StateFile {
+            path: directory.join("refresh-token-t-c.json"),
+            owner: "owner".to_owned(),
+            max_bytes: 100,
+        };
+        Self { _root: root, directory, foreign, file }
+    }
+
+    /// The file outside of the state directory is as it was.
+    fn assert_foreign_file_untouched(&self, before: &fs::Metadata) {
+        let after = fs::metadata(&self.foreign).unwrap();
+        let of = |metadata: &fs::Metadata| (metadata.uid(), metadata.gid(), metadata.mode(), metadata.len());
+        assert_eq!(of(before), of(&after));
+        assert_eq!(fs::read(&self.foreign).unwrap(), b"foreign");
+    }
+}
+
+#[test]
+fn a_file_of_the_state_directory_that_leads_elsewhere_is_refused_and_its_target_keeps_its_owner() {
+    type Link = fn(&Path, &Path);
+    let symbolic: Link = |target, link| symlink(target, link).unwrap();
+    let hard: Link = |target, link| fs::hard_link(target, link).unwrap();
+    for (link, text) in [
+        (symbolic, "this is a symbolic link; remove it"),
+        (hard, "this file has 3 names (hard links); remove it"),
+    ] {
+        let bed = TestBed::new();
+        // As root, a file that is created here would be given to this user.
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root {
+            std::os::unix::fs::chown(&bed.directory, Some(65_534), Some(65_534)).unwrap();
+        }
+        link(&bed.foreign, &bed.file.lock_path());
+        link(&bed.foreign, bed.file.path());
+        let before = fs::metadata(&bed.foreign).unwrap();
+        assert_eq!(bed.file.open_lock(true).unwrap_err().to_string(), text);
+        assert_eq!(bed.file.open_lock(false).unwrap_err().to_string(), text);
+        assert_eq!(bed.file.read().unwrap_err().to_string(), text);
+        bed.assert_foreign_file_untouched(&before);
+        // The link itself is replaced, and the new file belongs to the owner of the directory.
+        bed.file.replace(b"new").unwrap();
+        assert_eq!(bed.file.read().unwrap().unwrap(), b"new");
+        assert_eq!(fs::metadata(&bed.foreign).unwrap().uid(), before.uid());
+        assert_eq!(fs::read(&bed.foreign).unwrap(), b"foreign");
+        if is_root {
+            assert_eq!(fs::metadata(bed.file.path()).unwrap().uid(), 65_534);
+        }
+    }
+}
+
+#[test]
+fn a_link_at_the_name_of_the_new_file_is_removed_and_not_followed() {
+    let bed = TestBed::new();
+    symlink(&bed.foreign, bed.file.path().with_extension("json.new")).unwrap();
+    let before = fs::metadata(&bed.foreign).unwrap();
+    bed.file.replace(b"new").unwrap();
+    bed.assert_foreign_file_untouched(&before);
+    assert_eq!(bed.file.read().unwrap().unwrap(), b"new");
+}
+
+#[test]
+fn a_pipe_is_refused_at_once() {
+    let bed = TestBed::new();
+    for path in [bed.file.path().to_owned(), bed.file.lock_path()] {
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    }
+    assert!(bed.file.read().unwrap_err().to_string().contains("this is a pipe, not a regular file"));
+    // A pipe without a reader cannot be opened for writing.
+    bed.file.open_lock(true).unwrap_err();
+}
+
+#[test]
+fn a_file_that_is_too_large_is_refused() {
+    let bed = TestBed::new();
+    bed.file.replace(&[b'x'; 100]).unwrap();
+    assert!(bed.file.read().unwrap().is_some());
+    bed.file.replace(&[b'x'; 101]).unwrap();
+    assert_eq!(bed.file.read().unwrap_err().to_string(), "it is larger than 100 bytes");
+}
+
+#[test]
+fn a_start_leaves_nothing_behind_and_clears_what_killed_starts_left() {
+    let bed = TestBed::new();
+    let kept = [".tmpNotOurs1", ".tmpabcdefg", "notes.tmp"];
+    for name in kept.iter().chain(&[".tmp0aB9zZ"]) {
+        fs::write(bed.directory.join(name), "").unwrap();
+    }
+    fs::write(bed.directory.join(".tmpABCDEF"), "content").unwrap();
+    prepare(&bed.directory).unwrap();
+    let mut names: Vec<_> =
+        fs::read_dir(&bed.directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, [".tmpABCDEF", ".tmpNotOurs1", ".tmpabcdefg", "notes.tmp"]);
+}
+
+#[test]
+fn only_a_file_system_that_cannot_flush_a_directory_is_excused() {
+    let of = |errno: Errno| is_unsupported(&io::Error::from(errno));
+    assert!(of(Errno::INVAL) && of(Errno::NOTSUP) && of(Errno::NOSYS));
+    assert!(!of(Errno::IO) && !of(Errno::NOSPC) && !of(Errno::DQUOT) && !of(Errno::ROFS));
+}
+
+#[test]
+fn an_error_says_what_the_operator_can_do() {
+    let bed = TestBed::new();
+    let explained = |errno: Errno| explain(bed.file.path(), io::Error::from(errno)).to_string();
+    let directory = bed.directory.display();
+    let text = explained(Errno::BUSY);
+    assert!(text.ends_with(&format!("cannot be replaced; mount {directory} instead")), "{text}");
+    assert_eq!(explained(Errno::ACCESS), io::Error::from(Errno::ACCESS).to_string(), "of this user's own");
+    if rustix::process::geteuid().is_root() {
+        fs::set_permissions(&bed.directory, fs::Permissions::from_mode(0o700)).unwrap();
+        std::os::unix::fs::chown(&bed.directory, Some(65_534), None).unwrap();
+        let text = explained(Errno::ACCESS);
+        let expected = format!(
+            "{directory} belongs to the user 65534, and this process runs as 0; `chown -R 0 {directory}` hands it over"
+        );
+        assert!(text.ends_with(&expected), "{text}");
+    }
+}
