@@ -14,6 +14,7 @@ mod hostile;
 mod imports;
 mod listeners;
 mod login;
+mod obstacles;
 mod program;
 mod readme;
 mod replicas;
