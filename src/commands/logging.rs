@@ -4,16 +4,19 @@
 //! Only the events of this workspace are written, because debug output of other crates could show what was sent.
 
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::domain::clock::Clock;
+
+use super::log_writer::LogWriter;
 
 /// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -37,17 +40,42 @@ pub(super) enum LogLevel {
     Error,
 }
 
-/// Writes the events of this workspace to stderr from now on.
-pub(super) fn start(level: LogLevel, format: LogFormat, clock: Clock) {
+pub(super) use super::log_writer::{dropped, flush};
+
+/// Writes the events of this workspace to stderr from now on, and panics as errors.
+///
+/// # Errors
+/// If the thread that writes cannot be started.
+pub(super) fn start(level: LogLevel, format: LogFormat, clock: Clock) -> io::Result<()> {
     let level = match level {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Error => LevelFilter::ERROR,
     };
-    // A failure to write has no place where it could be reported.
-    let write = |line: &str| drop(std::io::stderr().lock().write_all(line.as_bytes()));
-    tracing_subscriber::registry().with(Lines { format, clock, write }.with_filter(level)).init();
+    let writer = LogWriter::to_stderr()?;
+    let write = move |line: String| writer.line(line);
+    let priorities = stderr_is_the_journal(std::env::var("JOURNAL_STREAM").ok().as_deref());
+    let lines = Lines { format, clock, priorities, write };
+    tracing_subscriber::registry().with(lines.with_filter(level)).init();
+    std::panic::set_hook(Box::new(|panic| tracing::error!(err = %panic, "Panicked")));
+    Ok(())
+}
+
+/// Whether `journal_stream`, which systemd sets to device and inode of the journal's socket, means this stderr.
+fn stderr_is_the_journal(journal_stream: Option<&str>) -> bool {
+    let stderr = std::fs::metadata("/proc/self/fd/2").map(|found| format!("{}:{}", found.dev(), found.ino()));
+    stderr.is_ok_and(|stderr| journal_stream == Some(stderr.as_str()))
+}
+
+/// The priority of syslog that the journal reads at the beginning of a line (`sd-daemon(3)`).
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "<3>",
+        Level::WARN => "<4>",
+        Level::INFO => "<6>",
+        _ => "<7>",
+    }
 }
 
 /// The crates of this workspace, whose events are written.
@@ -57,10 +85,12 @@ const WORKSPACE: [&str; 3] = [env!("CARGO_CRATE_NAME"), "exporter_toolkit", "par
 struct Lines<W> {
     format: LogFormat,
     clock: Clock,
+    /// Whether each line begins with its priority, for the journal.
+    priorities: bool,
     write: W,
 }
 
-impl<S: Subscriber, W: Fn(&str) + 'static> Layer<S> for Lines<W> {
+impl<S: Subscriber, W: Fn(String) + 'static> Layer<S> for Lines<W> {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
         let root = metadata.target().split("::").next().unwrap_or_default();
@@ -81,7 +111,8 @@ impl<S: Subscriber, W: Fn(&str) + 'static> Layer<S> for Lines<W> {
             LogFormat::Json => Value::Object(line).to_string(),
             LogFormat::Logfmt => logfmt(&line),
         };
-        (self.write)(&(text + "\n"));
+        let priority = if self.priorities { priority(*metadata.level()) } else { "" };
+        (self.write)(format!("{priority}{text}\n"));
     }
 }
 
@@ -152,11 +183,15 @@ mod tests {
 
     /// The lines that the events of `work` bring about.
     fn logged(format: LogFormat, work: impl FnOnce()) -> String {
+        logged_with(format, false, work)
+    }
+
+    fn logged_with(format: LogFormat, priorities: bool, work: impl FnOnce()) -> String {
         let lines = Arc::new(Mutex::new(String::new()));
         let written = Arc::clone(&lines);
-        let write = move |line: &str| written.lock().unwrap().push_str(line);
+        let write = move |line: String| written.lock().unwrap().push_str(&line);
         let clock = Clock::fixed(Timestamp::UNIX_EPOCH);
-        let subscriber = tracing_subscriber::registry().with(Lines { format, clock, write });
+        let subscriber = tracing_subscriber::registry().with(Lines { format, clock, priorities, write });
         tracing::subscriber::with_default(subscriber, work);
         Arc::into_inner(lines).unwrap().into_inner().unwrap()
     }
@@ -185,6 +220,29 @@ mod tests {
         assert_eq!((&line["level"], &line["msg"]), (&"WARN".into(), &"Retrying".into()));
         assert_eq!((&line["attempts"], &line["url"]), (&3.into(), &"http://x".into()));
         assert!(line["source"].as_str().unwrap().starts_with("commands/logging.rs:"), "{lines}");
+    }
+
+    #[test]
+    fn a_line_for_the_journal_begins_with_its_priority() {
+        for format in [LogFormat::Logfmt, LogFormat::Json] {
+            let lines = logged_with(format, true, || {
+                tracing::error!("a");
+                tracing::warn!("b");
+                tracing::info!("c");
+                tracing::debug!("d");
+            });
+            let priorities: Vec<_> = lines.lines().filter_map(|line| line.get(..3)).collect();
+            assert_eq!(priorities, ["<3>", "<4>", "<6>", "<7>"]);
+        }
+    }
+
+    #[test]
+    fn stderr_is_the_journal_only_if_device_and_inode_are_those_of_journal_stream() {
+        let stderr = std::fs::metadata("/proc/self/fd/2").unwrap();
+        let of = |device: u64, inode: u64| format!("{device}:{inode}");
+        assert!(stderr_is_the_journal(Some(&of(stderr.dev(), stderr.ino()))));
+        assert!(!stderr_is_the_journal(Some(&of(stderr.dev(), stderr.ino() + 1))));
+        assert!(!stderr_is_the_journal(Some("")) && !stderr_is_the_journal(None));
     }
 
     #[test]

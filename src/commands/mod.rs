@@ -2,8 +2,9 @@
 //!
 //! The modules stand in order of dependency.
 
-mod lifecycle;
+mod log_writer;
 mod logging;
+mod lifecycle;
 mod output;
 mod cli;
 mod settings;
@@ -58,15 +59,17 @@ fn block_on(
     log: LogFlags,
     command: impl Future<Output = anyhow::Result<ExitCode>>,
 ) -> anyhow::Result<ExitCode> {
-    logging::start(log.level, log.format, Clock::system());
+    logging::start(log.level, log.format, Clock::system())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(command);
     // Blocking work that is still under way does not delay the exit.
     runtime.shutdown_background();
+    logging::flush();
     match outcome {
         // Programs parse a JSON log to its end, so the reason belongs in it. For people it is printed at the end.
         Err(error) if log.format == LogFormat::Json => {
             tracing::error!(err = format!("{error:#}"), "Cannot start");
+            logging::flush();
             Ok(ExitCode::from(EXIT_CANNOT_START))
         }
         outcome => outcome,

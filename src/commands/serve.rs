@@ -14,6 +14,7 @@ use exporter_toolkit::web_config::WebConfig;
 
 use crate::commands::cli::{ServeFlags, WebFlags};
 use crate::commands::lifecycle::Lifecycle;
+use crate::commands::logging;
 use crate::commands::settings;
 use crate::config::ConfigSource;
 use crate::domain::clock::Clock;
@@ -46,7 +47,8 @@ pub(super) fn start(
     let hangup = signal(SignalKind::hangup())?;
     let clock = Clock::system();
     let config = source.load(&settings::environment)?;
-    let own = Arc::new(OwnMetrics::new(!flags.disable_exporter_metrics, &clock));
+    let own = OwnMetrics::new(!flags.disable_exporter_metrics, &clock);
+    let own = Arc::new(own.with_log_lines_dropped(logging::dropped()));
     let (supervisor, reloader) = Supervisor::start(source, &config, Arc::clone(&own), clock.clone())?;
 
     let accounts = supervisor.accounts();

@@ -12,7 +12,7 @@ use crate::domain::clock::{Clock, unix_seconds};
 
 use super::family::{self, Collect, Families, Selection};
 use super::process::Process;
-use super::table::{BUILD, BUILD_INFO, HANDLED, IN_FLIGHT, RELOAD_OK, RELOAD_TIME};
+use super::table::{BUILD, BUILD_INFO, HANDLED, IN_FLIGHT, LOG_LINES_DROPPED, RELOAD_OK, RELOAD_TIME};
 
 /// The metrics of the process itself, which are encoded for each scrape.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub struct OwnMetrics {
     reloads: Mutex<Reloads>,
     handled: [Counter; HANDLED_CODES.len()],
     in_flight: Gauge,
+    log_lines_dropped: Counter,
 }
 
 #[derive(Clone, Debug)]
@@ -53,7 +54,14 @@ impl OwnMetrics {
             reloads: reloads.into(),
             handled: Default::default(),
             in_flight: Gauge::default(),
+            log_lines_dropped: Counter::default(),
         }
+    }
+
+    /// Exports the number of log lines that could not be written from `counter`.
+    #[must_use]
+    pub fn with_log_lines_dropped(self, counter: Counter) -> Self {
+        Self { log_lines_dropped: counter, ..self }
     }
 
     /// Records a reload: its problems, without secrets, if it failed.
@@ -102,8 +110,14 @@ impl Collect for OwnMetrics {
             (reloads.failed.is_none(), reloads.last_success)
         };
         out.add(&BUILD_INFO, [(BUILD, true)])?;
+<<<<<<< HEAD
         out.add_one(&RELOAD_OK, || Some(last_ok))?;
         out.add_one(&RELOAD_TIME, || Some(unix_seconds(last_success)))?;
+=======
+        out.add_one(&RELOAD_OK, || Some(reloads.last_ok))?;
+        out.add_one(&RELOAD_TIME, || Some(unix_seconds(reloads.last_success)))?;
+        out.add_one(&LOG_LINES_DROPPED, || Some(self.log_lines_dropped.get()))?;
+>>>>>>> lines
         let Some(process) = &self.process else { return Ok(()) };
         let handled = HANDLED_CODES.iter().zip(&self.handled);
         out.add(&HANDLED, handled.map(|(code, count)| ([(HANDLED.labels[0], *code)], count.get())))?;

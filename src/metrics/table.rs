@@ -71,6 +71,8 @@ families! {
         "Whether the last attempt to load the configuration succeeded (1) or not (0)."
     RELOAD_TIME Gauge "partner_license_exporter_config_last_reload_success_timestamp_seconds" []
         "When the configuration was last loaded successfully."
+    LOG_LINES_DROPPED Counter "partner_license_exporter_log_lines_dropped_total" []
+        "Log lines that could not be written."
     HANDLED Counter "promhttp_metric_handler_requests_total" ["code"]
         "Total number of scrapes by HTTP status code."
     IN_FLIGHT Gauge "promhttp_metric_handler_requests_in_flight" []

@@ -15,6 +15,7 @@ mod hostile;
 mod imports;
 mod listeners;
 mod login;
+mod obstacles;
 mod program;
 mod readme;
 mod replicas;

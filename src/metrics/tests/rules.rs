@@ -323,6 +323,7 @@ fn the_process_and_the_handler_are_left_out_on_request_and_nothing_else() {
             "partner_license_exporter_build_info",
             "partner_license_exporter_config_last_reload_successful",
             "partner_license_exporter_config_last_reload_success_timestamp_seconds",
+            "partner_license_exporter_log_lines_dropped_total",
         ]
     );
     let with = names(true);

@@ -1,0 +1,187 @@
+//! Writes log lines to stderr on a thread of its own, so that a reader that does not read stops nothing else.
+//!
+//! A line that cannot be written, or finds the queue full, is dropped and counted.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+
+/// The number of lines that wait to be written.
+const QUEUE: usize = 1024;
+/// How long the end of the process waits for lines to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// The writer of this process.
+static WRITER: OnceLock<LogWriter> = OnceLock::new();
+
+/// A queue of lines and the thread that writes them. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct LogWriter {
+    queue: SyncSender<Message>,
+    dropped: Counter,
+    /// The dropped lines that no line has reported.
+    unreported: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Line(String),
+    /// Answers when all lines before it have been written.
+    Flush(SyncSender<()>),
+}
+
+/// The number of lines that this process has dropped.
+pub(super) fn dropped() -> Counter {
+    WRITER.get().map(|writer| writer.dropped.clone()).unwrap_or_default()
+}
+
+/// Waits until all lines have been written, for at most 200 ms.
+pub(super) fn flush() {
+    if let Some(writer) = WRITER.get() {
+        writer.flush();
+    }
+}
+
+impl LogWriter {
+    /// Writes to stderr from now on.
+    pub(super) fn to_stderr() -> io::Result<Self> {
+        // Not through `io::stderr`, whose lock a write that hangs would keep.
+        let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        let writer = Self::new(stderr)?;
+        Ok(WRITER.get_or_init(|| writer).clone())
+    }
+
+    fn new(output: impl Write + Send + 'static) -> io::Result<Self> {
+        let (queue, lines) = mpsc::sync_channel(QUEUE);
+        let writer = Self { queue, dropped: Counter::default(), unreported: Arc::default() };
+        let counts = (writer.dropped.clone(), Arc::clone(&writer.unreported));
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write(output, &lines, &counts.0, &counts.1))?;
+        Ok(writer)
+    }
+
+    /// Queues a line, or drops it if the queue is full.
+    pub(super) fn line(&self, line: String) {
+        if self.queue.try_send(Message::Line(line)).is_err() {
+            self.dropped.inc();
+            self.unreported.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&self) {
+        let (written, wait) = mpsc::sync_channel(1);
+        if self.queue.try_send(Message::Flush(written)).is_ok() {
+            match wait.recv_timeout(FLUSH_TIMEOUT) {
+                Ok(()) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+        }
+    }
+}
+
+fn write(mut output: impl Write, queue: &Receiver<Message>, dropped: &Counter, unreported: &AtomicU64) {
+    let mut works = true;
+    loop {
+        let message = match queue.try_recv() {
+            Ok(message) => message,
+            Err(TryRecvError::Disconnected) => return,
+            Err(TryRecvError::Empty) => {
+                if works {
+                    report(unreported.swap(0, Ordering::Relaxed));
+                }
+                let Ok(message) = queue.recv() else { return };
+                message
+            }
+        };
+        match message {
+            Message::Line(line) => {
+                works = output.write_all(line.as_bytes()).and_then(|()| output.flush()).is_ok();
+                if !works {
+                    dropped.inc();
+                    unreported.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Message::Flush(written) => written.send(()).unwrap_or_default(),
+        }
+    }
+}
+
+/// Logs how many lines were dropped, now that lines can be written again.
+fn report(lines: u64) {
+    if lines > 0 {
+        tracing::warn!(lines, "Log lines were dropped, because they could not be written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// An output that can be blocked, or made to fail.
+    #[derive(Clone, Default)]
+    struct Output {
+        text: Arc<Mutex<String>>,
+        full: Arc<Mutex<()>>,
+        broken: Arc<Mutex<bool>>,
+    }
+
+    impl Write for Output {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            drop(self.full.lock().unwrap());
+            if *self.broken.lock().unwrap() {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            self.text.lock().unwrap().push_str(std::str::from_utf8(bytes).unwrap());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_find_the_queue_full_are_dropped_and_counted_and_the_caller_does_not_wait() {
+        let output = Output::default();
+        let writer = LogWriter::new(output.clone()).unwrap();
+        let full = output.full.lock().unwrap();
+        let sent = QUEUE as u64 + 100;
+        for n in 0..sent {
+            writer.line(format!("{n}\n"));
+        }
+        // One line may have left the queue for the output, which does not take it.
+        assert!((99..=100).contains(&writer.dropped.get()), "{}", writer.dropped.get());
+        drop(full);
+        let written = sent - writer.dropped.get();
+        while (output.text.lock().unwrap().lines().count() as u64) < written {
+            thread::yield_now();
+        }
+        writer.line("after\n".to_owned());
+        writer.flush();
+        let text = output.text.lock().unwrap();
+        assert!(text.starts_with("0\n1\n2\n") && text.ends_with("\nafter\n"), "{text}");
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted() {
+        let output = Output::default();
+        let writer = LogWriter::new(output.clone()).unwrap();
+        *output.broken.lock().unwrap() = true;
+        writer.line("lost\n".to_owned());
+        writer.flush();
+        assert_eq!(writer.dropped.get(), 1);
+        *output.broken.lock().unwrap() = false;
+        writer.line("written\n".to_owned());
+        writer.flush();
+        assert_eq!((writer.dropped.get(), output.text.lock().unwrap().as_str()), (1, "written\n"));
+    }
+}
