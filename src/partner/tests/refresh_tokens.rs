@@ -62,7 +62,9 @@ async fn the_token_of_a_new_sign_in_is_detected_and_used() {
     record["refresh_token"] = "another-one".into();
     record["signed_in_at"] = START.to_string().into();
     let detected = async {
+        tokio::time::pause();
         client.credentials_changed().await;
+        tokio::time::resume();
         client.fetch().await
     };
     let signing_in = async { fs::write(bed.token_file(), record.to_string()).unwrap() };
