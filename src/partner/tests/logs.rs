@@ -12,7 +12,10 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 use super::*;
 
-/// The messages logged by this thread at info and above, with the field `refused`.
+/// The name of the only account here.
+const ACCOUNT: &str = "\"default\"";
+
+/// The messages logged by this thread at info and above, with the field `refused`, and with the account if it is another one.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -45,6 +48,7 @@ impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         match field.name() {
             "message" => self.0 = format!("{value:?}{}", self.0),
+            "account" if format!("{value:?}") != ACCOUNT => self.0 += &format!(" account={value:?}"),
             "refused" => self.0 += &format!(" refused={value:?}"),
             _ => {}
         }
@@ -151,4 +155,64 @@ async fn every_unusable_file_that_is_set_aside_is_logged() {
         client.fetch().await.unwrap();
         assert_eq!(log.take(), ["Cannot use the stored refresh token, trying the newest one known"]);
     }
+}
+
+#[tokio::test]
+async fn a_renewal_that_fails_repeatedly_is_logged_once_while_the_current_access_token_is_valid() {
+    let (bed, log) = (TestBed::new("access_token_lifetime: 1h").await, Log::default());
+    let _listening = log.listen();
+    let client = bed.client();
+    client.fetch().await.unwrap();
+    bed.scenario("token: {answer: bad_client_secret}");
+    advance(Duration::from_mins(56)).await;
+    client.fetch().await.unwrap();
+    assert_eq!(log.take(), ["Cannot renew the access token, using the current one until it expires"]);
+    advance(Duration::from_secs(61)).await;
+    client.fetch().await.unwrap();
+    assert_eq!(bed.log().await["totals"]["token"], 3);
+    assert_eq!(log.take(), [""; 0]);
+}
+
+const NO_LOCK: &str = "Cannot lock the stored refresh token: no other exporter may use this state directory";
+
+/// Puts a directory in the place of the lock file, which not even root can open for writing.
+fn make_unlockable(bed: &TestBed) {
+    let lock = bed.token_file().with_extension("lock");
+    drop(fs::remove_file(&lock));
+    fs::create_dir_all(lock).unwrap();
+}
+
+#[tokio::test]
+async fn a_lock_that_has_become_impossible_is_logged_once_reloads_included() {
+    let (bed, log) = (TestBed::new("").await, Log::default());
+    let account = bed.account(REFRESH_TOKEN, "http");
+    let before = TokenStore::open(&bed.state_directory(), &account).unwrap();
+    let after = TokenStore::open(&bed.state_directory(), &account).unwrap().continuing(&before);
+    let _listening = log.listen();
+    make_unlockable(&bed);
+    for (store, expected) in [(before, &[NO_LOCK][..]), (after, &[])] {
+        let limit = Duration::from_mins(1);
+        let client = PartnerCenter::new(&account, store, &bed.ledger, &bed.clock, limit).unwrap();
+        client.fetch().await.unwrap();
+        assert_eq!(log.take(), expected);
+        renew_in_an_hour(&client).await;
+        assert_eq!(log.take(), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn the_lock_of_a_missing_directory_or_of_a_reader_is_not_missed() {
+    let (bed, log) = (TestBed::new("").await, Log::default());
+    let account = bed.account(REFRESH_TOKEN, "http");
+    let client = bed.client();
+    let _listening = log.listen();
+    fs::remove_dir_all(bed.state_directory()).unwrap();
+    client.fetch().await.unwrap();
+    assert_eq!(log.take(), [""; 0], "no other process uses a missing directory");
+    make_unlockable(&bed);
+    let reader = TokenStore::read_only(&bed.state_directory(), &account);
+    let limit = Duration::from_mins(1);
+    let client = PartnerCenter::new(&account, reader, &bed.ledger, &bed.clock, limit).unwrap();
+    client.without_rotation().fetch().await.unwrap();
+    assert_eq!(log.take(), [""; 0], "a reader replaces no token");
 }
