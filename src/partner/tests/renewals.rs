@@ -69,7 +69,7 @@ async fn a_refused_access_token_is_not_discarded_if_it_was_renewed_meanwhile() {
 #[tokio::test]
 async fn an_expired_access_token_is_not_used_while_the_sign_in_service_hangs() {
     let bed = TestBed::new("access_token_lifetime: 1h").await;
-    let client = bed.client_of(&bed.account(REFRESH_TOKEN, "http"), Duration::from_secs(2));
+    let client = bed.client_of(&bed.account(REFRESH_TOKEN, "http"), Duration::from_millis(500));
     client.fetch().await.unwrap();
     bed.scenario("token: {delay: 1h}");
     advance(Duration::from_hours(1)).await;
