@@ -194,6 +194,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn jitter_changes_each_wait_in_the_direction_and_to_the_extent_that_is_documented() {
+        let minute = Duration::from_secs(60);
+        let schedule = Schedule::new(6 * HOUR);
+        for (last, without, with) in [
+            (LastPoll::Succeeded, 20_520, 22_680),
+            (failed(FailureReason::Consent, 1), 20_520, 22_680),
+            (failed(FailureReason::Network, 2), 60, 30),
+            (failed(FailureReason::Throttled, 2), 60, 66),
+            (throttled(minute, 1), 60, 66),
+        ] {
+            let waits = [0.0, 1.0].map(|jitter| schedule.next(&last, jitter).as_millis().div_ceil(1000));
+            assert_eq!(waits, [without, with], "{last:?}");
+        }
+    }
+
+    #[test]
+    fn retries_of_a_short_interval_begin_with_its_eighth_and_end_with_its_half() {
+        let schedule = Schedule::new(Duration::from_secs(80));
+        let waits: Vec<u64> =
+            (1..=4).map(|n| schedule.next(&failed(FailureReason::Network, n), 0.0).as_secs()).collect();
+        assert_eq!(waits, [10, 20, 40, 40]);
+    }
+
     proptest! {
         #[test]
         fn a_failure_that_may_pass_by_itself_is_retried_sooner_than_a_successful_poll_is_repeated(

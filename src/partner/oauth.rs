@@ -39,3 +39,30 @@ impl OAuthError {
         matches!(self, Self::InvalidGrant | Self::InteractionRequired | Self::InvalidRequest)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_three_codes_refuse_the_refresh_token_itself() {
+        let refusing = ["invalid_grant", "interaction_required", "invalid_request"];
+        let others = [
+            "invalid_client",
+            "unauthorized_client",
+            "consent_required",
+            "invalid_scope",
+            "server_error",
+            "temporarily_unavailable",
+            "authorization_pending",
+            "a_code_of_tomorrow",
+        ];
+        for (code, expected) in
+            refusing.map(|code| (code, true)).into_iter().chain(others.map(|code| (code, false)))
+        {
+            let parsed = OAuthError::parse(code).unwrap();
+            assert_eq!(parsed.refuses_refresh_token(), expected, "{code}");
+        }
+        assert_eq!(OAuthError::parse(""), None);
+    }
+}

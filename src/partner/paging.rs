@@ -150,6 +150,7 @@ mod tests {
             "https://api.example:8443/v1/x",
             "https://api.example.evil.example/v1/x",
             "https://user@api.example/v1/x",
+            "https://:password@api.example/v1/x",
             "ftp://api.example/v1/x",
             "file:///etc/passwd",
             "data:,x",
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_link_that_is_not_a_valid_request_is_refused() {
-        let long = "x".repeat(MAX_TEXT + 1);
+        let long = "x".repeat(8 * 1024 + 1);
         for uri in ["", "https://", &long] {
             assert_eq!(url_from(BASE, uri), Err(LinkError::Unusable), "{uri}");
         }
@@ -198,6 +199,17 @@ mod tests {
             follow_from(BASE, &link("/x", &[("MS-A", "a"); MAX_HEADERS + 1])),
             Err(LinkError::Unusable)
         );
+    }
+
+    #[test]
+    fn the_largest_link_that_servers_accept_is_followed() {
+        let uri = format!("/{}", "x".repeat(8 * 1024 - 1));
+        let value = "x".repeat(8 * 1024);
+        assert!(follow_from(BASE, &link(&uri, &[("MS-A", value.as_str()); 16])).is_ok());
+        for method in ["GET", "get"] {
+            let link = PageLink { method: Some(method.to_owned()), ..link("/x", &[]) };
+            assert!(follow_from(BASE, &link).is_ok(), "{method}");
+        }
     }
 
     /// Parts of URLs, among them some that parsers have misread.

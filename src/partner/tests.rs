@@ -27,6 +27,7 @@ use crate::domain::failure::FailureReason;
 use crate::domain::status::{Code, Endpoint, Ledger};
 
 mod credentials;
+mod logs;
 mod refresh_tokens;
 mod renewals;
 mod requests;

@@ -171,3 +171,28 @@ impl TokenDocument {
         seconds.map_or(Self::DEFAULT_LIFETIME, Duration::from_secs).min(Self::MAX_LIFETIME)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lifetime_is_a_number_or_a_string_of_seconds_and_bounded() {
+        for (expires_in, seconds) in [
+            ("1800", 1_800),
+            (r#""1800""#, 1_800),
+            ("86400", 86_400),
+            ("86401", 86_400),
+            ("18446744073709551615", 86_400),
+            ("18446744073709551616", 3_600),
+            ("-1", 3_600),
+            (r#""soon""#, 3_600),
+            ("null", 3_600),
+            ("[1800]", 3_600),
+        ] {
+            let document: TokenDocument =
+                serde_json::from_str(&format!(r#"{{"expires_in":{expires_in}}}"#)).unwrap();
+            assert_eq!(document.lifetime(), Duration::from_secs(seconds), "{expires_in}");
+        }
+    }
+}

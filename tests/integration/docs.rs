@@ -404,6 +404,26 @@ fn scenarios_in_the_documents_are_valid() {
     findings.none();
 }
 
+// === mutants of the code ===
+
+#[test]
+fn the_record_of_mutants_is_about_existing_modules_and_says_why_each_survivor_is_harmless() {
+    let (mut findings, mut survivor) = (Findings::default(), None);
+    for line in read(&root().join("tests/mutants.txt")).lines() {
+        if line.starts_with("src/") || line.starts_with("crates/") {
+            if !root().join(line).exists() {
+                findings
+                    .add(format!("there is no {line}; rename it in scripts/mutate-code and in its record"));
+            }
+        } else if let Some(name) = line.strip_prefix("  survived: ") {
+            survivor = Some(name);
+        } else if let (Some(name), "NOT EXPLAINED") = (survivor, line.trim()) {
+            findings.add(format!("{name}: write a test that fails on this mutant, or why it is harmless"));
+        }
+    }
+    findings.none();
+}
+
 // === links ===
 
 #[test]

@@ -171,6 +171,22 @@ async fn a_federated_token_is_read_anew_for_each_sign_in() {
 }
 
 #[tokio::test]
+async fn a_file_with_a_credential_that_is_replaced_is_a_change_of_credentials() {
+    let bed = bed(0).await;
+    let path = bed.directory.path().join("token");
+    fs::write(&path, "first.federated.token").unwrap();
+    let client = bed.client_with(ClientCredential::FederatedToken(path.clone()));
+    client.fetch().await.unwrap();
+    tokio::time::pause();
+    let change = || timeout(Duration::from_mins(10), client.credentials_changed());
+    assert!(change().await.is_err(), "nothing has changed");
+    fs::write(&path, "a.longer.federated.token").unwrap();
+    change().await.unwrap();
+    fs::remove_file(&path).unwrap();
+    change().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_public_client_sends_no_credential() {
     let bed = bed(0).await;
     bed.client_with(ClientCredential::None).fetch().await.unwrap();

@@ -1,5 +1,8 @@
 //! Tests of the choice between the stored, the configured and an unsaved refresh token.
 
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+
 use super::*;
 
 /// Marks the stored token as that of a sign-in with this ancestor, and returns it.
@@ -62,7 +65,9 @@ async fn the_token_of_a_new_sign_in_is_detected_and_used() {
     record["refresh_token"] = "another-one".into();
     record["signed_in_at"] = START.to_string().into();
     let detected = async {
+        tokio::time::pause();
         client.credentials_changed().await;
+        tokio::time::resume();
         client.fetch().await
     };
     let signing_in = async { fs::write(bed.token_file(), record.to_string()).unwrap() };
@@ -97,6 +102,28 @@ async fn a_sign_in_while_the_configured_token_is_unreadable_takes_precedence_ove
     bed.scenario("refresh_token: configured-later");
     bed.client_with_token("configured-later").fetch().await.unwrap();
     assert_eq!(bed.sent_tokens().last().unwrap(), "configured-later");
+}
+
+#[tokio::test]
+async fn the_next_token_is_tried_whatever_the_word_for_the_refusal_of_a_refresh_token() {
+    for word in ["invalid_grant", "interaction_required", "invalid_request"] {
+        let answer = move |form: String| async move {
+            if form.contains("refresh_token=an-old-token") {
+                (StatusCode::BAD_REQUEST, format!(r#"{{"error":"{word}"}}"#))
+            } else {
+                let token = r#"{"expires_in":3599,"access_token":"a","refresh_token":"successor"}"#;
+                (StatusCode::OK, token.to_owned())
+            }
+        };
+        let routes = Router::new()
+            .route(&format!("/{TENANT}/oauth2/v2.0/token"), post(answer))
+            .route(USAGE, get(async || r#"{"items":[]}"#));
+        let bed = TestBed::with(routes).await;
+        bed.client().fetch().await.unwrap();
+        // An old configuration is restored.
+        bed.client_with_token("an-old-token").fetch().await.expect(word);
+        assert_eq!(bed.sent_tokens(), [REFRESH_TOKEN, "an-old-token", "successor"], "{word}");
+    }
 }
 
 #[tokio::test]

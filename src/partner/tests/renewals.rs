@@ -51,6 +51,33 @@ async fn an_access_token_that_is_refused_again_has_the_reason_credentials() {
 }
 
 #[tokio::test]
+async fn a_refused_access_token_is_not_discarded_if_it_was_renewed_meanwhile() {
+    let bed = TestBed::new("access_token_lifetime: 1h").await;
+    let tokens = bed.client().access_tokens;
+    let refused = tokens.token().await.unwrap();
+    advance(Duration::from_hours(1)).await;
+    let renewed = tokens.token().await.unwrap();
+    // A request that was sent with the first token is answered only now.
+    tokens.discard(&refused).await;
+    assert!(tokens.token().await.unwrap().is_same_as(&renewed));
+    assert_eq!(bed.log().await["totals"]["token"], 2);
+    tokens.discard(&renewed).await;
+    assert!(!tokens.token().await.unwrap().is_same_as(&renewed));
+    assert_eq!(bed.log().await["totals"]["token"], 3);
+}
+
+#[tokio::test]
+async fn an_expired_access_token_is_not_used_while_the_sign_in_service_hangs() {
+    let bed = TestBed::new("access_token_lifetime: 1h").await;
+    let client = bed.client_of(&bed.account(REFRESH_TOKEN, "http"), Duration::from_millis(500));
+    client.fetch().await.unwrap();
+    bed.scenario("token: {delay: 1h}");
+    advance(Duration::from_hours(1)).await;
+    assert_eq!(client.fetch().await.unwrap_err().reason(), FailureReason::Timeout);
+    assert_eq!(bed.log().await["totals"]["usage"], 1);
+}
+
+#[tokio::test]
 async fn a_response_of_v1_with_strings_for_numbers_is_accepted() {
     let v1 = include_str!("../../../tests/fixtures/token/v1-refresh_token.response.json");
     let rows = include_bytes!("../../../tests/fixtures/usage-documented-wire-bytes.json").as_slice();

@@ -3,8 +3,12 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::stored_token::Ancestor;
+use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
+
+use super::stored_token::{Ancestor, Lineage, StoredToken};
 use super::*;
+use crate::partner::refresh_tokens::RefreshTokens;
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -178,6 +182,75 @@ async fn the_case_of_ids_does_not_matter_and_no_other_tenant_shares_the_file() {
     assert_eq!((stored(&upper_case), stored(&other)), (true, false));
 }
 
+/// A token that a person obtained by signing in.
+fn signed_in(token: &str) -> StoredToken {
+    let lineage = Lineage { ancestor: Ancestor::NotConfigured, signed_in_at: Some(START) };
+    StoredToken { token: token.into(), issued_at: START, lineage }
+}
+
+#[tokio::test]
+async fn after_a_reload_the_newest_token_is_known_even_if_its_file_is_gone_and_not_that_of_another_account() {
+    let bed = TestBed::new("").await;
+    let account = bed.account(REFRESH_TOKEN, "http");
+    let other = Account { tenant_id: "fabrikam.example".to_owned(), ..account.clone() };
+    let open = |account: &Account| TokenStore::open(&bed.state_directory(), account).unwrap();
+    let before = open(&account);
+    before.save(signed_in("newest")).await.unwrap();
+    fs::remove_file(bed.token_file()).unwrap();
+    let known = |store: TokenStore| Some(store.load().unwrap()?.token.expose_secret().to_owned());
+    assert_eq!(known(open(&account)), None);
+    assert_eq!(known(open(&account).continuing(&before)).as_deref(), Some("newest"));
+    assert_eq!(known(open(&other).continuing(&before)), None);
+}
+
+#[tokio::test]
+async fn a_store_says_whether_it_has_a_token() {
+    let bed = TestBed::new("").await;
+    let store = TokenStore::open(&bed.state_directory(), &bed.account(REFRESH_TOKEN, "http")).unwrap();
+    assert!(!store.has_token().unwrap());
+    store.save(signed_in("a")).await.unwrap();
+    assert!(store.has_token().unwrap());
+    fs::write(bed.token_file(), "x").unwrap();
+    assert!(store.has_token().is_err());
+}
+
+#[tokio::test]
+async fn a_new_sign_in_replaces_the_stored_token_under_the_lock() {
+    let bed = TestBed::new("").await;
+    let account = Arc::new(bed.account(REFRESH_TOKEN, "http"));
+    let store = TokenStore::open(&bed.state_directory(), &account).unwrap();
+    let tokens = RefreshTokens::new(Arc::clone(&account), store, bed.ledger.clone());
+    assert_eq!(tokens.lock_path(), bed.token_file().with_extension("lock"));
+    let lock = fs::File::open(tokens.lock_path()).unwrap();
+    lock.lock().unwrap();
+    let never = CancellationToken::new();
+    let replacing = tokens.replace("by-login".into(), START, &never);
+    tokio::pin!(replacing);
+    assert!(timeout(Duration::from_millis(100), replacing.as_mut()).await.is_err(), "another process renews");
+    assert_eq!(bed.stored(), None);
+    lock.unlock().unwrap();
+    assert_eq!(replacing.await.unwrap(), bed.token_file());
+    let stored = bed.stored().unwrap();
+    assert_eq!(
+        (&stored["refresh_token"], &stored["signed_in_at"]),
+        (&"by-login".into(), &START.to_string().into())
+    );
+    assert_eq!(
+        tokens.choose().unwrap()[0].token.expose_secret(),
+        "by-login",
+        "it goes before the configured one"
+    );
+}
+
+#[tokio::test]
+async fn the_issue_of_the_stored_token_is_announced_before_its_first_use() {
+    let bed = TestBed::new("").await;
+    bed.client().fetch().await.unwrap();
+    let restarted = TestBed { ledger: Ledger::new(None, Arc::default()), ..bed };
+    restarted.client().announce();
+    assert_eq!(restarted.ledger.read().credentials.refresh_token_issued_at, Some(START));
+}
+
 #[tokio::test]
 async fn processes_that_share_a_state_directory_renew_one_after_the_other() {
     let bed = TestBed::new("rotation: strict").await;
@@ -251,6 +324,19 @@ async fn a_lock_that_cannot_be_opened_is_reported_at_the_start() {
     let error = TokenStore::open(&bed.state_directory(), &bed.account(REFRESH_TOKEN, "http")).unwrap_err();
     let lock = bed.token_file().with_extension("lock");
     assert_eq!(error.to_string(), format!("{}: Is a directory (os error 21)", lock.display()));
+}
+
+#[tokio::test]
+async fn a_lock_that_is_impossible_is_an_error_for_a_reader_too_and_a_missing_one_only_for_a_writer() {
+    let bed = TestBed::new("").await;
+    let account = bed.account(REFRESH_TOKEN, "http");
+    let writer = TokenStore::open(&bed.state_directory(), &account).unwrap();
+    let reader = TokenStore::read_only(&bed.state_directory(), &account);
+    make_unlockable(&bed);
+    assert!(reader.check_lock().is_err() && writer.check_lock().is_err());
+    fs::remove_dir_all(bed.state_directory()).unwrap();
+    reader.check_lock().unwrap();
+    assert!(writer.check_lock().is_err());
 }
 
 #[tokio::test]
