@@ -110,14 +110,9 @@ impl Collect for OwnMetrics {
             (reloads.failed.is_none(), reloads.last_success)
         };
         out.add(&BUILD_INFO, [(BUILD, true)])?;
-<<<<<<< HEAD
         out.add_one(&RELOAD_OK, || Some(last_ok))?;
         out.add_one(&RELOAD_TIME, || Some(unix_seconds(last_success)))?;
-=======
-        out.add_one(&RELOAD_OK, || Some(reloads.last_ok))?;
-        out.add_one(&RELOAD_TIME, || Some(unix_seconds(reloads.last_success)))?;
         out.add_one(&LOG_LINES_DROPPED, || Some(self.log_lines_dropped.get()))?;
->>>>>>> lines
         let Some(process) = &self.process else { return Ok(()) };
         let handled = HANDLED_CODES.iter().zip(&self.handled);
         out.add(&HANDLED, handled.map(|(code, count)| ([(HANDLED.labels[0], *code)], count.get())))?;
