@@ -95,7 +95,7 @@ impl Schedule {
     }
 
     /// How long to wait at a start after a successful poll of an earlier process, `age` ago: the rest of
-    /// [`Self::RESTART_PAUSE`], or of the interval if that is shorter.
+    /// 15 minutes, or of the interval if that is shorter.
     pub fn resume(&self, age: Duration, jitter: f64) -> Duration {
         self.regular(jitter).min(Self::RESTART_PAUSE).saturating_sub(age)
     }

@@ -3,9 +3,12 @@
 use std::future::pending;
 use std::panic::resume_unwind;
 
-/// Runs `work` on a thread for blocking work, and returns its outcome.
+use tracing::dispatcher;
+
+/// Runs `work` on a thread for blocking work, and returns its outcome. What `work` logs goes to the caller's subscriber.
 pub(super) async fn off_workers<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
+    let subscriber = dispatcher::get_default(Clone::clone);
+    match tokio::task::spawn_blocking(move || dispatcher::with_default(&subscriber, work)).await {
         Ok(outcome) => outcome,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),

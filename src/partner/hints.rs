@@ -26,6 +26,8 @@ const SCOPE: &str = "check cloud, or api_base_url if the cloud is custom";
 const IDS: &str =
     "check client_id, tenant_id and cloud, or sign in again with `partner-license-exporter login`";
 const SIGN_IN_POLICY: &str = "change the policy to allow this user, application and network; if it blocks the device code flow, use `login --browser`";
+const DEVICE_POLICY: &str =
+    "exempt this user and application from the policy, or sign in from such a device with `login --browser`";
 const FEDERATED: &str =
     "compare audience, issuer and subject with the federated credential of the app registration";
 const ROLE: &str = "give the signed-in user a Partner Center role that may read analytics, such as Admin agent or Sales agent";
@@ -76,6 +78,49 @@ pub const SIGN_IN: &[Hint] = &[
     hint(50_079, "the user has yet to register for multi-factor authentication", LOGIN),
     hint(53_003, "a Conditional Access policy blocks the sign-in", SIGN_IN_POLICY),
     hint(530_032, "a Conditional Access policy blocks the sign-in", SIGN_IN_POLICY),
+    hint(50_005, "a Conditional Access policy requires a device that the tenant knows", DEVICE_POLICY),
+    hint(50_097, "a Conditional Access policy requires a device that the tenant knows", DEVICE_POLICY),
+    hint(53_000, "a Conditional Access policy requires a compliant device", DEVICE_POLICY),
+    hint(53_001, "a Conditional Access policy requires a device that is joined to the domain", DEVICE_POLICY),
+    hint(53_002, "a Conditional Access policy requires an approved application", SIGN_IN_POLICY),
+    hint(50_131, "a Conditional Access policy blocks the sign-in", SIGN_IN_POLICY),
+    hint(
+        53_004,
+        "the user must register for multi-factor authentication, which the risk of the sign-in prevents",
+        LOGIN,
+    ),
+    hint(50_158, "a policy requires a second factor of another provider", SIGN_IN_POLICY),
+    hint(
+        500_011,
+        "the tenant has no service principal for the API",
+        "have an administrator run `az ad sp create --id fa3d9a0c-3fb0-42cc-9193-47c7ecd2edbd`, or check cloud and api_base_url",
+    ),
+    hint(
+        7_000_112,
+        "the application is disabled in the tenant",
+        "have an administrator enable the application: Enterprise applications, Properties, Enabled for users to sign in",
+    ),
+    hint(
+        50_105,
+        "the user is not assigned to the application",
+        "have an administrator assign the user: Enterprise applications, Users and groups",
+    ),
+    hint(
+        50_020,
+        "the user belongs to another tenant",
+        "sign in as a user of the partner tenant, or have an administrator invite this user to it; check tenant_id",
+    ),
+    hint(
+        50_034,
+        "the user does not exist in the tenant",
+        "check tenant_id, and sign in as a user of the partner tenant",
+    ),
+    hint(50_057, "the user is disabled", "have an administrator enable the user, or sign in as another one"),
+    hint(
+        50_053,
+        "the user is locked after too many attempts to sign in",
+        "have an administrator unlock the user, or wait",
+    ),
     hint(65_001, "neither the user nor an administrator has consented to the application", CONSENT),
     hint(
         65_004,
@@ -184,7 +229,7 @@ pub(super) fn for_oauth_error(error: OAuthError) -> Option<&'static str> {
         OAuthError::InvalidClient => {
             "check client_id and the client credential: it may have expired or belong to another application"
         }
-        OAuthError::InvalidScope => SCOPE,
+        OAuthError::InvalidScope | OAuthError::InvalidResource => SCOPE,
         OAuthError::InvalidRequest => IDS,
         _ => return None,
     })

@@ -17,11 +17,15 @@ pub(super) enum OAuthError {
     InvalidClient,
     InvalidGrant,
     InvalidRequest,
+    /// The API is unknown in the tenant (Entra ID), or not acceptable (RFC 8707).
+    #[serde(alias = "invalid_target")]
+    InvalidResource,
     InvalidScope,
     ServerError,
     SlowDown,
     TemporarilyUnavailable,
     UnauthorizedClient,
+    UnsupportedGrantType,
     /// A code on which nothing depends.
     #[serde(other)]
     Other,
@@ -51,6 +55,7 @@ mod tests {
             "invalid_client",
             "unauthorized_client",
             "consent_required",
+            "invalid_resource",
             "invalid_scope",
             "server_error",
             "temporarily_unavailable",

@@ -1,5 +1,8 @@
 //! Makes text from outside fit for a message: one line of bounded length, without the secrets that were sent.
 
+use std::collections::HashSet;
+use std::ops::Range;
+
 use secrecy::{ExposeSecret, SecretString};
 
 /// Removes the secrets of one request from text that may quote the request.
@@ -8,6 +11,8 @@ pub(super) struct Redactor(Vec<SecretString>);
 
 /// The longest text from outside in a message, in characters.
 const MAX_TEXT: usize = 300;
+/// The length in bytes from which on a part of a secret is removed too.
+const PART: usize = 24;
 
 impl Redactor {
     pub(super) fn new(secrets: Vec<SecretString>) -> Self {
@@ -32,11 +37,15 @@ impl Redactor {
     }
 
     fn redacted(&self, text: &str) -> String {
+        let parts = self.parts(text);
         let (mut redacted, mut rest) = (String::with_capacity(text.len()), text);
         while let Some(next) = rest.chars().next() {
+            let at = text.len() - rest.len();
             let secrets = self.0.iter().map(ExposeSecret::expose_secret);
             // The longest match counts, because one secret may begin with another.
-            let longest = secrets.filter_map(|secret| length_of(secret, rest)).max().unwrap_or_default();
+            let whole = secrets.filter_map(|secret| length_of(secret, rest)).max();
+            let part = parts.iter().find(|part| part.contains(&at)).map(|part| part.end - at);
+            let longest = whole.max(part).unwrap_or_default();
             let length = if longest > 0 {
                 redacted.push_str("(secret)");
                 longest
@@ -48,6 +57,54 @@ impl Redactor {
         }
         redacted
     }
+
+    /// The places of parts of secrets in `text`, in order and without overlap: runs of [`PART`] bytes or more.
+    fn parts(&self, text: &str) -> Vec<Range<usize>> {
+        let known: HashSet<&[u8]> =
+            self.0.iter().flat_map(|secret| secret.expose_secret().as_bytes().windows(PART)).collect();
+        if known.is_empty() {
+            return Vec::new();
+        }
+        // As it is, and percent-decoded: a secret may have a percent sign of its own.
+        let raw = text.bytes().enumerate().map(|(at, byte)| (byte, at..at + 1)).collect();
+        let mut found = Vec::new();
+        for view in [raw, decoded(text)] {
+            let (bytes, places): (Vec<u8>, Vec<Range<usize>>) = view.into_iter().unzip();
+            let windows = bytes.windows(PART).zip(places.windows(PART));
+            found.extend(windows.filter(|(window, _)| known.contains(window)).map(|(_, places)| {
+                let (start, end) = (places[0].start, places[PART - 1].end);
+                text.floor_char_boundary(start)..text.ceil_char_boundary(end)
+            }));
+        }
+        found.sort_by_key(|part| part.start);
+        let mut parts: Vec<Range<usize>> = Vec::new();
+        for part in found {
+            match parts.last_mut() {
+                Some(last) if part.start <= last.end => last.end = last.end.max(part.end),
+                _ => parts.push(part),
+            }
+        }
+        parts
+    }
+}
+
+/// The bytes that `text` stands for, percent-encoded ones decoded, each with its place in `text`.
+fn decoded(text: &str) -> Vec<(u8, Range<usize>)> {
+    let (mut bytes, mut at) = (Vec::with_capacity(text.len()), 0);
+    while let [first, rest @ ..] = text.as_bytes().get(at..).unwrap_or_default() {
+        let (byte, length) = match rest {
+            [high, low, ..] if *first == b'%' => hex(*high, *low).map_or((*first, 1), |byte| (byte, 3)),
+            _ => (*first, 1),
+        };
+        bytes.push((byte, at..at + length));
+        at += length;
+    }
+    bytes
+}
+
+fn hex(high: u8, low: u8) -> Option<u8> {
+    let value = char::from(high).to_digit(16)? * 16 + char::from(low).to_digit(16)?;
+    u8::try_from(value).ok()
 }
 
 /// The length of `secret` as `text` begins with it: verbatim, or with any of its bytes percent-encoded, because a
@@ -56,11 +113,10 @@ fn length_of(secret: &str, text: &str) -> Option<usize> {
     if text.starts_with(secret) {
         return Some(secret.len());
     }
-    let hex = |high: u8, low: u8| Some(char::from(high).to_digit(16)? * 16 + char::from(low).to_digit(16)?);
     let mut length = 0;
     for byte in secret.bytes() {
         length += match text.as_bytes().get(length..)? {
-            [b'%', high, low, ..] if hex(*high, *low) == Some(byte.into()) => 3,
+            [b'%', high, low, ..] if hex(*high, *low) == Some(byte) => 3,
             [b'+', ..] if byte == b' ' => 1,
             [same, ..] if *same == byte => 1,
             _ => return None,
@@ -75,8 +131,46 @@ fn breaks_a_line(c: char) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::string_slice, reason = "the secrets are ASCII")]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    const LONG: &str = "0.AXoA9f-Qx7~kLm2_pR4sT6uV8wY.zB1c3D5e7G9hJkLmNpQrS";
+
+    #[test]
+    fn a_part_of_24_characters_is_removed_and_a_shorter_one_is_not() {
+        let redactor = Redactor::new(vec![LONG.into()]);
+        for (text, line) in [
+            (format!("token {}…", &LONG[..24]), "token (secret)…"),
+            (format!("token …{}", &LONG[10..40]), "token …(secret)"),
+            (format!("{} and {}", &LONG[..30], &LONG[20..]), "(secret) and (secret)"),
+            (format!("all {LONG}."), "all (secret)."),
+            (format!("encoded {}", LONG[5..40].replace('~', "%7E").replace('_', "%5f")), "encoded (secret)"),
+            (format!("ü{}ü", &LONG[3..30]), "ü(secret)ü"),
+        ] {
+            assert_eq!(redactor.one_line(&text), line);
+        }
+        let short = format!("short {}", &LONG[..23]);
+        assert_eq!(redactor.one_line(&short), short);
+    }
+
+    proptest! {
+        #[test]
+        fn no_part_of_24_characters_of_a_secret_survives_in_any_text(
+            secret in "[!-~]{24,80}", before in ".{0,40}", after in ".{0,40}",
+            start in 0usize..60, length in 24usize..80,
+        ) {
+            let end = (start + length).min(secret.len());
+            prop_assume!(start < end && end - start >= PART);
+            let text = format!("{before}{}{after}", &secret[start..end]);
+            let line = Redactor::new(vec![secret.clone().into()]).redacted(&text);
+            for part in secret.as_bytes().windows(PART) {
+                prop_assert!(!line.as_bytes().windows(PART).any(|window| window == part), "{line}");
+            }
+        }
+    }
 
     #[test]
     fn text_from_outside_cannot_break_a_log_line() {

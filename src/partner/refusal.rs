@@ -62,14 +62,15 @@ pub(super) fn by_sign_in(response: &HttpResponse, redactor: &Redactor) -> FetchE
     for name in ["trace_id", "correlation_id"] {
         line += &redactor.quote(&format!(" {name}="), text(name));
     }
-    let needs_operator = match oauth_error {
-        _ if codes.contains(&hints::CERTIFICATE_NOT_KNOWN_YET.into()) => false,
-        // These are counted as `server`, but the same request fails again.
-        Some(OAuthError::InvalidScope | OAuthError::InvalidRequest) if reason == FailureReason::Server => {
-            true
-        }
-        _ => reason.needs_operator(),
-    };
+    let needs_operator =
+        match oauth_error {
+            _ if codes.contains(&hints::CERTIFICATE_NOT_KNOWN_YET.into()) => false,
+            // These are counted as `server`, but the same request fails again.
+            Some(
+                OAuthError::InvalidScope | OAuthError::InvalidRequest | OAuthError::UnsupportedGrantType,
+            ) if reason == FailureReason::Server => true,
+            _ => reason.needs_operator(),
+        };
     let remedy = hints::for_sign_in(&codes).or_else(|| hints::for_oauth_error(oauth_error?));
     FetchError { needs_operator, oauth_error, ..error(reason, line, response) }.with_remedy(remedy)
 }
@@ -85,9 +86,7 @@ fn sign_in_reason(
     codes: &[u64],
 ) -> FailureReason {
     // "The user or administrator has not consented", "the service principal is missing".
-    const CONSENT: [u64; 3] = [65_001, 650_052, 650_057];
-    // "You must use multi-factor authentication", Conditional Access; v2 reports these as invalid_grant as well.
-    const MFA: [u64; 6] = [50_072, 50_074, 50_076, 50_079, 53_003, 530_032];
+    const CONSENT: [u64; 5] = [65_001, 650_052, 650_057, 500_011, 700_016];
     let has_code = |known: &[u64]| codes.iter().any(|code| known.contains(code));
     match (status, error) {
         (StatusCode::TOO_MANY_REQUESTS, _) => FailureReason::Throttled,
@@ -95,11 +94,16 @@ fn sign_in_reason(
         (status, _) if status.is_server_error() => FailureReason::Server,
         (_, Some(OAuthError::TemporarilyUnavailable | OAuthError::ServerError)) => FailureReason::Server,
         (_, Some(OAuthError::InteractionRequired)) => FailureReason::Mfa,
-        (_, Some(OAuthError::ConsentRequired | OAuthError::UnauthorizedClient)) => FailureReason::Consent,
+        (
+            _,
+            Some(OAuthError::ConsentRequired | OAuthError::UnauthorizedClient | OAuthError::InvalidResource),
+        ) => FailureReason::Consent,
         (_, Some(OAuthError::InvalidGrant)) if suberror == "consent_required" || has_code(&CONSENT) => {
             FailureReason::Consent
         }
-        (_, Some(OAuthError::InvalidGrant)) if suberror == "basic_action" || has_code(&MFA) => {
+        (_, Some(OAuthError::InvalidGrant))
+            if suberror == "basic_action" || codes.iter().any(|code| asks_for_more(*code)) =>
+        {
             FailureReason::Mfa
         }
         (_, Some(OAuthError::InvalidGrant | OAuthError::InvalidClient)) | (StatusCode::UNAUTHORIZED, _) => {
@@ -107,6 +111,15 @@ fn sign_in_reason(
         }
         _ => FailureReason::Server,
     }
+}
+
+/// Whether a code means that the sign-in does not meet a policy: "You must use multi-factor authentication" and the
+/// families of Conditional Access, which v2 reports as `invalid_grant`.
+fn asks_for_more(code: u64) -> bool {
+    matches!(
+        code,
+        50_005 | 50_072 | 50_074 | 50_076 | 50_079 | 50_097 | 50_131 | 50_158 | 53_000..=53_011 | 530_000..=530_099
+    )
 }
 
 /// The body as JSON, or null: error bodies are JSON of three shapes, HTML or empty. Invalid UTF-8 becomes U+FFFD.

@@ -19,7 +19,7 @@ use crate::support;
 use crate::support::exposition::{self, Exposition};
 use crate::support::{Exporter, Simulator, get};
 use observed::{Observed, breaks_a_line};
-use row::{Facts, POLL_INTERVAL, Row};
+use row::{Facts, NO_ROWS, POLL_INTERVAL, Row};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -140,6 +140,9 @@ fn observe(
             log.wait_for("warning", |line| {
                 matching_line(line, row.name, &["Rows of the collection were dropped"]).map(drop)
             });
+        }
+        if row.is_empty() {
+            log.wait_for("warning", |line| matching_line(line, row.name, &[NO_ROWS]).map(drop));
         }
         seen.lines.extend(log.text().lines().filter_map(|line| matching_line(line, row.name, &[])));
         seen

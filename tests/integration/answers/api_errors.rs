@@ -225,6 +225,7 @@ fn refusals() -> Vec<Row> {
             "credentials",
             "the sign-in service answered 400 Bad Request, invalid_grant: AADSTS700082:",
         )
+        .refused_later()
         .traffic("token 200: 1, token 400: 1, usage 401: 1"),
         forbidden("403, code 2032", 2032),
         forbidden("403, code 20002", 20_002),

@@ -21,6 +21,7 @@ pub(crate) struct Row {
     lifetime: u64,
     stored: Option<bool>,
     warning: Option<&'static str>,
+    refused_later: bool,
     needs_person: Option<bool>,
 }
 
@@ -79,6 +80,7 @@ impl Row {
             lifetime: 3600,
             stored: None,
             warning: None,
+            refused_later: false,
             needs_person: None,
         }
     }
@@ -131,6 +133,16 @@ impl Row {
         Self { stored: Some(stored), ..self }
     }
 
+    /// Expects no expiry of the refresh token, since the sign-in service refused it after it was stored.
+    pub(crate) fn refused_later(self) -> Self {
+        Self { refused_later: true, ..self }
+    }
+
+    /// Returns whether the poll succeeds without a row.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(&self.outcome, Outcome::Good(usage) if usage.is_empty())
+    }
+
     /// Sets a warning that is logged besides the line about the poll.
     pub(crate) fn warning(self, warning: &'static str) -> Self {
         Self { warning: Some(warning), ..self }
@@ -167,6 +179,9 @@ impl Row {
                     of_row("partner_license_usage_percent", percent.to_string());
                     of_row("partner_license_usage_processed_timestamp_seconds", processed.to_string());
                     of_row("partner_license_usage_threshold_percent", "40".into());
+                }
+                if self.is_empty() {
+                    log.push(format!("WARN {NO_ROWS}"));
                 }
                 if !self.rejected.is_empty() {
                     log.push("WARN Rows of the collection were dropped".into());
@@ -224,7 +239,8 @@ impl Row {
             add("access token", format!("lives {:?} s", self.token_lifetime()));
         }
         if self.stored.unwrap_or(signed_in) {
-            for name in ["issued", "expiry"] {
+            let names = if self.refused_later { &["issued"][..] } else { &["issued", "expiry"] };
+            for name in names {
                 add(&format!("partner_license_refresh_token_{name}_timestamp_seconds"), PRESENT.into());
             }
         }
@@ -250,6 +266,9 @@ impl Row {
         self.lifetime..=self.lifetime
     }
 }
+
+/// The warning about a collection without rows.
+pub(crate) const NO_ROWS: &str = "The usage collection has no rows";
 
 /// Stands for a value that differs from run to run.
 pub(crate) const PRESENT: &str = "present";
