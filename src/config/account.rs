@@ -8,11 +8,13 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 
+use exporter_toolkit::plain_text;
 use exporter_toolkit::secret::Secret;
 use exporter_toolkit::yaml::{Problems, Section};
 
 use crate::domain::account::AccountName;
 
+use super::certificate::not_pem;
 use super::cloud::Cloud;
 use super::credential::ClientCredential;
 use super::environment::Environment;
@@ -78,6 +80,8 @@ impl Account {
 }
 
 const LOCALE: &str = "en-US";
+/// The end of the line with which every kind of private key begins in PEM.
+const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
 
 /// Reads `accounts`.
 pub(super) fn read_all(root: &mut Section, problems: &mut Problems) -> Vec<Account> {
@@ -212,9 +216,12 @@ fn check_id(
     (is_valid, text): IdKind,
     problems: &mut Problems,
 ) -> Option<String> {
-    let value = value?;
+    let value = plain_text::trim(&value?).to_owned();
     if !is_valid(&value) {
-        problems.add(path, text);
+        match plain_text::unprintable(&value) {
+            Some(flaw) => problems.add(path, format!("{flaw}; copy it again")),
+            None => problems.add(path, text),
+        }
         return None;
     }
     Some(value)
@@ -263,12 +270,8 @@ fn either(
     problems: &mut Problems,
 ) -> Option<Secret> {
     match (value, file) {
-        (Some(value), None) => Some(Secret::Value(value)),
-        (None, Some(path)) => {
-            let secret = Secret::File(path);
-            secret.read().map_err(|error| problems.add(file_path, error.to_string())).ok()?;
-            Some(secret)
-        }
+        (Some(value), None) => readable(Secret::Value(value), value_path, problems),
+        (None, Some(path)) => readable(Secret::File(path), file_path, problems),
         (None, None) => None,
         (Some(_), Some(_)) => {
             problems.add(value_path, format!("set this or {file_path}, not both"));
@@ -277,14 +280,26 @@ fn either(
     }
 }
 
+fn readable(secret: Secret, path: &str, problems: &mut Problems) -> Option<Secret> {
+    secret.read().map_err(|error| problems.add(path, error.to_string())).ok()?;
+    Some(secret)
+}
+
 /// The certificates in a PEM file.
 ///
 /// # Errors
 /// What is wrong with the file, in words, if it does not contain at least one usable certificate.
 pub fn trust_anchors(path: &Path) -> Result<Vec<Certificate>, String> {
     let pem = std::fs::read(path).map_err(|error| format!("cannot read the file: {error}"))?;
+    if let Some(what) = not_pem(&pem, path) {
+        return Err(format!("the file {what}"));
+    }
     let found: Result<Vec<CertificateDer<'_>>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let found = found.map_err(|_| "the file is not a PEM file of certificates")?;
+    if pem.windows(PRIVATE_KEY.len()).any(|window| window == PRIVATE_KEY) {
+        return Err("the file contains a private key; it must contain certificates only, so remove the key"
+            .to_owned());
+    }
     if found.is_empty() {
         return Err("the file contains no certificate".to_owned());
     }

@@ -1,8 +1,9 @@
 //! Where a configuration comes from, and how it is loaded from there.
 
-use std::fmt;
 use std::path::PathBuf;
+use std::{fmt, io};
 
+use exporter_toolkit::plain_text;
 use exporter_toolkit::yaml::ConfigError;
 
 use super::environment::Environment;
@@ -25,9 +26,12 @@ impl ConfigSource {
     pub fn load(&self, environment: Environment<'_>) -> Result<Config, ConfigError> {
         match self {
             Self::File(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|cause| ConfigError::Unreadable { path: path.clone(), cause })?;
-                Config::parse(&text, environment).map(|config| Config { file: Some(path.clone()), ..config })
+                let unreadable = |cause| ConfigError::Unreadable { path: path.clone(), cause };
+                let bytes = std::fs::read(path).map_err(unreadable)?;
+                let text = plain_text::decode(&bytes).map_err(|what| {
+                    unreadable(io::Error::new(io::ErrorKind::InvalidData, format!("the file {what}")))
+                })?;
+                Config::parse(text, environment).map(|config| Config { file: Some(path.clone()), ..config })
             }
             Self::Environment => Config::from_environment(environment),
         }

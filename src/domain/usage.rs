@@ -74,7 +74,7 @@ pub enum RowError {
 }
 
 /// The longest label value accepted from a row, in bytes.
-pub const MAX_LABEL_BYTES: usize = 1024;
+pub const MAX_LABEL_BYTES: usize = 1023;
 
 impl RowError {
     /// Every error, in the order in which they are exported.

@@ -190,7 +190,7 @@ fn dates() -> Vec<Row> {
 }
 
 fn labels() -> Vec<Row> {
-    let long: &'static str = "x".repeat(1024).leak();
+    let long: &'static str = "x".repeat(1023).leak();
     let labels = [
         r#"the "new" Exchange"#,
         r"\\server\new\",

@@ -130,6 +130,8 @@ fn unreadable(key: &str, error: SecretError) -> String {
         SecretError::Unreadable { path, cause: error } => {
             format!("failed to read {key} ({}): open {0}: {}", path.display(), cause(&error))
         }
+        // Only what is read as a secret is checked as one; a certificate is not.
+        SecretError::Malformed { what, .. } => format!("failed to read {key}: it {what}"),
         SecretError::Empty(path) => format!("failed to read {key} ({}): it is empty", path.display()),
     }
 }
