@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use reqwest::{Certificate, Url};
+use reqwest::Certificate;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
@@ -18,6 +18,7 @@ use super::certificate::not_pem;
 use super::cloud::Cloud;
 use super::credential::ClientCredential;
 use super::environment::Environment;
+use super::proxy;
 
 /// A partner account to poll.
 #[derive(Clone, Debug)]
@@ -43,6 +44,13 @@ pub struct Account {
 }
 
 impl Account {
+    /// Whether it connects through the proxy of the environment, if there is one.
+    pub(super) fn uses_environment_proxy(&self) -> bool {
+        let is_remote = |url: &str| !url.starts_with("http:");
+        let cloud = &self.cloud;
+        self.proxy_url.is_none() && (is_remote(&cloud.api_base_url) || is_remote(&cloud.login_base_url))
+    }
+
     /// What identifies an account across reloads: if it stays the same, counters and rows are kept.
     pub fn identity(&self) -> (Option<&AccountName>, &str, &str, &Cloud) {
         (self.name.as_ref(), &self.tenant_id, &self.client_id, &self.cloud)
@@ -139,8 +147,9 @@ fn read(mut section: Section, name: Option<AccountName>, problems: &mut Problems
         problems.add(section.path("locale"), "is not a locale; write it as en-US");
     }
     let proxy_url = section.text("proxy_url", problems);
-    if proxy_url.as_deref().is_some_and(|text| !is_proxy(text)) {
-        problems.add(section.path("proxy_url"), "is not a proxy URL; write it as http://proxy.example:3128");
+    let proxy_url = proxy_url.map(|text| plain_text::trim(&text).to_owned());
+    if let Some(Err(what)) = proxy_url.as_deref().map(|text| proxy::check(text, false)) {
+        problems.add(section.path("proxy_url"), what);
     }
     let ca_file = section.text("ca_file", problems).map(PathBuf::from);
     if let Some(Err(text)) = ca_file.as_ref().map(|path| trust_anchors(path)) {
@@ -310,10 +319,4 @@ pub fn trust_anchors(path: &Path) -> Result<Vec<Certificate>, String> {
         Certificate::from_der(&der).map_err(|_| unreadable)
     };
     Ok(found.into_iter().map(anchor).collect::<Result<_, _>>()?)
-}
-
-fn is_proxy(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https") && url.has_host() && matches!(url.path(), "" | "/")
-    })
 }

@@ -6,6 +6,7 @@
 //! The modules stand in order of dependency.
 
 mod environment;
+mod proxy;
 mod certificate;
 mod credential;
 mod cloud;

@@ -12,6 +12,7 @@ use exporter_toolkit::yaml::{Problem, Problems, Section};
 use super::account::{self, Account};
 use super::environment::{self, Environment};
 use super::exposure;
+use super::proxy;
 use super::thresholds::Thresholds;
 
 /// A whole, valid configuration.
@@ -62,6 +63,9 @@ impl Config {
         let thresholds = Thresholds::read(root.section("thresholds", &mut problems), &mut problems);
         let accounts = account::read_all(&mut root, &mut problems);
         root.finish(&mut problems);
+        if accounts.iter().any(Account::uses_environment_proxy) {
+            proxy::check_environment(environment, &mut problems);
+        }
         let config = Self {
             file: None,
             poll_interval: poll_interval.unwrap_or(DEFAULT_POLL_INTERVAL),
@@ -78,6 +82,7 @@ impl Config {
     pub(super) fn from_environment(environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
         let account = account::from_environment(environment, &mut problems);
+        proxy::check_environment(environment, &mut problems);
         let config = Self {
             file: None,
             poll_interval: DEFAULT_POLL_INTERVAL,

@@ -11,7 +11,7 @@ pub fn decode(bytes: &[u8]) -> Result<&str, String> {
         return Err("is UTF-16; save it as UTF-8".to_owned());
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
         format!("is not UTF-8 on line {line}; save it as UTF-8")
     })?;
     Ok(text.trim_start_matches('\u{feff}'))
@@ -48,7 +48,7 @@ pub fn check_secret(text: &str) -> Result<(), String> {
 /// `contains a line break (U+000A) at line 1, column 9`.
 pub fn unprintable(text: &str) -> Option<String> {
     let (offset, found) = text.char_indices().find(|(_, c)| !matches!(c, ' '..='~'))?;
-    let before = &text[..offset];
+    let (before, _) = text.split_at(offset);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     let (name, code) = (name(found), u32::from(found));

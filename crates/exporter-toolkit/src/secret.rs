@@ -46,29 +46,37 @@ pub enum SecretError {
 }
 
 impl Secret {
-    /// Returns the current secret.
+    /// Returns the current secret, which is printable ASCII.
     ///
     /// # Errors
     /// [`SecretError`] if its file cannot be read, or if it is empty or not a secret.
     pub fn read(&self) -> Result<SecretString, SecretError> {
+        let text = self.read_text()?;
+        plain_text::check_secret(text.expose_secret()).map_err(|what| self.malformed(what))?;
+        Ok(text)
+    }
+
+    /// Returns the current text, of any characters: a private key in PEM has several lines.
+    ///
+    /// # Errors
+    /// [`SecretError`] if its file cannot be read, is not UTF-8 or is empty.
+    pub fn read_text(&self) -> Result<SecretString, SecretError> {
         match self {
-            Self::Value(value) => {
-                let malformed = |what| SecretError::Malformed { file: None, what };
-                let trimmed = plain_text::trim(value.expose_secret());
-                plain_text::check_secret(trimmed).map_err(malformed)?;
-                Ok(SecretString::from(trimmed))
-            }
+            Self::Value(value) => Ok(SecretString::from(plain_text::trim(value.expose_secret()))),
             Self::File(path) => {
                 let bytes = read_bounded(path)?;
-                let malformed = |what| SecretError::Malformed { file: Some(path.clone()), what };
-                let trimmed = plain_text::trim(plain_text::decode(bytes.expose_secret()).map_err(malformed)?);
+                let text = plain_text::decode(bytes.expose_secret()).map_err(|what| self.malformed(what))?;
+                let trimmed = plain_text::trim(text);
                 if trimmed.is_empty() {
                     return Err(SecretError::Empty(path.clone()));
                 }
-                plain_text::check_secret(trimmed).map_err(malformed)?;
                 Ok(SecretString::from(trimmed))
             }
         }
+    }
+
+    fn malformed(&self, what: String) -> SecretError {
+        SecretError::Malformed { file: self.file().map(Path::to_owned), what }
     }
 
     /// Returns the file that holds the secret, if there is one.

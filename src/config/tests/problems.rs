@@ -51,7 +51,8 @@ accounts:
         "thresholds.default_percent: expected a number of at least 0, found a number below 0".to_owned(),
         "thresholds.overrides[0]: set percent or mute: true".to_owned(),
         "thresholds.overrides[1]: set percent or mute: true, not both".to_owned(),
-        "thresholds.override: unknown key; known here: default_percent, overrides".to_owned(),
+        "thresholds.override: unknown key; did you mean overrides? known here: default_percent, overrides"
+            .to_owned(),
         "accounts[0].name: is missing; with several accounts each needs a name".to_owned(),
         "accounts[0].tenant_id: is neither a GUID nor a domain name such as contoso.onmicrosoft.com"
             .to_owned(),
@@ -62,8 +63,8 @@ accounts:
         "accounts[1].cloud: must be one of global, us-government, china, custom".to_owned(),
         "accounts[1].proxy_url: is not a proxy URL; write it as http://proxy.example:3128".to_owned(),
         "accounts[1].ca_file: cannot read the file: No such file or directory (os error 2)".to_owned(),
-        format!("accounts[1].colour: unknown key; known here: {ACCOUNT_KEYS}"),
-        format!("poll_intervall: unknown key; known here: {ROOT_KEYS}"),
+        format!("accounts[1].colour: unknown key; did you mean cloud? known here: {ACCOUNT_KEYS}"),
+        format!("poll_intervall: unknown key; did you mean poll_interval? known here: {ROOT_KEYS}"),
     ];
     assert_eq!(problems_of(&text), expected);
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -77,7 +78,10 @@ accounts:
 fn a_syntax_error_is_reported_with_its_position() {
     check(&[
         ("accounts: [\n".to_owned(), &["this is not YAML at line 1, column 11"]),
-        ("a: b\n c: d\n".to_owned(), &["this is not YAML at line 2, column 3"]),
+        (
+            "a: b\n c: d\n".to_owned(),
+            &["line 2, column 2: wrong indentation: deeper than the key above, which has a value already"],
+        ),
         (
             "poll_interval: 6h\npoll_interval: 6h\n".to_owned(),
             &["poll_interval occurs twice at line 2, column 1"],
@@ -276,4 +280,32 @@ fn an_unknown_key_that_might_be_a_secret_is_not_shown() {
         let problems = problems_of(&with(&format!("{key}: 1")));
         assert_eq!(problems, [format!("(a long or unusual key): {known}")], "{key}");
     }
+}
+
+#[test]
+fn an_unknown_key_names_the_section_to_which_it_belongs() {
+    let problems = problems_of(&with("locale: en-US\npoll_intervl: 6h"));
+    assert_eq!(
+        problems,
+        [
+            format!("locale: unknown key; it belongs below accounts[0]; known here: {ROOT_KEYS}"),
+            format!("poll_intervl: unknown key; did you mean poll_interval? known here: {ROOT_KEYS}"),
+        ]
+    );
+    assert_eq!(
+        problems_of(&file_of(&["stale_after: 48h"])),
+        [format!(
+            "accounts[0].stale_after: unknown key; it belongs at the top level, without indentation; known here: \
+             {ACCOUNT_KEYS}"
+        )]
+    );
+}
+
+#[test]
+fn an_unusable_proxy_of_the_environment_is_a_problem_unless_no_account_uses_it() {
+    let environment = |name: &str| (name == "HTTPS_PROXY").then(|| "socks4://proxy.example".to_owned());
+    let problem = "HTTPS_PROXY: has a scheme that is not supported; write it as http://proxy.example:3128";
+    let problems = Config::parse(&file_of(&[]), &environment).unwrap_err();
+    assert_eq!(problems.iter().map(ToString::to_string).collect::<Vec<_>>(), [problem]);
+    Config::parse(&file_of(&["proxy_url: http://other.example"]), &environment).unwrap();
 }
