@@ -13,6 +13,7 @@ use exporter_toolkit::secret::Secret;
 use exporter_toolkit::yaml::{Problems, Section};
 
 use crate::domain::account::AccountName;
+use crate::domain::usage::MAX_LABEL_BYTES;
 
 use super::certificate::not_pem;
 use super::cloud::Cloud;
@@ -41,6 +42,8 @@ pub struct Account {
     pub proxy_url: Option<Secret>,
     /// A PEM file with trust anchors in addition to the system's.
     pub ca_file: Option<PathBuf>,
+    /// The longest label value of a row in bytes, which is a key of the whole file; 1 to [`MAX_LABEL_BYTES`].
+    pub label_value_length_limit: usize,
 }
 
 impl Account {
@@ -166,6 +169,7 @@ fn read(mut section: Section, name: Option<AccountName>, problems: &mut Problems
         locale,
         proxy_url: proxy_url.map(|text| Secret::Value(text.into())),
         ca_file,
+        label_value_length_limit: MAX_LABEL_BYTES,
     })
 }
 
@@ -207,6 +211,7 @@ pub(super) fn from_environment(environment: Environment<'_>, problems: &mut Prob
         locale: LOCALE.to_owned(),
         proxy_url: None,
         ca_file: None,
+        label_value_length_limit: MAX_LABEL_BYTES,
     })
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 
-const ROOT_KEYS: &str = "poll_interval, poll_timeout, stale_after, state_directory, thresholds, accounts";
+const ROOT_KEYS: &str = "poll_interval, poll_timeout, stale_after, state_directory, thresholds, \
+     label_value_length_limit, accounts";
 const ACCOUNT_KEYS: &str = "name, tenant_id, client_id, client_secret, client_secret_file, \
      client_certificate_file, federated_token_file, refresh_token, refresh_token_file, cloud, api_base_url, login_base_url, \
      locale, proxy_url, ca_file";
@@ -308,4 +309,18 @@ fn an_unusable_proxy_of_the_environment_is_a_problem_unless_no_account_uses_it()
     let problems = Config::parse(&file_of(&[]), &environment).unwrap_err();
     assert_eq!(problems.iter().map(ToString::to_string).collect::<Vec<_>>(), [problem]);
     Config::parse(&file_of(&["proxy_url: http://other.example"]), &environment).unwrap();
+}
+
+#[test]
+fn the_limit_of_label_values_is_a_whole_number_up_to_1023() {
+    let limit = |text: &str| valid(&with(text)).accounts[0].label_value_length_limit;
+    assert_eq!(limit(""), 1023);
+    assert_eq!(limit("label_value_length_limit: 1"), 1);
+    assert_eq!(limit("label_value_length_limit: 1023"), 1023);
+    for wrong in ["0", "1024", "1.5"] {
+        let problem = "label_value_length_limit: is not a whole number between 1 and 1023";
+        assert_eq!(problems_of(&with(&format!("label_value_length_limit: {wrong}"))), [problem], "{wrong}");
+    }
+    let text = format!("label_value_length_limit: 3\n{}", file_of(&["name: contoso"]));
+    assert_eq!(problems_of(&text), ["accounts[0].name: is longer than label_value_length_limit"]);
 }

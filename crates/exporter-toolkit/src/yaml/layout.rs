@@ -16,6 +16,8 @@ struct Level {
     indent: usize,
     /// Whether its last entry is a key with a value of its own on the same line.
     has_value: bool,
+    /// Whether its entries are list items, each with its dash.
+    is_list: bool,
 }
 
 /// Returns the first mistake up to the line at which the parser gave up. A flow collection over several lines ends the
@@ -60,6 +62,12 @@ pub(super) fn first_mistake(text: &str, gave_up_at: usize) -> Option<Mistake> {
         }
         let closes = levels.len() < deepest;
         match levels.last() {
+            Some(level) if level.indent == indent && level.is_list && start == indent => {
+                return found(
+                    indent,
+                    "wrong indentation: a key of a list item starts below its first key, not below the dash",
+                );
+            }
             Some(level) if level.indent == indent => {}
             _ if closes => {
                 return found(indent, "wrong indentation: no line above starts in this column");
@@ -72,7 +80,7 @@ pub(super) fn first_mistake(text: &str, gave_up_at: usize) -> Option<Mistake> {
                     "wrong indentation: deeper than the key above, which has a value already",
                 );
             }
-            _ => levels.push(Level { indent, has_value: false }),
+            _ => levels.push(Level { indent, has_value: false, is_list: start > indent }),
         }
         let value = value_of(content);
         if let Some(mistake) = value.and_then(|(offset, value)| {
@@ -96,7 +104,7 @@ pub(super) fn first_mistake(text: &str, gave_up_at: usize) -> Option<Mistake> {
             if let Some(level) = levels.last_mut() {
                 level.has_value = false;
             }
-            levels.push(Level { indent: start, has_value: false });
+            levels.push(Level { indent: start, has_value: false, is_list: false });
         }
         let value = value.map_or("", |(_, value)| value);
         if value.starts_with(['|', '>']) {
@@ -194,6 +202,7 @@ mod tests {
     fn a_malformed_document_says_what_is_wrong_where_it_begins() {
         let tabs = "tabs are not allowed for indentation; use spaces";
         let column = "wrong indentation: no line above starts in this column";
+        let item = "wrong indentation: a key of a list item starts below its first key, not below the dash";
         let deeper = "wrong indentation: deeper than the key above, which has a value already";
         let open = "the quote that opens here is not closed on this line";
         let after = "text follows the closing quote; put the whole value in quotes";
@@ -211,6 +220,7 @@ mod tests {
             ("a:\n  - b: 1\n   c: 2\n", "line 3, column 4", column),
             ("a:\n    b: 1\n  c: 2\nd: 3\n", "line 3, column 3", column),
             ("  a: 1\nb: 2\n", "line 2, column 1", column),
+            ("a:\n  - b: 1\n  c: 2\n", "line 3, column 3", item),
             ("a: 1\n  b: 2\n", "line 2, column 3", deeper),
             ("a:\n  - b: 1\n      c: 2\n    d: 3\n", "line 3, column 7", deeper),
             ("a:\n  b: 1\n    c: 2\n", "line 3, column 5", deeper),
