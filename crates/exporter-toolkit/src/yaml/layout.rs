@@ -261,4 +261,14 @@ mod tests {
             assert_eq!(problem(text), expected, "{text:?}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_examined_without_a_panic(text in "([ \\t]{0,4}(- )?[a-zé]{0,2}:? ?[\"'#|\\[{é\\\\]{0,2}\\r?\n){0,6}") {
+            if let Some(mistake) = super::first_mistake(&text, usize::MAX) {
+                let line = text.lines().nth(mistake.line - 1).unwrap();
+                assert!(mistake.column <= line.len() + 1, "{mistake:?} in {text:?}");
+            }
+        }
+    }
 }
