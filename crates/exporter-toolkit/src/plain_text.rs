@@ -47,7 +47,16 @@ pub fn check_secret(text: &str) -> Result<(), String> {
 /// Returns the first character that is not printable ASCII and its position, such as
 /// `contains a line break (U+000A) at line 1, column 9`.
 pub fn unprintable(text: &str) -> Option<String> {
-    let (offset, found) = text.char_indices().find(|(_, c)| !matches!(c, ' '..='~'))?;
+    first(text, |c| !matches!(c, ' '..='~'))
+}
+
+/// Returns the first control character of a text of several lines, and its position.
+pub fn control_character(text: &str) -> Option<String> {
+    first(text, |c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+}
+
+fn first(text: &str, is_wrong: impl Fn(char) -> bool) -> Option<String> {
+    let (offset, found) = text.char_indices().find(|(_, c)| is_wrong(*c))?;
     let (before, _) = text.split_at(offset);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;

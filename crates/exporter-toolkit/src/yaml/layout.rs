@@ -255,6 +255,7 @@ mod tests {
         for (text, expected) in [
             ("a: [\n", "this is not YAML at line 1, column 4"),
             ("a: {b: 1\nc: 2\n", "this is not YAML at line 2, column 2"),
+            ("a: b\0\n", "contains a NUL (U+0000) at line 1, column 5; remove it"),
             ("a: *unknown\n", "this is not YAML at line 1, column 4"),
             ("a: 1\na: 2\n", "a occurs twice at line 2, column 1"),
         ] {

@@ -8,6 +8,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
+use crate::plain_text;
+
 use super::layout::first_mistake;
 use super::problem::{Problem, shorten};
 
@@ -67,6 +69,9 @@ pub(super) fn parse(text: &str) -> Result<Value, Problem> {
                 format!("{} occurs twice", shorten(key, "key"))
             }
             other => {
+                if let Some(flaw) = plain_text::control_character(text) {
+                    return Problem { path: String::new(), text: format!("{flaw}; remove it") };
+                }
                 let line = other
                     .location()
                     .map_or(usize::MAX, |at| usize::try_from(at.line()).unwrap_or(usize::MAX));
