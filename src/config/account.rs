@@ -3,21 +3,25 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use reqwest::{Certificate, Url};
+use reqwest::Certificate;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 
 use exporter_toolkit::files;
+use exporter_toolkit::plain_text;
 use exporter_toolkit::secret::Secret;
 use exporter_toolkit::yaml::{Problems, Section};
 
 use crate::domain::account::AccountName;
+use crate::domain::usage::MAX_LABEL_BYTES;
 
+use super::certificate::not_pem;
 use super::cloud::Cloud;
 use super::credential::ClientCredential;
 use super::environment::Environment;
 use super::provided;
+use super::proxy;
 
 /// A partner account to poll.
 #[derive(Clone, Debug)]
@@ -40,9 +44,18 @@ pub struct Account {
     pub proxy_url: Option<Secret>,
     /// A PEM file with trust anchors in addition to the system's.
     pub ca_file: Option<PathBuf>,
+    /// The longest label value of a row in bytes, which is a key of the whole file; 1 to [`MAX_LABEL_BYTES`].
+    pub label_value_length_limit: usize,
 }
 
 impl Account {
+    /// Whether it connects through the proxy of the environment, if there is one.
+    pub(super) fn uses_environment_proxy(&self) -> bool {
+        let is_remote = |url: &str| !url.starts_with("http:");
+        let cloud = &self.cloud;
+        self.proxy_url.is_none() && (is_remote(&cloud.api_base_url) || is_remote(&cloud.login_base_url))
+    }
+
     /// What identifies an account across reloads: if it stays the same, counters and rows are kept.
     pub fn identity(&self) -> (Option<&AccountName>, &str, &str, &Cloud) {
         (self.name.as_ref(), &self.tenant_id, &self.client_id, &self.cloud)
@@ -80,6 +93,8 @@ impl Account {
 }
 
 const LOCALE: &str = "en-US";
+/// The end of the line with which every kind of private key begins in PEM.
+const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
 
 /// Reads `accounts`.
 pub(super) fn read_all(root: &mut Section, problems: &mut Problems) -> Vec<Account> {
@@ -137,8 +152,9 @@ fn read(mut section: Section, name: Option<AccountName>, problems: &mut Problems
         problems.add(section.path("locale"), "is not a locale; write it as en-US");
     }
     let proxy_url = section.text("proxy_url", problems);
-    if proxy_url.as_deref().is_some_and(|text| !is_proxy(text)) {
-        problems.add(section.path("proxy_url"), "is not a proxy URL; write it as http://proxy.example:3128");
+    let proxy_url = proxy_url.map(|text| plain_text::trim(&text).to_owned());
+    if let Some(Err(what)) = proxy_url.as_deref().map(|text| proxy::check(text, false)) {
+        problems.add(section.path("proxy_url"), what);
     }
     let ca_file = section.text("ca_file", problems).map(PathBuf::from);
     if let Some(Err(text)) = ca_file.as_ref().map(|path| trust_anchors(path)) {
@@ -155,6 +171,7 @@ fn read(mut section: Section, name: Option<AccountName>, problems: &mut Problems
         locale,
         proxy_url: proxy_url.map(|text| Secret::Value(text.into())),
         ca_file,
+        label_value_length_limit: MAX_LABEL_BYTES,
     })
 }
 
@@ -196,6 +213,7 @@ pub(super) fn from_environment(environment: Environment<'_>, problems: &mut Prob
         locale: LOCALE.to_owned(),
         proxy_url: None,
         ca_file: None,
+        label_value_length_limit: MAX_LABEL_BYTES,
     })
 }
 
@@ -214,9 +232,12 @@ fn check_id(
     (is_valid, text): IdKind,
     problems: &mut Problems,
 ) -> Option<String> {
-    let value = value?;
+    let value = plain_text::trim(&value?).to_owned();
     if !is_valid(&value) {
-        problems.add(path, text);
+        match plain_text::unprintable(&value) {
+            Some(flaw) => problems.add(path, format!("{flaw}; copy it again")),
+            None => problems.add(path, text),
+        }
         return None;
     }
     Some(value)
@@ -265,20 +286,20 @@ fn either(
     problems: &mut Problems,
 ) -> Option<Secret> {
     match (value, file) {
-        (Some(value), None) => Some(Secret::Value(value)),
-        (None, Some(path)) => {
-            let secret = Secret::File(path);
-            if secret.file().and_then(provided::missing_unit).is_none() {
-                secret.read().map_err(|error| problems.add(file_path, error.to_string())).ok()?;
-            }
-            Some(secret)
-        }
+        (Some(value), None) => readable(Secret::Value(value), value_path, problems),
+        (None, Some(path)) if provided::missing_unit(&path).is_some() => Some(Secret::File(path)),
+        (None, Some(path)) => readable(Secret::File(path), file_path, problems),
         (None, None) => None,
         (Some(_), Some(_)) => {
             problems.add(value_path, format!("set this or {file_path}, not both"));
             None
         }
     }
+}
+
+fn readable(secret: Secret, path: &str, problems: &mut Problems) -> Option<Secret> {
+    secret.read().map_err(|error| problems.add(path, error.to_string())).ok()?;
+    Some(secret)
 }
 
 /// The size in bytes of the largest file with trust anchors.
@@ -291,8 +312,15 @@ const MAX_ANCHORS_BYTES: u64 = 16 << 20;
 pub fn trust_anchors(path: &Path) -> Result<Vec<Certificate>, String> {
     let pem =
         files::read(path, MAX_ANCHORS_BYTES).map_err(|error| format!("cannot read the file: {error}"))?;
+    if let Some(what) = not_pem(&pem, path) {
+        return Err(format!("the file {what}"));
+    }
     let found: Result<Vec<CertificateDer<'_>>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let found = found.map_err(|_| "the file is not a PEM file of certificates")?;
+    if pem.windows(PRIVATE_KEY.len()).any(|window| window == PRIVATE_KEY) {
+        return Err("the file contains a private key; it must contain certificates only, so remove the key"
+            .to_owned());
+    }
     if found.is_empty() {
         return Err("the file contains no certificate".to_owned());
     }
@@ -303,10 +331,4 @@ pub fn trust_anchors(path: &Path) -> Result<Vec<Certificate>, String> {
         Certificate::from_der(&der).map_err(|_| unreadable)
     };
     Ok(found.into_iter().map(anchor).collect::<Result<_, _>>()?)
-}
-
-fn is_proxy(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https") && url.has_host() && matches!(url.path(), "" | "/")
-    })
 }

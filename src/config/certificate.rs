@@ -45,7 +45,7 @@ pub enum CertificateError {
         /// The file.
         path: String,
         /// The problem.
-        what: &'static str,
+        what: String,
     },
 }
 
@@ -62,8 +62,11 @@ impl ClientCertificate {
     /// [`CertificateError`], whose message is one line and quotes nothing of the file.
     pub fn read(path: &Path) -> Result<Self, CertificateError> {
         let pem = read_bounded(path)?;
-        Self::parse(pem.expose_secret())
-            .map_err(|what| CertificateError::Unusable { path: path.display().to_string(), what })
+        let unusable = |what| CertificateError::Unusable { path: path.display().to_string(), what };
+        if let Some(what) = not_pem(pem.expose_secret(), path) {
+            return Err(unusable(what));
+        }
+        Self::parse(pem.expose_secret()).map_err(|what| unusable(what.to_owned()))
     }
 
     fn parse(pem: &[u8]) -> Result<Self, &'static str> {
@@ -127,6 +130,45 @@ impl ClientCertificate {
 
 const DAMAGED: &str = "is damaged: it is not valid PEM";
 
+/// Returns what a file without any PEM section is, and how to convert it; `None` if it has one.
+pub(super) fn not_pem(bytes: &[u8], path: &Path) -> Option<String> {
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    let (path, target) = (path.display(), path.with_extension("pem"));
+    let target = target.display();
+    if bytes.windows(BEGIN.len()).any(|window| window == BEGIN) {
+        return None;
+    }
+    if bytes.trim_ascii().is_empty() {
+        return Some("is empty".to_owned());
+    }
+    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
+        return Some("is UTF-16; save it as UTF-8".to_owned());
+    }
+    if !bytes.starts_with(&[0x30]) {
+        return Some("is not a PEM file: it has no line that starts with -----BEGIN".to_owned());
+    }
+    // Each is a SEQUENCE of ASN.1. A certificate starts with a SEQUENCE; PKCS#12 with the version 3, a key with 0 or 1.
+    let length = bytes.get(1).map_or(0, |first| if *first < 0x80 { 0 } else { usize::from(first & 0x7F) });
+    let convert = match bytes.get(2 + length..).unwrap_or_default() {
+        [0x30, ..] => format!("is DER; PEM is needed: openssl x509 -inform der -in {path} -out {target}"),
+        [0x02, 0x01, 0x03, ..] => {
+            format!("is PKCS#12; PEM is needed: openssl pkcs12 -in {path} -nodes -out {target}")
+        }
+        [0x02, 0x01, 0x00 | 0x01, ..] => {
+            format!(
+                "is a private key in DER; PEM is needed: openssl pkey -inform der -in {path} -out {target}"
+            )
+        }
+        [0x06, ..] => {
+            format!(
+                "is PKCS#7 in DER; PEM is needed: openssl pkcs7 -inform der -in {path} -print_certs -out {target}"
+            )
+        }
+        _ => "is binary; a PEM file is needed, with lines that start with -----BEGIN".to_owned(),
+    };
+    Some(convert)
+}
+
 impl Key {
     const UNFIT: &str =
         "contains an unsupported private key: it must be RSA of 2048 to 8192 bits or EC P-256";
@@ -136,9 +178,6 @@ impl Key {
         // The PEM parser ignores the former and misreads the latter.
         if holds("-----BEGIN ENCRYPTED PRIVATE KEY-----") || holds("Proc-Type: 4,ENCRYPTED") {
             return Err("contains an encrypted private key; store it without a passphrase");
-        }
-        if !holds("-----BEGIN ") {
-            return Err("is not a PEM file; convert PKCS#12 (.pfx, .p12) with openssl pkcs12 -nodes");
         }
         let mut keys: Vec<_> =
             PrivateKeyDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| DAMAGED)?;

@@ -7,6 +7,7 @@
 
 mod environment;
 mod provided;
+mod proxy;
 mod certificate;
 mod credential;
 mod cloud;

@@ -9,10 +9,13 @@ use jiff::Timestamp;
 
 use exporter_toolkit::yaml::{Problem, Problems, Section};
 
+use crate::domain::usage::MAX_LABEL_BYTES;
+
 use super::account::{self, Account};
 use super::environment::{self, Environment};
 use super::exposure;
 use super::provided;
+use super::proxy;
 use super::thresholds::Thresholds;
 
 /// A whole, valid configuration.
@@ -61,8 +64,18 @@ impl Config {
         let stale_after = root.duration("stale_after", Duration::ZERO, MAX_DURATION, &mut problems);
         let state_directory = root.text("state_directory", &mut problems).map(PathBuf::from);
         let thresholds = Thresholds::read(root.section("thresholds", &mut problems), &mut problems);
-        let accounts = account::read_all(&mut root, &mut problems);
+        let label_limit = read_label_limit(&mut root, &mut problems);
+        let mut accounts = account::read_all(&mut root, &mut problems);
+        for (n, account) in accounts.iter_mut().enumerate() {
+            account.label_value_length_limit = label_limit;
+            if account.name.as_ref().is_some_and(|name| name.as_str().len() > label_limit) {
+                problems.add(format!("accounts[{n}].name"), "is longer than label_value_length_limit");
+            }
+        }
         root.finish(&mut problems);
+        if accounts.iter().any(Account::uses_environment_proxy) {
+            proxy::check_environment(environment, &mut problems);
+        }
         let config = Self {
             file: None,
             poll_interval: poll_interval.unwrap_or(DEFAULT_POLL_INTERVAL),
@@ -79,6 +92,7 @@ impl Config {
     pub(super) fn from_environment(environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
         let account = account::from_environment(environment, &mut problems);
+        proxy::check_environment(environment, &mut problems);
         let config = Self {
             file: None,
             poll_interval: DEFAULT_POLL_INTERVAL,
@@ -130,4 +144,15 @@ impl Config {
         warnings.extend(files.into_iter().filter_map(exposure::warning));
         warnings
     }
+}
+
+/// Reads `label_value_length_limit`, a whole number of bytes.
+fn read_label_limit(root: &mut Section, problems: &mut Problems) -> usize {
+    const KEY: &str = "label_value_length_limit";
+    let Some(number) = root.number(KEY, problems) else { return MAX_LABEL_BYTES };
+    let limit = (1..=MAX_LABEL_BYTES).find(|limit| number.to_string() == limit.to_string());
+    limit.unwrap_or_else(|| {
+        problems.add(root.path(KEY), format!("is not a whole number between 1 and {MAX_LABEL_BYTES}"));
+        MAX_LABEL_BYTES
+    })
 }

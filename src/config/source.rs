@@ -1,11 +1,10 @@
 //! Where a configuration comes from, and how it is loaded from there.
 
-use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::{fmt, io};
 
-use exporter_toolkit::files;
 use exporter_toolkit::yaml::{ConfigError, Problems};
+use exporter_toolkit::{files, plain_text};
 
 use super::environment::Environment;
 use super::provided;
@@ -48,20 +47,17 @@ impl ConfigSource {
     pub fn examine(&self, environment: Environment<'_>) -> Result<Config, ConfigError> {
         match self {
             Self::File(path) => {
-                let text =
-                    read(path).map_err(|cause| ConfigError::Unreadable { path: path.clone(), cause })?;
-                Config::parse(&text, environment).map(|config| Config { file: Some(path.clone()), ..config })
+                let unreadable = |cause| ConfigError::Unreadable { path: path.clone(), cause };
+                let bytes = files::read(path, MAX_BYTES).map_err(unreadable)?;
+                let text = plain_text::decode(&bytes).map_err(|what| {
+                    unreadable(io::Error::new(io::ErrorKind::InvalidData, format!("the file {what}")))
+                })?;
+                Config::parse(text, environment).map(|config| Config { file: Some(path.clone()), ..config })
             }
             Self::Environment => Config::from_environment(environment),
         }
         .map_err(|problems| ConfigError::Invalid { origin: self.to_string(), problems })
     }
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    String::from_utf8(files::read(path, MAX_BYTES)?).map_err(|_| {
-        io::Error::new(io::ErrorKind::InvalidData, "this is not UTF-8 text; save the file as UTF-8")
-    })
 }
 
 impl fmt::Display for ConfigSource {

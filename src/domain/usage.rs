@@ -130,10 +130,16 @@ impl UsageReport {
     /// Sorts the rows by key. Of rows with the same key, the one with the newest `processed_at` is kept; on a tie,
     /// the last.
     pub fn collect(items: impl IntoIterator<Item = Result<LicenseUsage, RowError>>) -> Self {
-        let mut rejected = BTreeMap::new();
+        let mut report = Self::default();
+        report.extend(items);
+        report
+    }
+
+    /// Adds rows that come later in the collection. Only what is kept takes memory.
+    pub fn extend(&mut self, items: impl IntoIterator<Item = Result<LicenseUsage, RowError>>) {
+        let Self { rows, rejected } = self;
         let mut reject = |error: RowError| *rejected.entry(error).or_insert(0) += 1;
-        let mut rows: Vec<LicenseUsage> =
-            items.into_iter().filter_map(|item| item.map_err(&mut reject).ok()).collect();
+        rows.extend(items.into_iter().filter_map(|item| item.map_err(&mut reject).ok()));
         // The sort is stable, so of equal rows the last of the collection stays last.
         rows.sort_by(|a, b| a.key().cmp(&b.key()).then(a.processed_at.cmp(&b.processed_at)));
         rows.dedup_by(|next, kept| {
@@ -144,7 +150,6 @@ impl UsageReport {
             }
             same
         });
-        Self { rows, rejected }
     }
 
     /// The rows, sorted by service, workload and channel; no key occurs twice.

@@ -11,13 +11,13 @@ use serde_json::value::RawValue;
 
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::schedule::{LastPoll, Schedule};
-use crate::domain::usage::{LicenseUsage, MAX_LABEL_BYTES};
+use crate::domain::usage::{LicenseUsage, MAX_LABEL_BYTES, UsageReport};
 
 use super::paging::{LinkError, Pages};
 use super::redaction::Redactor;
 use super::refusal;
 use super::response::HttpResponse;
-use super::wire::{self, CollectionPage, PageLink, WireError};
+use super::wire::{self, Collection, CollectionPage, PageLink, ParsedRow, WireError};
 
 // === The body of a success ===
 
@@ -29,7 +29,7 @@ pub fn payload(body: &[u8]) {
     // A good row is kept whatever stands beside it.
     if let Ok(any) = serde_json::from_slice::<&RawValue>(body) {
         let page = parse(format!(r#"{{"items":[{any},{GOOD},{any}]}}"#).as_bytes()).expect("a page");
-        let report = wire::report(page.rows).expect("it has a good row");
+        let report = report([page.rows]).expect("it has a good row");
         assert!(report.rows().iter().any(|row| row.workload == "the good one"), "it is lost beside {any}");
     }
     let page = match parse(body) {
@@ -61,11 +61,18 @@ pub fn payload(body: &[u8]) {
     }
 }
 
+fn report<const PAGES: usize>(pages: [Vec<ParsedRow>; PAGES]) -> Result<UsageReport, WireError> {
+    let mut collection = Collection::new(MAX_LABEL_BYTES);
+    for page in pages {
+        collection.append(page).expect("there are few rows");
+    }
+    collection.report()
+}
+
 /// Checks the rows of a page, alone and as two equal pages of a collection.
 fn kept_or_counted(page: &CollectionPage) {
-    let mut both = page.rows.clone();
-    wire::append(&mut both, page.rows.clone()).expect("there are few rows");
-    match (wire::report(page.rows.clone()), wire::report(both)) {
+    let rows = || page.rows.clone();
+    match (report([rows()]), report([rows(), rows()])) {
         (Ok(once), Ok(twice)) => {
             once.assert_sound();
             assert_eq!(once.rows().len() + once.dropped(), page.rows.len());

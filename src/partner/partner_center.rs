@@ -30,7 +30,7 @@ use super::sign_in::SignIn;
 use super::source::UsageSource;
 use super::store::TokenStore;
 use super::token_endpoint::{Rotation, TokenEndpoint};
-use super::wire::{self, WireError};
+use super::wire::{self, Collection, WireError};
 
 /// Partner Center, as one account uses it.
 pub struct PartnerCenter {
@@ -172,7 +172,8 @@ impl PartnerCenter {
 impl UsageSource for PartnerCenter {
     async fn fetch(&self) -> Result<UsageReport, FetchError> {
         let mut token = self.access_tokens.token().await?;
-        let (mut renewed, mut rows) = (false, Vec::new());
+        let mut renewed = false;
+        let mut collection = Collection::new(self.account.label_value_length_limit);
         let mut pages = Pages::begin(&self.account.cloud.api_base_url, "analytics/licenses/usage");
         loop {
             let response = self.get_with_valid_token(pages.current(), &mut token, &mut renewed).await?;
@@ -185,10 +186,10 @@ impl UsageSource for PartnerCenter {
                 return Err(unusable(&"the response has no content"));
             }
             let page = wire::parse_page(response.json()).map_err(|error| unusable(&error))?;
-            wire::append(&mut rows, page.rows).map_err(|error| unusable(&error))?;
+            collection.append(page.rows).map_err(|error| unusable(&error))?;
             // The report has all pages or there is none, since missing pages would look like lost series.
             let Some(next) = page.next else {
-                return wire::report(rows).map_err(|error| match &error {
+                return collection.report().map_err(|error| match &error {
                     WireError::NothingUsable(rejected) => {
                         FetchError { rejected: rejected.clone(), ..unusable(&error) }
                     }

@@ -85,20 +85,40 @@ pub(super) fn parse_page(json: &[u8]) -> Result<CollectionPage, WireError> {
     Ok(CollectionPage { rows, next: next.map(|JsonObject(link)| link) })
 }
 
-/// Adds the rows of a page to those of the pages before it.
-pub(super) fn append(rows: &mut Vec<ParsedRow>, page: Vec<ParsedRow>) -> Result<(), WireError> {
-    rows.extend(page);
-    if rows.len() > MAX_ROWS { Err(WireError::TooManyRows) } else { Ok(()) }
+/// The rows of the pages so far, of which only those that may be published are kept.
+pub(super) struct Collection {
+    report: UsageReport,
+    received: usize,
+    max_label_bytes: usize,
 }
 
-/// Builds the report from the rows of all pages.
-pub(super) fn report(rows: Vec<ParsedRow>) -> Result<UsageReport, WireError> {
-    let empty = rows.is_empty();
-    let report = UsageReport::collect(rows);
-    if report.rows().is_empty() && !empty {
-        return Err(WireError::NothingUsable(report.rejected().clone()));
+impl Collection {
+    /// An empty collection, which refuses labels longer than `max_label_bytes`.
+    pub(super) fn new(max_label_bytes: usize) -> Self {
+        Self { report: UsageReport::default(), received: 0, max_label_bytes }
     }
-    Ok(report)
+
+    /// Adds the rows of a page to those of the pages before it.
+    pub(super) fn append(&mut self, page: Vec<ParsedRow>) -> Result<(), WireError> {
+        self.received += page.len();
+        if self.received > MAX_ROWS {
+            return Err(WireError::TooManyRows);
+        }
+        let most = self.max_label_bytes;
+        let fits =
+            |row: &LicenseUsage| [&row.service, &row.workload, &row.channel].iter().all(|l| l.len() <= most);
+        let checked = |row: LicenseUsage| if fits(&row) { Ok(row) } else { Err(RowError::InvalidLabel) };
+        self.report.extend(page.into_iter().map(|row| row.and_then(checked)));
+        Ok(())
+    }
+
+    /// Returns the report of all pages.
+    pub(super) fn report(self) -> Result<UsageReport, WireError> {
+        if self.report.rows().is_empty() && self.received > 0 {
+            return Err(WireError::NothingUsable(self.report.rejected().clone()));
+        }
+        Ok(self.report)
+    }
 }
 
 impl<'de> Deserialize<'de> for Items {
@@ -178,7 +198,46 @@ mod tests {
     const DOCUMENTED: &[u8] = include_bytes!("../../tests/fixtures/usage-documented-wire-bytes.json");
 
     fn usage_report(json: &[u8]) -> Result<UsageReport, WireError> {
-        parse_page(json).and_then(|page| report(page.rows))
+        let page = parse_page(json)?;
+        let mut collection = Collection::new(MAX_LABEL_BYTES);
+        collection.append(page.rows)?;
+        collection.report()
+    }
+
+    /// A page of `rows` rows whose workloads start with `page`, filled up to the longest label.
+    fn page_of(page: usize, rows: usize) -> Vec<ParsedRow> {
+        let row = |n| {
+            Ok(LicenseUsage {
+                service: "s".to_owned(),
+                workload: format!("{:x<MAX_LABEL_BYTES$}", format!("{page}-{n}-")),
+                channel: "c".to_owned(),
+                percent: Percent::new(1.0)?,
+                processed_at: Timestamp::UNIX_EPOCH,
+            })
+        };
+        (0..rows).map(row).collect()
+    }
+
+    #[test]
+    fn rows_that_are_dropped_are_not_kept_until_the_last_page() {
+        let mut collection = Collection::new(MAX_LABEL_BYTES);
+        for _ in 0..50 {
+            collection.append(page_of(0, 100)).unwrap();
+            collection.append(vec![Err(RowError::MissingValue); 100]).unwrap();
+        }
+        assert_eq!((collection.report.rows().len(), collection.received), (100, 10_000));
+        assert_eq!(collection.report.rejected()[&RowError::Duplicate], 4_900);
+    }
+
+    #[test]
+    fn a_label_longer_than_the_limit_is_counted_as_invalid() {
+        let mut collection = Collection::new(1_022);
+        collection.append(page_of(0, 3)).unwrap();
+        let Err(WireError::NothingUsable(rejected)) = collection.report() else { panic!("it is usable") };
+        assert_eq!(rejected[&RowError::InvalidLabel], 3);
+        let mut collection = Collection::new(1_023);
+        collection.append(page_of(0, 3)).unwrap();
+        assert_eq!(collection.report().unwrap().rows().len(), 3);
     }
 
     fn report_of(items: &str) -> UsageReport {

@@ -20,6 +20,8 @@ use crate::state::file::{StateFile, sha256};
 #[derive(Clone, Debug)]
 pub struct SnapshotStore {
     file: StateFile,
+    /// The longest label that may be served, which may be lower than when the rows were saved.
+    max_label_bytes: usize,
 }
 
 /// Why a file cannot be restored.
@@ -78,7 +80,10 @@ const MAX_BYTES: u64 = 64 << 20;
 impl SnapshotStore {
     /// The store of `account` in `directory`, without reading or writing anything.
     pub fn new(directory: &Path, account: &Account) -> Self {
-        Self { file: StateFile::new(directory, "usage", account, MAX_BYTES) }
+        Self {
+            file: StateFile::new(directory, "usage", account, MAX_BYTES),
+            max_label_bytes: account.label_value_length_limit,
+        }
     }
 
     /// The saved rows, if they may still be served at `now`.
@@ -98,7 +103,22 @@ impl SnapshotStore {
         if good.at > now {
             return Err(SnapshotError::Future { path: self.file.path().to_owned(), at: good.at });
         }
-        Ok(Some(good).filter(|good| good.is_fresh(now, stale_after)))
+        Ok(Some(self.servable(good)).filter(|good| good.is_fresh(now, stale_after)))
+    }
+
+    /// Returns the rows whose labels may be served; one that is too long would make servers refuse the whole scrape.
+    fn servable(&self, good: LastGood) -> LastGood {
+        let fits = |row: &&LicenseUsage| {
+            [&row.service, &row.workload, &row.channel]
+                .iter()
+                .all(|label| label.len() <= self.max_label_bytes)
+        };
+        let rows = good.report.rows();
+        if rows.iter().all(|row| fits(&row)) {
+            return good;
+        }
+        let report = UsageReport::collect(rows.iter().filter(fits).cloned().map(Ok));
+        LastGood { report: Arc::new(report), ..good }
     }
 
     /// Saves rows. On return they are on disk.

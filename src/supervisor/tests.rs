@@ -265,7 +265,7 @@ async fn the_error_of_a_ca_file_without_a_certificate_names_the_account() {
     config.accounts[0].ca_file = Some(bed.path());
     let error = Supervisor::start(source, &config, Arc::clone(&bed.own), Clock::fixed(NOW)).unwrap_err();
     let StartError::Client { account, source } = error else { panic!("{error}") };
-    let text = "ca_file: the file contains no certificate";
+    let text = "ca_file: the file is not a PEM file: it has no line that starts with -----BEGIN";
     assert_eq!((account.as_str(), source.to_string().as_str()), ("contoso", text));
 }
 

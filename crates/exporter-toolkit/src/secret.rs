@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 use crate::files;
+use crate::plain_text;
 
 /// The source of a secret.
 #[derive(Clone)]
@@ -34,30 +35,48 @@ pub enum SecretError {
     /// The file holds no secret.
     #[error("{} is empty", .0.display())]
     Empty(PathBuf),
+    /// The content of the file, or the value, is no secret.
+    #[error("{}{what}", of(.file.as_ref()))]
+    Malformed {
+        /// The file; `None` for a value.
+        file: Option<PathBuf>,
+        /// What is wrong and what to do, without the secret.
+        what: String,
+    },
 }
 
 impl Secret {
-    /// Returns the current secret.
+    /// Returns the current secret, which is printable ASCII.
+    ///
+    /// # Errors
+    /// [`SecretError`] if its file cannot be read, or if it is empty or not a secret.
+    pub fn read(&self) -> Result<SecretString, SecretError> {
+        let text = self.read_text()?;
+        plain_text::check_secret(text.expose_secret()).map_err(|what| self.malformed(what))?;
+        Ok(text)
+    }
+
+    /// Returns the current text, of any characters: a private key in PEM has several lines.
     ///
     /// # Errors
     /// [`SecretError`] if its file cannot be read, is not UTF-8 or is empty.
-    pub fn read(&self) -> Result<SecretString, SecretError> {
+    pub fn read_text(&self) -> Result<SecretString, SecretError> {
         match self {
-            Self::Value(value) => Ok(SecretString::from(trimmed(value.expose_secret()))),
+            Self::Value(value) => Ok(SecretString::from(plain_text::trim(value.expose_secret()))),
             Self::File(path) => {
                 let bytes = read_bounded(path)?;
-                let text = std::str::from_utf8(bytes.expose_secret()).map_err(|_| {
-                    let cause =
-                        io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8");
-                    SecretError::Unreadable { path: path.clone(), cause }
-                })?;
-                let trimmed = trimmed(text);
+                let text = plain_text::decode(bytes.expose_secret()).map_err(|what| self.malformed(what))?;
+                let trimmed = plain_text::trim(text);
                 if trimmed.is_empty() {
                     return Err(SecretError::Empty(path.clone()));
                 }
                 Ok(SecretString::from(trimmed))
             }
         }
+    }
+
+    fn malformed(&self, what: String) -> SecretError {
+        SecretError::Malformed { file: self.file().map(Path::to_owned), what }
     }
 
     /// Returns the file that holds the secret, if there is one.
@@ -69,8 +88,8 @@ impl Secret {
     }
 }
 
-fn trimmed(text: &str) -> &str {
-    text.trim_start_matches('\u{feff}').trim()
+fn of(file: Option<&PathBuf>) -> String {
+    file.map(|path| format!("{} ", path.display())).unwrap_or_default()
 }
 
 /// The size of the largest file that is read, in bytes; a key with its certificates needs far less.

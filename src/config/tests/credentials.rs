@@ -87,9 +87,10 @@ fn a_file_that_cannot_be_used_is_refused_in_one_line() {
             format!("{ec_key}-----BEGIN CERTIFICATE-----\nMAAwAA==\n-----END CERTIFICATE-----\n"),
             "FILE contains a certificate that cannot be parsed",
         ),
+        ("PK\u{3}\u{4}".to_owned(), "FILE is not a PEM file: it has no line that starts with -----BEGIN"),
         (
-            "PK\u{3}\u{4}".to_owned(),
-            "FILE is not a PEM file; convert PKCS#12 (.pfx, .p12) with openssl pkcs12 -nodes",
+            "\u{30}\u{3}\u{2}\u{1}\u{3}".to_owned(),
+            "FILE is PKCS#12; PEM is needed: openssl pkcs12 -in FILE -nodes -out FILE.pem",
         ),
         (" ".repeat((1 << 20) + 1), "cannot read FILE: it is larger than 1 MiB"),
     ] {

@@ -1,6 +1,7 @@
 use super::*;
 
-const ROOT_KEYS: &str = "poll_interval, poll_timeout, stale_after, state_directory, thresholds, accounts";
+const ROOT_KEYS: &str = "poll_interval, poll_timeout, stale_after, state_directory, thresholds, \
+     label_value_length_limit, accounts";
 const ACCOUNT_KEYS: &str = "name, tenant_id, client_id, client_secret, client_secret_file, \
      client_certificate_file, federated_token_file, refresh_token, refresh_token_file, cloud, api_base_url, login_base_url, \
      locale, proxy_url, ca_file";
@@ -51,7 +52,8 @@ accounts:
         "thresholds.default_percent: expected a number of at least 0, found a number below 0".to_owned(),
         "thresholds.overrides[0]: set percent or mute: true".to_owned(),
         "thresholds.overrides[1]: set percent or mute: true, not both".to_owned(),
-        "thresholds.override: unknown key; known here: default_percent, overrides".to_owned(),
+        "thresholds.override: unknown key; did you mean overrides? known here: default_percent, overrides"
+            .to_owned(),
         "accounts[0].name: is missing; with several accounts each needs a name".to_owned(),
         "accounts[0].tenant_id: is neither a GUID nor a domain name such as contoso.onmicrosoft.com"
             .to_owned(),
@@ -62,8 +64,8 @@ accounts:
         "accounts[1].cloud: must be one of global, us-government, china, custom".to_owned(),
         "accounts[1].proxy_url: is not a proxy URL; write it as http://proxy.example:3128".to_owned(),
         "accounts[1].ca_file: cannot read the file: No such file or directory (os error 2)".to_owned(),
-        format!("accounts[1].colour: unknown key; known here: {ACCOUNT_KEYS}"),
-        format!("poll_intervall: unknown key; known here: {ROOT_KEYS}"),
+        format!("accounts[1].colour: unknown key; did you mean cloud? known here: {ACCOUNT_KEYS}"),
+        format!("poll_intervall: unknown key; did you mean poll_interval? known here: {ROOT_KEYS}"),
     ];
     assert_eq!(problems_of(&text), expected);
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -77,7 +79,10 @@ accounts:
 fn a_syntax_error_is_reported_with_its_position() {
     check(&[
         ("accounts: [\n".to_owned(), &["this is not YAML at line 1, column 11"]),
-        ("a: b\n c: d\n".to_owned(), &["this is not YAML at line 2, column 3"]),
+        (
+            "a: b\n c: d\n".to_owned(),
+            &["line 2, column 2: wrong indentation: deeper than the key above, which has a value already"],
+        ),
         (
             "poll_interval: 6h\npoll_interval: 6h\n".to_owned(),
             &["poll_interval occurs twice at line 2, column 1"],
@@ -276,4 +281,46 @@ fn an_unknown_key_that_might_be_a_secret_is_not_shown() {
         let problems = problems_of(&with(&format!("{key}: 1")));
         assert_eq!(problems, [format!("(a long or unusual key): {known}")], "{key}");
     }
+}
+
+#[test]
+fn an_unknown_key_names_the_section_to_which_it_belongs() {
+    let problems = problems_of(&with("locale: en-US\npoll_intervl: 6h"));
+    assert_eq!(
+        problems,
+        [
+            format!("locale: unknown key; it belongs below accounts[0]; known here: {ROOT_KEYS}"),
+            format!("poll_intervl: unknown key; did you mean poll_interval? known here: {ROOT_KEYS}"),
+        ]
+    );
+    assert_eq!(
+        problems_of(&file_of(&["stale_after: 48h"])),
+        [format!(
+            "accounts[0].stale_after: unknown key; it belongs at the top level, without indentation; known here: \
+             {ACCOUNT_KEYS}"
+        )]
+    );
+}
+
+#[test]
+fn an_unusable_proxy_of_the_environment_is_a_problem_unless_no_account_uses_it() {
+    let environment = |name: &str| (name == "HTTPS_PROXY").then(|| "socks4://proxy.example".to_owned());
+    let problem = "HTTPS_PROXY: has a scheme that is not supported; write it as http://proxy.example:3128";
+    let problems = Config::parse(&file_of(&[]), &environment).unwrap_err();
+    assert_eq!(problems.iter().map(ToString::to_string).collect::<Vec<_>>(), [problem]);
+    Config::parse(&file_of(&["proxy_url: http://other.example"]), &environment).unwrap();
+}
+
+#[test]
+fn the_limit_of_label_values_is_a_whole_number_up_to_1023() {
+    let limit = |text: &str| valid(&with(text)).accounts[0].label_value_length_limit;
+    assert_eq!(limit(""), 1023);
+    assert_eq!(limit("label_value_length_limit: 1"), 1);
+    assert_eq!(limit("label_value_length_limit: 1023"), 1023);
+    for wrong in ["0", "1024", "1.5"] {
+        let problem = "label_value_length_limit: is not a whole number between 1 and 1023";
+        assert_eq!(problems_of(&with(&format!("label_value_length_limit: {wrong}"))), [problem], "{wrong}");
+    }
+    let text = format!("label_value_length_limit: 3\n{}", file_of(&["name: contoso"]));
+    assert_eq!(problems_of(&text), ["accounts[0].name: is longer than label_value_length_limit"]);
 }

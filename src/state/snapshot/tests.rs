@@ -179,3 +179,14 @@ proptest! {
         invariants::damaged(&saved, &content, at.index(content.len()), byte);
     }
 }
+
+#[test]
+fn a_row_whose_label_is_longer_than_the_limit_is_not_restored() {
+    let directory = tempfile::tempdir().unwrap();
+    let account = Account { label_value_length_limit: 20, ..account("contoso.example") };
+    let store = SnapshotStore::new(directory.path(), &account);
+    store.save(&good([row("Exchange", 1.0), row(&"x".repeat(21), 2.0), row(&"y".repeat(20), 3.0)])).unwrap();
+    let restored = store.restore(NOW, None).unwrap().unwrap();
+    let workloads: Vec<_> = restored.report.rows().iter().map(|row| row.workload.len()).collect();
+    assert_eq!(workloads, [8, 20]);
+}

@@ -47,7 +47,7 @@ fn unknown_keys_and_values_of_the_wrong_kind_are_refused() {
         (
             "basic_auth_user: {}",
             &[
-                "basic_auth_user: yaml: unknown key; known here: tls_server_config, http_server_config, rate_limit, \
+                "basic_auth_user: yaml: unknown key; did you mean basic_auth_users? known here: tls_server_config, http_server_config, rate_limit, \
                basic_auth_users, example_exporter",
             ],
         ),
@@ -66,8 +66,10 @@ fn unknown_keys_and_values_of_the_wrong_kind_are_refused() {
         ),
         (
             "example_exporter: { health_without_authentification: true }",
-            &["example_exporter.health_without_authentification: yaml: unknown key; known here: \
-               health_without_authentication"],
+            &[
+                "example_exporter.health_without_authentification: yaml: unknown key; did you mean health_without_authentication? known here: \
+               health_without_authentication",
+            ],
         ),
     ]);
 }
@@ -290,7 +292,10 @@ fn an_invalid_rate_limit_is_refused() {
             "rate_limit: { burst: a }",
             &["rate_limit.burst: yaml: expected a number of at least 0, found a string"],
         ),
-        ("rate_limit: { bursts: 1 }", &["rate_limit.bursts: yaml: unknown key; known here: interval, burst"]),
+        (
+            "rate_limit: { bursts: 1 }",
+            &["rate_limit.bursts: yaml: unknown key; did you mean burst? known here: interval, burst"],
+        ),
     ]);
     for (text, expected) in [
         ("{ interval: 1m30s, burst: 5 }", Some((90_000, 5))),

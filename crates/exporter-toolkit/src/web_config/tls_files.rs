@@ -38,7 +38,7 @@ impl TlsFiles {
     pub(super) fn read(settings: &TlsSettings) -> Result<Self, Vec<Problem>> {
         let mut problems = settings.problems();
         let mut read = |secret: &Option<Secret>, key| {
-            let text = secret.as_ref()?.read();
+            let text = secret.as_ref()?.read_text();
             text.map_err(|error| problems.push(problem(key, unreadable(key, error)))).ok()
         };
         let (cert, key) = (read(&settings.cert, "cert_file"), read(&settings.key, "key_file"));
@@ -146,6 +146,7 @@ fn unreadable(key: &str, error: SecretError) -> String {
         SecretError::Unreadable { path, cause: error } => {
             format!("failed to read {key} ({}): open {0}: {}", path.display(), cause(&error))
         }
+        SecretError::Malformed { what, .. } => format!("failed to read {key}: it {what}"),
         SecretError::Empty(path) => format!("failed to read {key} ({}): it is empty", path.display()),
     }
 }

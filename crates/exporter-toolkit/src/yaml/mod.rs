@@ -1,5 +1,6 @@
 //! Reads a YAML document key by key and collects every problem instead of stopping at the first.
 
+mod layout;
 mod problem;
 mod section;
 mod value;

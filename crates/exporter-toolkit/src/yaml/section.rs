@@ -210,11 +210,7 @@ impl Section {
 
     /// Reports every key that was not taken.
     pub fn finish(self, problems: &mut Problems) {
-        for (key, _) in &self.map {
-            let known = self.known.join(", ");
-            problems
-                .malformed(self.path(&shorten(key, "key")), format_args!("unknown key; known here: {known}"));
-        }
+        problems.unknown_keys(&self.path, self.known, self.map.iter().map(|(key, _)| key.as_str()));
     }
 }
 

@@ -8,6 +8,9 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
+use crate::plain_text;
+
+use super::layout::first_mistake;
 use super::problem::{Problem, shorten};
 
 /// One value of a document.
@@ -65,7 +68,19 @@ pub(super) fn parse(text: &str) -> Result<Value, Problem> {
             serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
                 format!("{} occurs twice", shorten(key, "key"))
             }
-            _ => "this is not YAML".to_owned(),
+            other => {
+                if let Some(flaw) = plain_text::control_character(text) {
+                    return Problem { path: String::new(), text: format!("{flaw}; remove it") };
+                }
+                let line = other
+                    .location()
+                    .map_or(usize::MAX, |at| usize::try_from(at.line()).unwrap_or(usize::MAX));
+                if let Some(mistake) = first_mistake(text, line) {
+                    let text = format!("line {}, column {}: {}", mistake.line, mistake.column, mistake.what);
+                    return Problem { path: String::new(), text };
+                }
+                "this is not YAML".to_owned()
+            }
         };
         Problem { path: String::new(), text: format!("{what}{at}") }
     })
