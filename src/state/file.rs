@@ -46,7 +46,7 @@ pub fn prepare(directory: &Path) -> io::Result<()> {
         remove_leftovers(&prepared);
         Ok(())
     })
-    .map_err(|cause| explain(directory, cause))
+    .map_err(|cause| explain(directory, directory, cause))
 }
 
 /// Removes the empty files that earlier versions left behind when they were killed during their start.
@@ -65,9 +65,8 @@ fn remove_leftovers(directory: &Path) {
     }
 }
 
-/// Adds to an error what the operator can do about it.
-fn explain(path: &Path, cause: io::Error) -> io::Error {
-    let directory = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+/// Adds to an error about `path`, which is `directory` or a file in it, what the operator can do about it.
+fn explain(path: &Path, directory: &Path, cause: io::Error) -> io::Error {
     let text = match cause.kind() {
         io::ErrorKind::ResourceBusy => format!(
             "{cause}: the file is a mount of its own, and cannot be replaced; mount {} instead",
@@ -81,12 +80,15 @@ fn explain(path: &Path, cause: io::Error) -> io::Error {
             if owner == user {
                 return cause;
             }
-            format!(
-                "{cause}: {} belongs to the user {owner}, and this process runs as {user}; \
-                 `chown -R {user} {}` hands it over",
-                existing.display(),
-                directory.display()
-            )
+            let is_ours = existing.starts_with(directory);
+            let (place, directory) = (existing.display(), directory.display());
+            // The parent may be a directory of the system, which must not change hands.
+            let remedy = if is_ours {
+                format!("`chown -R {user} {directory}` hands it over")
+            } else {
+                format!("`install -d -o {user} -m 0700 {directory}` creates the directory")
+            };
+            format!("{cause}: {place} belongs to the user {owner}, and this process runs as {user}; {remedy}")
         }
         _ => return cause,
     };
@@ -132,7 +134,7 @@ impl StateFile {
         match files::within(&self.path, files::READ_DEADLINE, read) {
             Ok(content) => Ok(Some(content)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(explain(&self.path, error)),
+            Err(error) => Err(explain(&self.path, self.directory(), error)),
         }
     }
 
@@ -145,7 +147,7 @@ impl StateFile {
     pub fn replace(&self, content: &[u8]) -> io::Result<()> {
         let (file, content) = (self.clone(), content.to_vec());
         files::within(&self.path, WRITE_DEADLINE, move || file.replace_now(&content))
-            .map_err(|cause| explain(&self.path, cause))
+            .map_err(|cause| explain(&self.path, self.directory(), cause))
     }
 
     fn replace_now(&self, content: &[u8]) -> io::Result<()> {
@@ -198,7 +200,8 @@ impl StateFile {
             }
         };
         let path = self.lock_path();
-        files::within(&path, files::READ_DEADLINE, open).map_err(|cause| explain(&path, cause))
+        files::within(&path, files::READ_DEADLINE, open)
+            .map_err(|cause| explain(&path, self.directory(), cause))
     }
 
     /// The path of the file that [`Self::open_lock`] opens.

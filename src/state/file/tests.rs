@@ -122,7 +122,8 @@ fn only_a_file_system_that_cannot_flush_a_directory_is_excused() {
 #[test]
 fn an_error_says_what_the_operator_can_do() {
     let bed = TestBed::new();
-    let explained = |errno: Errno| explain(bed.file.path(), io::Error::from(errno)).to_string();
+    let explained =
+        |errno: Errno| explain(bed.file.path(), &bed.directory, io::Error::from(errno)).to_string();
     let directory = bed.directory.display();
     let text = explained(Errno::BUSY);
     assert!(text.ends_with(&format!("cannot be replaced; mount {directory} instead")), "{text}");
@@ -134,6 +135,11 @@ fn an_error_says_what_the_operator_can_do() {
         let expected = format!(
             "{directory} belongs to the user 65534, and this process runs as 0; `chown -R 0 {directory}` hands it over"
         );
+        assert!(text.ends_with(&expected), "{text}");
+        // A parent that is not the exporter's must not change hands.
+        let missing = bed.directory.join("missing");
+        let text = explain(&missing, &missing, io::Error::from(Errno::ACCESS)).to_string();
+        let expected = format!("`install -d -o 0 -m 0700 {}` creates the directory", missing.display());
         assert!(text.ends_with(&expected), "{text}");
     }
 }
