@@ -556,7 +556,10 @@ fn runbooks(fixture: &Fixture) {
     let mut tab = browser.open(&url, DESKTOP);
     let link = tab.text("document.querySelector('header a').href");
     tab.load(&link);
-    assert_eq!(tab.text("document.querySelector('h1').textContent"), "Partner license exporter");
+    support::eventually("the status page", || {
+        let heading = tab.text("document.querySelector('h1')?.textContent ?? ''");
+        (heading == "Partner license exporter").then_some(())
+    });
 }
 
 // === screenshots ===
