@@ -55,8 +55,8 @@ pub(super) fn by_sign_in(response: &HttpResponse, redactor: &Redactor) -> FetchE
     let mut line = format!("the sign-in service answered {}", response.status);
     line += &redactor.quote(", ", text("error"));
     // The further lines of the description repeat ids that the body has as members of their own.
-    let mut lines = text("error_description").lines().map(|line| redactor.one_line(line));
-    if let Some(first) = lines.find(|line| !line.is_empty()) {
+    let mut lines = text("error_description").lines().filter(|line| !line.trim().is_empty());
+    if let Some(first) = lines.next().map(|line| redactor.one_line(line)).filter(|line| !line.is_empty()) {
         line += &format!(": {first}");
     }
     for name in ["trace_id", "correlation_id"] {
