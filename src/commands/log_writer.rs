@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError};
+use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -54,17 +54,20 @@ impl LogWriter {
     pub(super) fn to_stderr() -> io::Result<Self> {
         // Not through `io::stderr`, whose lock a write that hangs would keep.
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        let writer = Self::new(stderr)?;
+        let writer = Self::new(stderr, |lines| {
+            tracing::warn!(lines, "Log lines were dropped, because they could not be written");
+        })?;
         Ok(WRITER.get_or_init(|| writer).clone())
     }
 
-    fn new(output: impl Write + Send + 'static) -> io::Result<Self> {
+    /// Writes to `output`, and calls `report` with the number of dropped lines when lines can be written again.
+    fn new(output: impl Write + Send + 'static, report: impl Fn(u64) + Send + 'static) -> io::Result<Self> {
         let (queue, lines) = mpsc::sync_channel(QUEUE);
         let writer = Self { queue, dropped: Counter::default(), unreported: Arc::default() };
-        let counts = (writer.dropped.clone(), Arc::clone(&writer.unreported));
+        let (dropped, unreported) = (writer.dropped.clone(), Arc::clone(&writer.unreported));
         thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write(output, &lines, &counts.0, &counts.1))?;
+            .spawn(move || write(output, &lines, &dropped, &unreported, report))?;
         Ok(writer)
     }
 
@@ -79,22 +82,27 @@ impl LogWriter {
     fn flush(&self) {
         let (written, wait) = mpsc::sync_channel(1);
         if self.queue.try_send(Message::Flush(written)).is_ok() {
-            match wait.recv_timeout(FLUSH_TIMEOUT) {
-                Ok(()) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
-            }
+            wait.recv_timeout(FLUSH_TIMEOUT).ok();
         }
     }
 }
 
-fn write(mut output: impl Write, queue: &Receiver<Message>, dropped: &Counter, unreported: &AtomicU64) {
+fn write(
+    mut output: impl Write,
+    queue: &Receiver<Message>,
+    dropped: &Counter,
+    unreported: &AtomicU64,
+    report: impl Fn(u64),
+) {
     let mut works = true;
     loop {
         let message = match queue.try_recv() {
             Ok(message) => message,
             Err(TryRecvError::Disconnected) => return,
             Err(TryRecvError::Empty) => {
-                if works {
-                    report(unreported.swap(0, Ordering::Relaxed));
+                let lines = if works { unreported.swap(0, Ordering::Relaxed) } else { 0 };
+                if lines > 0 {
+                    report(lines);
                 }
                 let Ok(message) = queue.recv() else { return };
                 message
@@ -108,15 +116,8 @@ fn write(mut output: impl Write, queue: &Receiver<Message>, dropped: &Counter, u
                     unreported.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            Message::Flush(written) => written.send(()).unwrap_or_default(),
+            Message::Flush(written) => drop(written.send(())),
         }
-    }
-}
-
-/// Logs how many lines were dropped, now that lines can be written again.
-fn report(lines: u64) {
-    if lines > 0 {
-        tracing::warn!(lines, "Log lines were dropped, because they could not be written");
     }
 }
 
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn lines_that_find_the_queue_full_are_dropped_and_counted_and_the_caller_does_not_wait() {
         let output = Output::default();
-        let writer = LogWriter::new(output.clone()).unwrap();
+        let writer = LogWriter::new(output.clone(), |_| {}).unwrap();
         let full = output.full.lock().unwrap();
         let sent = QUEUE as u64 + 100;
         for n in 0..sent {
@@ -172,16 +173,19 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_cannot_be_written_are_counted() {
+    fn lines_that_cannot_be_written_are_counted_and_reported_once_it_goes_on() {
         let output = Output::default();
-        let writer = LogWriter::new(output.clone()).unwrap();
+        let (sender, reports) = mpsc::channel();
+        let writer = LogWriter::new(output.clone(), move |lines| sender.send(lines).unwrap()).unwrap();
         *output.broken.lock().unwrap() = true;
         writer.line("lost\n".to_owned());
+        writer.line("lost too\n".to_owned());
         writer.flush();
-        assert_eq!(writer.dropped.get(), 1);
+        assert_eq!((writer.dropped.get(), reports.try_recv()), (2, Err(TryRecvError::Empty)));
         *output.broken.lock().unwrap() = false;
         writer.line("written\n".to_owned());
         writer.flush();
-        assert_eq!((writer.dropped.get(), output.text.lock().unwrap().as_str()), (1, "written\n"));
+        assert_eq!((writer.dropped.get(), output.text.lock().unwrap().as_str()), (2, "written\n"));
+        assert_eq!(reports.recv(), Ok(2));
     }
 }

@@ -17,6 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::domain::clock::Clock;
 
 use super::log_writer::LogWriter;
+pub(super) use super::log_writer::{dropped, flush};
 
 /// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -39,8 +40,6 @@ pub(super) enum LogLevel {
     /// A person must act.
     Error,
 }
-
-pub(super) use super::log_writer::{dropped, flush};
 
 /// Writes the events of this workspace to stderr from now on, and panics as errors.
 ///

@@ -217,9 +217,20 @@ pub const API: &[Hint] = &[
     ),
 ];
 
-/// The remedy for a refusal of Entra ID, by the first known code.
+/// Whether a code means that the sign-in does not meet a policy: "You must use multi-factor authentication" and the
+/// families of Conditional Access, which v2 reports as `invalid_grant`.
+pub(super) fn asks_for_more(code: u64) -> bool {
+    matches!(code, 50_005 | 50_072 | 50_074 | 50_076 | 50_079 | 50_097 | 50_131 | 50_158) || is_policy(code)
+}
+
+/// Whether a code belongs to a family of Conditional Access, whose codes are not all published.
+fn is_policy(code: u64) -> bool {
+    matches!(code, 53_000..=53_011 | 530_000..=530_099)
+}
+
+/// The remedy for a refusal of Entra ID, by the first code that is known or belongs to a known family.
 pub(super) fn for_sign_in(codes: &[u64]) -> Option<&'static str> {
-    codes.iter().find_map(|code| find(SIGN_IN, *code))
+    codes.iter().find_map(|code| find(SIGN_IN, *code).or_else(|| is_policy(*code).then_some(SIGN_IN_POLICY)))
 }
 
 /// The remedy for a refusal of Entra ID without a known code.
@@ -249,4 +260,20 @@ pub(super) fn for_api(code: &str) -> Option<&'static str> {
 
 fn find(hints: &[Hint], code: u64) -> Option<&'static str> {
     hints.iter().find(|hint| u64::from(hint.code) == code).map(|hint| hint.remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_of_conditional_access_has_a_remedy_that_names_the_policy() {
+        for code in (53_000..=53_011).chain(530_000..=530_099).filter(|code| *code != 53_004) {
+            let remedy = for_sign_in(&[code]).unwrap();
+            assert!(asks_for_more(code) && remedy.contains("policy"), "{code}: {remedy}");
+        }
+        for code in [52_999, 53_012, 529_999, 530_100] {
+            assert!(!asks_for_more(code) && for_sign_in(&[code]).is_none(), "{code}");
+        }
+    }
 }

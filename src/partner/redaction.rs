@@ -1,13 +1,21 @@
 //! Makes text from outside fit for a message: one line of bounded length, without the secrets that were sent.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use secrecy::{ExposeSecret, SecretString};
 
 /// Removes the secrets of one request from text that may quote the request.
 #[derive(Default)]
-pub(super) struct Redactor(Vec<SecretString>);
+pub(super) struct Redactor {
+    secrets: Vec<SecretString>,
+    /// The hashes of all parts of the secrets, computed when they are first needed.
+    parts: OnceLock<HashSet<u64>>,
+    /// The hash function, which differs from process to process.
+    hasher: RandomState,
+}
 
 /// The longest text from outside in a message, in characters.
 const MAX_TEXT: usize = 300;
@@ -16,7 +24,7 @@ const PART: usize = 24;
 
 impl Redactor {
     pub(super) fn new(secrets: Vec<SecretString>) -> Self {
-        Self(secrets)
+        Self { secrets, ..Self::default() }
     }
 
     /// `prefix` and `text` on one line, or nothing if `text` is blank.
@@ -41,7 +49,7 @@ impl Redactor {
         let (mut redacted, mut rest) = (String::with_capacity(text.len()), text);
         while let Some(next) = rest.chars().next() {
             let at = text.len() - rest.len();
-            let secrets = self.0.iter().map(ExposeSecret::expose_secret);
+            let secrets = self.secrets.iter().map(ExposeSecret::expose_secret);
             // The longest match counts, because one secret may begin with another.
             let whole = secrets.filter_map(|secret| length_of(secret, rest)).max();
             let part = parts.iter().find(|part| part.contains(&at)).map(|part| part.end - at);
@@ -60,12 +68,11 @@ impl Redactor {
 
     /// The places of parts of secrets in `text`, in order and without overlap: runs of [`PART`] bytes or more.
     fn parts(&self, text: &str) -> Vec<Range<usize>> {
-        if text.len() < PART {
-            return Vec::new();
-        }
-        let known: HashSet<&[u8]> =
-            self.0.iter().flat_map(|secret| secret.expose_secret().as_bytes().windows(PART)).collect();
-        if known.is_empty() {
+        let known = self.parts.get_or_init(|| {
+            let secrets = self.secrets.iter().map(|secret| secret.expose_secret().as_bytes());
+            secrets.flat_map(|secret| secret.windows(PART)).map(|part| self.hasher.hash_one(part)).collect()
+        });
+        if known.is_empty() || text.len() < PART {
             return Vec::new();
         }
         // As it is, and percent-decoded: a secret may have a percent sign of its own.
@@ -74,10 +81,12 @@ impl Redactor {
         for view in [raw, decoded(text)] {
             let (bytes, places): (Vec<u8>, Vec<Range<usize>>) = view.into_iter().unzip();
             let windows = bytes.windows(PART).zip(places.windows(PART));
-            found.extend(windows.filter(|(window, _)| known.contains(window)).map(|(_, places)| {
-                let (start, end) = (places[0].start, places[PART - 1].end);
-                text.floor_char_boundary(start)..text.ceil_char_boundary(end)
-            }));
+            found.extend(windows.filter(|(window, _)| known.contains(&self.hasher.hash_one(window))).map(
+                |(_, places)| {
+                    let (start, end) = (places[0].start, places[PART - 1].end);
+                    text.floor_char_boundary(start)..text.ceil_char_boundary(end)
+                },
+            ));
         }
         found.sort_by_key(|part| part.start);
         let mut parts: Vec<Range<usize>> = Vec::new();

@@ -55,7 +55,7 @@ impl RefreshTokens {
     }
 
     /// Waits for the lock of the stored token.
-    pub(super) async fn lock(&self, limit: Duration) -> Result<Option<File>, StoreError> {
+    pub(super) async fn lock(&self, limit: Duration) -> Result<Option<Arc<File>>, StoreError> {
         let mut lock = std::pin::pin!(self.store.lock(self.account.display_name(), limit));
         if let Ok(lock) = tokio::time::timeout(LONG_WAIT, lock.as_mut()).await {
             return lock;

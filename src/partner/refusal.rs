@@ -55,8 +55,8 @@ pub(super) fn by_sign_in(response: &HttpResponse, redactor: &Redactor) -> FetchE
     let mut line = format!("the sign-in service answered {}", response.status);
     line += &redactor.quote(", ", text("error"));
     // The further lines of the description repeat ids that the body has as members of their own.
-    let mut lines = text("error_description").lines().filter(|line| !line.trim().is_empty());
-    if let Some(first) = lines.next().map(|line| redactor.one_line(line)).filter(|line| !line.is_empty()) {
+    let mut lines = text("error_description").lines().map(|line| redactor.one_line(line));
+    if let Some(first) = lines.find(|line| !line.is_empty()) {
         line += &format!(": {first}");
     }
     for name in ["trace_id", "correlation_id"] {
@@ -102,7 +102,7 @@ fn sign_in_reason(
             FailureReason::Consent
         }
         (_, Some(OAuthError::InvalidGrant))
-            if suberror == "basic_action" || codes.iter().any(|code| asks_for_more(*code)) =>
+            if suberror == "basic_action" || codes.iter().any(|code| hints::asks_for_more(*code)) =>
         {
             FailureReason::Mfa
         }
@@ -111,15 +111,6 @@ fn sign_in_reason(
         }
         _ => FailureReason::Server,
     }
-}
-
-/// Whether a code means that the sign-in does not meet a policy: "You must use multi-factor authentication" and the
-/// families of Conditional Access, which v2 reports as `invalid_grant`.
-fn asks_for_more(code: u64) -> bool {
-    matches!(
-        code,
-        50_005 | 50_072 | 50_074 | 50_076 | 50_079 | 50_097 | 50_131 | 50_158 | 53_000..=53_011 | 530_000..=530_099
-    )
 }
 
 /// The body as JSON, or null: error bodies are JSON of three shapes, HTML or empty. Invalid UTF-8 becomes U+FFFD.

@@ -105,7 +105,7 @@ impl Renewal {
     }
 
     /// Waits for the lock: the next process then finds the successor of the token that is used here.
-    async fn lock(&self, abandoned: &CancellationToken) -> Result<Option<File>, FetchError> {
+    async fn lock(&self, abandoned: &CancellationToken) -> Result<Option<Arc<File>>, FetchError> {
         let timed_out = |text: String| FetchError::new(FailureReason::Timeout, text);
         tokio::select! {
             lock = self.refresh_tokens.lock(self.lock_timeout) => {

@@ -195,16 +195,18 @@ impl TokenStore {
     ///
     /// # Errors
     /// [`StoreError::Busy`] after `limit`.
-    pub(super) async fn lock(&self, account: &str, limit: Duration) -> Result<Option<File>, StoreError> {
+    pub(super) async fn lock(&self, account: &str, limit: Duration) -> Result<Option<Arc<File>>, StoreError> {
         const POLL_INTERVAL: Duration = Duration::from_millis(50);
         let (file, create) = (self.file.clone(), !self.read_only);
         let opened = off_workers(move || file.open_lock(create)).await;
         let Ok(file) = opened.map_err(|cause| self.log_lock_loss(account, &cause)) else {
             return Ok(None);
         };
+        let file = Arc::new(file);
         let mut waited = Duration::ZERO;
         loop {
-            match file.try_lock() {
+            let attempt = Arc::clone(&file);
+            match off_workers(move || attempt.try_lock()).await {
                 Ok(()) => return Ok(Some(file)),
                 Err(TryLockError::Error(cause)) => {
                     self.log_lock_loss(account, &cause);

@@ -218,6 +218,11 @@ impl StateFile {
     /// # Errors
     /// If the file cannot be renamed.
     pub fn set_aside(&self) -> io::Result<PathBuf> {
+        let file = self.clone();
+        files::within(&self.path, WRITE_DEADLINE, move || file.set_aside_now())
+    }
+
+    fn set_aside_now(&self) -> io::Result<PathBuf> {
         let mut numbers = 1..;
         let aside = numbers.find_map(|number| {
             let suffix = if number == 1 { String::new() } else { format!("-{number}") };
@@ -250,6 +255,10 @@ fn open_existing(path: &Path, options: &mut fs::OpenOptions) -> io::Result<File>
     let file = match options.custom_flags(flags).open(path) {
         Err(error) if is(&error, Errno::LOOP) => {
             return refuse("this is a symbolic link; remove it".to_owned());
+        }
+        // Nobody reads from a pipe that is opened for writing.
+        Err(error) if is(&error, Errno::NXIO) => {
+            return refuse("this is a pipe or a device, not a regular file".to_owned());
         }
         outcome => outcome?,
     };

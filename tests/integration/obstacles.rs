@@ -41,6 +41,14 @@ impl Exporter {
         Self { child, url, _directory: directory, _simulator: simulator }
     }
 
+    /// Starts it with a log whose pipe is full once it listens, and returns the end that nobody reads.
+    fn with_full_log() -> (Self, PipeReader) {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let exporter = Self::start(writer.try_clone().unwrap(), |_| address_in(&mut reader));
+        fill(&writer);
+        (exporter, reader)
+    }
+
     fn metrics(&self) -> Exposition {
         exposition::parse(&get(&format!("{}/metrics", self.url)))
     }
@@ -95,10 +103,7 @@ fn fill(writer: &std::io::PipeWriter) {
 
 #[test]
 fn a_log_that_nobody_reads_stops_neither_polls_nor_scrapes_nor_the_stop() {
-    let (mut reader, writer) = std::io::pipe().unwrap();
-    let stderr = writer.try_clone().unwrap();
-    let mut exporter = Exporter::start(stderr, |_| address_in(&mut reader));
-    fill(&writer);
+    let (mut exporter, _log) = Exporter::with_full_log();
     exporter.wait_for_more(POLLS, 5.0);
     exporter.signal(Signal::TERM);
     let (status, took) = exporter.wait();
@@ -108,10 +113,7 @@ fn a_log_that_nobody_reads_stops_neither_polls_nor_scrapes_nor_the_stop() {
 
 #[test]
 fn a_second_signal_ends_the_process_at_once_although_nobody_reads_the_log() {
-    let (mut reader, writer) = std::io::pipe().unwrap();
-    let stderr = writer.try_clone().unwrap();
-    let mut exporter = Exporter::start(stderr, |_| address_in(&mut reader));
-    fill(&writer);
+    let (mut exporter, _log) = Exporter::with_full_log();
     // A request without its end keeps the first signal from ending the process at once.
     let mut unfinished = std::net::TcpStream::connect(exporter.url.trim_start_matches("http://")).unwrap();
     unfinished.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n").unwrap();

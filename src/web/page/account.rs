@@ -195,7 +195,7 @@ impl AccountView {
             @if self.state == AccountState::Overdue {
                 (doubt(&html! {
                     "No poll has succeeded for more than " (OVERDUE_INTERVALS) " poll intervals. "
-                    a href="runbooks/PartnerLicenseScrapeOverdue" { "Runbook" }
+                    a href=(link("/runbooks/PartnerLicenseScrapeOverdue")) { "Runbook" }
                 }))
             }
             @if let Some(good) = &self.status.last_good { (self.notes_on_rows(good, accounts, now)) }
@@ -245,7 +245,7 @@ impl AccountView {
                 (doubt(&html! {
                     "The last good collection is empty: Partner Center sent no rows. "
                     strong { "What to do:" } " " (EMPTY_REMEDY) ". "
-                    a href="runbooks/PartnerLicenseUsageCollectionEmpty" { "Runbook" }
+                    a href=(link("/runbooks/PartnerLicenseUsageCollectionEmpty")) { "Runbook" }
                 }))
             }
             @if self.counts.old > 0 {
@@ -253,7 +253,7 @@ impl AccountView {
                     (Count(self.counts.old, "row")) " with figures older than "
                     (OLD_FIGURE_AGE.as_secs() / 86_400) " days: Microsoft no longer updates them. Whether usage is "
                     "low now is not known. "
-                    a href="runbooks/PartnerLicenseUsageDataStale" { "Runbook" }
+                    a href=(link("/runbooks/PartnerLicenseUsageDataStale")) { "Runbook" }
                 }))
             }
             @if !report.rejected().is_empty() {

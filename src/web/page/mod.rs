@@ -105,7 +105,7 @@ fn reload_failed(failed: &FailedReload, now: Timestamp) -> Markup {
             p {
                 strong { "What to do:" } " correct the file, examine it with "
                 code { "partner-license-exporter check" } ", and reload. "
-                a href="runbooks/PartnerLicenseConfigReloadFailed" { "Runbook" }
+                a href=(link("/runbooks/PartnerLicenseConfigReloadFailed")) { "Runbook" }
             }
         }
     }
