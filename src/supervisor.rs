@@ -1,27 +1,26 @@
 //! Runs the accounts of a configuration, and replaces them when it is reloaded.
 //!
 //! A reload is all or nothing: the new configuration is loaded and everything it needs is prepared before any
-//! running account is changed. An account whose identity stays the same keeps its rows, its counters and its
-//! `Retry-After`.
+//! running account is changed. An account that has not changed goes on. One that has changed but keeps its identity
+//! keeps its rows, its counters and its `Retry-After`.
 
 mod account;
+mod prepare;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Account, Config, ConfigError, ConfigSource, exposure};
+use crate::config::{Config, ConfigError, ConfigSource};
 use crate::domain::clock::Clock;
-use crate::domain::schedule::Schedule;
-use crate::domain::status::Ledger;
 use crate::metrics::{Accounts, OwnMetrics};
-use crate::partner::{ClientError, PartnerCenter, StoreError, TokenStore};
-use crate::polling::Plan;
-use crate::state::snapshot::SnapshotStore;
-use account::{Ready, Running};
+use crate::partner::{ClientError, StoreError, off_workers};
+use account::Running;
+use prepare::{Preparation, Prepared, PreparedAccount, Work};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +42,16 @@ pub enum StartError {
         "{0}; refresh tokens are stored there: give the exporter's user write access, or set state_directory"
     )]
     Store(StoreError),
+    /// The configuration and the files that it names could not be read in time.
+    #[error(
+        "the configuration and the files that it names were not read within {} s: a file system hangs or is slow",
+        RELOAD_TIMEOUT.as_secs()
+    )]
+    TooSlow,
 }
+
+/// The limit of preparing a configuration at a reload.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request to reload, answered with the outcome.
 type Request = oneshot::Sender<Result<(), Arc<StartError>>>;
@@ -86,7 +94,7 @@ impl Supervisor {
     /// [`StartError`] if the configuration cannot be used.
     pub fn start(
         source: ConfigSource,
-        config: &Config,
+        config: Config,
         own: Arc<OwnMetrics>,
         clock: Clock,
     ) -> Result<(Self, Reloader), StartError> {
@@ -96,13 +104,13 @@ impl Supervisor {
             clock,
             own,
             changed: Arc::default(),
-            accounts: watch::Sender::new(Arc::new(accounts_of(config, &[]))),
+            accounts: watch::Sender::new(Arc::new(accounts_of(&config, &[]))),
             requests,
             running: Vec::new(),
             stopping: Vec::new(),
             tasks: JoinSet::new(),
         };
-        supervisor.apply(config)?;
+        supervisor.apply(supervisor.preparation().prepare(config)?);
         Ok((supervisor, Reloader(sender)))
     }
 
@@ -123,7 +131,7 @@ impl Supervisor {
             tokio::select! { biased;
                 () = stop.cancelled() => break,
                 Some(request) = self.requests.recv() => {
-                    let outcome = self.reload(environment);
+                    let Some(outcome) = stop.run_until_cancelled(self.reload(environment)).await else { break };
                     // The requester may have gone.
                     drop(request.send(outcome));
                 }
@@ -142,9 +150,11 @@ impl Supervisor {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    fn reload(&mut self, environment: fn(&str) -> Option<String>) -> Result<(), Arc<StartError>> {
-        let loaded = self.source.load(&environment).map_err(StartError::from);
-        let outcome = loaded.and_then(|config| self.apply(&config)).map_err(Arc::new);
+    async fn reload(&mut self, environment: fn(&str) -> Option<String>) -> Result<(), Arc<StartError>> {
+        let (source, preparation) = (self.source.clone(), self.preparation());
+        let preparing = off_workers(move || preparation.prepare(source.load(&environment)?));
+        let prepared = timeout(RELOAD_TIMEOUT, preparing).await.unwrap_or(Err(StartError::TooSlow));
+        let outcome = prepared.map(|prepared| self.apply(prepared)).map_err(Arc::new);
         let problems =
             outcome.as_ref().err().map(|error| format!("{:#}", anyhow::Error::new(Arc::clone(error))));
         self.own.reloaded(problems.clone(), self.clock.now());
@@ -162,78 +172,45 @@ impl Supervisor {
         outcome
     }
 
-    fn apply(&mut self, config: &Config) -> Result<(), StartError> {
-        let accounts = config.accounts.iter().map(|account| self.prepare(account, config));
-        let ready = accounts.collect::<Result<Vec<_>, StartError>>()?;
-        // From here on nothing can fail.
-        let stored = ready.iter().filter_map(|ready| exposure::warning(ready.store.path()));
-        for warning in config.warnings(self.clock.now()).into_iter().chain(stored) {
+    fn preparation(&self) -> Preparation {
+        Preparation {
+            clock: self.clock.clone(),
+            changed: Arc::clone(&self.changed),
+            running: self.running.clone(),
+            stopping: self.stopping.clone(),
+        }
+    }
+
+    /// Puts a configuration into use. Accounts that have not changed go on, and are asked for a poll.
+    fn apply(&mut self, prepared: Prepared) {
+        let Prepared { config, accounts, warnings } = prepared;
+        for warning in warnings {
             tracing::warn!("{warning}");
         }
         let is_start = self.running.is_empty();
+        let mut before: Vec<_> = self.running.drain(..).map(Some).collect();
+        let accounts: Vec<_> = accounts
+            .into_iter()
+            .map(|PreparedAccount { work, certificate_expires_at }| match work {
+                Work::Keep(position) => {
+                    let kept = before[position].take().expect("no two accounts have the same identity");
+                    kept.asked.notify_one();
+                    (Ok(kept), certificate_expires_at)
+                }
+                Work::Start(ready) => (Err(ready), certificate_expires_at),
+            })
+            .collect();
         self.stopping.retain(|stopping| !stopping.ended.is_cancelled() || stopping.is_held());
-        self.stopping.extend(self.running.drain(..).inspect(|running| running.stop.cancel()));
-        let accounts = u32::try_from(ready.len()).unwrap_or(u32::MAX);
-        for (position, mut ready) in (0..).zip(ready) {
-            let restored = ready.restore(self.clock.now(), config.stale_after);
-            // A reload polls every account at once, including those it adds.
-            ready.plan.resumes = restored.filter(|_| is_start);
-            ready.plan.stagger = ready.plan.schedule.stagger(position, accounts);
-            let expires_at = ready.account.client_credential.certificate_expires_at();
-            ready.ledger.write(|status| {
-                status.added_by_reload |= ready.is_new && !is_start;
-                status.credentials.client_certificate_expires_at = expires_at;
+        self.stopping.extend(before.into_iter().flatten().inspect(|running| running.stop.cancel()));
+        for (account, expires_at) in accounts {
+            let running = account.unwrap_or_else(|ready| {
+                ready.ledger.write(|status| status.added_by_reload |= ready.is_new && !is_start);
+                ready.launch(&mut self.tasks)
             });
-            if ready.is_new {
-                ready.center.announce();
-            }
-            self.running.push(ready.launch(&mut self.tasks));
+            running.ledger.write(|status| status.credentials.client_certificate_expires_at = expires_at);
+            self.running.push(running);
         }
-        self.accounts.send_replace(Arc::new(accounts_of(config, &self.running)));
-        Ok(())
-    }
-
-    fn prepare(&self, account: &Account, config: &Config) -> Result<Ready, StartError> {
-        // An account that was renamed, or removed and added again, has a new ledger but the same refresh token.
-        let before = self.running.iter().chain(&self.stopping);
-        let before: Vec<_> = before.filter(|it| it.account.shares_token_with(account)).collect();
-        let predecessor = before.iter().find(|it| !it.ended.is_cancelled()).or(before.first());
-        let known = self.running.iter().find(|running| running.account.identity() == account.identity());
-        let ledger = known.map_or_else(
-            || {
-                let ledger = Ledger::new(account.name.clone(), Arc::clone(&self.changed));
-                // A `Retry-After` outlives a renaming, and a removal of the account.
-                let until = before.iter().filter_map(|it| it.ledger.read().hold_until).max();
-                ledger.write(|status| status.hold_until = until);
-                ledger
-            },
-            |running| running.ledger.clone(),
-        );
-        let mut store = TokenStore::open(&config.state_directory, account).map_err(StartError::Store)?;
-        if let Some(predecessor) = predecessor {
-            store = store.continuing(&predecessor.store);
-        }
-        let center = PartnerCenter::new(account, store.clone(), &ledger, &self.clock, config.poll_timeout)
-            .map_err(|source| StartError::Client { account: account.display_name().to_owned(), source })?;
-        let plan = Plan {
-            account: account.display_name().to_owned(),
-            schedule: Schedule::new(config.poll_interval),
-            timeout: config.poll_timeout,
-            resumes: None,
-            stagger: Duration::ZERO,
-            clock: self.clock.clone(),
-            jitter: fastrand::f64,
-        };
-        Ok(Ready {
-            account: account.clone(),
-            ledger,
-            store,
-            center,
-            plan,
-            snapshots: SnapshotStore::new(&config.state_directory, account),
-            is_new: known.is_none(),
-            predecessor: predecessor.map(|running| running.ended.clone()),
-        })
+        self.accounts.send_replace(Arc::new(accounts_of(&config, &self.running)));
     }
 }
 

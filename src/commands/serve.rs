@@ -49,7 +49,7 @@ pub(super) fn start(
     let config = source.load(&settings::environment)?;
     let own = OwnMetrics::new(!flags.disable_exporter_metrics, &clock);
     let own = Arc::new(own.with_log_lines_dropped(logging::dropped()));
-    let (supervisor, reloader) = Supervisor::start(source, &config, Arc::clone(&own), clock.clone())?;
+    let (supervisor, reloader) = Supervisor::start(source, config, Arc::clone(&own), clock.clone())?;
 
     let accounts = supervisor.accounts();
     let first = accounts.borrow().render(clock.now());

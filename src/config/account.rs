@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use reqwest::Certificate;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
@@ -24,7 +23,7 @@ use super::provided;
 use super::proxy;
 
 /// A partner account to poll.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// The value of the `account` label; only a single account may have none.
     pub name: Option<AccountName>,
@@ -51,9 +50,7 @@ pub struct Account {
 impl Account {
     /// Whether it connects through the proxy of the environment, if there is one.
     pub(super) fn uses_environment_proxy(&self) -> bool {
-        let is_remote = |url: &str| !url.starts_with("http:");
-        let cloud = &self.cloud;
-        self.proxy_url.is_none() && (is_remote(&cloud.api_base_url) || is_remote(&cloud.login_base_url))
+        self.proxy_url.is_none() && self.cloud.uses_tls()
     }
 
     /// What identifies an account across reloads: if it stays the same, counters and rows are kept.
@@ -309,13 +306,13 @@ const MAX_ANCHORS_BYTES: u64 = 16 << 20;
 ///
 /// # Errors
 /// What is wrong with the file, in words, if it does not contain at least one usable certificate.
-pub fn trust_anchors(path: &Path) -> Result<Vec<Certificate>, String> {
+pub fn trust_anchors(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let pem =
         files::read(path, MAX_ANCHORS_BYTES).map_err(|error| format!("cannot read the file: {error}"))?;
     if let Some(what) = not_pem(&pem, path) {
         return Err(format!("the file {what}"));
     }
-    let found: Result<Vec<CertificateDer<'_>>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let found: Result<Vec<CertificateDer<'static>>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let found = found.map_err(|_| "the file is not a PEM file of certificates")?;
     if pem.windows(PRIVATE_KEY.len()).any(|window| window == PRIVATE_KEY) {
         return Err("the file contains a private key; it must contain certificates only, so remove the key"
@@ -324,11 +321,10 @@ pub fn trust_anchors(path: &Path) -> Result<Vec<Certificate>, String> {
     if found.is_empty() {
         return Err("the file contains no certificate".to_owned());
     }
-    let unreadable = "the file contains a certificate that cannot be parsed";
     // Only adding a certificate to a root store parses it.
-    let anchor = |der: CertificateDer<'_>| {
-        rustls::RootCertStore::empty().add(der.clone()).map_err(|_| unreadable)?;
-        Certificate::from_der(&der).map_err(|_| unreadable)
-    };
-    Ok(found.into_iter().map(anchor).collect::<Result<_, _>>()?)
+    let mut store = rustls::RootCertStore::empty();
+    if found.iter().any(|anchor| store.add(anchor.clone()).is_err()) {
+        return Err("the file contains a certificate that cannot be parsed".to_owned());
+    }
+    Ok(found)
 }

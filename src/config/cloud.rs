@@ -16,6 +16,11 @@ pub struct Cloud {
 }
 
 impl Cloud {
+    /// Whether the API or the sign-in service is reached through TLS; both may be on loopback without it.
+    pub fn uses_tls(&self) -> bool {
+        [&self.api_base_url, &self.login_base_url].iter().any(|url| !url.starts_with("http:"))
+    }
+
     fn known(api: &str, login: &str) -> Self {
         Self { api_base_url: format!("https://{api}"), login_base_url: format!("https://{login}") }
     }

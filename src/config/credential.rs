@@ -17,7 +17,7 @@ use super::environment::Environment;
 use super::provided;
 
 /// The source of an application's credential.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientCredential {
     /// A client secret.
     Secret(Secret),

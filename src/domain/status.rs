@@ -94,8 +94,12 @@ impl Credentials {
 
     /// When the refresh token in use expires. Unknown while it is refused, unless its lifetime has passed at `now`.
     pub fn refresh_token_expires_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let end = self.refresh_token_issued_at?.checked_add(Self::REFRESH_TOKEN_LIFETIME).ok()?;
-        (!self.refresh_token_refused || end <= now).then_some(end)
+        self.refresh_token_end().filter(|end| !self.refresh_token_refused || *end <= now)
+    }
+
+    /// When the lifetime of the refresh token in use ends, whether or not it is refused.
+    pub fn refresh_token_end(&self) -> Option<Timestamp> {
+        self.refresh_token_issued_at?.checked_add(Self::REFRESH_TOKEN_LIFETIME).ok()
     }
 }
 
@@ -212,6 +216,22 @@ impl AccountStatus {
         self.last_poll = last;
     }
 
+    /// Whether something happened later than `now`, so that the clock was wrong then.
+    pub fn is_ahead_of(&self, now: Timestamp) -> bool {
+        const TOLERANCE: Duration = Duration::from_mins(1);
+        let times = [self.last_poll_at, self.last_good.as_ref().map(|good| good.at)];
+        times.into_iter().flatten().max().is_some_and(|at| at > now.saturating_add(TOLERANCE).unwrap_or(now))
+    }
+
+    /// Replaces times after `now`: what they belong to happened no later than that.
+    pub fn correct_times(&mut self, now: Timestamp) {
+        let good = self.last_good.as_mut().map(|good| &mut good.at);
+        let polls = [self.last_poll_at.as_mut(), self.outcome_since.as_mut()];
+        for at in polls.into_iter().chain([good]).flatten() {
+            *at = now.min(*at);
+        }
+    }
+
     /// The failure of the last poll, if it failed.
     pub fn failure(&self) -> Option<&Failure> {
         if let LastPoll::Failed { failure, .. } = &self.last_poll { Some(failure) } else { None }
@@ -323,6 +343,20 @@ mod tests {
         assert!(status.visible(at(86_399), Some(day)).is_some());
         assert!(status.visible(at(86_400), Some(day)).is_none());
         assert!(status.visible(at(10_000_000), None).is_some());
+    }
+
+    #[test]
+    fn after_the_clock_was_set_back_no_time_is_in_the_future_and_rows_last_as_long_as_configured() {
+        let (mut status, hour) = (AccountStatus::default(), Duration::from_hours(1));
+        status.poll_ended(Ok(UsageReport::default()), at(100_000), Duration::ZERO);
+        assert!(!status.is_ahead_of(at(99_940)), "a minute is within the corrections of a clock");
+        assert!(status.is_ahead_of(at(99_939)));
+        status.correct_times(at(50_000));
+        assert!(!status.is_ahead_of(at(50_000)));
+        assert_eq!((status.last_poll_at, status.outcome_since), (Some(at(50_000)), Some(at(50_000))));
+        assert_eq!(status.vanishes_at(Some(hour)), Some(at(53_600)));
+        status.correct_times(at(60_000));
+        assert_eq!(status.vanishes_at(Some(hour)), Some(at(53_600)), "the past stays");
     }
 
     #[test]

@@ -72,7 +72,10 @@ impl Render for Accounts {
     }
 
     fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
-        let ends = self.ledgers.iter().filter_map(|ledger| ledger.read().vanishes_at(self.stale_after));
+        let of = |status: AccountStatus| {
+            [status.vanishes_at(self.stale_after), status.credentials.refresh_token_end()]
+        };
+        let ends = self.ledgers.iter().flat_map(|ledger| of(ledger.read())).flatten();
         ends.filter(|end| *end > now).min()
     }
 }

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
+
+use crate::domain::clock::Deadline;
 
 /// An access token.
 #[derive(Clone, Debug)]
 pub(super) struct AccessToken {
     secret: SecretString,
-    pub(super) renew_at: Instant,
-    pub(super) expires_at: Instant,
+    pub(super) renewal: Deadline,
+    pub(super) expiry: Deadline,
     /// Whether a renewal was tried and failed.
     pub(super) renewal_failed: bool,
 }
@@ -19,14 +22,14 @@ pub(super) struct AccessToken {
 const RENEW_BEFORE_EXPIRY: Duration = Duration::from_mins(5);
 
 impl AccessToken {
-    /// A token with a `lifetime` that began at `issued_at`. A token that lives for less than ten minutes is renewed
-    /// after half of its lifetime.
-    pub(super) fn new(secret: SecretString, issued_at: Instant, lifetime: Duration) -> Self {
+    /// A token with a `lifetime` that began at `issued`, by both clocks. A token that lives for less than ten minutes is
+    /// renewed after half of its lifetime.
+    pub(super) fn new(secret: SecretString, issued: (Instant, Timestamp), lifetime: Duration) -> Self {
         let renew_after = lifetime.saturating_sub(RENEW_BEFORE_EXPIRY).max(lifetime / 2);
         Self {
             secret,
-            renew_at: issued_at + renew_after,
-            expires_at: issued_at + lifetime,
+            renewal: Deadline::after(issued, renew_after),
+            expiry: Deadline::after(issued, lifetime),
             renewal_failed: false,
         }
     }

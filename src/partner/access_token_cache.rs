@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+use crate::domain::clock::Clock;
 
 use super::access_token::AccessToken;
 use super::error::FetchError;
@@ -19,6 +21,7 @@ use super::token_endpoint::Rotation;
 /// The access token of one account.
 pub(super) struct AccessTokenCache {
     renewal: Arc<Renewal>,
+    clock: Clock,
     pub(super) rotation: Rotation,
     /// The limit of waiting for a renewal while the current token is valid.
     renewal_timeout: Duration,
@@ -29,19 +32,21 @@ pub(super) struct AccessTokenCache {
 const RENEWAL_RETRY_PAUSE: Duration = Duration::from_mins(1);
 
 impl AccessTokenCache {
-    pub(super) fn new(renewal: Renewal, renewal_timeout: Duration) -> Self {
+    pub(super) fn new(renewal: Renewal, clock: Clock, renewal_timeout: Duration) -> Self {
         let rotation = Rotation::Wanted;
-        Self { renewal: Arc::new(renewal), rotation, renewal_timeout, cached: Arc::default() }
+        Self { renewal: Arc::new(renewal), clock, rotation, renewal_timeout, cached: Arc::default() }
     }
 
     /// An access token that remains valid for some minutes, or for less if a renewal fails.
     pub(super) async fn token(&self) -> Result<AccessToken, FetchError> {
         let mut cached = Arc::clone(&self.cached).lock_owned().await;
-        if let Some(token) = cached.as_ref().filter(|token| Instant::now() < token.renew_at) {
+        let now = self.clock.now();
+        if let Some(token) = cached.as_ref().filter(|token| !token.renewal.has_passed(now)) {
             return Ok(token.clone());
         }
-        let current = cached.clone().filter(|token| Instant::now() + self.renewal_timeout < token.expires_at);
-        let (renewal, rotation) = (Arc::clone(&self.renewal), self.rotation);
+        let outlives = |token: &AccessToken| token.expiry.remaining(now) > self.renewal_timeout;
+        let current = cached.clone().filter(outlives);
+        let (renewal, rotation, clock) = (Arc::clone(&self.renewal), self.rotation, self.clock.clone());
         // A task of its own holds the lock and outlives this future. Dropping this future prevents further attempts,
         // so that a stop or a reload waits for one request at most.
         let abandoned = CancellationToken::new();
@@ -50,8 +55,8 @@ impl AccessTokenCache {
             let outcome = renewal.renew(rotation, &abandoned).await;
             match (outcome, cached.as_mut()) {
                 (Ok(token), _) => Ok(cached.insert(token).clone()),
-                (Err(error), Some(current)) if Instant::now() < current.expires_at => {
-                    postpone_renewal(current, renewal.account(), &error);
+                (Err(error), Some(current)) if !current.expiry.has_passed(clock.now()) => {
+                    postpone_renewal(current, &clock, renewal.account(), &error);
                     Ok(current.clone())
                 }
                 (Err(error), _) => Err(error),
@@ -73,10 +78,13 @@ impl AccessTokenCache {
         drop(self.cached.lock().await.take_if(|token| token.is_same_as(refused)));
     }
 
-    /// Waits until the credentials differ from those used last, and removes the token that they brought.
-    pub(super) async fn credentials_changed(&self) {
-        self.renewal.credentials_changed().await;
-        *self.cached.lock().await = None;
+    /// Whether the credentials differ from those used last; the token that they brought is then removed.
+    pub(super) async fn credentials_changed(&self) -> bool {
+        let changed = self.renewal.credentials_changed().await;
+        if changed {
+            *self.cached.lock().await = None;
+        }
+        changed
     }
 
     /// Waits until no renewal is in progress.
@@ -85,16 +93,17 @@ impl AccessTokenCache {
     }
 }
 
-fn postpone_renewal(current: &mut AccessToken, account: &str, error: &FetchError) {
+fn postpone_renewal(current: &mut AccessToken, clock: &Clock, account: &str, error: &FetchError) {
     let pause = error.retry_after().unwrap_or_default().max(RENEWAL_RETRY_PAUSE);
-    current.renew_at = current.expires_at.min(Instant::now() + pause);
+    let expires_in = current.expiry.remaining(clock.now());
+    current.renewal = clock.deadline(pause.min(expires_in));
     if !mem::replace(&mut current.renewal_failed, true) {
         tracing::warn!(
             account,
             reason = error.reason().as_str(),
             err = %error,
             remedy = error.remedy(),
-            expires_in_s = (current.expires_at - Instant::now()).as_secs(),
+            expires_in_s = expires_in.as_secs(),
             "Cannot renew the access token, using the current one until it expires"
         );
     }

@@ -6,7 +6,7 @@ use std::panic::resume_unwind;
 use tracing::dispatcher;
 
 /// Runs `work` on a thread for blocking work, and returns its outcome. What `work` logs goes to the caller's subscriber.
-pub(super) async fn off_workers<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub async fn off_workers<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let subscriber = dispatcher::get_default(Clone::clone);
     match tokio::task::spawn_blocking(move || dispatcher::with_default(&subscriber, work)).await {
         Ok(outcome) => outcome,

@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Account, SecretError, trust_anchors};
+use crate::config::{Account, SecretError};
 use crate::domain::clock::Clock;
 use crate::domain::failure::FailureReason;
 use crate::domain::schedule::Schedule;
@@ -23,6 +23,7 @@ use super::response::HttpResponse;
 use super::retry_after::retry_after;
 use super::server_certificate::ServerCertificate;
 use super::transport::{chain, service, transport_error};
+use super::trust_anchors::{Tls, TrustAnchors, TrustAnchorsError};
 
 /// The limits of requests and retries.
 #[derive(Clone, Copy, Debug)]
@@ -75,13 +76,13 @@ pub(super) enum Retries<'a> {
 /// Why the HTTP clients of an account cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The file of extra trust anchors cannot be used.
-    #[error("ca_file: {0}")]
-    CaFile(String),
+    /// There are no trust anchors.
+    #[error(transparent)]
+    TrustAnchors(#[from] TrustAnchorsError),
     /// The URL of the proxy cannot be read.
     #[error("proxy_url cannot be used")]
     Proxy(#[from] SecretError),
-    /// The TLS back end or the system's trust store cannot be used.
+    /// The TLS back end or the proxy cannot be used.
     #[error("cannot set up TLS: {0}")]
     Build(String),
 }
@@ -108,15 +109,16 @@ impl HttpClient {
         ledger: Ledger,
         retry: RetryPolicy,
         clock: Clock,
+        trust_anchors: &TrustAnchors,
     ) -> Result<Self, ClientError> {
-        let [login, api] = [&account.cloud.login_base_url, &account.cloud.api_base_url]
-            .map(|url| if url.starts_with("http:") { Scheme::Http } else { Scheme::Https });
-        let token_client = build_client(account, login, retry.request_timeout)?;
-        let usage_client = if api == login {
-            token_client.clone()
-        } else {
-            build_client(account, api, retry.request_timeout)?
-        };
+        let tls = trust_anchors.of(account)?;
+        let is_https = |url: &str| !url.starts_with("http:");
+        let [login, api] =
+            [&account.cloud.login_base_url, &account.cloud.api_base_url].map(|url| is_https(url));
+        let build =
+            |https: bool| build_client(account, tls.as_ref().filter(|_| https), retry.request_timeout);
+        let token_client = build(login)?;
+        let usage_client = if api == login { token_client.clone() } else { build(api)? };
         Ok(Self { token_client, usage_client, ledger, retry, clock })
     }
 
@@ -201,16 +203,12 @@ impl HttpClient {
     }
 }
 
-/// How a service is reached.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scheme {
-    /// Without TLS, which the configuration allows on loopback only.
-    Http,
-    /// With TLS, and through a proxy if there is one.
-    Https,
-}
-
-fn build_client(account: &Account, scheme: Scheme, request_timeout: Duration) -> Result<Client, ClientError> {
+/// Builds a client for `https`, which uses a proxy if there is one, or without `tls` for `http` on loopback.
+fn build_client(
+    account: &Account,
+    tls: Option<&Tls>,
+    request_timeout: Duration,
+) -> Result<Client, ClientError> {
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place where clients are built, with limits and a user agent"
@@ -222,14 +220,14 @@ fn build_client(account: &Account, scheme: Scheme, request_timeout: Duration) ->
         // Redirects are reported, not followed: the API has none, and one could send the token elsewhere.
         .redirect(redirect::Policy::none())
         .tls_info(true);
-    if let Some(path) = &account.ca_file {
-        builder = builder.tls_certs_merge(trust_anchors(path).map_err(ClientError::CaFile)?);
-    }
-    if scheme == Scheme::Http {
+    let Some(tls) = tls else {
         // No trust anchors are needed. A proxy could read the token, and would look for the loopback address on its
         // own machine.
-        builder = builder.tls_certs_only([]).no_proxy();
-    } else if let Some(proxy_url) = &account.proxy_url {
+        let builder = builder.tls_certs_only([]).no_proxy();
+        return builder.build().map_err(|error| ClientError::Build(chain(&error)));
+    };
+    builder = builder.tls_backend_preconfigured(tls.config.clone());
+    if let Some(proxy_url) = &account.proxy_url {
         let proxy_url = proxy_url.read()?;
         let proxy = Proxy::all(proxy_url.expose_secret())
             .map_err(|error| ClientError::Build(chain(&error.without_url())))?;

@@ -17,6 +17,7 @@ mod refusal;
 mod retry_after;
 mod server_certificate;
 mod transport;
+mod trust_anchors;
 mod http;
 
 // Sign-in: the refresh token, and the access tokens that it brings.
@@ -38,6 +39,7 @@ mod paging;
 mod source;
 mod partner_center;
 
+pub use blocking::off_workers;
 pub use claims::Claims;
 pub use error::FetchError;
 pub use http::ClientError;
@@ -46,6 +48,7 @@ pub use server_certificate::ServerCertificate;
 pub use sign_in::{BrowserSignIn, DeviceCode, Progress, SignIn, SignedIn, redirect_error, sign_in_failed};
 pub use source::UsageSource;
 pub use store::{StoreError, TokenStore};
+pub use trust_anchors::{Tls, TrustAnchors};
 
 // For tests and fuzz targets.
 #[cfg(any(test, fuzzing))]

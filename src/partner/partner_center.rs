@@ -30,6 +30,7 @@ use super::sign_in::SignIn;
 use super::source::UsageSource;
 use super::store::TokenStore;
 use super::token_endpoint::{Rotation, TokenEndpoint};
+use super::trust_anchors::TrustAnchors;
 use super::wire::{self, Collection, WireError};
 
 /// Partner Center, as one account uses it.
@@ -53,8 +54,9 @@ impl PartnerCenter {
         ledger: &Ledger,
         clock: &Clock,
         poll_timeout: Duration,
+        trust_anchors: &TrustAnchors,
     ) -> Result<Self, ClientError> {
-        Self::with_retry(account, store, ledger, clock, RetryPolicy::new(poll_timeout))
+        Self::with_retry(account, store, ledger, clock, RetryPolicy::new(poll_timeout), trust_anchors)
     }
 
     pub(super) fn with_retry(
@@ -63,10 +65,11 @@ impl PartnerCenter {
         ledger: &Ledger,
         clock: &Clock,
         retry: RetryPolicy,
+        trust_anchors: &TrustAnchors,
     ) -> Result<Self, ClientError> {
         let timeout = retry.renewal_timeout;
         let (account, ledger) = (Arc::new(account.clone()), ledger.clone());
-        let http = Arc::new(HttpClient::new(&account, ledger.clone(), retry, clock.clone())?);
+        let http = Arc::new(HttpClient::new(&account, ledger.clone(), retry, clock.clone(), trust_anchors)?);
         let token_endpoint = Arc::new(TokenEndpoint {
             account: Arc::clone(&account),
             http: Arc::clone(&http),
@@ -76,7 +79,7 @@ impl PartnerCenter {
         let refresh_tokens = Arc::new(RefreshTokens::new(Arc::clone(&account), store, ledger.clone()));
         let (endpoint, tokens) = (Arc::clone(&token_endpoint), Arc::clone(&refresh_tokens));
         let renewal = Renewal::new(endpoint, tokens, ledger.clone(), timeout);
-        let access_tokens = AccessTokenCache::new(renewal, timeout);
+        let access_tokens = AccessTokenCache::new(renewal, clock.clone(), timeout);
         Ok(Self { account, ledger, http, token_endpoint, refresh_tokens, access_tokens })
     }
 
@@ -200,8 +203,8 @@ impl UsageSource for PartnerCenter {
         }
     }
 
-    async fn credentials_changed(&self) {
-        self.access_tokens.credentials_changed().await;
+    async fn credentials_changed(&self) -> bool {
+        self.access_tokens.credentials_changed().await
     }
 
     async fn drain(&self) {

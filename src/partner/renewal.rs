@@ -145,16 +145,10 @@ impl Renewal {
         self.ledger.write(|status| status.credentials.access_token_expires_at = Some(expires_at));
     }
 
-    /// Waits until the credentials differ from those used last, for example after a new sign-in.
-    pub(super) async fn credentials_changed(&self) {
-        const POLL_INTERVAL: Duration = Duration::from_secs(5);
-        loop {
-            tokio::time::sleep(POLL_INTERVAL).await;
-            let now = self.credential_state().await;
-            if mem::replace(&mut *self.used(), now.clone()) != now {
-                return;
-            }
-        }
+    /// Whether the credentials differ from those used or compared last, for example after a new sign-in.
+    pub(super) async fn credentials_changed(&self) -> bool {
+        let now = self.credential_state().await;
+        mem::replace(&mut *self.used(), now.clone()) != now
     }
 
     async fn credential_state(&self) -> CredentialState {

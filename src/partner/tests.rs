@@ -127,7 +127,8 @@ impl TestBed {
         let store = TokenStore::open(&self.state_directory(), account).unwrap();
         let mut retry = RetryPolicy::new(limit);
         retry.pause = Duration::from_millis(1);
-        PartnerCenter::with_retry(account, store, &self.ledger, &self.clock, retry).unwrap()
+        let anchors = TrustAnchors::default();
+        PartnerCenter::with_retry(account, store, &self.ledger, &self.clock, retry, &anchors).unwrap()
     }
 
     fn client(&self) -> PartnerCenter {

@@ -131,7 +131,7 @@ impl TokenResponse {
             let text = "the sign-in service answered with no usable access token";
             return Err(FetchError::new(FailureReason::Payload, text));
         };
-        Ok(AccessToken::new(secret, self.sent, self.lifetime))
+        Ok(AccessToken::new(secret, (self.sent, self.sent_at), self.lifetime))
     }
 }
 

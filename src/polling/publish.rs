@@ -1,6 +1,5 @@
 //! Renders a snapshot whenever its source changes.
 
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, STEP};
 
 /// A source of snapshots.
 pub trait Render: Send + Sync + 'static {
@@ -19,15 +18,13 @@ pub trait Render: Send + Sync + 'static {
     /// The snapshot at `now`.
     fn render(&self, now: Timestamp) -> Self::Output;
 
-    /// The next moment after `now` at which the snapshot changes by the passage of time alone.
+    /// The next moment after `now` at which the snapshot changes by the passage of time alone. Between two times with
+    /// the same answer nothing changes.
     fn next_change(&self, now: Timestamp) -> Option<Timestamp>;
 }
 
 /// Changes that follow one another within this time are rendered together.
 const DEBOUNCE: Duration = Duration::from_millis(20);
-
-/// The longest wait for a moment of the wall clock, which may be set meanwhile.
-const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 
 /// Renders at the start, when `changed` is notified, when the source is replaced, and when time alone changes the
 /// snapshot, until `stop`.
@@ -43,9 +40,14 @@ pub async fn publish<R: Render>(
         let now = clock.now();
         out.send_replace(Arc::new(current.render(now)));
         let next_change = async {
-            let Some(at) = current.next_change(now) else { return pending().await };
-            let wait = Duration::try_from(at.duration_since(clock.now())).unwrap_or(Duration::ZERO);
-            sleep(wait.min(LONGEST_SLEEP)).await;
+            let expected = current.next_change(now);
+            let mut now = now;
+            // Another answer means that the moment has passed, or that the clock was set back beyond an earlier one.
+            while current.next_change(now) == expected {
+                let wait = expected.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
+                sleep(wait.unwrap_or(STEP).min(STEP)).await;
+                now = clock.now();
+            }
         };
         tokio::select! { biased;
             () = stop.cancelled() => return,

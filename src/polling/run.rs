@@ -1,13 +1,15 @@
 //! The polling loop of one account: wait, fetch, record the outcome.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Deadline, STEP};
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::schedule::Schedule;
 use crate::domain::status::{AccountStatus, Ledger};
@@ -27,66 +29,137 @@ pub struct Plan {
     pub resumes: Option<Timestamp>,
     /// How long the first poll is delayed, so that many accounts do not start at once.
     pub stagger: Duration,
+    /// Notified when an operator asks for a poll now.
+    pub asked: Arc<Notify>,
     /// The wall clock.
     pub clock: Clock,
     /// A source of random numbers in `0.0..1.0`.
     pub jitter: fn() -> f64,
 }
 
+/// The least time between two polls of which the second was not due by the schedule.
+const LEAST_DISTANCE: Duration = Duration::from_mins(1);
+
 /// Polls until `stop`: first at once, or some minutes after the last poll of an earlier process, then according to the
 /// schedule, and never before the server's `Retry-After` has passed.
 pub async fn run<S: UsageSource>(source: S, plan: Plan, ledger: Ledger, stop: CancellationToken) {
-    let due = |wait| Some(plan.clock.now().saturating_add(wait).unwrap_or(Timestamp::MAX));
-    let held = |status: &AccountStatus| {
-        status.hold_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    let mut poller = Poller::new(source, plan, ledger);
+    let polling = async {
+        loop {
+            poller.wait().await;
+            poller.poll().await;
+        }
     };
-    let resumed = plan.resumes.map_or(Duration::ZERO, |at| {
-        let age = Duration::try_from(plan.clock.now().duration_since(at)).unwrap_or(Duration::ZERO);
-        plan.schedule.resume(age, (plan.jitter)())
-    });
-    let mut wait = held(&ledger.read()).max(resumed) + plan.stagger;
-    ledger.write(|status| status.next_poll_at = due(wait));
-    let mut reported = BTreeSet::new();
-    loop {
-        // For any reason: refused credentials may be reported as an outage.
-        let retry_with_new_credentials =
-            ledger.read().failure().is_some_and(|failure| !failure.asks_to_slow_down());
-        tokio::select! { biased;
-            () = stop.cancelled() => break,
-            () = sleep(wait) => {}
-            () = source.credentials_changed(), if retry_with_new_credentials => {
-                tracing::info!(account = plan.account, "The credentials have changed; polling now");
-                reported.clear();
+    stop.run_until_cancelled(polling).await;
+    poller.ledger.write(|status| status.next_poll_at = None);
+    poller.source.drain().await;
+}
+
+/// The polling of one account.
+struct Poller<S> {
+    source: S,
+    plan: Plan,
+    ledger: Ledger,
+    /// When the next poll is due, unless the server asked for a longer wait.
+    deadline: Deadline,
+    /// When the last poll of this task began.
+    begun: Option<Instant>,
+    /// The causes of the current outage that were logged. Empty at the start, since an operator who reloads wants to
+    /// see whether it helped.
+    reported: BTreeSet<(FailureReason, &'static str)>,
+}
+
+impl<S: UsageSource> Poller<S> {
+    fn new(source: S, plan: Plan, ledger: Ledger) -> Self {
+        let resumed = plan.resumes.map_or(Duration::ZERO, |at| {
+            let age = Duration::try_from(plan.clock.now().duration_since(at)).unwrap_or(Duration::ZERO);
+            plan.schedule.resume(age, (plan.jitter)())
+        });
+        let wait = held(&ledger.read()).max(resumed) + plan.stagger;
+        let deadline = plan.clock.deadline(wait);
+        ledger.write(|status| status.next_poll_at = Some(after(plan.clock.now(), wait)));
+        Self { source, plan, ledger, deadline, begun: None, reported: BTreeSet::new() }
+    }
+
+    /// Waits for the next poll. The ledger says when that is, also after the wall clock was set.
+    async fn wait(&mut self) {
+        loop {
+            let (status, now) = (self.ledger.read(), self.plan.clock.now());
+            if status.is_ahead_of(now) {
+                self.ledger.write(|status| status.correct_times(now));
+                self.deadline = Deadline::monotonic(self.deadline.remaining(now).min(LEAST_DISTANCE));
+            }
+            let remaining = self.deadline.remaining(now).max(held(&status));
+            if remaining.is_zero() {
+                return;
+            }
+            let due = after(now, remaining);
+            if status.next_poll_at.is_none_or(|published| due.duration_since(published).unsigned_abs() > STEP)
+            {
+                self.ledger.write(|status| status.next_poll_at = Some(due));
+            }
+            tokio::select! { biased;
+                () = self.plan.asked.notified() => {
+                    self.reported.clear();
+                    let elapsed = self.begun.map_or(LEAST_DISTANCE, |begun| begun.elapsed());
+                    let rest = LEAST_DISTANCE.saturating_sub(elapsed).max(self.plan.stagger);
+                    self.advance(if self.source.credentials_changed().await { Duration::ZERO } else { rest });
+                }
+                () = sleep(remaining.min(STEP)) => {
+                    // For any reason: refused credentials may be reported as an outage.
+                    let fails = status.failure().is_some_and(|failure| !failure.asks_to_slow_down());
+                    if fails && self.source.credentials_changed().await {
+                        tracing::info!(account = self.plan.account, "The credentials have changed; polling now");
+                        self.reported.clear();
+                        self.advance(Duration::ZERO);
+                    }
+                }
             }
         }
-        let started = Instant::now();
+    }
+
+    /// Makes the next poll due within `wait`.
+    fn advance(&mut self, wait: Duration) {
+        let clock = &self.plan.clock;
+        self.deadline = clock.deadline(self.deadline.remaining(clock.now()).min(wait));
+    }
+
+    async fn poll(&mut self) {
+        let (plan, begun) = (&self.plan, Instant::now());
+        self.begun = Some(begun);
         tracing::debug!(account = %plan.account, "Polling");
-        let outcome = tokio::select! { biased;
-            () = stop.cancelled() => break,
-            outcome = timeout(plan.timeout, source.fetch()) => outcome,
-        };
+        let outcome = timeout(plan.timeout, self.source.fetch()).await;
         let outcome =
             outcome.unwrap_or_else(|_| Err(FetchError::deadline(plan.timeout))).map_err(Failure::from);
-        let before = ledger.read();
-        let (at, took) = (plan.clock.now(), started.elapsed());
-        ledger.write(|status| {
+        let before = self.ledger.read();
+        let (at, took) = (plan.clock.now(), begun.elapsed());
+        let mut wait = Duration::ZERO;
+        self.ledger.write(|status| {
             status.poll_ended(outcome, at, took);
             // A request within the poll may have been asked for a longer wait than the outcome shows.
             wait = plan.schedule.next(&status.last_poll, (plan.jitter)()).max(held(status));
-            status.next_poll_at = due(wait);
+            status.next_poll_at = Some(after(plan.clock.now(), wait));
             if status.failure().is_some_and(Failure::asks_to_slow_down) {
                 status.hold_until = Some(Instant::now() + wait);
             }
         });
-        log_change(&plan.account, &before, &ledger.read(), wait, &mut reported);
+        self.deadline = plan.clock.deadline(wait);
+        log_change(&plan.account, &before, &self.ledger.read(), wait, &mut self.reported);
     }
-    ledger.write(|status| status.next_poll_at = None);
-    source.drain().await;
+}
+
+/// How long the server still asks for no request. Only the monotonic clock counts: if the wall clock is set, less time
+/// than it says may have passed.
+fn held(status: &AccountStatus) -> Duration {
+    status.hold_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+}
+
+fn after(now: Timestamp, wait: Duration) -> Timestamp {
+    now.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 /// Logs changes, not states: a thirtieth equal failure is a metric, not a log line. Each cause of an outage is logged
-/// once, even if causes alternate. `reported` is empty at the start of the loop, since an operator who reloads
-/// wants to see whether it helped.
+/// once, even if causes alternate.
 fn log_change(
     account: &str,
     before: &AccountStatus,

@@ -1,6 +1,6 @@
 //! These tests run on a paused clock: hours pass at once, and every second is exact.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::domain::status::Ledger;
 use crate::domain::usage::{LicenseUsage, Percent, UsageReport};
 use crate::partner::{FetchError, UsageSource};
 
+mod clocks;
 mod outage;
 mod persist;
 mod publish;
@@ -44,7 +45,7 @@ struct Scripted {
     answers: Mutex<mpsc::UnboundedReceiver<Answer>>,
     fetches: mpsc::UnboundedSender<Instant>,
     drained: Arc<AtomicU64>,
-    new_credentials: Arc<Notify>,
+    new_credentials: Arc<AtomicBool>,
 }
 
 impl UsageSource for Scripted {
@@ -60,8 +61,8 @@ impl UsageSource for Scripted {
         }
     }
 
-    async fn credentials_changed(&self) {
-        self.new_credentials.notified().await;
+    async fn credentials_changed(&self) -> bool {
+        self.new_credentials.swap(false, Ordering::Relaxed)
     }
 
     async fn drain(&self) {
@@ -74,8 +75,10 @@ struct Polling {
     started: Instant,
     fetches: mpsc::UnboundedReceiver<Instant>,
     drained: Arc<AtomicU64>,
-    /// Notified when the credentials change.
-    new_credentials: Arc<Notify>,
+    /// Whether the credentials have changed.
+    new_credentials: Arc<AtomicBool>,
+    /// Notified when an operator asks for a poll.
+    asked: Arc<Notify>,
     stop: CancellationToken,
     task: JoinHandle<()>,
     /// Keeps the channel open.
@@ -101,7 +104,7 @@ fn start_with(
         script.send(answer).unwrap_or_else(|_| panic!("the receiver exists"));
     }
     let (sender, fetches) = mpsc::unbounded_channel();
-    let (drained, new_credentials): (Arc<AtomicU64>, Arc<Notify>) = Default::default();
+    let (drained, new_credentials): (Arc<AtomicU64>, Arc<AtomicBool>) = Default::default();
     let source = Scripted {
         answers: Mutex::new(scripted),
         fetches: sender,
@@ -114,13 +117,15 @@ fn start_with(
         timeout: Duration::from_mins(2),
         resumes: None,
         stagger: Duration::ZERO,
+        asked: Arc::default(),
         clock: Clock::from_tokio(START),
         jitter: || 0.0,
     };
     change(&mut plan);
+    let asked = Arc::clone(&plan.asked);
     let stop = CancellationToken::new();
     let task = tokio::spawn(run(source, plan, ledger.clone(), stop.clone()));
-    Polling { started: Instant::now(), fetches, drained, new_credentials, stop, task, _script: script }
+    Polling { started: Instant::now(), fetches, drained, new_credentials, asked, stop, task, _script: script }
 }
 
 impl Polling {
@@ -338,15 +343,15 @@ async fn new_credentials_are_used_at_once_after_a_failure_but_not_within_a_retry
     let script = [Fails(FailureReason::Credentials), Fails(FailureReason::Server), Throttles(57), Succeeds];
     let mut polling = start(&ledger, script);
     assert_eq!(polling.next().await, 0);
-    tokio::time::sleep(Duration::from_mins(10)).await;
-    polling.new_credentials.notify_waiters();
-    assert_eq!(polling.next().await, 600_000, "not after six hours");
+    tokio::time::sleep(Duration::from_secs(601)).await;
+    polling.new_credentials.store(true, Ordering::Relaxed);
+    assert_eq!(polling.next().await, 605_000, "within five seconds, not after six hours");
     tokio::time::sleep(Duration::from_secs(1)).await;
-    polling.new_credentials.notify_waiters();
-    assert_eq!(polling.next().await, 601_000, "not after a minute");
+    polling.new_credentials.store(true, Ordering::Relaxed);
+    assert_eq!(polling.next().await, 610_000, "not after a minute");
     tokio::time::sleep(Duration::from_secs(1)).await;
-    polling.new_credentials.notify_waiters();
-    assert_eq!(polling.next().await, 658_000, "after the 57s of Retry-After");
+    polling.new_credentials.store(true, Ordering::Relaxed);
+    assert_eq!(polling.next().await, 667_000, "after the 57s of Retry-After");
     polling.stop().await;
 }
 

@@ -1,24 +1,52 @@
 //! One account: prepared from the configuration, then running as a task.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Account;
 use crate::domain::status::Ledger;
-use crate::partner::{PartnerCenter, TokenStore};
+use crate::partner::{PartnerCenter, Tls, TokenStore};
 use crate::polling::{self, Plan};
 use crate::state::snapshot::SnapshotStore;
 
-/// An account whose task was started.
-#[derive(Debug)]
-pub(super) struct Running {
+/// What the task of an account depends on. While it stays the same, a reload lets the task go on.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
     pub(super) account: Account,
+    pub(super) state_directory: PathBuf,
+    pub(super) poll_interval: Duration,
+    pub(super) poll_timeout: Duration,
+    pub(super) tls: Option<Tls>,
+}
+
+impl PartialEq for Settings {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { account, state_directory, poll_interval, poll_timeout, tls } = self;
+        let same_tls = match (tls, &other.tls) {
+            (Some(one), Some(other)) => one.is_same_as(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        same_tls
+            && (account, state_directory, poll_interval, poll_timeout)
+                == (&other.account, &other.state_directory, &other.poll_interval, &other.poll_timeout)
+    }
+}
+
+/// An account whose task was started. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Running {
+    pub(super) settings: Arc<Settings>,
     pub(super) ledger: Ledger,
     pub(super) store: TokenStore,
+    /// Asks the task for a poll now.
+    pub(super) asked: Arc<Notify>,
     /// Stops the task.
     pub(super) stop: CancellationToken,
     /// Cancelled when the task has ended.
@@ -26,6 +54,10 @@ pub(super) struct Running {
 }
 
 impl Running {
+    pub(super) fn account(&self) -> &Account {
+        &self.settings.account
+    }
+
     /// Whether the server's `Retry-After` has not passed yet.
     pub(super) fn is_held(&self) -> bool {
         self.ledger.read().hold_until.is_some_and(|until| until > Instant::now())
@@ -34,7 +66,7 @@ impl Running {
 
 /// An account that has everything it needs to be polled.
 pub(super) struct Ready {
-    pub(super) account: Account,
+    pub(super) settings: Settings,
     pub(super) ledger: Ledger,
     pub(super) store: TokenStore,
     pub(super) center: PartnerCenter,
@@ -52,7 +84,7 @@ impl Ready {
         if !self.is_new {
             return None;
         }
-        let account = self.account.display_name();
+        let account = self.settings.account.display_name();
         match self.snapshots.restore(now, stale_after) {
             Ok(good) => {
                 let good = good?;
@@ -71,7 +103,8 @@ impl Ready {
 
     /// Starts the account's task, which first waits for its predecessor: both would use the same refresh token.
     pub(super) fn launch(self, tasks: &mut JoinSet<()>) -> Running {
-        let Self { account, ledger, store, center, plan, snapshots, is_new: _, predecessor } = self;
+        let Self { settings, ledger, store, center, plan, snapshots, is_new: _, predecessor } = self;
+        let asked = Arc::clone(&plan.asked);
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let guard = ended.clone().drop_guard();
         tasks.spawn({
@@ -91,6 +124,6 @@ impl Ready {
                 drop(guard);
             }
         });
-        Running { account, ledger, store, stop, ended }
+        Running { settings: Arc::new(settings), ledger, store, asked, stop, ended }
     }
 }

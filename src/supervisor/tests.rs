@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::*;
-use crate::domain::status::AccountStatus;
+use crate::domain::status::{AccountStatus, Code, Endpoint, Ledger};
 use exporter_toolkit::negotiation::Format;
 use partner_center_simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
 
@@ -86,7 +86,7 @@ impl TestBed {
 
     fn prepare(&self) -> (Supervisor, Reloader) {
         let (source, config) = self.load();
-        Supervisor::start(source, &config, Arc::clone(&self.own), Clock::fixed(NOW)).unwrap()
+        Supervisor::start(source, config, Arc::clone(&self.own), Clock::fixed(NOW)).unwrap()
     }
 
     fn start(&self) -> Running {
@@ -164,6 +164,67 @@ async fn a_reload_replaces_the_accounts_and_one_that_stays_keeps_its_counters() 
 }
 
 #[tokio::test]
+async fn a_reload_lets_an_account_that_has_not_changed_go_on_and_replaces_one_that_has() {
+    let bed = TestBed::new("").await;
+    bed.write(&["contoso", "fabrikam"], "");
+    let running = bed.start();
+    for n in 0..2 {
+        wait_for(&running.account(n), |status| status.polls == 1).await;
+    }
+    let text = fs::read_to_string(bed.path()).unwrap();
+    let changed = text.replace("tenant_id: fabrikam.example", "tenant_id: fabrikam.example, locale: de-DE");
+    for text in [&text, &changed, &changed] {
+        fs::write(bed.path(), text).unwrap();
+        running.reloader.reload().await.unwrap().unwrap();
+    }
+    assert!(wait_for(&running.account(1), |status| status.polls == 2).await.up());
+    // Asked for a poll, an account waits for a minute after the last one.
+    let soon = Some(NOW + Duration::from_mins(1));
+    let status = wait_for(&running.account(0), |status| status.next_poll_at <= soon).await;
+    assert_eq!(status.polls, 1);
+    let sign_ins = |n: usize| {
+        let status = running.account(n).read();
+        status.traffic.requests[&(Endpoint::Token, Code::Status(200))]
+    };
+    assert_eq!([sign_ins(0), sign_ins(1)], [1, 2]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn hundred_reloads_poll_an_account_once() {
+    let bed = TestBed::new("usage: {delay: 1h}").await;
+    bed.write(&["contoso"], "");
+    let running = bed.start();
+    bed.wait_for_sign_ins(1).await;
+    for _ in 0..100 {
+        running.reloader.reload().await.unwrap().unwrap();
+    }
+    let request = Request::get("/simulator/requests").body(Body::empty()).unwrap();
+    let response = bed.simulator.router().oneshot(request).await.unwrap();
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let log: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(log["totals"]["token"], 1, "the poll in progress goes on");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_secret_file_that_has_changed_makes_a_reload_poll_at_once() {
+    let bed = TestBed::new("").await;
+    bed.write(&["contoso"], "");
+    let (secret, text) = (bed.directory.path().join("secret"), fs::read_to_string(bed.path()).unwrap());
+    fs::write(&secret, CLIENT_SECRET).unwrap();
+    let inline = format!("client_secret: {CLIENT_SECRET}");
+    let text = text.replace(&inline, &format!("client_secret_file: {}", secret.display()));
+    fs::write(bed.path(), text).unwrap();
+    let running = bed.start();
+    wait_for(&running.account(0), |status| status.polls == 1).await;
+    fs::write(&secret, format!("{CLIENT_SECRET}\n")).unwrap();
+    running.reloader.reload().await.unwrap().unwrap();
+    assert!(wait_for(&running.account(0), |status| status.polls == 2).await.up());
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn an_account_removed_and_added_again_waits_for_its_sign_in_in_progress() {
     // Strict rotation refuses a second sign-in with the same refresh token.
     let bed =
@@ -229,7 +290,7 @@ async fn an_invalid_file_changes_nothing_and_is_reported() {
     assert_eq!((running.names(), bed.last_reload()), (vec!["contoso".to_owned()], '0'));
     assert!(!running.accounts.has_changed().unwrap(), "the accounts are unchanged");
     // The account is still running: a valid reload makes it poll again.
-    bed.write(&["contoso"], "");
+    bed.write(&["contoso"], "poll_interval: 5h");
     running.reloader.reload().await.unwrap().unwrap();
     wait_for(&ledger, |status| status.polls == 2).await;
     assert_eq!(bed.last_reload(), '1');
@@ -243,7 +304,7 @@ async fn an_unusable_state_directory_fails_the_start_and_a_reload_but_no_running
     let (source, config) = bed.load();
     let state_directory = bed.path().join("below a file");
     let config = Config { state_directory, ..config };
-    let started = Supervisor::start(source, &config, Arc::clone(&bed.own), Clock::fixed(NOW));
+    let started = Supervisor::start(source, config, Arc::clone(&bed.own), Clock::fixed(NOW));
     assert!(matches!(started, Err(StartError::Store(_))));
 
     let running = bed.start();
@@ -263,7 +324,8 @@ async fn the_error_of_a_ca_file_without_a_certificate_names_the_account() {
     bed.write(&["contoso"], "");
     let (source, mut config) = bed.load();
     config.accounts[0].ca_file = Some(bed.path());
-    let error = Supervisor::start(source, &config, Arc::clone(&bed.own), Clock::fixed(NOW)).unwrap_err();
+    config.accounts[0].cloud.api_base_url = "https://partner.example".to_owned();
+    let error = Supervisor::start(source, config, Arc::clone(&bed.own), Clock::fixed(NOW)).unwrap_err();
     let StartError::Client { account, source } = error else { panic!("{error}") };
     let text = "ca_file: the file is not a PEM file: it has no line that starts with -----BEGIN";
     assert_eq!((account.as_str(), source.to_string().as_str()), ("contoso", text));
@@ -335,6 +397,7 @@ async fn a_start_after_a_failed_poll_polls_at_once_even_if_its_rows_are_fresh() 
     let running = bed.start();
     wait_for(&running.account(0), |status| status.polls == 1).await;
     bed.simulator.set_scenario(Scenario::parse("usage: {answer: forbidden}").unwrap());
+    bed.write(&["contoso"], "poll_interval: 5h");
     running.reloader.reload().await.unwrap().unwrap();
     wait_for(&running.account(0), |status| status.polls == 2).await;
     running.stop().await;
@@ -376,7 +439,8 @@ async fn a_reload_loses_no_refresh_token_whose_file_has_vanished() {
     assert!(wait_for(&running.account(0), |status| status.polls == 1).await.up());
     let name = format!("refresh-token-contoso.example-{CLIENT_ID}.json");
     fs::remove_file(bed.directory.path().join("state").join(name)).unwrap();
-    // The new task has neither the file nor its own memory of the token.
+    // The task of the changed account has neither the file nor its own memory of the token.
+    bed.write(&["contoso"], "poll_interval: 5h");
     running.reloader.reload().await.unwrap().unwrap();
     assert!(wait_for(&running.account(0), |status| status.polls == 2).await.up());
     running.stop().await;

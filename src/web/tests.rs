@@ -70,7 +70,7 @@ fn supervisor(source: ConfigSource) -> (Supervisor, Reloader) {
         accounts: Vec::new(),
     };
     let clock = Clock::fixed(NOW);
-    Supervisor::start(source, &config, Arc::new(OwnMetrics::new(true, &clock)), clock).unwrap()
+    Supervisor::start(source, config, Arc::new(OwnMetrics::new(true, &clock)), clock).unwrap()
 }
 
 /// The router for some accounts, and handles that change what it serves.

@@ -45,6 +45,18 @@ pub enum SecretError {
     },
 }
 
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Value(one), Self::Value(other)) => one.expose_secret() == other.expose_secret(),
+            (Self::File(one), Self::File(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Secret {}
+
 impl Secret {
     /// Returns the current secret, which is printable ASCII.
     ///

@@ -21,7 +21,7 @@ use crate::domain::clock::Clock;
 use crate::domain::status::{Endpoint, Ledger};
 use crate::domain::usage::{EMPTY_REMEDY, UsageReport};
 use crate::partner::hints::LOGIN;
-use crate::partner::{FetchError, PartnerCenter, TokenStore, UsageSource as _};
+use crate::partner::{FetchError, PartnerCenter, TokenStore, TrustAnchors, UsageSource as _};
 
 use report::{Outcome, Report, failed, ok, skipped, warning};
 
@@ -58,7 +58,14 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> io:
     // Only the doctor reads this one.
     let ledger = Ledger::new(None, Arc::default());
     let clock = Clock::system();
-    let center = match PartnerCenter::new(account, store, &ledger, &clock, config.poll_timeout) {
+    let center = match PartnerCenter::new(
+        account,
+        store,
+        &ledger,
+        &clock,
+        config.poll_timeout,
+        &TrustAnchors::default(),
+    ) {
         Ok(center) => center.without_rotation(),
         Err(error) => {
             let cause = format!("{:#}", anyhow::Error::new(error));

@@ -19,7 +19,7 @@ use crate::commands::{output, settings};
 use crate::config::{Account, Config};
 use crate::domain::clock::Clock;
 use crate::domain::status::Ledger;
-use crate::partner::{Claims, FetchError, PartnerCenter, SignIn, SignedIn, TokenStore};
+use crate::partner::{Claims, FetchError, PartnerCenter, SignIn, SignedIn, TokenStore, TrustAnchors};
 
 pub(super) async fn run(flags: LoginFlags) -> anyhow::Result<ExitCode> {
     let config = settings::source(&flags.config).load(&settings::environment)?;
@@ -52,7 +52,8 @@ fn prepare(config: &Config, account: &Account) -> anyhow::Result<SignIn> {
     let store = TokenStore::open(&config.state_directory, account)?;
     // Nothing reads this one.
     let ledger = Ledger::new(None, Arc::default());
-    let center = PartnerCenter::new(account, store, &ledger, &Clock::system(), config.poll_timeout)?;
+    let (clock, anchors) = (Clock::system(), TrustAnchors::default());
+    let center = PartnerCenter::new(account, store, &ledger, &clock, config.poll_timeout, &anchors)?;
     Ok(center.sign_in())
 }
 

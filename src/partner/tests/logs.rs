@@ -191,8 +191,8 @@ async fn a_lock_that_has_become_impossible_is_logged_once_reloads_included() {
     let _listening = log.listen();
     make_unlockable(&bed);
     for (store, expected) in [(before, &[NO_LOCK][..]), (after, &[])] {
-        let limit = Duration::from_mins(1);
-        let client = PartnerCenter::new(&account, store, &bed.ledger, &bed.clock, limit).unwrap();
+        let (limit, anchors) = (Duration::from_mins(1), TrustAnchors::default());
+        let client = PartnerCenter::new(&account, store, &bed.ledger, &bed.clock, limit, &anchors).unwrap();
         client.fetch().await.unwrap();
         assert_eq!(log.take(), expected);
         renew_in_an_hour(&client).await;
@@ -211,8 +211,8 @@ async fn the_lock_of_a_missing_directory_or_of_a_reader_is_not_missed() {
     assert_eq!(log.take(), [""; 0], "no other process uses a missing directory");
     make_unlockable(&bed);
     let reader = TokenStore::read_only(&bed.state_directory(), &account);
-    let limit = Duration::from_mins(1);
-    let client = PartnerCenter::new(&account, reader, &bed.ledger, &bed.clock, limit).unwrap();
+    let (limit, anchors) = (Duration::from_mins(1), TrustAnchors::default());
+    let client = PartnerCenter::new(&account, reader, &bed.ledger, &bed.clock, limit, &anchors).unwrap();
     client.without_rotation().fetch().await.unwrap();
     assert_eq!(log.take(), [""; 0], "a reader replaces no token");
 }

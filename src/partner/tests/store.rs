@@ -347,7 +347,8 @@ async fn a_read_only_store_changes_nothing() {
     fs::write(bed.token_file(), "damaged").unwrap();
     let store = TokenStore::read_only(&bed.state_directory(), &account);
     store.check_lock().unwrap();
-    let client = PartnerCenter::new(&account, store, &bed.ledger, &bed.clock, Duration::from_mins(1));
+    let (limit, anchors) = (Duration::from_mins(1), TrustAnchors::default());
+    let client = PartnerCenter::new(&account, store, &bed.ledger, &bed.clock, limit, &anchors);
     client.unwrap().without_rotation().fetch().await.unwrap();
     let files: Vec<_> =
         fs::read_dir(bed.state_directory()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -37,12 +37,15 @@ struct Publishing {
 
 impl Publishing {
     fn start() -> (Self, Ledger) {
+        Self::start_by(Clock::from_tokio(START))
+    }
+
+    fn start_by(clock: Clock) -> (Self, Ledger) {
         let changed: Arc<Notify> = Arc::default();
         let ledger = Ledger::new(None, Arc::clone(&changed));
         let source = watch::Sender::new(Arc::new(Source { name: "first", ledger: ledger.clone() }));
         let (out, snapshots) = watch::channel(Arc::new(("none", 0, false)));
         let stop = CancellationToken::new();
-        let clock = Clock::from_tokio(START);
         let task =
             tokio::spawn(super::publish(source.subscribe(), Arc::clone(&changed), out, clock, stop.clone()));
         (Self { changed, source, snapshots, stop, task, started: Instant::now() }, ledger)
@@ -106,6 +109,36 @@ async fn rows_vanish_at_their_second_without_a_notification() {
     let gone = **timeout(100 * HOUR, gone).await.expect("a snapshot").unwrap();
     assert_eq!(gone, ("first", 1, false));
     assert_eq!(publishing.started.elapsed(), 24 * HOUR + DEBOUNCE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_suspension_stale_rows_vanish_within_five_seconds_and_come_back_if_the_clock_is_set_back() {
+    let ahead = Arc::new(std::sync::atomic::AtomicI64::new(0));
+    let (set, origin) = (Arc::clone(&ahead), Instant::now());
+    let clock = Clock::from_fn(move || {
+        START + origin.elapsed() + jiff::SignedDuration::from_hours(set.load(Ordering::Relaxed))
+    });
+    let (mut publishing, ledger) = Publishing::start_by(clock);
+    poll_ends(&ledger, START);
+    publishing.snapshots.wait_for(|snapshot| snapshot.2).await.unwrap();
+    tokio::time::sleep(HOUR).await;
+    let limit = Duration::from_secs(5) + 2 * DEBOUNCE;
+    for (hours, visible) in [(72, false), (0, true)] {
+        ahead.store(hours, Ordering::Relaxed);
+        let changed = publishing.snapshots.wait_for(|snapshot| snapshot.2 == visible);
+        timeout(limit, changed).await.expect("within five seconds").unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_nothing_changes_is_not_rendered_again() {
+    let (mut publishing, ledger) = Publishing::start();
+    poll_ends(&ledger, START);
+    publishing.snapshots.wait_for(|snapshot| snapshot.2).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    publishing.snapshots.mark_unchanged();
+    tokio::time::sleep(23 * HOUR).await;
+    assert!(!publishing.snapshots.has_changed().unwrap());
 }
 
 #[tokio::test(start_paused = true)]

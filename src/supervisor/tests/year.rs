@@ -15,6 +15,7 @@ use super::*;
 use crate::domain::failure::FailureReason;
 use crate::domain::status::{Code, Endpoint};
 use crate::partner::Progress;
+use crate::partner::{PartnerCenter, TokenStore, TrustAnchors};
 use crate::polling::Render as _;
 use partner_center_simulator::{Behaviour, Certificate, Rotation, TokenAnswer, UsageAnswer};
 
@@ -113,7 +114,7 @@ impl World {
     fn start(&mut self) {
         let (source, config) = self.bed.load();
         let (supervisor, reloader) =
-            Supervisor::start(source, &config, Arc::clone(&self.bed.own), self.clock.clone()).unwrap();
+            Supervisor::start(source, config, Arc::clone(&self.bed.own), self.clock.clone()).unwrap();
         let (accounts, stop) = (supervisor.accounts(), CancellationToken::new());
         let task = tokio::spawn(supervisor.run(no_environment, stop.clone()));
         self.running = Some(Running { accounts, reloader, stop, task });
@@ -172,7 +173,8 @@ impl World {
         let account = &config.accounts[0];
         let store = TokenStore::open(&config.state_directory, account).unwrap();
         let ledger = Ledger::new(None, Arc::default());
-        let center = PartnerCenter::new(account, store, &ledger, &self.clock, config.poll_timeout).unwrap();
+        let (limit, anchors) = (config.poll_timeout, TrustAnchors::default());
+        let center = PartnerCenter::new(account, store, &ledger, &self.clock, limit, &anchors).unwrap();
         let sign_in = center.sign_in();
         let mut code = sign_in.device_code().await.unwrap();
         let signed_in = loop {

@@ -1,0 +1,143 @@
+//! Prepares the accounts of a configuration, without changing any that runs.
+//!
+//! Everything here may wait for files, so it runs outside the runtime's workers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use crate::config::{Account, Config, exposure};
+use crate::domain::clock::Clock;
+use crate::domain::schedule::Schedule;
+use crate::domain::status::Ledger;
+use crate::partner::{PartnerCenter, TokenStore, TrustAnchors};
+use crate::polling::Plan;
+use crate::state::snapshot::SnapshotStore;
+
+use super::StartError;
+use super::account::{Ready, Running, Settings};
+
+/// What preparation needs to know of the accounts that run.
+pub(super) struct Preparation {
+    pub(super) clock: Clock,
+    pub(super) changed: Arc<Notify>,
+    pub(super) running: Vec<Running>,
+    /// Stopped accounts whose task has not ended or whose `Retry-After` has not passed.
+    pub(super) stopping: Vec<Running>,
+}
+
+/// A configuration with all that its accounts need.
+pub(super) struct Prepared {
+    pub(super) config: Config,
+    pub(super) accounts: Vec<PreparedAccount>,
+    pub(super) warnings: Vec<String>,
+}
+
+pub(super) struct PreparedAccount {
+    pub(super) work: Work,
+    pub(super) certificate_expires_at: Option<Timestamp>,
+}
+
+/// What is to be done with an account.
+pub(super) enum Work {
+    /// Nothing about it has changed: the one at this position of those that run goes on.
+    Keep(usize),
+    /// It is started. Boxed, since it is large.
+    Start(Box<Ready>),
+}
+
+impl Preparation {
+    /// # Errors
+    /// [`StartError`] if the configuration cannot be used.
+    pub(super) fn prepare(&self, config: Config) -> Result<Prepared, StartError> {
+        let (anchors, count) =
+            (TrustAnchors::default(), u32::try_from(config.accounts.len()).unwrap_or(u32::MAX));
+        let accounts = (0..).zip(&config.accounts);
+        let prepared = accounts.map(|(position, account)| {
+            let stagger = Schedule::new(config.poll_interval).stagger(position, count);
+            let work = self.prepare_account(account, &config, stagger, &anchors)?;
+            let certificate_expires_at = account.client_credential.certificate_expires_at();
+            Ok(PreparedAccount { work, certificate_expires_at })
+        });
+        let mut accounts = prepared.collect::<Result<Vec<_>, StartError>>()?;
+        // From here on nothing can fail.
+        for account in &mut accounts {
+            let Work::Start(ready) = &mut account.work else { continue };
+            let restored = ready.restore(self.clock.now(), config.stale_after);
+            // A reload polls every account at once, including those it adds.
+            ready.plan.resumes = restored.filter(|_| self.running.is_empty());
+            if ready.is_new {
+                ready.center.announce();
+            }
+        }
+        let stores =
+            config.accounts.iter().map(|account| TokenStore::read_only(&config.state_directory, account));
+        let exposed = stores.filter_map(|store| exposure::warning(store.path()));
+        let warnings = config.warnings(self.clock.now()).into_iter().chain(exposed).collect();
+        Ok(Prepared { config, accounts, warnings })
+    }
+
+    fn prepare_account(
+        &self,
+        account: &Account,
+        config: &Config,
+        stagger: Duration,
+        anchors: &TrustAnchors,
+    ) -> Result<Work, StartError> {
+        let of_account = |source| StartError::Client { account: account.display_name().to_owned(), source };
+        let mut store = TokenStore::open(&config.state_directory, account).map_err(StartError::Store)?;
+        let settings = Settings {
+            account: account.clone(),
+            state_directory: config.state_directory.clone(),
+            poll_interval: config.poll_interval,
+            poll_timeout: config.poll_timeout,
+            tls: anchors.of(account).map_err(|error| of_account(error.into()))?,
+        };
+        let known = self.running.iter().position(|it| it.account().identity() == account.identity());
+        if let Some(position) = known.filter(|position| *self.running[*position].settings == settings) {
+            return Ok(Work::Keep(position));
+        }
+        // An account that was renamed, or removed and added again, has a new ledger but the same refresh token.
+        let before = self.running.iter().chain(&self.stopping);
+        let before: Vec<_> = before.filter(|it| it.account().shares_token_with(account)).collect();
+        let predecessor = before.iter().find(|it| !it.ended.is_cancelled()).or(before.first());
+        let ledger = known.map_or_else(
+            || {
+                let ledger = Ledger::new(account.name.clone(), Arc::clone(&self.changed));
+                // A `Retry-After` outlives a renaming, and a removal of the account.
+                let until = before.iter().filter_map(|it| it.ledger.read().hold_until).max();
+                ledger.write(|status| status.hold_until = until);
+                ledger
+            },
+            |position| self.running[position].ledger.clone(),
+        );
+        if let Some(predecessor) = predecessor {
+            store = store.continuing(&predecessor.store);
+        }
+        let center =
+            PartnerCenter::new(account, store.clone(), &ledger, &self.clock, config.poll_timeout, anchors)
+                .map_err(of_account)?;
+        let plan = Plan {
+            account: account.display_name().to_owned(),
+            schedule: Schedule::new(config.poll_interval),
+            timeout: config.poll_timeout,
+            resumes: None,
+            stagger,
+            asked: Arc::default(),
+            clock: self.clock.clone(),
+            jitter: fastrand::f64,
+        };
+        Ok(Work::Start(Box::new(Ready {
+            settings,
+            ledger,
+            store,
+            center,
+            plan,
+            snapshots: SnapshotStore::new(&config.state_directory, account),
+            is_new: known.is_none(),
+            predecessor: predecessor.map(|running| running.ended.clone()),
+        })))
+    }
+}
