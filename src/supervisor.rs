@@ -8,50 +8,20 @@ mod account;
 mod prepare;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ConfigError, ConfigSource};
+use crate::config::{Config, ConfigSource};
 use crate::domain::clock::Clock;
 use crate::metrics::{Accounts, OwnMetrics};
-use crate::partner::{ClientError, StoreError, off_workers};
+use crate::partner::off_workers;
 use account::Running;
-use prepare::{Preparation, Prepared, PreparedAccount, Work};
+use prepare::{Preparation, Prepared, PreparedAccount, TIMEOUT, Work};
 
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// It is not valid.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The HTTP client of an account cannot be created.
-    #[error("account {account}")]
-    Client {
-        /// The account's name.
-        account: String,
-        /// The cause.
-        #[source]
-        source: ClientError,
-    },
-    /// The state directory cannot be used.
-    #[error(
-        "{0}; refresh tokens are stored there: give the exporter's user write access, or set state_directory"
-    )]
-    Store(StoreError),
-    /// The configuration and the files that it names could not be read in time.
-    #[error(
-        "the configuration and the files that it names were not read within {} s: a file system hangs or is slow",
-        RELOAD_TIMEOUT.as_secs()
-    )]
-    TooSlow,
-}
-
-/// The limit of preparing a configuration at a reload.
-const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
+pub use prepare::StartError;
 
 /// A request to reload, answered with the outcome.
 type Request = oneshot::Sender<Result<(), Arc<StartError>>>;
@@ -153,7 +123,7 @@ impl Supervisor {
     async fn reload(&mut self, environment: fn(&str) -> Option<String>) -> Result<(), Arc<StartError>> {
         let (source, preparation) = (self.source.clone(), self.preparation());
         let preparing = off_workers(move || preparation.prepare(source.load(&environment)?));
-        let prepared = timeout(RELOAD_TIMEOUT, preparing).await.unwrap_or(Err(StartError::TooSlow));
+        let prepared = timeout(TIMEOUT, preparing).await.unwrap_or(Err(StartError::TooSlow));
         let outcome = prepared.map(|prepared| self.apply(prepared)).map_err(Arc::new);
         let problems =
             outcome.as_ref().err().map(|error| format!("{:#}", anyhow::Error::new(Arc::clone(error))));

@@ -8,16 +8,46 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use crate::config::{Account, Config, exposure};
+use crate::config::{Account, Config, ConfigError, exposure};
 use crate::domain::clock::Clock;
 use crate::domain::schedule::Schedule;
 use crate::domain::status::Ledger;
-use crate::partner::{PartnerCenter, TokenStore, TrustAnchors};
+use crate::partner::{ClientError, PartnerCenter, StoreError, TokenStore, TrustAnchors};
 use crate::polling::Plan;
 use crate::state::snapshot::SnapshotStore;
 
-use super::StartError;
 use super::account::{Ready, Running, Settings};
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It is not valid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The HTTP client of an account cannot be created.
+    #[error("account {account}")]
+    Client {
+        /// The account's name.
+        account: String,
+        /// The cause.
+        #[source]
+        source: ClientError,
+    },
+    /// The state directory cannot be used.
+    #[error(
+        "{0}; refresh tokens are stored there: give the exporter's user write access, or set state_directory"
+    )]
+    Store(StoreError),
+    /// The configuration and the files that it names could not be read in time.
+    #[error(
+        "the configuration and the files that it names were not read within {} s: a file system hangs or is slow",
+        TIMEOUT.as_secs()
+    )]
+    TooSlow,
+}
+
+/// The limit of preparing a configuration at a reload.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What preparation needs to know of the accounts that run.
 pub(super) struct Preparation {

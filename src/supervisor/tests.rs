@@ -3,6 +3,8 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
@@ -12,6 +14,7 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::*;
+use crate::config::ConfigError;
 use crate::domain::status::{AccountStatus, Code, Endpoint, Ledger};
 use exporter_toolkit::negotiation::Format;
 use partner_center_simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
@@ -222,6 +225,43 @@ async fn a_secret_file_that_has_changed_makes_a_reload_poll_at_once() {
     running.reloader.reload().await.unwrap().unwrap();
     assert!(wait_for(&running.account(0), |status| status.polls == 2).await.up());
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_that_hangs_fails_after_its_limit_and_a_stop_does_not_wait_for_it() {
+    static GATE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    /// Stands for a file system that hangs.
+    fn hangs(_: &str) -> Option<String> {
+        drop(GATE.lock());
+        None
+    }
+    let bed = TestBed::new("").await;
+    bed.write(&["contoso"], "");
+    let (_, config) = bed.load();
+    let gate = GATE.lock().unwrap();
+    let (own, clock) = (Arc::clone(&bed.own), Clock::fixed(NOW));
+    let (supervisor, reloader) = Supervisor::start(ConfigSource::Environment, config, own, clock).unwrap();
+    let (accounts, stop) = (supervisor.accounts(), CancellationToken::new());
+    let task = tokio::spawn(supervisor.run(hangs, stop.clone()));
+    let running = Running { accounts, reloader, stop, task };
+    wait_for(&running.account(0), |status| status.polls == 1).await;
+    tokio::time::pause();
+    let (reloader, again) = (running.reloader.clone(), running.reloader.clone());
+    let mut reload = pin!(reloader.reload());
+    let outcome = loop {
+        tokio::select! { biased;
+            outcome = &mut reload => break outcome,
+            () = tokio::time::advance(Duration::from_secs(1)) => {}
+        }
+    };
+    let error = outcome.unwrap().unwrap_err();
+    assert!(matches!(&*error, StartError::TooSlow), "{error}");
+    assert_eq!((running.names(), bed.last_reload()), (vec!["contoso".to_owned()], '0'));
+    let again = tokio::spawn(async move { again.reload().await });
+    tokio::task::yield_now().await;
+    running.stop().await;
+    assert!(again.await.unwrap().is_none(), "the program stops");
+    drop(gate);
 }
 
 #[tokio::test]

@@ -521,7 +521,7 @@ fn a_reload_applies_a_valid_configuration_and_polls_and_an_invalid_one_changes_n
 
     support::write_config(
         exporter.directory.path(),
-        &format!("thresholds: {{ default_percent: 30 }}\naccounts:\n{account}"),
+        &format!("poll_interval: 5h\nthresholds: {{ default_percent: 30 }}\naccounts:\n{account}"),
     );
     assert_eq!(exporter.reload(), 200);
     threshold(30.0);

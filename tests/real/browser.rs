@@ -193,7 +193,10 @@ fn every_kind_of_account() -> (Simulator, Exporter) {
         }
     };
     wait(1.0);
-    // fabrikam has its rows; its next polls fail.
+    // fabrikam has its rows; its next polls fail. A reload polls accounts at once that have changed.
+    let file = exporter.directory.path().join("config.yml");
+    let changed = format!("poll_timeout: 3m\n{}", fs::read_to_string(&file).unwrap());
+    fs::write(&file, changed).unwrap();
     assert_eq!(exporter.reload(), 200);
     wait(2.0);
     support::write_config(exporter.directory.path(), "colour: blue\naccounts: []\n");
@@ -598,8 +601,6 @@ fn pictures(fixture: &Fixture) {
                 Some(line.trim().strip_prefix("simulator")?.trim().trim_end_matches('/').to_owned())
             });
             support::put_scenario(&simulator, PORTFOLIO_FAILS);
-            // A reload polls at once.
-            support::agent().post(&format!("{url}/-/reload")).send_empty().unwrap();
             wait_for_polls([0.0, 1.0]);
         }
         let mut tab = browser.open(&url, screen);
