@@ -97,19 +97,76 @@ fn a_file_that_is_too_large_is_refused() {
     assert_eq!(bed.file.read().unwrap_err().to_string(), "it is larger than 100 bytes");
 }
 
-#[test]
-fn a_start_leaves_nothing_behind_and_clears_what_killed_starts_left() {
-    let bed = TestBed::new();
-    let kept = [".tmpNotOurs1", ".tmpabcdefg", "notes.tmp"];
-    for name in kept.iter().chain(&[".tmp0aB9zZ"]) {
-        fs::write(bed.directory.join(name), "").unwrap();
-    }
-    fs::write(bed.directory.join(".tmpABCDEF"), "content").unwrap();
-    prepare(&bed.directory).unwrap();
-    let mut names: Vec<_> =
-        fs::read_dir(&bed.directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+/// The names in a directory, in order.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(names, [".tmpABCDEF", ".tmpNotOurs1", ".tmpabcdefg", "notes.tmp"]);
+    names
+}
+
+#[test]
+fn a_start_leaves_nothing_behind_and_clears_what_killed_processes_left() {
+    let bed = TestBed::new();
+    let kept = [
+        ".tmpABCDEF",
+        ".tmpNotOurs1",
+        ".tmpabcdefg",
+        "a.json.new.json",
+        "notes.json.newer",
+        "notes.tmp",
+        "refresh-token-t-c.json",
+        "refresh-token-t-c.json.set-aside",
+        "refresh-token-t-c.lock",
+    ];
+    for name in kept {
+        fs::write(bed.directory.join(name), if name == ".tmpABCDEF" { "content" } else { "" }).unwrap();
+    }
+    fs::write(bed.directory.join(".tmp0aB9zZ"), "").unwrap();
+    for name in ["refresh-token-t-c.json.new", "usage-t-c.json.new"] {
+        fs::write(bed.directory.join(name), "half of a rec").unwrap();
+    }
+    prepare(&bed.directory).unwrap();
+    assert_eq!(names(&bed.directory), kept);
+}
+
+#[test]
+fn a_start_does_not_clear_what_another_process_is_writing() {
+    let bed = TestBed::new();
+    let new = bed.file.path().with_extension("json.new");
+    fs::write(&new, "half of a rec").unwrap();
+    let writing = File::open(&bed.directory).unwrap();
+    writing.lock().unwrap();
+    prepare(&bed.directory).unwrap();
+    assert!(new.exists());
+    drop(writing);
+    prepare(&bed.directory).unwrap();
+    assert!(!new.exists());
+}
+
+#[test]
+fn a_write_that_was_abandoned_never_replaces_what_was_written_since() {
+    let bed = TestBed::new();
+    bed.file.replace(b"old").unwrap();
+    // The write hangs, as on a file system that does not answer: it waits for the lock of the directory.
+    let directory = File::open(&bed.directory).unwrap();
+    directory.lock().unwrap();
+    let error = bed.file.replace_within(Duration::from_millis(20), b"abandoned").unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    // Until it has ended, this process writes nothing else there; another one may.
+    assert_eq!(bed.file.replace(b"too early").unwrap_err().kind(), io::ErrorKind::TimedOut);
+    fs::write(bed.file.path(), "newer").unwrap();
+    drop(directory);
+    let content = loop {
+        match bed.file.read() {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => thread::yield_now(),
+            outcome => break outcome.unwrap().unwrap(),
+        }
+    };
+    assert_eq!(content, b"newer");
+    assert_eq!(names(&bed.directory), ["refresh-token-t-c.json"]);
+    bed.file.replace(b"newest").unwrap();
+    assert_eq!(bed.file.read().unwrap().unwrap(), b"newest");
 }
 
 #[test]
@@ -127,6 +184,31 @@ fn an_error_says_what_the_operator_can_do() {
     let directory = bed.directory.display();
     let text = explained(Errno::BUSY);
     assert!(text.ends_with(&format!("cannot be replaced; mount {directory} instead")), "{text}");
+    let user = rustix::process::geteuid().as_raw();
+    for (errno, what, command) in [
+        (Errno::ROFS, "mounted read-only", format!("`findmnt --target {directory}`")),
+        (Errno::NOSPC, "is full", format!("`df --human-readable {directory}`")),
+        (Errno::NOSPC, "is full", format!("`df --inodes {directory}`")),
+        (
+            Errno::DQUOT,
+            "is used up",
+            format!("the quota of the user {user} on the file system of {directory}"),
+        ),
+        (Errno::STALE, "no longer knows it", "mount it again".to_owned()),
+        (Errno::IO, "reports an error", "`dmesg`".to_owned()),
+    ] {
+        let (error, text) = (io::Error::from(errno), explained(errno));
+        assert!(text.starts_with(&error.to_string()), "{text}");
+        assert!(text.contains(what) && text.contains(&command), "{text}");
+        assert!(text.ends_with("or set state_directory to another directory"), "{text}");
+    }
+    for errno in [Errno::NOTDIR, Errno::EXIST] {
+        let text = explain(&bed.directory, &bed.directory, io::Error::from(errno)).to_string();
+        assert!(text.contains(&format!("{directory}, or a part of its path, is no directory: ")), "{text}");
+        assert_eq!(explained(errno), io::Error::from(errno).to_string());
+    }
+    assert!(explained(Errno::NAMETOOLONG).ends_with("write tenant_id as a GUID"));
+    assert_eq!(explained(Errno::NOENT), io::Error::from(Errno::NOENT).to_string());
     assert_eq!(explained(Errno::ACCESS), io::Error::from(Errno::ACCESS).to_string(), "of this user's own");
     if rustix::process::geteuid().is_root() {
         fs::set_permissions(&bed.directory, fs::Permissions::from_mode(0o700)).unwrap();
