@@ -39,10 +39,16 @@ pub enum StartError {
         source: ClientError,
     },
     /// The state directory cannot be used.
-    #[error(
-        "{0}; refresh tokens are stored there: give the exporter's user write access, or set state_directory"
-    )]
+    #[error("{_0}; refresh tokens are stored there{}", advice(_0))]
     Store(StoreError),
+}
+
+fn advice(error: &StoreError) -> &'static str {
+    if error.lacks_permission() {
+        ": give the exporter's user write access, or set state_directory"
+    } else {
+        ""
+    }
 }
 
 /// A request to reload, answered with the outcome.

@@ -1,7 +1,9 @@
 //! Examines the state directory, and leaves it as it is.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
+use exporter_toolkit::files;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use crate::partner::{StoreError, TokenStore};
@@ -13,11 +15,18 @@ use super::report::{Outcome, failed, ok, skipped};
 /// # Errors
 /// A failure that makes further steps pointless: nothing can be written.
 pub(super) fn examine(directory: &Path, store: &TokenStore) -> Result<Outcome, Outcome> {
-    let (shown, exists) = (directory.display(), directory.exists());
-    let nearest = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
-    let access = Access::WRITE_OK | Access::EXEC_OK;
-    if let Err(error) = accessat(CWD, nearest, access, AtFlags::EACCESS) {
-        let error = std::io::Error::from(error);
+    let (shown, examined) = (directory.display(), directory.to_owned());
+    let found = files::within(directory, files::READ_DEADLINE, move || Ok(access(&examined)));
+    let (nearest, outcome) = match found {
+        Ok(found) => found,
+        Err(error) => {
+            let remedy =
+                "mount the file system of state_directory again, or set state_directory to another one";
+            return Err(failed(format!("{shown}: {error}"), remedy));
+        }
+    };
+    let exists = nearest == directory;
+    if let Err(error) = outcome {
         let cause = if exists {
             format!("cannot write to {shown}: {error}")
         } else {
@@ -46,4 +55,11 @@ pub(super) fn examine(directory: &Path, store: &TokenStore) -> Result<Outcome, O
             "check cloud; if that is right, sign in with `partner-license-exporter login`",
         ),
     })
+}
+
+/// The nearest ancestor of the directory that exists, and whether files can be created in it.
+fn access(directory: &Path) -> (PathBuf, io::Result<()>) {
+    let nearest = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
+    let access = Access::WRITE_OK | Access::EXEC_OK;
+    (nearest.to_owned(), accessat(CWD, nearest, access, AtFlags::EACCESS).map_err(io::Error::from))
 }
