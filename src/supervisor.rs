@@ -173,7 +173,11 @@ impl Supervisor {
         let ready = accounts.collect::<Result<Vec<_>, StartError>>()?;
         // From here on nothing can fail.
         let stored = ready.iter().filter_map(|ready| exposure::warning(ready.store.path()));
-        for warning in config.warnings(self.clock.now()).into_iter().chain(stored) {
+        let misplaced = ready.iter().filter_map(|ready| {
+            let text = ready.store.misplaced(&config.accounts)?;
+            Some(format!("account {}: {text}", ready.account.display_name()))
+        });
+        for warning in config.warnings(self.clock.now()).into_iter().chain(stored).chain(misplaced) {
             tracing::warn!("{warning}");
         }
         let is_start = self.running.is_empty();

@@ -18,6 +18,7 @@ use crate::domain::failure::FailureReason;
 use crate::domain::status::Ledger;
 
 use super::blocking::off_workers;
+use super::client_authentication;
 use super::error::FetchError;
 use super::hints::LOGIN;
 use super::store::{StoreError, TokenStore};
@@ -80,9 +81,10 @@ impl RefreshTokens {
                         `partner-license-exporter login` obtains one";
             return Err(FetchError::new(FailureReason::Credentials, text).with_remedy(LOGIN));
         };
-        configured
-            .read()
-            .map_err(|error| FetchError::new(FailureReason::Credentials, format!("refresh token: {error}")))
+        configured.read().map_err(|error| {
+            let remedy = client_authentication::remedy(Some(&error));
+            FetchError::new(FailureReason::Credentials, format!("refresh token: {error}")).with_remedy(remedy)
+        })
     }
 
     /// The newest token that is or was in the store.

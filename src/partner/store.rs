@@ -138,6 +138,33 @@ impl TokenStore {
         Ok(self.read()?.is_some() || self.find_set_aside().is_some())
     }
 
+    /// Where the token may be, if there is none: in the file of the same application for another name of the tenant,
+    /// unless that is the file of one of `accounts`. Which domain belongs to which GUID only Entra ID knows.
+    pub fn misplaced(&self, accounts: &[Account]) -> Option<String> {
+        if !matches!(self.has_token(), Ok(false)) {
+            return None;
+        }
+        let is_guid = |tenant: &str| uuid::Uuid::try_parse(tenant).is_ok();
+        let is_configured =
+            |tenant: &str| accounts.iter().any(|account| account.tenant_id.eq_ignore_ascii_case(tenant));
+        let others = self.file.of_other_tenants().into_iter().filter(|file| {
+            let names_differ = !(is_guid(file.tenant()) && is_guid(self.file.tenant()));
+            names_differ && !is_configured(file.tenant())
+        });
+        let found = others.filter_map(|file| {
+            let content = SecretSlice::from(file.read().ok()??);
+            Some((token_record::decode(content.expose_secret(), file.owner()).ok()?.issued_at, file))
+        });
+        let (_, file) = found.max_by_key(|(issued_at, _)| *issued_at)?;
+        Some(format!(
+            "there is no stored refresh token for tenant_id {}, but {} has one of the same application for {}; if that \
+             is another name of the same tenant, set tenant_id: {2}",
+            self.file.tenant(),
+            file.path().display(),
+            file.tenant()
+        ))
+    }
+
     /// The newest token that is or was on disk.
     pub(super) fn newest(&self) -> Option<StoredToken> {
         self.memory().newest.clone()

@@ -29,6 +29,10 @@ use crate::config::Account;
 /// The file of one account for one purpose.
 #[derive(Clone, Debug)]
 pub struct StateFile {
+    purpose: &'static str,
+    authority: String,
+    tenant: String,
+    client: String,
     path: PathBuf,
     owner: String,
     max_bytes: u64,
@@ -152,12 +156,55 @@ fn create(directory: &Path) -> io::Result<()> {
 impl StateFile {
     /// The file `<purpose>-<tenant_id>-<client_id>.json`, of which at most `max_bytes` are read. Nothing is read or
     /// written yet.
-    pub fn new(directory: &Path, purpose: &str, account: &Account, max_bytes: u64) -> Self {
+    pub fn new(directory: &Path, purpose: &'static str, account: &Account, max_bytes: u64) -> Self {
         // The configuration restricts both IDs to letters, digits, `-` and `.`. The account's name is not used, so that
         // an account keeps its file when it is renamed.
         let (tenant, client) = (account.tenant_id.to_lowercase(), account.client_id.to_lowercase());
+        let authority = account.cloud.login_base_url.clone();
+        Self::named(directory, purpose, authority, tenant, client, max_bytes)
+    }
+
+    fn named(
+        directory: &Path,
+        purpose: &'static str,
+        authority: String,
+        tenant: String,
+        client: String,
+        max_bytes: u64,
+    ) -> Self {
         let path = directory.join(format!("{purpose}-{tenant}-{client}.json"));
-        Self { path, owner: format!("{} {tenant} {client}", account.cloud.login_base_url), max_bytes }
+        let owner = format!("{authority} {tenant} {client}");
+        Self { purpose, authority, tenant, client, path, owner, max_bytes }
+    }
+
+    /// The tenant as the configuration names it, in lower case.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// The files of the same purpose, cloud and application for other tenants, or for other names of this one.
+    pub fn of_other_tenants(&self) -> Vec<Self> {
+        let (prefix, suffix) = (format!("{}-", self.purpose), format!("-{}.json", self.client));
+        let tenant = |path: PathBuf| {
+            let name = path.file_name()?.to_str()?;
+            Some(name.strip_prefix(&prefix)?.strip_suffix(&suffix)?.to_owned())
+        };
+        let tenants = self.list().into_iter().filter_map(tenant).filter(|tenant| *tenant != self.tenant);
+        let (directory, max_bytes) = (self.directory(), self.max_bytes);
+        let file = |tenant| {
+            let (authority, client) = (self.authority.clone(), self.client.clone());
+            Self::named(directory, self.purpose, authority, tenant, client, max_bytes)
+        };
+        tenants.map(file).collect()
+    }
+
+    /// The paths in the directory, or none if it cannot be read.
+    fn list(&self) -> Vec<PathBuf> {
+        let directory = self.directory().to_owned();
+        let listed = files::within(self.directory(), files::READ_DEADLINE, move || {
+            Ok(fs::read_dir(directory)?.flatten().map(|entry| entry.path()).collect())
+        });
+        listed.unwrap_or_default()
     }
 
     /// The file's path.
@@ -311,17 +358,12 @@ impl StateFile {
         decode: impl Fn(Vec<u8>) -> Option<T>,
         time: impl Fn(&T) -> Timestamp,
     ) -> Option<(PathBuf, T)> {
-        let (directory, name) = (self.directory().to_owned(), self.path.file_name().map(OsStr::to_owned));
-        let listed = files::within(self.directory(), files::READ_DEADLINE, move || {
-            let entries = fs::read_dir(directory)?.flatten().map(|entry| entry.path());
-            // `….json.set-aside`, `….json.set-aside-2` and so on.
-            let is_aside = |path: &PathBuf| {
-                let extension = path.extension().and_then(OsStr::to_str);
-                path.file_stem() == name.as_deref() && extension.is_some_and(|it| it.starts_with(SET_ASIDE))
-            };
-            Ok(entries.filter(is_aside).collect::<Vec<_>>())
-        });
-        let found = listed.unwrap_or_default().into_iter();
+        // `….json.set-aside`, `….json.set-aside-2` and so on.
+        let is_aside = |path: &PathBuf| {
+            let extension = path.extension().and_then(OsStr::to_str);
+            path.file_stem() == self.path.file_name() && extension.is_some_and(|it| it.starts_with(SET_ASIDE))
+        };
+        let found = self.list().into_iter().filter(is_aside);
         let usable = found.filter_map(|path| Some((self.read_at(&path).ok().and_then(&decode)?, path)));
         usable.max_by_key(|(content, _)| time(content)).map(|(content, path)| (path, content))
     }

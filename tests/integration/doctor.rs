@@ -393,6 +393,28 @@ fn the_doctor_does_not_change_the_state_directory() {
 }
 
 #[test]
+fn the_doctor_says_where_a_token_is_that_was_stored_for_another_name_of_the_tenant() {
+    let simulator = Simulator::start("");
+    let directory = tempfile::tempdir().unwrap();
+    let config = format!("accounts:\n{}", simulator.account(None, TENANT));
+    let mut exporter = Exporter::start_in(std::sync::Arc::new(directory), &config, &[]);
+    exporter.wait_for_polls(None, 1.0);
+    exporter.process.signal(rustix::process::Signal::TERM);
+    exporter.process.wait();
+    let renamed = format!("accounts:\n{}", simulator.account(None, "contoso.example"));
+    let examination = Examination::within(exporter.directory.path(), &renamed, &[]);
+    let found = examination.step("state_directory").to_string();
+    let file = exporter.directory.path().join(format!("state/refresh-token-{TENANT}-{CLIENT_ID}.json"));
+    assert!(found.contains("warning") && found.contains(file.to_str().unwrap()), "{found}");
+    assert!(found.contains(&format!("set tenant_id: {TENANT}")), "{found}");
+    // The exporter says the same when it starts.
+    let exporter = Exporter::start_in(std::sync::Arc::clone(&exporter.directory), &renamed, &[]);
+    exporter.process.stderr.wait_for("the warning", |line| {
+        (line.contains("level=warn") && line.contains(&format!("set tenant_id: {TENANT}"))).then_some(())
+    });
+}
+
+#[test]
 fn the_doctor_succeeds_when_the_reader_closes_the_pipe() {
     let simulator = Simulator::start("");
     let directory = tempfile::tempdir().unwrap();

@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 use exporter_toolkit::files;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
+use crate::config::Config;
 use crate::partner::{StoreError, TokenStore};
 
-use super::report::{Outcome, failed, ok, skipped};
+use super::report::{Outcome, failed, ok, skipped, warning};
 
 /// Reports whether the exporter can work with the directory.
 ///
 /// # Errors
 /// A failure that makes further steps pointless: nothing can be written.
-pub(super) fn examine(directory: &Path, store: &TokenStore) -> Result<Outcome, Outcome> {
+pub(super) fn examine(config: &Config, store: &TokenStore) -> Result<Outcome, Outcome> {
+    let directory = config.state_directory.as_path();
     let (shown, examined) = (directory.display(), directory.to_owned());
     let found = files::within(directory, files::READ_DEADLINE, move || Ok(access(&examined)));
     let (nearest, outcome) = match found {
@@ -49,7 +51,12 @@ pub(super) fn examine(directory: &Path, store: &TokenStore) -> Result<Outcome, O
     }
     Ok(match store.has_token() {
         Ok(true) => ok(format!("{shown} can be written, and has a refresh token")),
-        Ok(false) => ok(format!("{shown} can be written, and has no refresh token yet")),
+        Ok(false) => match store.misplaced(&config.accounts) {
+            Some(cause) => {
+                warning(cause, "use one name of the tenant, or sign in with `partner-license-exporter login`")
+            }
+            None => ok(format!("{shown} can be written, and has no refresh token yet")),
+        },
         Err(error) => failed(
             error.to_string(),
             "check cloud; if that is right, sign in with `partner-license-exporter login`",

@@ -334,6 +334,41 @@ async fn of_several_files_that_were_set_aside_the_newest_is_taken_back_and_nothi
 }
 
 #[tokio::test]
+async fn a_token_that_is_stored_for_another_name_of_the_tenant_is_found_and_said() {
+    const GUID: &str = "5f4dcc3b-0000-4000-8000-0000000000aa";
+    let bed = TestBed::new("").await;
+    let of = |tenant: &str| Account { tenant_id: tenant.to_owned(), ..bed.account(REFRESH_TOKEN, "http") };
+    let open = |account: &Account| TokenStore::open(&bed.state_directory(), account).unwrap();
+    let (by_domain, by_guid) = (of(TENANT), of(GUID));
+    assert_eq!(open(&by_guid).misplaced(&[by_guid.clone()]), None, "there is none");
+    open(&by_domain).save(signed_in("a")).await.unwrap();
+    let said = open(&by_guid).misplaced(&[by_guid.clone()]).unwrap();
+    let expected = format!(
+        "there is no stored refresh token for tenant_id {GUID}, but {} has one of the same application for {TENANT}; if \
+         that is another name of the same tenant, set tenant_id: {TENANT}",
+        bed.token_file().display()
+    );
+    assert_eq!(said, expected);
+    let another_domain = of("contoso.onmicrosoft.example");
+    assert!(open(&another_domain).misplaced(&[]).is_some());
+    // The file of another account of this configuration, of another cloud, or without a usable token is none of these.
+    assert_eq!(open(&by_guid).misplaced(&[by_domain.clone(), by_guid.clone()]), None);
+    let mut elsewhere = by_guid.clone();
+    elsewhere.cloud.login_base_url = "https://login.partner.microsoftonline.cn".to_owned();
+    assert_eq!(open(&elsewhere).misplaced(&[]), None);
+    let good = fs::read(bed.token_file()).unwrap();
+    fs::write(bed.token_file(), "x").unwrap();
+    assert_eq!(open(&by_guid).misplaced(&[]), None);
+    fs::write(bed.token_file(), good).unwrap();
+    // Two GUIDs are two tenants.
+    open(&by_guid).save(signed_in("b")).await.unwrap();
+    assert_eq!(open(&by_guid).misplaced(&[]), None, "it has its own");
+    fs::remove_file(bed.token_file()).unwrap();
+    assert_eq!(open(&of("5f4dcc3b-0000-4000-8000-0000000000bb")).misplaced(&[]), None);
+    assert!(open(&by_domain).misplaced(&[]).unwrap().ends_with(&format!("set tenant_id: {GUID}")));
+}
+
+#[tokio::test]
 async fn a_store_says_whether_it_has_a_token() {
     let bed = TestBed::new("").await;
     let store = TokenStore::open(&bed.state_directory(), &bed.account(REFRESH_TOKEN, "http")).unwrap();

@@ -16,11 +16,8 @@ impl TestBed {
         let (directory, foreign) = (root.path().join("state"), root.path().join("foreign"));
         fs::create_dir(&directory).unwrap();
         fs::write(&foreign, "foreign").unwrap();
-        let file = StateFile {
-            path: directory.join("refresh-token-t-c.json"),
-            owner: "owner".to_owned(),
-            max_bytes: 100,
-        };
+        let [authority, tenant, client] = ["https://login.example", "t", "c"].map(str::to_owned);
+        let file = StateFile::named(&directory, "refresh-token", authority, tenant, client, 100);
         Self { _root: root, directory, foreign, file }
     }
 
@@ -142,6 +139,27 @@ fn a_start_does_not_clear_what_another_process_is_writing() {
     drop(writing);
     prepare(&bed.directory).unwrap();
     assert!(!new.exists());
+}
+
+#[test]
+fn the_files_of_the_same_application_for_other_tenants_are_found_by_their_names() {
+    let bed = TestBed::new();
+    for name in [
+        "refresh-token-t-c.json",
+        "refresh-token-contoso.example-c.json",
+        "refresh-token-contoso.example-c.json.set-aside",
+        "refresh-token-contoso.example-c.lock",
+        "refresh-token-contoso.example-d.json",
+        "usage-contoso.example-c.json",
+    ] {
+        fs::write(bed.directory.join(name), "").unwrap();
+    }
+    let [other] = &bed.file.of_other_tenants()[..] else { panic!("one file is of another tenant") };
+    assert_eq!(
+        (other.tenant(), other.owner()),
+        ("contoso.example", "https://login.example contoso.example c")
+    );
+    assert_eq!(other.path(), bed.directory.join("refresh-token-contoso.example-c.json"));
 }
 
 #[test]
