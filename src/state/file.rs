@@ -26,6 +26,8 @@ use rustix::io::Errno;
 
 use crate::config::Account;
 
+use super::explain::explain;
+
 /// The file of one account for one purpose.
 #[derive(Clone, Debug)]
 pub struct StateFile {
@@ -80,69 +82,6 @@ fn remove_leftovers(directory: &Path) {
             fs::remove_file(&path).ok();
         }
     }
-}
-
-/// Adds to an error about `path`, which is `directory` or a file in it, what the operator can do about it.
-fn explain(path: &Path, directory: &Path, cause: io::Error) -> io::Error {
-    let shown = directory.display();
-    let elsewhere = "or set state_directory to another directory";
-    let text = match cause.kind() {
-        io::ErrorKind::ResourceBusy => {
-            format!("the file is a mount of its own, and cannot be replaced; mount {shown} instead")
-        }
-        io::ErrorKind::ReadOnlyFilesystem => format!(
-            "{shown} is on a file system that is mounted read-only; `findmnt --target {shown}` shows it: mount it \
-             read-write, {elsewhere}"
-        ),
-        io::ErrorKind::StorageFull => format!(
-            "the file system of {shown} is full; `df --human-readable {shown}` and `df --inodes {shown}` show it: \
-             free space there, {elsewhere}"
-        ),
-        io::ErrorKind::QuotaExceeded => format!(
-            "the quota of the user {} on the file system of {shown} is used up: raise it or free space, {elsewhere}",
-            rustix::process::geteuid().as_raw()
-        ),
-        io::ErrorKind::StaleNetworkFileHandle => {
-            format!("the server of {shown} no longer knows it: mount it again, {elsewhere}")
-        }
-        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists if path == directory => {
-            format!("{shown}, or a part of its path, is no directory: remove what is there, {elsewhere}")
-        }
-        io::ErrorKind::InvalidFilename => "the name is too long; write tenant_id as a GUID".to_owned(),
-        io::ErrorKind::PermissionDenied => {
-            let (file, parent) = (path.to_owned(), directory.to_owned());
-            let found =
-                files::within(path, files::READ_DEADLINE, move || Ok(of_another_user(&file, &parent)));
-            match found.ok().flatten() {
-                Some(text) => text,
-                None => return cause,
-            }
-        }
-        _ if is(&cause, Errno::IO) => {
-            format!("the disk of {shown} reports an error; `dmesg` says more: replace the disk, {elsewhere}")
-        }
-        _ => return cause,
-    };
-    io::Error::new(cause.kind(), format!("{cause}: {text}"))
-}
-
-/// Whose the file is that this process may not use, and how to hand it over.
-fn of_another_user(path: &Path, directory: &Path) -> Option<String> {
-    let (existing, metadata) =
-        path.ancestors().find_map(|path| fs::symlink_metadata(path).ok().map(|it| (path, it)))?;
-    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
-    if owner == user {
-        return None;
-    }
-    let is_ours = existing.starts_with(directory);
-    let (place, directory) = (existing.display(), directory.display());
-    // The parent may be a directory of the system, which must not change hands.
-    let remedy = if is_ours {
-        format!("`chown -R {user} {directory}` hands it over")
-    } else {
-        format!("`install -d -o {user} -m 0700 {directory}` creates the directory")
-    };
-    Some(format!("{place} belongs to the user {owner}, and this process runs as {user}; {remedy}"))
 }
 
 fn create(directory: &Path) -> io::Result<()> {

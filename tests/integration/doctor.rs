@@ -245,6 +245,8 @@ fn local_faults_are_found_before_any_server_is_contacted() {
     fs::write(directory.path().join("state"), "no directory").unwrap();
     let unusable = Examination::within(directory.path(), &accounts, &[]);
     assert_eq!((unusable.code, unusable.failed()), (1, vec!["state_directory"]));
+    let found = unusable.step("state_directory").to_string();
+    assert!(found.contains("is no directory: remove what is there") && !found.contains("give it"), "{found}");
 
     // The exporter's user may not create the directory.
     let nowhere = directory.path().join("state/below");
@@ -252,7 +254,11 @@ fn local_faults_are_found_before_any_server_is_contacted() {
     fs::write(&file, format!("state_directory: {}\n{accounts}", nowhere.display())).unwrap();
     let (code, out, _) = support::run(&["doctor", "--config.file", file.to_str().unwrap()]);
     assert_eq!(code, 1, "{out}");
-    assert!(out.contains("FAILED   default: state_directory:") && out.contains("cannot be written"), "{out}");
+    assert!(
+        out.contains("FAILED   default: state_directory:")
+            && out.contains("cannot be written: Not a directory"),
+        "{out}"
+    );
 
     let authority = directory.path().join("ca.pem");
     let more = format!(", ca_file: \"{}\"", authority.display());

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use exporter_toolkit::files;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
 
 use crate::config::Config;
 use crate::partner::{StoreError, TokenStore};
+use crate::state::explain::explain;
 
 use super::report::{Outcome, failed, ok, skipped, warning};
 
@@ -29,13 +31,18 @@ pub(super) fn examine(config: &Config, store: &TokenStore) -> Result<Outcome, Ou
     };
     let exists = nearest == directory;
     if let Err(error) = outcome {
+        let error = explain(&nearest, directory, error);
         let cause = if exists {
             format!("cannot write to {shown}: {error}")
         } else {
             format!("{shown} does not exist, and {} cannot be written: {error}", nearest.display())
         };
-        let remedy = "create the directory and give it to the exporter's user, as systemd does with StateDirectory=, \
-                      and run the doctor as that user";
+        let remedy = if error.kind() == io::ErrorKind::PermissionDenied {
+            "create the directory and give it to the exporter's user, as systemd does with StateDirectory=, and run \
+             the doctor as that user"
+        } else {
+            "mend this directory, or set state_directory to another one"
+        };
         return Err(failed(cause, remedy));
     }
     if !exists {
@@ -68,5 +75,10 @@ pub(super) fn examine(config: &Config, store: &TokenStore) -> Result<Outcome, Ou
 fn access(directory: &Path) -> (PathBuf, io::Result<()>) {
     let nearest = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
     let access = Access::WRITE_OK | Access::EXEC_OK;
-    (nearest.to_owned(), accessat(CWD, nearest, access, AtFlags::EACCESS).map_err(io::Error::from))
+    let outcome = if nearest.is_dir() {
+        accessat(CWD, nearest, access, AtFlags::EACCESS).map_err(io::Error::from)
+    } else {
+        Err(io::Error::from(Errno::NOTDIR))
+    };
+    (nearest.to_owned(), outcome)
 }

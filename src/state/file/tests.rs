@@ -1,4 +1,4 @@
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::symlink;
 
 use super::*;
 
@@ -192,54 +192,4 @@ fn only_a_file_system_that_cannot_flush_a_directory_is_excused() {
     let of = |errno: Errno| is_unsupported(&io::Error::from(errno));
     assert!(of(Errno::INVAL) && of(Errno::NOTSUP) && of(Errno::NOSYS));
     assert!(!of(Errno::IO) && !of(Errno::NOSPC) && !of(Errno::DQUOT) && !of(Errno::ROFS));
-}
-
-#[test]
-fn an_error_says_what_the_operator_can_do() {
-    let bed = TestBed::new();
-    let explained =
-        |errno: Errno| explain(bed.file.path(), &bed.directory, io::Error::from(errno)).to_string();
-    let directory = bed.directory.display();
-    let text = explained(Errno::BUSY);
-    assert!(text.ends_with(&format!("cannot be replaced; mount {directory} instead")), "{text}");
-    let user = rustix::process::geteuid().as_raw();
-    for (errno, what, command) in [
-        (Errno::ROFS, "mounted read-only", format!("`findmnt --target {directory}`")),
-        (Errno::NOSPC, "is full", format!("`df --human-readable {directory}`")),
-        (Errno::NOSPC, "is full", format!("`df --inodes {directory}`")),
-        (
-            Errno::DQUOT,
-            "is used up",
-            format!("the quota of the user {user} on the file system of {directory}"),
-        ),
-        (Errno::STALE, "no longer knows it", "mount it again".to_owned()),
-        (Errno::IO, "reports an error", "`dmesg`".to_owned()),
-    ] {
-        let (error, text) = (io::Error::from(errno), explained(errno));
-        assert!(text.starts_with(&error.to_string()), "{text}");
-        assert!(text.contains(what) && text.contains(&command), "{text}");
-        assert!(text.ends_with("or set state_directory to another directory"), "{text}");
-    }
-    for errno in [Errno::NOTDIR, Errno::EXIST] {
-        let text = explain(&bed.directory, &bed.directory, io::Error::from(errno)).to_string();
-        assert!(text.contains(&format!("{directory}, or a part of its path, is no directory: ")), "{text}");
-        assert_eq!(explained(errno), io::Error::from(errno).to_string());
-    }
-    assert!(explained(Errno::NAMETOOLONG).ends_with("write tenant_id as a GUID"));
-    assert_eq!(explained(Errno::NOENT), io::Error::from(Errno::NOENT).to_string());
-    assert_eq!(explained(Errno::ACCESS), io::Error::from(Errno::ACCESS).to_string(), "of this user's own");
-    if rustix::process::geteuid().is_root() {
-        fs::set_permissions(&bed.directory, fs::Permissions::from_mode(0o700)).unwrap();
-        std::os::unix::fs::chown(&bed.directory, Some(65_534), None).unwrap();
-        let text = explained(Errno::ACCESS);
-        let expected = format!(
-            "{directory} belongs to the user 65534, and this process runs as 0; `chown -R 0 {directory}` hands it over"
-        );
-        assert!(text.ends_with(&expected), "{text}");
-        // A parent that is not the exporter's must not change hands.
-        let missing = bed.directory.join("missing");
-        let text = explain(&missing, &missing, io::Error::from(Errno::ACCESS)).to_string();
-        let expected = format!("`install -d -o 0 -m 0700 {}` creates the directory", missing.display());
-        assert!(text.ends_with(&expected), "{text}");
-    }
 }
