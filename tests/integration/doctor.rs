@@ -416,7 +416,7 @@ fn the_doctor_says_where_a_token_is_that_was_stored_for_another_name_of_the_tena
     // The exporter says the same when it starts.
     let exporter = Exporter::start_in(std::sync::Arc::clone(&exporter.directory), &renamed, &[]);
     exporter.process.stderr.wait_for("the warning", |line| {
-        (line.contains("level=warn") && line.contains(&format!("set tenant_id: {TENANT}"))).then_some(())
+        (line.contains("level=WARN") && line.contains(&format!("set tenant_id: {TENANT}"))).then_some(())
     });
 }
 

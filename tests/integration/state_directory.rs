@@ -42,6 +42,8 @@ fn a_backup_that_is_restored_elsewhere_has_the_rows_and_a_token_that_works() {
     let home = tempfile::tempdir().unwrap();
     let mut before = Exporter::start(&config, &[]);
     before.wait_for_polls(None, 1.0);
+    let rows = format!("state/usage-{TENANT}-{}.json", partner_center_simulator::CLIENT_ID);
+    support::eventually("the rows on disk", || before.directory.path().join(&rows).exists().then_some(()));
     // While the exporter runs.
     run_documented("backup", &before.directory.path().join("state"), home.path());
     let archive = home.path().join("partner-license-exporter-state.tar.gz");
