@@ -142,7 +142,8 @@ mod tests {
         assert_eq!(decode(later.as_bytes(), OWNER).unwrap_err(), Flaw::Later);
         assert_eq!(decode(br#"{"version": 2, "other": []}"#, OWNER).unwrap_err(), Flaw::Later);
         let earlier = text.replace("\"version\": 1", "\"version\": 0");
-        for damaged in ["", "{}", "[", &text[1..], &text[..text.len() - 1], &earlier] {
+        let without_brace = text.strip_suffix('}').unwrap();
+        for damaged in ["", "{}", "[", text.strip_prefix('{').unwrap(), without_brace, &earlier] {
             assert_eq!(decode(damaged.as_bytes(), OWNER).unwrap_err(), Flaw::Damaged, "{damaged}");
         }
     }

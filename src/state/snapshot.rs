@@ -96,18 +96,17 @@ impl SnapshotStore {
         stale_after: Option<Duration>,
     ) -> Result<Option<LastGood>, SnapshotError> {
         let file_error = |cause| SnapshotError::File { path: self.file.path().to_owned(), cause };
-        let good = match self.file.read().map_err(file_error)? {
-            None => self.take_back(),
-            Some(content) => match decode(&content, self.file.owner()) {
-                Some(good) => Some(good),
-                None => {
-                    let aside = self.file.set_aside().map_err(file_error)?;
-                    let error = SnapshotError::SetAside(aside);
-                    let Some(good) = self.take_back() else { return Err(error) };
-                    tracing::warn!(err = %error, "Another file of rows is used");
-                    Some(good)
-                }
-            },
+        let content = self.file.read().map_err(file_error)?;
+        let usable = content.as_deref().and_then(|content| decode(content, self.file.owner()));
+        let good = match (content, usable) {
+            (_, Some(good)) => Some(good),
+            (None, None) => self.take_back(),
+            (Some(_), None) => {
+                let error = SnapshotError::SetAside(self.file.set_aside().map_err(file_error)?);
+                let Some(good) = self.take_back() else { return Err(error) };
+                tracing::warn!(err = %error, "Cannot use a file of rows, restoring those that had been set aside");
+                Some(good)
+            }
         };
         let Some(good) = good else { return Ok(None) };
         if good.at > now {

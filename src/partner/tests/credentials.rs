@@ -166,9 +166,9 @@ fn hang(path: &Path) -> std::sync::mpsc::Sender<()> {
 
 #[tokio::test]
 async fn the_remedy_for_a_file_that_cannot_be_read_is_about_the_file_which_the_message_names() {
+    type Kind = fn(PathBuf) -> ClientCredential;
     let bed = bed(0).await;
     let path = |name| bed.directory.path().join(name);
-    type Kind = fn(PathBuf) -> ClientCredential;
     let secret: Kind = |path| ClientCredential::Secret(Secret::File(path));
     for (name, kind) in [
         ("secret", secret),

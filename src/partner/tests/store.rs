@@ -340,9 +340,9 @@ async fn a_token_that_is_stored_for_another_name_of_the_tenant_is_found_and_said
     let of = |tenant: &str| Account { tenant_id: tenant.to_owned(), ..bed.account(REFRESH_TOKEN, "http") };
     let open = |account: &Account| TokenStore::open(&bed.state_directory(), account).unwrap();
     let (by_domain, by_guid) = (of(TENANT), of(GUID));
-    assert_eq!(open(&by_guid).misplaced(&[by_guid.clone()]), None, "there is none");
+    assert_eq!(open(&by_guid).misplaced(std::slice::from_ref(&by_guid)), None, "there is none");
     open(&by_domain).save(signed_in("a")).await.unwrap();
-    let said = open(&by_guid).misplaced(&[by_guid.clone()]).unwrap();
+    let said = open(&by_guid).misplaced(std::slice::from_ref(&by_guid)).unwrap();
     let expected = format!(
         "there is no stored refresh token for tenant_id {GUID}, but {} has one of the same application for {TENANT}; if \
          that is another name of the same tenant, set tenant_id: {TENANT}",
