@@ -55,6 +55,16 @@ pub enum CredentialError {
     NoToken(PathBuf),
 }
 
+impl CredentialError {
+    /// Why the file cannot be read, if that is the reason.
+    pub fn unreadable(&self) -> Option<&SecretError> {
+        match self {
+            Self::File(error) | Self::Certificate(CertificateError::File(error)) => Some(error),
+            Self::Certificate(CertificateError::Unusable { .. }) | Self::NoToken(_) => None,
+        }
+    }
+}
+
 /// Makes a credential of the value of a key or a variable.
 type Kind = fn(String) -> ClientCredential;
 /// The keys of a credential, of which at most one may be set.

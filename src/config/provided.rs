@@ -2,7 +2,10 @@
 //!
 //! `check` before the first start must not fail for want of them.
 
+use std::io;
 use std::path::{Path, PathBuf};
+
+use exporter_toolkit::files;
 
 /// Where systemd keeps the credentials of each unit, in a directory named after it.
 const CREDENTIALS: &str = "/run/credentials";
@@ -11,7 +14,9 @@ const CREDENTIALS: &str = "/run/credentials";
 pub(super) fn missing_unit(file: &Path) -> Option<PathBuf> {
     let unit = file.strip_prefix(CREDENTIALS).ok()?.components().next()?;
     let directory = Path::new(CREDENTIALS).join(unit);
-    (directory != file && !directory.try_exists().unwrap_or(true)).then_some(directory)
+    let is_missing =
+        || files::metadata(&directory).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    (directory != file && is_missing()).then_some(directory)
 }
 
 /// What is wrong with a file that is needed now although its unit does not run.

@@ -3,6 +3,7 @@
 //! With a certificate the application signs an assertion, a JSON Web Token for one request, anew for each attempt. A
 //! federated token is an assertion that another identity provider has signed.
 
+use std::io;
 use std::sync::Mutex;
 
 use base64::Engine;
@@ -12,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::config::{ClientCertificate, ClientCredential, ClientProof};
+use crate::config::{ClientCertificate, ClientCredential, ClientProof, SecretError};
 use crate::domain::failure::FailureReason;
 
 use super::error::FetchError;
@@ -30,6 +31,19 @@ pub(super) struct ClientAuthentication {
 const ASSERTION_SECONDS: i64 = 5 * 60;
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
+/// What to do about the file of a credential, which the message names.
+pub(super) fn remedy(error: Option<&SecretError>) -> &'static str {
+    match error {
+        Some(SecretError::Unreadable { cause, .. }) if cause.kind() == io::ErrorKind::TimedOut => {
+            "the file cannot be read because its file system hangs: mount that again, or keep the file on a local disk"
+        }
+        Some(SecretError::Unreadable { .. }) => {
+            "the file cannot be read: put a regular file there that the exporter's user may read"
+        }
+        _ => "write the credential to the file again; no restart is needed",
+    }
+}
+
 impl ClientAuthentication {
     /// Reads the credential as it is now, for requests to the token endpoint at `audience`.
     pub(super) fn load(
@@ -38,9 +52,10 @@ impl ClientAuthentication {
         audience: &str,
     ) -> Result<Self, FetchError> {
         let kind = credential.kind();
-        let credential = credential
-            .load()
-            .map_err(|error| FetchError::new(FailureReason::Credentials, format!("{kind}: {error}")))?;
+        let credential = credential.load().map_err(|error| {
+            let remedy = remedy(error.unreadable());
+            FetchError::new(FailureReason::Credentials, format!("{kind}: {error}")).with_remedy(remedy)
+        })?;
         let (client_id, audience) = (client_id.to_owned(), audience.to_owned());
         Ok(Self { credential, client_id, audience, sent: Mutex::default() })
     }

@@ -26,6 +26,7 @@ mod access_token;
 mod client_authentication;
 mod token_endpoint;
 mod stored_token;
+mod token_record;
 mod store;
 mod token_choice;
 mod refresh_tokens;

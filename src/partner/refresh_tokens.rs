@@ -17,6 +17,8 @@ use crate::config::{Account, Secret};
 use crate::domain::failure::FailureReason;
 use crate::domain::status::Ledger;
 
+use super::blocking::off_workers;
+use super::client_authentication;
 use super::error::FetchError;
 use super::hints::LOGIN;
 use super::store::{StoreError, TokenStore};
@@ -38,10 +40,6 @@ struct Memory {
     refused: Option<Ancestor>,
     /// Whether the last token could be neither loaded nor set aside.
     load_failed: bool,
-    /// Whether the last token could not be saved.
-    save_failed: bool,
-    /// The token that could not be saved.
-    unsaved: Option<StoredToken>,
 }
 
 /// A longer wait for the lock is logged.
@@ -74,8 +72,7 @@ impl RefreshTokens {
             configured => configured.ok(),
         };
         let memory = self.memory();
-        let (refused, unsaved) = (memory.refused.as_ref(), memory.unsaved.clone());
-        Ok(token_choice::candidates(stored, configured, refused, unsaved))
+        Ok(token_choice::candidates(stored, configured, memory.refused.as_ref(), self.store.unsaved()))
     }
 
     fn read_configured(&self) -> Result<SecretString, FetchError> {
@@ -84,9 +81,10 @@ impl RefreshTokens {
                         `partner-license-exporter login` obtains one";
             return Err(FetchError::new(FailureReason::Credentials, text).with_remedy(LOGIN));
         };
-        configured
-            .read()
-            .map_err(|error| FetchError::new(FailureReason::Credentials, format!("refresh token: {error}")))
+        configured.read().map_err(|error| {
+            let remedy = client_authentication::remedy(Some(&error));
+            FetchError::new(FailureReason::Credentials, format!("refresh token: {error}")).with_remedy(remedy)
+        })
     }
 
     /// The newest token that is or was in the store.
@@ -97,11 +95,11 @@ impl RefreshTokens {
                 if mem::take(&mut memory.load_failed) {
                     tracing::info!(account, "The stored refresh token can be read again");
                 }
-                stored
+                stored.or_else(|| self.store.take_back())
             }
             Err(error) => {
                 // A file is set aside once; a file that cannot be read remains so.
-                let persists = !matches!(error, StoreError::SetAside(_));
+                let persists = !matches!(error, StoreError::SetAside(..));
                 if mem::replace(&mut memory.load_failed, persists) && persists {
                     tracing::debug!(account, err = %error, "Still cannot use the stored refresh token");
                 } else {
@@ -111,27 +109,34 @@ impl RefreshTokens {
                         "Cannot use the stored refresh token, trying the newest one known"
                     );
                 }
-                self.store.newest()
+                self.store.newest().or_else(|| self.store.take_back())
             }
+        }
+    }
+
+    /// Tries again to store a successor that the disk did not accept, unless the token on disk is newer.
+    pub(super) async fn save_unsaved(&self) {
+        let Some(unsaved) = self.store.unsaved() else { return };
+        let store = self.store.clone();
+        let stored = off_workers(move || store.read()).await;
+        if stored.is_ok_and(|stored| stored.is_none_or(|stored| stored.issued_at < unsaved.issued_at)) {
+            self.persist(unsaved).await;
         }
     }
 
     /// Stores a successor. As long as the old token is accepted, a successor that cannot be stored is not used.
     pub(super) async fn persist(&self, successor: StoredToken) {
         let (issued_at, account) = (successor.issued_at, self.account.display_name());
-        let saved = self.store.save(successor.clone()).await;
-        let mut memory = self.memory();
-        match saved {
+        let failed_before = self.store.unsaved().is_some();
+        match self.store.save(successor).await {
             Ok(()) => {
                 self.note_issue(Some(issued_at));
-                memory.unsaved = None;
-                if mem::take(&mut memory.save_failed) {
+                if failed_before {
                     tracing::info!(account, "New refresh tokens are stored again");
                 }
             }
             Err(error) => {
-                memory.unsaved = Some(successor);
-                if mem::replace(&mut memory.save_failed, true) {
+                if failed_before {
                     tracing::debug!(account, err = %error, "Still cannot store the new refresh token");
                 } else {
                     tracing::error!(

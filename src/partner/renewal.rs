@@ -77,6 +77,7 @@ impl Renewal {
         abandoned: &CancellationToken,
     ) -> Result<AccessToken, FetchError> {
         let _lock = self.lock(abandoned).await?;
+        self.refresh_tokens.save_unsaved().await;
         let mut refusal: Option<(Candidate, FetchError)> = None;
         let refresh_tokens = Arc::clone(&self.refresh_tokens);
         for candidate in off_workers(move || refresh_tokens.choose()).await? {

@@ -1,6 +1,7 @@
 //! The refresh token on disk: one file per account, replaced atomically by [`StateFile`].
 //!
-//! The store remembers the newest token that was on disk, for the case that the file vanishes.
+//! The store remembers the newest token that was on disk, for the case that the file vanishes, and a token that the disk
+//! did not accept.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -9,25 +10,34 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretSlice, SecretString};
-use serde::{Deserialize, Serialize};
+use exporter_toolkit::files;
+use secrecy::{ExposeSecret, SecretSlice};
 
 use crate::config::Account;
 use crate::state::file::{self, StateFile};
 
 use super::blocking::off_workers;
-use super::stored_token::{Ancestor, Lineage, StoredToken};
+use super::stored_token::{Lineage, StoredToken};
+use super::token_record::{self, Flaw};
 
 /// The place of one account's newest refresh token.
 #[derive(Clone, Debug)]
 pub struct TokenStore {
     file: StateFile,
-    newest: Arc<Mutex<Option<StoredToken>>>,
+    memory: Arc<Mutex<Memory>>,
     /// Whether nothing may be created, moved or written, because another process uses this store.
     read_only: bool,
     /// Whether the loss of the lock has been logged.
     lock_loss_logged: Arc<AtomicBool>,
+}
+
+/// What a store knows of its file, which outlives a reload.
+#[derive(Debug, Default)]
+struct Memory {
+    /// The newest token that is or was on disk.
+    newest: Option<StoredToken>,
+    /// The newest token, if the disk did not accept it.
+    unsaved: Option<StoredToken>,
 }
 
 /// Why the store cannot be used.
@@ -49,33 +59,28 @@ pub enum StoreError {
     /// Another process has held the lock for this long.
     #[error("another process has kept {} locked for {}", .0.display(), humantime::format_duration(*.1))]
     Busy(PathBuf, Duration),
-    /// The file is damaged, belongs to another cloud or comes from a later version.
-    #[error("{} is damaged, belongs to another cloud or comes from a later version", .0.display())]
-    Unusable(PathBuf),
+    /// The content of the file cannot be used.
+    #[error("{} {_1}", .0.display())]
+    Unusable(PathBuf, Flaw),
     /// Such a file was moved to this path.
-    #[error(
-        "the stored refresh token is damaged, belongs to another cloud or comes from a later version; moved to {}",
-        .0.display()
-    )]
-    SetAside(PathBuf),
+    #[error("the stored refresh token {_1}; moved to {}", .0.display())]
+    SetAside(PathBuf, Flaw),
 }
-
-/// The content of the file.
-#[derive(Serialize, Deserialize)]
-struct Record {
-    version: u32,
-    owner: String,
-    ancestor_sha256: Ancestor,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    signed_in_at: Option<Timestamp>,
-    issued_at: Timestamp,
-    refresh_token: String,
-}
-
-const VERSION: u32 = 1;
 
 /// The size in bytes of the largest file that is read.
 const MAX_BYTES: u64 = 1 << 20;
+
+impl StoreError {
+    /// Whether the user of this process lacks a permission.
+    pub fn lacks_permission(&self) -> bool {
+        match self {
+            Self::Directory(_, cause) | Self::File(_, cause) | Self::Lock(_, cause) => {
+                cause.kind() == io::ErrorKind::PermissionDenied
+            }
+            Self::Busy(..) | Self::Unusable(..) | Self::SetAside(..) => false,
+        }
+    }
+}
 
 impl TokenStore {
     /// The store of `account` in `directory`, which is created if it is missing, and must permit writes and locks.
@@ -96,7 +101,7 @@ impl TokenStore {
 
     fn new(directory: &Path, account: &Account) -> Self {
         let file = StateFile::new(directory, "refresh-token", account, MAX_BYTES);
-        Self { file, newest: Arc::default(), read_only: false, lock_loss_logged: Arc::default() }
+        Self { file, memory: Arc::default(), read_only: false, lock_loss_logged: Arc::default() }
     }
 
     /// Shares the memory of `before`, if that is a store of the same account, so that a reload loses no token.
@@ -105,8 +110,8 @@ impl TokenStore {
         if self.file.owner() != before.file.owner() {
             return self;
         }
-        let (newest, lock_loss_logged) = (Arc::clone(&before.newest), Arc::clone(&before.lock_loss_logged));
-        Self { newest, lock_loss_logged, ..self }
+        let (memory, lock_loss_logged) = (Arc::clone(&before.memory), Arc::clone(&before.lock_loss_logged));
+        Self { memory, lock_loss_logged, ..self }
     }
 
     /// Checks that the file system supports locks.
@@ -119,7 +124,7 @@ impl TokenStore {
             Err(cause) if self.read_only && cause.kind() == io::ErrorKind::NotFound => return Ok(()),
             file => file.map_err(|cause| StoreError::File(self.lock_path(), cause))?,
         };
-        match file.try_lock() {
+        match try_lock(&self.lock_path(), &Arc::new(file)) {
             Ok(()) | Err(TryLockError::WouldBlock) => Ok(()),
             Err(TryLockError::Error(cause)) => Err(StoreError::Lock(self.lock_path(), cause)),
         }
@@ -130,42 +135,91 @@ impl TokenStore {
     /// # Errors
     /// [`StoreError`] if there is a file that cannot be used.
     pub fn has_token(&self) -> Result<bool, StoreError> {
-        Ok(self.read()?.is_some())
+        Ok(self.read()?.is_some() || self.find_set_aside().is_some())
+    }
+
+    /// Where the token may be, if there is none: in the file of the same application for another name of the tenant,
+    /// unless that is the file of one of `accounts`. Which domain belongs to which GUID only Entra ID knows.
+    pub fn misplaced(&self, accounts: &[Account]) -> Option<String> {
+        if !matches!(self.has_token(), Ok(false)) {
+            return None;
+        }
+        let is_guid = |tenant: &str| uuid::Uuid::try_parse(tenant).is_ok();
+        let is_configured =
+            |tenant: &str| accounts.iter().any(|account| account.tenant_id.eq_ignore_ascii_case(tenant));
+        let others = self.file.of_other_tenants().into_iter().filter(|file| {
+            let names_differ = !(is_guid(file.tenant()) && is_guid(self.file.tenant()));
+            names_differ && !is_configured(file.tenant())
+        });
+        let found = others.filter_map(|file| {
+            let content = SecretSlice::from(file.read().ok()??);
+            Some((token_record::decode(content.expose_secret(), file.owner()).ok()?.issued_at, file))
+        });
+        let (_, file) = found.max_by_key(|(issued_at, _)| *issued_at)?;
+        Some(format!(
+            "there is no stored refresh token for tenant_id {}, but {} has one of the same application for {}; if that \
+             is another name of the same tenant, set tenant_id: {2}",
+            self.file.tenant(),
+            file.path().display(),
+            file.tenant()
+        ))
     }
 
     /// The newest token that is or was on disk.
     pub(super) fn newest(&self) -> Option<StoredToken> {
-        self.memory().clone()
+        self.memory().newest.clone()
+    }
+
+    /// The newest token, if the disk did not accept it.
+    pub(super) fn unsaved(&self) -> Option<StoredToken> {
+        self.memory().unsaved.clone()
     }
 
     /// The stored token, or the newest one known if its file has vanished. An unusable file is set aside.
     pub(super) fn load(&self) -> Result<Option<StoredToken>, StoreError> {
         match self.read() {
-            Err(StoreError::Unusable(_)) if !self.read_only => {
-                Err(self.file.set_aside().map_or_else(|cause| self.file_error(cause), StoreError::SetAside))
-            }
+            Err(StoreError::Unusable(_, flaw)) if !self.read_only => Err(self
+                .file
+                .set_aside()
+                .map_or_else(|cause| self.file_error(cause), |aside| StoreError::SetAside(aside, flaw))),
             outcome => outcome,
         }
     }
 
-    fn read(&self) -> Result<Option<StoredToken>, StoreError> {
+    /// The newest of the tokens that were set aside and belong to this account, for example after its cloud was wrong
+    /// for a while. It becomes the stored token, unless this store is only for reading.
+    pub(super) fn take_back(&self) -> Option<StoredToken> {
+        let (aside, stored) = self.find_set_aside()?;
+        if !self.read_only {
+            self.file.take_back(&aside);
+        }
+        self.memory().newest = Some(stored);
+        self.newest()
+    }
+
+    fn find_set_aside(&self) -> Option<(PathBuf, StoredToken)> {
+        let decode = |content: Vec<u8>| {
+            let content = SecretSlice::from(content);
+            token_record::decode(content.expose_secret(), self.file.owner()).ok()
+        };
+        self.file.find_set_aside(decode, |stored| stored.issued_at)
+    }
+
+    /// The stored token, or the newest one known if its file has vanished. Nothing on disk changes.
+    pub(super) fn read(&self) -> Result<Option<StoredToken>, StoreError> {
         let content = self.file.read().map_err(|cause| self.file_error(cause))?;
         let Some(content) = content.map(SecretSlice::from) else { return Ok(self.newest()) };
-        let record: Option<Record> = serde_json::from_slice(content.expose_secret()).ok();
-        let is_ours = |record: &Record| record.version == VERSION && record.owner == self.file.owner();
-        let Some(record) = record.filter(is_ours) else {
-            return Err(StoreError::Unusable(self.path().to_owned()));
-        };
-        *self.memory() = Some(StoredToken {
-            token: SecretString::from(record.refresh_token),
-            issued_at: record.issued_at,
-            lineage: Lineage { ancestor: record.ancestor_sha256, signed_in_at: record.signed_in_at },
-        });
+        let stored = token_record::decode(content.expose_secret(), self.file.owner())
+            .map_err(|flaw| StoreError::Unusable(self.path().to_owned(), flaw))?;
+        self.memory().newest = Some(stored);
         Ok(self.newest())
     }
 
     /// Stores a token. On return it is on disk, unless the store is only for reading: then nothing is stored, and the
     /// token that is on disk remains in use.
+    ///
+    /// # Errors
+    /// If it cannot be written; then it is [`Self::unsaved`].
     pub(super) async fn save(&self, stored: StoredToken) -> Result<(), StoreError> {
         if self.read_only {
             return Ok(());
@@ -175,18 +229,14 @@ impl TokenStore {
     }
 
     fn write(&self, stored: StoredToken) -> Result<(), StoreError> {
-        let record = Record {
-            version: VERSION,
-            owner: self.file.owner().to_owned(),
-            ancestor_sha256: stored.lineage.ancestor.clone(),
-            signed_in_at: stored.lineage.signed_in_at,
-            issued_at: stored.issued_at,
-            refresh_token: stored.token.expose_secret().to_owned(),
-        };
-        let text = serde_json::to_vec_pretty(&record).expect("a record of strings is always JSON");
-        self.file.replace(&text).map_err(|cause| self.file_error(cause))?;
-        *self.memory() = Some(stored);
-        Ok(())
+        let saved = self.file.replace(&token_record::encode(&stored, self.file.owner()));
+        let mut memory = self.memory();
+        match saved {
+            Ok(()) => *memory = Memory { newest: Some(stored), unsaved: None },
+            Err(_) => memory.unsaved = Some(stored),
+        }
+        drop(memory);
+        saved.map_err(|cause| self.file_error(cause))
     }
 
     /// Waits for the lock, which other processes hold while they replace the token. It is released when the file is
@@ -205,8 +255,8 @@ impl TokenStore {
         let file = Arc::new(file);
         let mut waited = Duration::ZERO;
         loop {
-            let attempt = Arc::clone(&file);
-            match off_workers(move || attempt.try_lock()).await {
+            let (path, attempt) = (self.lock_path(), Arc::clone(&file));
+            match off_workers(move || try_lock(&path, &attempt)).await {
                 Ok(()) => return Ok(Some(file)),
                 Err(TryLockError::Error(cause)) => {
                     self.log_lock_loss(account, &cause);
@@ -250,11 +300,17 @@ impl TokenStore {
         self.file.path()
     }
 
-    fn memory(&self) -> MutexGuard<'_, Option<StoredToken>> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn file_error(&self, cause: io::Error) -> StoreError {
         StoreError::File(self.path().to_owned(), cause)
     }
+}
+
+/// Takes the lock of a file if no other process has it. The server of the file system may have to be asked.
+fn try_lock(path: &Path, file: &Arc<File>) -> Result<(), TryLockError> {
+    let file = Arc::clone(file);
+    files::within(path, files::READ_DEADLINE, move || Ok(file.try_lock())).map_err(TryLockError::Error)?
 }

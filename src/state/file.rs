@@ -7,24 +7,34 @@
 //! Another user may own the directory, for example if root runs a command in it. So no symbolic link is followed, a
 //! file with several names is refused, and only a file that was just created is given to the owner of the directory.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest;
 use exporter_toolkit::files;
+use jiff::Timestamp;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::config::Account;
 
+use super::explain::explain;
+
 /// The file of one account for one purpose.
 #[derive(Clone, Debug)]
 pub struct StateFile {
+    purpose: &'static str,
+    authority: String,
+    tenant: String,
+    client: String,
     path: PathBuf,
     owner: String,
     max_bytes: u64,
@@ -32,6 +42,11 @@ pub struct StateFile {
 
 /// The time within which a file must have been written, flushes included. A disk that is busy may take seconds.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The last extension of a file that is being written.
+const NEW: &str = "new";
+/// The beginning of the last extension of a file that was set aside.
+const SET_ASIDE: &str = "set-aside";
 
 /// Creates the directory if it is missing, and checks that files can be created in it.
 ///
@@ -49,50 +64,24 @@ pub fn prepare(directory: &Path) -> io::Result<()> {
     .map_err(|cause| explain(directory, directory, cause))
 }
 
-/// Removes the empty files that earlier versions left behind when they were killed during their start.
+/// Removes what a process leaves behind that is killed while it writes, and the empty files that earlier versions left
+/// behind when they were killed during their start.
 fn remove_leftovers(directory: &Path) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let is_probe = name.to_str().and_then(|name| name.strip_prefix(".tmp")).is_some_and(|rest| {
+    let (Ok(entries), Ok(locked)) = (fs::read_dir(directory), File::open(directory)) else { return };
+    // A process that writes holds the lock.
+    let nobody_writes = locked.try_lock().is_ok();
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let is_probe = name.strip_prefix(".tmp").is_some_and(|rest| {
             rest.len() == 6 && rest.chars().all(|character| character.is_ascii_alphanumeric())
         });
+        let is_new = name.ends_with(&format!(".json.{NEW}"));
         // Not that of a symbolic link's target.
-        let is_empty_file = || entry.metadata().is_ok_and(|found| found.is_file() && found.len() == 0);
-        if is_probe && is_empty_file() {
-            fs::remove_file(entry.path()).ok();
+        let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+        if metadata.is_file() && (is_probe && metadata.len() == 0 || is_new && nobody_writes) {
+            fs::remove_file(&path).ok();
         }
     }
-}
-
-/// Adds to an error about `path`, which is `directory` or a file in it, what the operator can do about it.
-fn explain(path: &Path, directory: &Path, cause: io::Error) -> io::Error {
-    let text = match cause.kind() {
-        io::ErrorKind::ResourceBusy => format!(
-            "{cause}: the file is a mount of its own, and cannot be replaced; mount {} instead",
-            directory.display()
-        ),
-        io::ErrorKind::PermissionDenied => {
-            let existing =
-                path.ancestors().find_map(|path| fs::symlink_metadata(path).ok().map(|it| (path, it)));
-            let Some((existing, metadata)) = existing else { return cause };
-            let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
-            if owner == user {
-                return cause;
-            }
-            let is_ours = existing.starts_with(directory);
-            let (place, directory) = (existing.display(), directory.display());
-            // The parent may be a directory of the system, which must not change hands.
-            let remedy = if is_ours {
-                format!("`chown -R {user} {directory}` hands it over")
-            } else {
-                format!("`install -d -o {user} -m 0700 {directory}` creates the directory")
-            };
-            format!("{cause}: {place} belongs to the user {owner}, and this process runs as {user}; {remedy}")
-        }
-        _ => return cause,
-    };
-    io::Error::new(cause.kind(), text)
 }
 
 fn create(directory: &Path) -> io::Result<()> {
@@ -106,12 +95,55 @@ fn create(directory: &Path) -> io::Result<()> {
 impl StateFile {
     /// The file `<purpose>-<tenant_id>-<client_id>.json`, of which at most `max_bytes` are read. Nothing is read or
     /// written yet.
-    pub fn new(directory: &Path, purpose: &str, account: &Account, max_bytes: u64) -> Self {
+    pub fn new(directory: &Path, purpose: &'static str, account: &Account, max_bytes: u64) -> Self {
         // The configuration restricts both IDs to letters, digits, `-` and `.`. The account's name is not used, so that
         // an account keeps its file when it is renamed.
         let (tenant, client) = (account.tenant_id.to_lowercase(), account.client_id.to_lowercase());
+        let authority = account.cloud.login_base_url.clone();
+        Self::named(directory, purpose, authority, tenant, client, max_bytes)
+    }
+
+    fn named(
+        directory: &Path,
+        purpose: &'static str,
+        authority: String,
+        tenant: String,
+        client: String,
+        max_bytes: u64,
+    ) -> Self {
         let path = directory.join(format!("{purpose}-{tenant}-{client}.json"));
-        Self { path, owner: format!("{} {tenant} {client}", account.cloud.login_base_url), max_bytes }
+        let owner = format!("{authority} {tenant} {client}");
+        Self { purpose, authority, tenant, client, path, owner, max_bytes }
+    }
+
+    /// The tenant as the configuration names it, in lower case.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// The files of the same purpose, cloud and application for other tenants, or for other names of this one.
+    pub fn of_other_tenants(&self) -> Vec<Self> {
+        let (prefix, suffix) = (format!("{}-", self.purpose), format!("-{}.json", self.client));
+        let tenant = |path: PathBuf| {
+            let name = path.file_name()?.to_str()?;
+            Some(name.strip_prefix(&prefix)?.strip_suffix(&suffix)?.to_owned())
+        };
+        let tenants = self.list().into_iter().filter_map(tenant).filter(|tenant| *tenant != self.tenant);
+        let (directory, max_bytes) = (self.directory(), self.max_bytes);
+        let file = |tenant| {
+            let (authority, client) = (self.authority.clone(), self.client.clone());
+            Self::named(directory, self.purpose, authority, tenant, client, max_bytes)
+        };
+        tenants.map(file).collect()
+    }
+
+    /// The paths in the directory, or none if it cannot be read.
+    fn list(&self) -> Vec<PathBuf> {
+        let directory = self.directory().to_owned();
+        let listed = files::within(self.directory(), files::READ_DEADLINE, move || {
+            Ok(fs::read_dir(directory)?.flatten().map(|entry| entry.path()).collect())
+        });
+        listed.unwrap_or_default()
     }
 
     /// The file's path.
@@ -129,52 +161,77 @@ impl StateFile {
     /// # Errors
     /// If the file cannot be read, is no regular file with a single name, or is too large.
     pub fn read(&self) -> io::Result<Option<Vec<u8>>> {
-        let (path, max_bytes) = (self.path.clone(), self.max_bytes);
-        let read = move || files::read_file(&open_existing(&path, File::options().read(true))?, max_bytes);
-        match files::within(&self.path, files::READ_DEADLINE, read) {
+        match self.read_at(&self.path) {
             Ok(content) => Ok(Some(content)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(explain(&self.path, self.directory(), error)),
         }
     }
 
+    fn read_at(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let (opened, max_bytes) = (path.to_owned(), self.max_bytes);
+        files::within(path, files::READ_DEADLINE, move || {
+            files::read_file(&open_existing(&opened, File::options().read(true))?, max_bytes)
+        })
+    }
+
     /// Replaces the content, and creates the directory again if it was removed. On return the content is on disk, which
     /// may take some seconds.
     ///
     /// # Errors
-    /// If the file cannot be written, the old content is still there. If it is not written within 10 s, either content
-    /// may be there.
+    /// If the file cannot be written, or not within 10 s, the old content is still there. Only if the file system hangs
+    /// during the last step may either content be there.
     pub fn replace(&self, content: &[u8]) -> io::Result<()> {
-        let (file, content) = (self.clone(), content.to_vec());
-        files::within(&self.path, WRITE_DEADLINE, move || file.replace_now(&content))
-            .map_err(|cause| explain(&self.path, self.directory(), cause))
+        self.replace_within(WRITE_DEADLINE, content)
     }
 
-    fn replace_now(&self, content: &[u8]) -> io::Result<()> {
-        let directory = self.directory();
-        create(directory)?;
-        let directory = File::open(directory)?;
-        wait_for_others(&directory);
-        // The name is always the same, so that the next write removes what a crash left behind.
-        let new = self.path.with_extension("json.new");
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        self.write_new(&directory, &new, content).inspect_err(|_| drop(fs::remove_file(&new)))?;
-        match directory.sync_all() {
-            // Some file systems cannot flush a directory (vboxsf, CIFS).
-            Err(error) if is_unsupported(&error) => Ok(()),
-            outcome => outcome,
-        }
+    fn replace_within(&self, deadline: Duration, content: &[u8]) -> io::Result<()> {
+        let content = content.to_vec();
+        self.change(deadline, move |file, abandoned| {
+            let directory = file.directory();
+            create(directory)?;
+            let directory = File::open(directory)?;
+            wait_for_others(&directory);
+            abandoned.check()?;
+            // The name is always the same, so that the next write removes what a crash left behind.
+            let new = file.path.with_extension(format!("json.{NEW}"));
+            match fs::remove_file(&new) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let written = file.write_new(&directory, &new, &content, abandoned);
+            written.inspect_err(|_| drop(fs::remove_file(&new)))?;
+            flush(&directory)
+        })
     }
 
-    fn write_new(&self, directory: &File, new: &Path, content: &[u8]) -> io::Result<()> {
+    fn write_new(
+        &self,
+        directory: &File,
+        new: &Path,
+        content: &[u8],
+        abandoned: &Abandoned,
+    ) -> io::Result<()> {
         let mut file = create_new(new)?;
         give_to_owner_of(directory, &file);
         file.write_all(content)?;
         file.sync_all()?;
+        abandoned.check()?;
         fs::rename(new, &self.path)
+    }
+
+    /// Changes the directory within the deadline. A change that is late gives up before its next step, so that it
+    /// undoes nothing that was written since.
+    fn change<T: Send + 'static>(
+        &self,
+        deadline: Duration,
+        work: impl FnOnce(&Self, &Abandoned) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let (file, abandoned) = (self.clone(), Abandoned::default());
+        let shared = abandoned.clone();
+        let outcome = files::within(&self.path, deadline, move || work(&file, &shared));
+        abandoned.0.store(true, Ordering::Release);
+        outcome.map_err(|cause| explain(&self.path, self.directory(), cause))
     }
 
     /// Opens the file to lock while the content is read, used and replaced, and creates it if `create` is true.
@@ -218,19 +275,75 @@ impl StateFile {
     /// # Errors
     /// If the file cannot be renamed.
     pub fn set_aside(&self) -> io::Result<PathBuf> {
-        let file = self.clone();
-        files::within(&self.path, WRITE_DEADLINE, move || file.set_aside_now())
+        self.change(WRITE_DEADLINE, |file, abandoned| {
+            let directory = File::open(file.directory())?;
+            wait_for_others(&directory);
+            let mut numbers = 1..;
+            let aside = numbers.find_map(|number| {
+                let suffix = if number == 1 { String::new() } else { format!("-{number}") };
+                let aside = file.path.with_extension(format!("json.{SET_ASIDE}{suffix}"));
+                fs::symlink_metadata(&aside).is_err().then_some(aside)
+            });
+            let aside = aside.expect("some number is not taken");
+            abandoned.check()?;
+            fs::rename(&file.path, &aside).map(|()| aside)
+        })
     }
 
-    fn set_aside_now(&self) -> io::Result<PathBuf> {
-        let mut numbers = 1..;
-        let aside = numbers.find_map(|number| {
-            let suffix = if number == 1 { String::new() } else { format!("-{number}") };
-            let aside = self.path.with_extension(format!("json.set-aside{suffix}"));
-            fs::symlink_metadata(&aside).is_err().then_some(aside)
+    /// Finds, among the files that were set aside, the newest one that `decode` accepts. Files that cannot be read are
+    /// skipped.
+    pub fn find_set_aside<T>(
+        &self,
+        decode: impl Fn(Vec<u8>) -> Option<T>,
+        time: impl Fn(&T) -> Timestamp,
+    ) -> Option<(PathBuf, T)> {
+        // `….json.set-aside`, `….json.set-aside-2` and so on.
+        let is_aside = |path: &PathBuf| {
+            let extension = path.extension().and_then(OsStr::to_str);
+            path.file_stem() == self.path.file_name() && extension.is_some_and(|it| it.starts_with(SET_ASIDE))
+        };
+        let found = self.list().into_iter().filter(is_aside);
+        let usable = found.filter_map(|path| Some((self.read_at(&path).ok().and_then(&decode)?, path)));
+        usable.max_by_key(|(content, _)| time(content)).map(|(content, path)| (path, content))
+    }
+
+    /// Gives a file that was set aside its name back, unless there is another file now, and logs that.
+    pub fn take_back(&self, aside: &Path) {
+        let from = aside.to_owned();
+        let outcome = self.change(WRITE_DEADLINE, move |file, abandoned| {
+            let directory = File::open(file.directory())?;
+            wait_for_others(&directory);
+            if fs::symlink_metadata(&file.path).is_ok() {
+                return Ok(false);
+            }
+            abandoned.check()?;
+            fs::rename(from, &file.path)?;
+            flush(&directory).map(|()| true)
         });
-        let aside = aside.expect("some number is not taken");
-        fs::rename(&self.path, &aside).map(|()| aside)
+        let (file, aside) = (self.path.display(), aside.display());
+        match outcome {
+            Ok(false) => {}
+            Ok(true) => tracing::info!(%file, %aside, "Took back a file that had been set aside"),
+            Err(err) => tracing::warn!(%file, %aside, %err, "Cannot take back a file that was set aside"),
+        }
+    }
+}
+
+/// Whether the caller of a change has stopped waiting for it.
+#[derive(Clone, Default)]
+struct Abandoned(Arc<AtomicBool>);
+
+impl Abandoned {
+    fn check(&self) -> io::Result<()> {
+        if self.0.load(Ordering::Acquire) { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
+}
+
+fn flush(directory: &File) -> io::Result<()> {
+    match directory.sync_all() {
+        // Some file systems cannot flush a directory (vboxsf, CIFS).
+        Err(error) if is_unsupported(&error) => Ok(()),
+        outcome => outcome,
     }
 }
 

@@ -2,5 +2,6 @@
 //!
 //! The modules stand in order of dependency.
 
+pub mod explain;
 pub mod file;
 pub mod snapshot;

@@ -96,14 +96,32 @@ impl SnapshotStore {
         stale_after: Option<Duration>,
     ) -> Result<Option<LastGood>, SnapshotError> {
         let file_error = |cause| SnapshotError::File { path: self.file.path().to_owned(), cause };
-        let Some(content) = self.file.read().map_err(file_error)? else { return Ok(None) };
-        let Some(good) = decode(&content, self.file.owner()) else {
-            return Err(self.file.set_aside().map_or_else(file_error, SnapshotError::SetAside));
+        let content = self.file.read().map_err(file_error)?;
+        let usable = content.as_deref().and_then(|content| decode(content, self.file.owner()));
+        let good = match (content, usable) {
+            (_, Some(good)) => Some(good),
+            (None, None) => self.take_back(),
+            (Some(_), None) => {
+                let error = SnapshotError::SetAside(self.file.set_aside().map_err(file_error)?);
+                let Some(good) = self.take_back() else { return Err(error) };
+                tracing::warn!(err = %error, "Cannot use a file of rows, restoring those that had been set aside");
+                Some(good)
+            }
         };
+        let Some(good) = good else { return Ok(None) };
         if good.at > now {
             return Err(SnapshotError::Future { path: self.file.path().to_owned(), at: good.at });
         }
         Ok(Some(self.servable(good)).filter(|good| good.is_fresh(now, stale_after)))
+    }
+
+    /// The newest rows that were set aside and belong to this account, for example after its cloud was wrong for a
+    /// while. Their file gets its name back.
+    fn take_back(&self) -> Option<LastGood> {
+        let decode = |content: Vec<u8>| decode(&content, self.file.owner());
+        let (aside, good) = self.file.find_set_aside(decode, |good| good.at)?;
+        self.file.take_back(&aside);
+        Some(good)
     }
 
     /// Returns the rows whose labels may be served; one that is too long would make servers refuse the whole scrape.

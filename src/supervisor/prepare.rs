@@ -34,9 +34,7 @@ pub enum StartError {
         source: ClientError,
     },
     /// The state directory cannot be used.
-    #[error(
-        "{0}; refresh tokens are stored there: give the exporter's user write access, or set state_directory"
-    )]
+    #[error("{_0}; refresh tokens are stored there{}", advice(_0))]
     Store(StoreError),
     /// The configuration and the files that it names could not be read in time.
     #[error(
@@ -44,6 +42,14 @@ pub enum StartError {
         TIMEOUT.as_secs()
     )]
     TooSlow,
+}
+
+fn advice(error: &StoreError) -> &'static str {
+    if error.lacks_permission() {
+        ": give the exporter's user write access, or set state_directory"
+    } else {
+        ""
+    }
 }
 
 /// The limit of preparing a configuration at a reload.
@@ -102,10 +108,13 @@ impl Preparation {
                 ready.center.announce();
             }
         }
-        let stores =
-            config.accounts.iter().map(|account| TokenStore::read_only(&config.state_directory, account));
-        let exposed = stores.filter_map(|store| exposure::warning(store.path()));
-        let warnings = config.warnings(self.clock.now()).into_iter().chain(exposed).collect();
+        let mut warnings = config.warnings(self.clock.now());
+        for account in &config.accounts {
+            let store = TokenStore::read_only(&config.state_directory, account);
+            warnings.extend(exposure::warning(store.path()));
+            let misplaced = store.misplaced(&config.accounts);
+            warnings.extend(misplaced.map(|text| format!("account {}: {text}", account.display_name())));
+        }
         Ok(Prepared { config, accounts, warnings })
     }
 

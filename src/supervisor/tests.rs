@@ -485,3 +485,21 @@ async fn a_reload_loses_no_refresh_token_whose_file_has_vanished() {
     assert!(wait_for(&running.account(0), |status| status.polls == 2).await.up());
     running.stop().await;
 }
+
+#[test]
+fn only_a_missing_permission_is_answered_with_write_access() {
+    let error = |errno: rustix::io::Errno| {
+        StartError::Store(StoreError::Directory("/state".into(), errno.into())).to_string()
+    };
+    for errno in [rustix::io::Errno::ACCESS, rustix::io::Errno::PERM] {
+        let text = error(errno);
+        assert!(
+            text.ends_with("there: give the exporter's user write access, or set state_directory"),
+            "{text}"
+        );
+    }
+    for errno in [rustix::io::Errno::ROFS, rustix::io::Errno::NOSPC, rustix::io::Errno::STALE] {
+        let text = error(errno);
+        assert!(text.ends_with("; refresh tokens are stored there"), "{text}");
+    }
+}

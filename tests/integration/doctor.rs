@@ -245,6 +245,8 @@ fn local_faults_are_found_before_any_server_is_contacted() {
     fs::write(directory.path().join("state"), "no directory").unwrap();
     let unusable = Examination::within(directory.path(), &accounts, &[]);
     assert_eq!((unusable.code, unusable.failed()), (1, vec!["state_directory"]));
+    let found = unusable.step("state_directory").to_string();
+    assert!(found.contains("is no directory: remove what is there") && !found.contains("give it"), "{found}");
 
     // The exporter's user may not create the directory.
     let nowhere = directory.path().join("state/below");
@@ -252,7 +254,11 @@ fn local_faults_are_found_before_any_server_is_contacted() {
     fs::write(&file, format!("state_directory: {}\n{accounts}", nowhere.display())).unwrap();
     let (code, out, _) = support::run(&["doctor", "--config.file", file.to_str().unwrap()]);
     assert_eq!(code, 1, "{out}");
-    assert!(out.contains("FAILED   default: state_directory:") && out.contains("cannot be written"), "{out}");
+    assert!(
+        out.contains("FAILED   default: state_directory:")
+            && out.contains("cannot be written: Not a directory"),
+        "{out}"
+    );
 
     let authority = directory.path().join("ca.pem");
     let more = format!(", ca_file: \"{}\"", authority.display());
@@ -390,6 +396,28 @@ fn the_doctor_does_not_change_the_state_directory() {
     let found = examination.step("state_directory").to_string();
     assert!(found.contains(".lock: Is a directory") && found.contains("remove it"), "{found}");
     assert!(lock.is_dir());
+}
+
+#[test]
+fn the_doctor_says_where_a_token_is_that_was_stored_for_another_name_of_the_tenant() {
+    let simulator = Simulator::start("");
+    let directory = tempfile::tempdir().unwrap();
+    let config = format!("accounts:\n{}", simulator.account(None, TENANT));
+    let mut exporter = Exporter::start_in(std::sync::Arc::new(directory), &config, &[]);
+    exporter.wait_for_polls(None, 1.0);
+    exporter.process.signal(rustix::process::Signal::TERM);
+    exporter.process.wait();
+    let renamed = format!("accounts:\n{}", simulator.account(None, "contoso.example"));
+    let examination = Examination::within(exporter.directory.path(), &renamed, &[]);
+    let found = examination.step("state_directory").to_string();
+    let file = exporter.directory.path().join(format!("state/refresh-token-{TENANT}-{CLIENT_ID}.json"));
+    assert!(found.contains("warning") && found.contains(file.to_str().unwrap()), "{found}");
+    assert!(found.contains(&format!("set tenant_id: {TENANT}")), "{found}");
+    // The exporter says the same when it starts.
+    let exporter = Exporter::start_in(std::sync::Arc::clone(&exporter.directory), &renamed, &[]);
+    exporter.process.stderr.wait_for("the warning", |line| {
+        (line.contains("level=WARN") && line.contains(&format!("set tenant_id: {TENANT}"))).then_some(())
+    });
 }
 
 #[test]

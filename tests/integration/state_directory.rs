@@ -42,6 +42,8 @@ fn a_backup_that_is_restored_elsewhere_has_the_rows_and_a_token_that_works() {
     let home = tempfile::tempdir().unwrap();
     let mut before = Exporter::start(&config, &[]);
     before.wait_for_polls(None, 1.0);
+    let rows = format!("state/usage-{TENANT}-{}.json", partner_center_simulator::CLIENT_ID);
+    support::eventually("the rows on disk", || before.directory.path().join(&rows).exists().then_some(()));
     // While the exporter runs.
     run_documented("backup", &before.directory.path().join("state"), home.path());
     let archive = home.path().join("partner-license-exporter-state.tar.gz");
@@ -93,6 +95,51 @@ fn the_files_of_version_1_are_read() {
     exporter.wait_for_polls(None, 1.0);
     for name in &names {
         assert!(!state.join(format!("{name}.set-aside")).exists(), "{name} was set aside");
+    }
+}
+
+#[test]
+fn the_document_lists_the_files_of_the_state_directory_and_what_sets_them_aside() {
+    let document =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/state-directory.md"))
+            .unwrap();
+    let (_, table) = document.split_once("<!-- files:begin -->").unwrap();
+    let (table, _) = table.split_once("<!-- files:end -->").unwrap();
+    let documented = |name: &str| {
+        let name =
+            name.replace(TENANT, "<tenant_id>").replace(partner_center_simulator::CLIENT_ID, "<client_id>");
+        let suffix = name.split_once(".json.").map(|(_, suffix)| format!("….json.{suffix}"));
+        table.contains(&format!("`{}`", suffix.unwrap_or(name)))
+    };
+    let simulator = Simulator::start("");
+    let config = format!("accounts:\n{}", simulator.account(None, TENANT));
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let state = directory.path().join("state");
+    let client = partner_center_simulator::CLIENT_ID;
+    let (token, rows) =
+        (format!("refresh-token-{TENANT}-{client}.json"), format!("usage-{TENANT}-{client}.json"));
+    for name in [&token, &rows] {
+        fs::create_dir_all(&state).unwrap();
+        fs::write(state.join(name), "damaged").unwrap();
+        fs::write(state.join(format!("{name}.set-aside")), "damaged before").unwrap();
+        fs::write(state.join(format!("{name}.new")), "left by a killed process").unwrap();
+    }
+    let mut exporter = Exporter::start_in(directory, &config, &[]);
+    exporter.wait_for_polls(None, 1.0);
+    exporter.process.signal(Signal::TERM);
+    exporter.process.wait();
+    let found: Vec<String> = fs::read_dir(&state)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(found.len(), 7, "{found:?}");
+    for name in &found {
+        assert!(documented(name), "{name} is not in the document");
+    }
+    for name in [token, rows] {
+        let mode = fs::metadata(state.join(&name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{name}");
+        assert_eq!(fs::read_to_string(state.join(format!("{name}.set-aside-2"))).unwrap(), "damaged");
     }
 }
 

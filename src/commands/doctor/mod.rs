@@ -51,7 +51,7 @@ pub(super) async fn run(flags: DoctorFlags) -> anyhow::Result<ExitCode> {
 /// Examines one account in the order of a poll. A failure that makes the rest pointless ends the examination.
 async fn examine(account: &Account, config: &Config, report: &mut Report) -> io::Result<()> {
     let store = TokenStore::read_only(&config.state_directory, account);
-    match state::examine(&config.state_directory, &store) {
+    match state::examine(config, &store) {
         Ok(outcome) => report.add("state_directory", outcome)?,
         Err(outcome) => return report.add("state_directory", outcome),
     }

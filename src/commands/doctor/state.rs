@@ -1,30 +1,48 @@
 //! Examines the state directory, and leaves it as it is.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
+use exporter_toolkit::files;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
 
+use crate::config::Config;
 use crate::partner::{StoreError, TokenStore};
+use crate::state::explain::explain;
 
-use super::report::{Outcome, failed, ok, skipped};
+use super::report::{Outcome, failed, ok, skipped, warning};
 
 /// Reports whether the exporter can work with the directory.
 ///
 /// # Errors
 /// A failure that makes further steps pointless: nothing can be written.
-pub(super) fn examine(directory: &Path, store: &TokenStore) -> Result<Outcome, Outcome> {
-    let (shown, exists) = (directory.display(), directory.exists());
-    let nearest = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
-    let access = Access::WRITE_OK | Access::EXEC_OK;
-    if let Err(error) = accessat(CWD, nearest, access, AtFlags::EACCESS) {
-        let error = std::io::Error::from(error);
+pub(super) fn examine(config: &Config, store: &TokenStore) -> Result<Outcome, Outcome> {
+    let directory = config.state_directory.as_path();
+    let (shown, examined) = (directory.display(), directory.to_owned());
+    let found = files::within(directory, files::READ_DEADLINE, move || Ok(access(&examined)));
+    let (nearest, outcome) = match found {
+        Ok(found) => found,
+        Err(error) => {
+            let remedy =
+                "mount the file system of state_directory again, or set state_directory to another one";
+            return Err(failed(format!("{shown}: {error}"), remedy));
+        }
+    };
+    let exists = nearest == directory;
+    if let Err(error) = outcome {
+        let error = explain(&nearest, directory, error);
         let cause = if exists {
             format!("cannot write to {shown}: {error}")
         } else {
             format!("{shown} does not exist, and {} cannot be written: {error}", nearest.display())
         };
-        let remedy = "create the directory and give it to the exporter's user, as systemd does with StateDirectory=, \
-                      and run the doctor as that user";
+        let remedy = if error.kind() == io::ErrorKind::PermissionDenied {
+            "create the directory and give it to the exporter's user, as systemd does with StateDirectory=, and run \
+             the doctor as that user"
+        } else {
+            "mend this directory, or set state_directory to another one"
+        };
         return Err(failed(cause, remedy));
     }
     if !exists {
@@ -40,10 +58,27 @@ pub(super) fn examine(directory: &Path, store: &TokenStore) -> Result<Outcome, O
     }
     Ok(match store.has_token() {
         Ok(true) => ok(format!("{shown} can be written, and has a refresh token")),
-        Ok(false) => ok(format!("{shown} can be written, and has no refresh token yet")),
+        Ok(false) => match store.misplaced(&config.accounts) {
+            Some(cause) => {
+                warning(cause, "use one name of the tenant, or sign in with `partner-license-exporter login`")
+            }
+            None => ok(format!("{shown} can be written, and has no refresh token yet")),
+        },
         Err(error) => failed(
             error.to_string(),
             "check cloud; if that is right, sign in with `partner-license-exporter login`",
         ),
     })
+}
+
+/// The nearest ancestor of the directory that exists, and whether files can be created in it.
+fn access(directory: &Path) -> (PathBuf, io::Result<()>) {
+    let nearest = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
+    let access = Access::WRITE_OK | Access::EXEC_OK;
+    let outcome = if nearest.is_dir() {
+        accessat(CWD, nearest, access, AtFlags::EACCESS).map_err(io::Error::from)
+    } else {
+        Err(io::Error::from(Errno::NOTDIR))
+    };
+    (nearest.to_owned(), outcome)
 }

@@ -96,9 +96,9 @@ async fn store(
     let path = match stored {
         Ok(path) => path,
         Err(error) => {
+            let remedy = if error.lacks_permission() { "let this user write there" } else { "mend that" };
             return failed(&format!(
-                "Signed in, but the refresh token cannot be stored: {error}\nWhat to do: let this user write \
-                 there, and sign in again."
+                "Signed in, but the refresh token cannot be stored: {error}\nWhat to do: {remedy}, and sign in again."
             ));
         }
     };

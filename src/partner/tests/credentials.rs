@@ -18,7 +18,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::config::ClientCredential;
+use crate::config::{ClientCredential, Secret};
 
 const RSA_THUMBPRINT: &str = "JPOh59gkyMkeoubomWiwL1NOw5REc6_sqbH5mBWElto";
 const EC_THUMBPRINT: &str = "AWhZY0Z7GXvlrzfHLAVQHKtMK2iEmpvf5Bmx-P3HDqc";
@@ -151,6 +151,55 @@ async fn a_certificate_that_has_become_unusable_has_the_reason_credentials() {
     let error = client.fetch().await.unwrap_err();
     assert!(error.to_string().starts_with("client certificate: cannot read "), "{error}");
     assert!(bed.forms().is_empty(), "nothing was sent");
+}
+
+/// Makes accesses to a file fail as if its file system hung, until the sender is dropped.
+fn hang(path: &Path) -> std::sync::mpsc::Sender<()> {
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let work = move || {
+        wait.recv().ok();
+        Ok(())
+    };
+    exporter_toolkit::files::within(path, Duration::from_millis(10), work).unwrap_err();
+    release
+}
+
+#[tokio::test]
+async fn the_remedy_for_a_file_that_cannot_be_read_is_about_the_file_which_the_message_names() {
+    type Kind = fn(PathBuf) -> ClientCredential;
+    let bed = bed(0).await;
+    let path = |name| bed.directory.path().join(name);
+    let secret: Kind = |path| ClientCredential::Secret(Secret::File(path));
+    for (name, kind) in [
+        ("secret", secret),
+        ("client.pem", ClientCredential::Certificate),
+        ("federated", ClientCredential::FederatedToken),
+    ] {
+        let client = bed.client_with(kind(path(name)));
+        let failure = async || {
+            let error = client.fetch().await.unwrap_err();
+            assert!(error.to_string().contains(path(name).to_str().unwrap()), "{error}");
+            assert_eq!(error.reason(), FailureReason::Credentials);
+            error.remedy()
+        };
+        assert!(failure().await.contains("put a regular file there"), "{name}: it is missing");
+        fs::write(path(name), "").unwrap();
+        assert!(failure().await.starts_with("write the credential to the file again"), "{name}: it is empty");
+        let release = hang(&path(name));
+        assert!(failure().await.contains("its file system hangs"), "{name}");
+        drop(release);
+    }
+    // The configured refresh token is such a file, too.
+    let token = path("token");
+    fs::write(&token, REFRESH_TOKEN).unwrap();
+    let account =
+        Account { refresh_token: Some(Secret::File(token.clone())), ..bed.account(REFRESH_TOKEN, "http") };
+    let client = bed.client_of(&account, Duration::from_mins(1));
+    let _release = hang(&token);
+    let error = client.fetch().await.unwrap_err();
+    let expected = format!("refresh token: cannot read {}: ", token.display());
+    assert!(error.to_string().starts_with(&expected), "{error}");
+    assert!(error.remedy().contains("its file system hangs"), "{}", error.remedy());
 }
 
 #[tokio::test]

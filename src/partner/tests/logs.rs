@@ -158,6 +158,19 @@ async fn every_unusable_file_that_is_set_aside_is_logged() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_taken_back_is_logged_once() {
+    let (bed, log) = (TestBed::new("").await, Log::default());
+    bed.client().fetch().await.unwrap();
+    fs::rename(bed.token_file(), bed.token_file().with_extension("json.set-aside")).unwrap();
+    let _listening = log.listen();
+    let client = bed.client();
+    client.fetch().await.unwrap();
+    assert_eq!(log.take(), ["Took back a file that had been set aside"]);
+    renew_in_an_hour(&client).await;
+    assert_eq!(log.take(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_renewal_that_fails_repeatedly_is_logged_once_while_the_current_access_token_is_valid() {
     let (bed, log) = (TestBed::new("access_token_lifetime: 1h").await, Log::default());
     let _listening = log.listen();

@@ -51,7 +51,7 @@ async fn the_next_start_knows_when_the_stored_token_was_issued() {
 }
 
 #[tokio::test]
-async fn an_existing_file_is_read_and_written_byte_for_byte() {
+async fn an_existing_file_without_a_checksum_is_read_and_written_byte_for_byte_with_one() {
     let bed = TestBed::new("").await;
     let store = TokenStore::open(&bed.state_directory(), &bed.account(REFRESH_TOKEN, "http")).unwrap();
     let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -63,19 +63,24 @@ async fn an_existing_file_is_read_and_written_byte_for_byte() {
         ("", signed_in, Ancestor::Unreadable),
         ("", "", Ancestor::Unreadable),
     ] {
-        let content = format!(
+        let fields = format!(
             "{{\n  \"version\": 1,\n  \"owner\": \"http://{} {TENANT} {CLIENT_ID}\",\n  \
              \"ancestor_sha256\": \"{digits}\",\n{line}  \"issued_at\": \"2026-11-23T05:13:20.123Z\",\n  \
-             \"refresh_token\": \"0.a-token\"\n}}",
+             \"refresh_token\": \"0.a-token\"",
             bed.address
         );
-        fs::write(bed.token_file(), &content).unwrap();
-        let stored = store.load().unwrap().unwrap();
-        assert_eq!(stored.lineage.ancestor, ancestor);
-        assert_eq!(stored.lineage.signed_in_at.is_some(), !line.is_empty());
-        fs::remove_file(bed.token_file()).unwrap();
-        store.save(stored).await.unwrap();
-        assert_eq!(fs::read_to_string(bed.token_file()).unwrap(), content);
+        let compact = fields.replace("\n  ", "").replace(": ", ":") + "}";
+        let checksum = crate::state::file::sha256(compact.as_bytes());
+        for content in [format!("{fields}\n}}"), format!("{fields},\n  \"sha256\": \"{checksum}\"\n}}")] {
+            fs::write(bed.token_file(), &content).unwrap();
+            let stored = store.load().unwrap().unwrap();
+            assert_eq!(stored.lineage.ancestor, ancestor);
+            assert_eq!(stored.lineage.signed_in_at.is_some(), !line.is_empty());
+            fs::remove_file(bed.token_file()).unwrap();
+            store.save(stored).await.unwrap();
+            let written = fs::read_to_string(bed.token_file()).unwrap();
+            assert_eq!(written, format!("{fields},\n  \"sha256\": \"{checksum}\"\n}}"));
+        }
     }
 }
 
@@ -83,7 +88,7 @@ async fn an_existing_file_is_read_and_written_byte_for_byte() {
 async fn an_unusable_file_is_set_aside_and_the_configured_token_is_used() {
     let bed = TestBed::new("").await;
     bed.client().fetch().await.unwrap();
-    let good = bed.stored().unwrap();
+    let (good, whole) = (bed.stored().unwrap(), fs::read(bed.token_file()).unwrap());
     let with = |key: &str, value: Value| {
         let mut record = good.clone();
         record[key] = value;
@@ -94,6 +99,13 @@ async fn an_unusable_file_is_set_aside_and_the_configured_token_is_used() {
         ("not even text", vec![0xff, 0xfe]),
         ("empty", Vec::new()),
         ("of another tenant", with("owner", "https://login.example other.example x".into())),
+        ("with a flipped bit in the token", {
+            let mut content = whole.clone();
+            let token = b"simulated-refresh-token-";
+            let at = content.windows(token.len()).position(|window| window == token).unwrap();
+            content[at] ^= 1;
+            content
+        }),
         ("of a later version", with("version", 2.into())),
     ] {
         fs::write(bed.token_file(), &content).unwrap();
@@ -165,7 +177,12 @@ async fn a_state_directory_that_cannot_be_written_is_reported_at_the_start() {
     let (account, file) = (bed.account(REFRESH_TOKEN, "http"), bed.directory.path().join("file"));
     fs::write(&file, "").unwrap();
     let error = TokenStore::open(&file, &account).unwrap_err().to_string();
-    assert_eq!(error, format!("cannot write to {}: File exists (os error 17)", file.display()));
+    let expected = format!(
+        "cannot write to {0}: File exists (os error 17): {0}, or a part of its path, is no directory: remove what is \
+         there, or set state_directory to another directory",
+        file.display()
+    );
+    assert_eq!(error, expected);
     assert!(TokenStore::open(&file.join("below"), &account).is_err());
 }
 
@@ -201,6 +218,154 @@ async fn after_a_reload_the_newest_token_is_known_even_if_its_file_is_gone_and_n
     assert_eq!(known(open(&account)), None);
     assert_eq!(known(open(&account).continuing(&before)).as_deref(), Some("newest"));
     assert_eq!(known(open(&other).continuing(&before)), None);
+}
+
+#[tokio::test]
+async fn a_reload_hands_on_a_successor_that_the_disk_did_not_accept_and_tries_again_to_save_it() {
+    let bed = TestBed::new("rotation: strict").await;
+    let account = bed.account(REFRESH_TOKEN, "http");
+    let open = || TokenStore::open(&bed.state_directory(), &account).unwrap();
+    let client = |store: &TokenStore| {
+        PartnerCenter::new(&account, store.clone(), &bed.ledger, &bed.clock, Duration::from_mins(1)).unwrap()
+    };
+    let before = open();
+    fs::create_dir_all(bed.token_file().join("x")).unwrap();
+    client(&before).fetch().await.unwrap();
+    // The disk still refuses it: only the memory has a token that is accepted.
+    let during = open().continuing(&before);
+    client(&during).fetch().await.unwrap();
+    let sent = bed.sent_tokens();
+    assert_eq!(sent[..2], [REFRESH_TOKEN; 2]);
+    assert!(sent[2].starts_with("simulated-refresh-token-"), "{sent:?}");
+    // The disk accepts it again: it is stored before it is used.
+    fs::remove_dir_all(bed.token_file()).unwrap();
+    let after = open().continuing(&during);
+    client(&after).fetch().await.unwrap();
+    let last = bed.arrivals().into_iter().rfind(|arrival| arrival.path.ends_with("/token")).unwrap();
+    assert_eq!(bed.sent_tokens().len(), 4, "the token that is used first is accepted");
+    assert_eq!(last.stored.as_ref(), bed.sent_tokens().last(), "it was on disk when it was used");
+    assert!(after.unsaved().is_none());
+}
+
+#[tokio::test]
+async fn a_successor_that_the_disk_did_not_accept_does_not_replace_a_newer_token() {
+    let bed = TestBed::new("").await;
+    let store = TokenStore::open(&bed.state_directory(), &bed.account(REFRESH_TOKEN, "http")).unwrap();
+    let tokens =
+        RefreshTokens::new(Arc::new(bed.account(REFRESH_TOKEN, "http")), store.clone(), bed.ledger.clone());
+    fs::create_dir_all(bed.token_file().join("x")).unwrap();
+    store.save(signed_in("unsaved")).await.unwrap_err();
+    fs::remove_dir_all(bed.token_file()).unwrap();
+    let other = TokenStore::open(&bed.state_directory(), &bed.account(REFRESH_TOKEN, "http")).unwrap();
+    for (issued_at, expected) in [
+        (START + Duration::from_secs(1), "of another process"),
+        (START, "of another process"),
+        (START - Duration::from_secs(1), "unsaved"),
+    ] {
+        other.save(StoredToken { issued_at, ..signed_in("of another process") }).await.unwrap();
+        tokens.save_unsaved().await;
+        assert_eq!(bed.stored().unwrap()["refresh_token"], expected, "{issued_at}");
+    }
+    assert!(store.unsaved().is_none());
+}
+
+#[tokio::test]
+async fn a_token_that_was_set_aside_for_a_slip_in_the_configuration_is_taken_back_and_a_damaged_one_is_not() {
+    let bed = TestBed::new("").await;
+    bed.client().fetch().await.unwrap();
+    let (file, aside) = (bed.token_file(), bed.token_file().with_extension("json.set-aside"));
+    let (good, successor) = (fs::read(&file).unwrap(), text(&bed.stored().unwrap()["refresh_token"]));
+    let mut slip = bed.account(REFRESH_TOKEN, "http");
+    slip.cloud.login_base_url = "https://login.partner.microsoftonline.cn".to_owned();
+    let tokens = |account: Account| {
+        let store = TokenStore::open(&bed.state_directory(), &account).unwrap();
+        RefreshTokens::new(Arc::new(account), store, bed.ledger.clone())
+    };
+    let chosen = |tokens: &RefreshTokens| {
+        let token = tokens.choose().unwrap().remove(0).token;
+        token.expose_secret().to_owned()
+    };
+    assert_eq!(chosen(&tokens(slip.clone())), REFRESH_TOKEN, "the token of another cloud is not used");
+    assert!(!file.exists() && aside.exists());
+    // A reader, such as the doctor, says that there is a token, and moves nothing.
+    let right = bed.account(REFRESH_TOKEN, "http");
+    assert!(TokenStore::read_only(&bed.state_directory(), &right).has_token().unwrap());
+    assert!(!TokenStore::read_only(&bed.state_directory(), &slip).has_token().unwrap());
+    assert!(!file.exists() && aside.exists());
+    // Also in the place of a file that is itself set aside now.
+    fs::write(&file, "damaged").unwrap();
+    assert_eq!(chosen(&tokens(right.clone())), successor);
+    assert_eq!(fs::read(&file).unwrap(), good);
+    assert!(!aside.exists());
+    let second = file.with_extension("json.set-aside-2");
+    assert_eq!(fs::read_to_string(&second).unwrap(), "damaged");
+    // What was damaged, or has another owner, stays where it is.
+    fs::remove_file(&file).unwrap();
+    let at = good.windows(9).position(|window| window == b"simulated").unwrap();
+    let mut damaged = good.clone();
+    damaged[at] ^= 1;
+    fs::write(&aside, &damaged).unwrap();
+    assert_eq!(chosen(&tokens(right)), REFRESH_TOKEN);
+    assert!(!file.exists() && aside.exists() && second.exists());
+}
+
+#[tokio::test]
+async fn of_several_files_that_were_set_aside_the_newest_is_taken_back_and_nothing_if_there_is_a_token() {
+    let bed = TestBed::new("").await;
+    let account = bed.account(REFRESH_TOKEN, "http");
+    let open = || TokenStore::open(&bed.state_directory(), &account).unwrap();
+    let aside = |extension: &str| bed.token_file().with_extension(extension);
+    for (token, age, extension) in [
+        ("old", 2, "json.set-aside"),
+        ("newest", 0, "json.set-aside-2"),
+        ("older", 3, "json.set-aside-10"),
+        ("not set aside", 0, "json.copy"),
+    ] {
+        let issued_at = START - Duration::from_hours(age);
+        open().save(StoredToken { issued_at, ..signed_in(token) }).await.unwrap();
+        fs::rename(bed.token_file(), aside(extension)).unwrap();
+    }
+    let tokens = RefreshTokens::new(Arc::new(account.clone()), open(), bed.ledger.clone());
+    for _ in 0..2 {
+        assert!(tokens.choose().unwrap().iter().any(|found| found.token.expose_secret() == "newest"));
+        assert!(bed.token_file().exists() && !aside("json.set-aside-2").exists());
+        assert!(aside("json.set-aside").exists() && aside("json.set-aside-10").exists());
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_stored_for_another_name_of_the_tenant_is_found_and_said() {
+    const GUID: &str = "5f4dcc3b-0000-4000-8000-0000000000aa";
+    let bed = TestBed::new("").await;
+    let of = |tenant: &str| Account { tenant_id: tenant.to_owned(), ..bed.account(REFRESH_TOKEN, "http") };
+    let open = |account: &Account| TokenStore::open(&bed.state_directory(), account).unwrap();
+    let (by_domain, by_guid) = (of(TENANT), of(GUID));
+    assert_eq!(open(&by_guid).misplaced(std::slice::from_ref(&by_guid)), None, "there is none");
+    open(&by_domain).save(signed_in("a")).await.unwrap();
+    let said = open(&by_guid).misplaced(std::slice::from_ref(&by_guid)).unwrap();
+    let expected = format!(
+        "there is no stored refresh token for tenant_id {GUID}, but {} has one of the same application for {TENANT}; if \
+         that is another name of the same tenant, set tenant_id: {TENANT}",
+        bed.token_file().display()
+    );
+    assert_eq!(said, expected);
+    let another_domain = of("contoso.onmicrosoft.example");
+    assert!(open(&another_domain).misplaced(&[]).is_some());
+    // The file of another account of this configuration, of another cloud, or without a usable token is none of these.
+    assert_eq!(open(&by_guid).misplaced(&[by_domain.clone(), by_guid.clone()]), None);
+    let mut elsewhere = by_guid.clone();
+    elsewhere.cloud.login_base_url = "https://login.partner.microsoftonline.cn".to_owned();
+    assert_eq!(open(&elsewhere).misplaced(&[]), None);
+    let good = fs::read(bed.token_file()).unwrap();
+    fs::write(bed.token_file(), "x").unwrap();
+    assert_eq!(open(&by_guid).misplaced(&[]), None);
+    fs::write(bed.token_file(), good).unwrap();
+    // Two GUIDs are two tenants.
+    open(&by_guid).save(signed_in("b")).await.unwrap();
+    assert_eq!(open(&by_guid).misplaced(&[]), None, "it has its own");
+    fs::remove_file(bed.token_file()).unwrap();
+    assert_eq!(open(&of("5f4dcc3b-0000-4000-8000-0000000000bb")).misplaced(&[]), None);
+    assert!(open(&by_domain).misplaced(&[]).unwrap().ends_with(&format!("set tenant_id: {GUID}")));
 }
 
 #[tokio::test]

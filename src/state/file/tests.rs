@@ -1,4 +1,4 @@
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::symlink;
 
 use super::*;
 
@@ -16,11 +16,8 @@ impl TestBed {
         let (directory, foreign) = (root.path().join("state"), root.path().join("foreign"));
         fs::create_dir(&directory).unwrap();
         fs::write(&foreign, "foreign").unwrap();
-        let file = StateFile {
-            path: directory.join("refresh-token-t-c.json"),
-            owner: "owner".to_owned(),
-            max_bytes: 100,
-        };
+        let [authority, tenant, client] = ["https://login.example", "t", "c"].map(str::to_owned);
+        let file = StateFile::named(&directory, "refresh-token", authority, tenant, client, 100);
         Self { _root: root, directory, foreign, file }
     }
 
@@ -97,19 +94,97 @@ fn a_file_that_is_too_large_is_refused() {
     assert_eq!(bed.file.read().unwrap_err().to_string(), "it is larger than 100 bytes");
 }
 
+/// The names in a directory, in order.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
 #[test]
-fn a_start_leaves_nothing_behind_and_clears_what_killed_starts_left() {
+fn a_start_leaves_nothing_behind_and_clears_what_killed_processes_left() {
     let bed = TestBed::new();
-    let kept = [".tmpNotOurs1", ".tmpabcdefg", "notes.tmp"];
-    for name in kept.iter().chain(&[".tmp0aB9zZ"]) {
+    let kept = [
+        ".tmpABCDEF",
+        ".tmpNotOurs1",
+        ".tmpabcdefg",
+        "a.json.new.json",
+        "notes.json.newer",
+        "notes.tmp",
+        "refresh-token-t-c.json",
+        "refresh-token-t-c.json.set-aside",
+        "refresh-token-t-c.lock",
+    ];
+    for name in kept {
+        fs::write(bed.directory.join(name), if name == ".tmpABCDEF" { "content" } else { "" }).unwrap();
+    }
+    fs::write(bed.directory.join(".tmp0aB9zZ"), "").unwrap();
+    for name in ["refresh-token-t-c.json.new", "usage-t-c.json.new"] {
+        fs::write(bed.directory.join(name), "half of a rec").unwrap();
+    }
+    prepare(&bed.directory).unwrap();
+    assert_eq!(names(&bed.directory), kept);
+}
+
+#[test]
+fn a_start_does_not_clear_what_another_process_is_writing() {
+    let bed = TestBed::new();
+    let new = bed.file.path().with_extension("json.new");
+    fs::write(&new, "half of a rec").unwrap();
+    let writing = File::open(&bed.directory).unwrap();
+    writing.lock().unwrap();
+    prepare(&bed.directory).unwrap();
+    assert!(new.exists());
+    drop(writing);
+    prepare(&bed.directory).unwrap();
+    assert!(!new.exists());
+}
+
+#[test]
+fn the_files_of_the_same_application_for_other_tenants_are_found_by_their_names() {
+    let bed = TestBed::new();
+    for name in [
+        "refresh-token-t-c.json",
+        "refresh-token-contoso.example-c.json",
+        "refresh-token-contoso.example-c.json.set-aside",
+        "refresh-token-contoso.example-c.lock",
+        "refresh-token-contoso.example-d.json",
+        "usage-contoso.example-c.json",
+    ] {
         fs::write(bed.directory.join(name), "").unwrap();
     }
-    fs::write(bed.directory.join(".tmpABCDEF"), "content").unwrap();
-    prepare(&bed.directory).unwrap();
-    let mut names: Vec<_> =
-        fs::read_dir(&bed.directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    names.sort();
-    assert_eq!(names, [".tmpABCDEF", ".tmpNotOurs1", ".tmpabcdefg", "notes.tmp"]);
+    let [other] = &bed.file.of_other_tenants()[..] else { panic!("one file is of another tenant") };
+    assert_eq!(
+        (other.tenant(), other.owner()),
+        ("contoso.example", "https://login.example contoso.example c")
+    );
+    assert_eq!(other.path(), bed.directory.join("refresh-token-contoso.example-c.json"));
+}
+
+#[test]
+fn a_write_that_was_abandoned_never_replaces_what_was_written_since() {
+    let bed = TestBed::new();
+    bed.file.replace(b"old").unwrap();
+    // The write hangs, as on a file system that does not answer: it waits for the lock of the directory.
+    let directory = File::open(&bed.directory).unwrap();
+    directory.lock().unwrap();
+    let error = bed.file.replace_within(Duration::from_millis(20), b"abandoned").unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    // Until it has ended, this process writes nothing else there; another one may.
+    assert_eq!(bed.file.replace(b"too early").unwrap_err().kind(), io::ErrorKind::TimedOut);
+    fs::write(bed.file.path(), "newer").unwrap();
+    drop(directory);
+    let content = loop {
+        match bed.file.read() {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => thread::yield_now(),
+            outcome => break outcome.unwrap().unwrap(),
+        }
+    };
+    assert_eq!(content, b"newer");
+    assert_eq!(names(&bed.directory), ["refresh-token-t-c.json"]);
+    bed.file.replace(b"newest").unwrap();
+    assert_eq!(bed.file.read().unwrap().unwrap(), b"newest");
 }
 
 #[test]
@@ -117,29 +192,4 @@ fn only_a_file_system_that_cannot_flush_a_directory_is_excused() {
     let of = |errno: Errno| is_unsupported(&io::Error::from(errno));
     assert!(of(Errno::INVAL) && of(Errno::NOTSUP) && of(Errno::NOSYS));
     assert!(!of(Errno::IO) && !of(Errno::NOSPC) && !of(Errno::DQUOT) && !of(Errno::ROFS));
-}
-
-#[test]
-fn an_error_says_what_the_operator_can_do() {
-    let bed = TestBed::new();
-    let explained =
-        |errno: Errno| explain(bed.file.path(), &bed.directory, io::Error::from(errno)).to_string();
-    let directory = bed.directory.display();
-    let text = explained(Errno::BUSY);
-    assert!(text.ends_with(&format!("cannot be replaced; mount {directory} instead")), "{text}");
-    assert_eq!(explained(Errno::ACCESS), io::Error::from(Errno::ACCESS).to_string(), "of this user's own");
-    if rustix::process::geteuid().is_root() {
-        fs::set_permissions(&bed.directory, fs::Permissions::from_mode(0o700)).unwrap();
-        std::os::unix::fs::chown(&bed.directory, Some(65_534), None).unwrap();
-        let text = explained(Errno::ACCESS);
-        let expected = format!(
-            "{directory} belongs to the user 65534, and this process runs as 0; `chown -R 0 {directory}` hands it over"
-        );
-        assert!(text.ends_with(&expected), "{text}");
-        // A parent that is not the exporter's must not change hands.
-        let missing = bed.directory.join("missing");
-        let text = explain(&missing, &missing, io::Error::from(Errno::ACCESS)).to_string();
-        let expected = format!("`install -d -o 0 -m 0700 {}` creates the directory", missing.display());
-        assert!(text.ends_with(&expected), "{text}");
-    }
 }

@@ -106,6 +106,33 @@ fn an_unusable_file_is_set_aside() {
 }
 
 #[test]
+fn rows_that_were_set_aside_for_a_slip_in_the_configuration_are_taken_back_and_damaged_ones_are_not() {
+    let (_directory, store) = saved();
+    let path = store.file.path().to_owned();
+    let (aside, second) = (path.with_extension("json.set-aside"), path.with_extension("json.set-aside-2"));
+    let content = fs::read(&path).unwrap();
+    let mut slip = account("contoso.example");
+    slip.cloud.login_base_url = "https://login.partner.microsoftonline.cn".to_owned();
+    let wrong = SnapshotStore::new(path.parent().unwrap(), &slip);
+    assert!(matches!(wrong.restore(NOW, None), Err(SnapshotError::SetAside(_))));
+    assert!(wrong.restore(NOW, None).unwrap().is_none() && aside.exists());
+    let restored = store.restore(NOW, None).unwrap().unwrap();
+    assert_eq!(parts(&restored), parts(&good([row("Exchange", 38.25)])));
+    assert_eq!(fs::read(&path).unwrap(), content);
+    assert!(!aside.exists());
+    // Also in the place of rows of the wrong cloud.
+    assert!(wrong.restore(NOW, None).is_err());
+    wrong.save(&good([row("Teams", 1.0)])).unwrap();
+    let restored = store.restore(NOW, None).unwrap().unwrap();
+    assert_eq!(parts(&restored), parts(&good([row("Exchange", 38.25)])));
+    assert!(!aside.exists() && second.exists());
+    // Damaged rows stay where they are.
+    fs::remove_file(&path).unwrap();
+    fs::write(&aside, String::from_utf8(content).unwrap().replace("38.25", "83.25")).unwrap();
+    assert!(store.restore(NOW, None).unwrap().is_none() && aside.exists());
+}
+
+#[test]
 fn stale_rows_are_not_restored_and_zero_means_never_stale() {
     let (_directory, store) = saved();
     let (hour, is_there) =

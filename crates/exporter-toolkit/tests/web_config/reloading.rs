@@ -20,7 +20,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("every_request_is_refused_while_the_file_is_invalid", invalid_file),
     ("authentication_that_vanishes_is_logged_once", authentication_that_vanishes),
     ("a_pipe_in_the_place_of_the_file_is_refused_at_once", pipe),
-    ("a_file_of_certificates_that_hangs_delays_new_connections_only", hanging_file),
+    (
+        "a_file_of_certificates_that_is_a_pipe_refuses_new_connections_at_once_and_no_open_one",
+        pipe_of_authorities,
+    ),
 ];
 
 /// A certificate and a key beside the file.
@@ -218,7 +221,7 @@ fn pipe(world: &World) {
     assert_status(&server, ALICE, 200);
 }
 
-fn hanging_file(world: &World) {
+fn pipe_of_authorities(world: &World) {
     let file = TLS.replace(" }", ", client_ca_file: ca.pem, client_auth_type: VerifyClientCertIfGiven }");
     let server = world.start_with(TLS);
     std::fs::copy(server.path("server.crt"), server.path("ca.pem")).unwrap();
@@ -238,11 +241,9 @@ fn hanging_file(world: &World) {
             assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
         }
     });
-    // The first access has its deadline of two seconds; the others fail with it, or at once.
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
-    server.log_until("the file system did not answer within 2s");
-    // The file system answers again: what was read is no certificate.
-    drop(std::fs::File::options().write(true).open(server.path("ca.pem")).unwrap());
+    // Nobody waits for the other end of the pipe.
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    server.log_until("ca.pem: this is a pipe, not a regular file");
     std::fs::copy(server.path("server.crt"), server.path("new.pem")).unwrap();
     std::fs::rename(server.path("new.pem"), server.path("ca.pem")).unwrap();
     crate::support::eventually("a connection", || tls(world).connect(address).ok());
