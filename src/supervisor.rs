@@ -95,13 +95,20 @@ impl Supervisor {
     }
 
     /// Serves reload requests until `stop`, then stops the accounts and waits for them. Returns early if an
-    /// account's task panics.
-    pub async fn run(mut self, environment: fn(&str) -> Option<String>, stop: CancellationToken) {
+    /// account's task panics. What `reloading` returns is dropped at the end of the reload.
+    pub async fn run<R>(
+        mut self,
+        environment: fn(&str) -> Option<String>,
+        reloading: impl Fn() -> R,
+        stop: CancellationToken,
+    ) {
         loop {
             tokio::select! { biased;
                 () = stop.cancelled() => break,
                 Some(request) = self.requests.recv() => {
+                    let reloading = reloading();
                     let Some(outcome) = stop.run_until_cancelled(self.reload(environment)).await else { break };
+                    drop(reloading);
                     // The requester may have gone.
                     drop(request.send(outcome));
                 }

@@ -1,7 +1,8 @@
 //! Handles signals, the orderly stop and its deadline.
 //!
 //! SIGTERM or SIGINT asks all tasks to end. A second signal, or the deadline, ends the process at once. A task that ends
-//! unasked stops the program, with an error in the log and in the exit status.
+//! unasked stops the program, with an error in the log and in the exit status. The service manager is told of start and
+//! stop.
 //!
 //! Signals and the deadline have a thread of their own, so that nothing that blocks the other threads keeps the process
 //! from ending.
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::commands::logging;
+use crate::commands::service_manager::ServiceManager;
 
 /// The exit status of a program that ran and failed.
 pub(super) const EXIT_FAILED: u8 = 1;
@@ -36,17 +38,19 @@ pub(super) struct Lifecycle {
     /// Whether a signal has asked for the stop.
     asked: Arc<AtomicBool>,
     tasks: TaskTracker,
+    service: ServiceManager,
 }
 
 impl Lifecycle {
-    /// Handles SIGTERM and SIGINT from now on.
+    /// Handles SIGTERM and SIGINT, and notifies the service manager, from now on.
     ///
     /// # Errors
-    /// If the signal handlers cannot be installed, or their thread cannot be started.
+    /// If the signal handlers cannot be installed, or a thread cannot be started.
     pub(super) fn new() -> io::Result<Self> {
         let (stop, asked) = (CancellationToken::new(), Arc::<AtomicBool>::default());
+        let service = ServiceManager::from_environment()?;
         let (started, start) = mpsc::channel();
-        let (stopping, asking) = (stop.clone(), Arc::clone(&asked));
+        let (stopping, asking, told) = (stop.clone(), Arc::clone(&asked), service.clone());
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
@@ -56,14 +60,19 @@ impl Lifecycle {
                 match Signals::new() {
                     Ok(signals) => {
                         started.send(Ok(())).ok();
-                        signals.stop(&stopping, &asking).await;
+                        signals.stop(&stopping, &asking, &told).await;
                     }
                     Err(error) => drop(started.send(Err(error))),
                 }
             });
         })?;
         start.recv().unwrap_or_else(|error| Err(io::Error::other(error)))?;
-        Ok(Self { stop, asked, tasks: TaskTracker::new() })
+        Ok(Self { stop, asked, tasks: TaskTracker::new(), service })
+    }
+
+    /// Returns the service manager.
+    pub(super) fn service(&self) -> ServiceManager {
+        self.service.clone()
     }
 
     /// Returns the token that is cancelled when the program stops.
@@ -80,8 +89,9 @@ impl Lifecycle {
         });
     }
 
-    /// Waits for the stop and then for all tasks.
+    /// Says that the program has started, and waits for the stop and then for all tasks.
     pub(super) async fn run(self) -> ExitCode {
+        self.service.ready();
         self.stop.cancelled().await;
         let asked = self.asked.load(Ordering::Acquire);
         if !asked {
@@ -90,6 +100,7 @@ impl Lifecycle {
         self.tasks.close();
         self.tasks.wait().await;
         tracing::info!("Stopped");
+        self.service.flush();
         ExitCode::from(status(asked))
     }
 }
@@ -119,7 +130,7 @@ impl Signals {
 
     /// Begins the stop at a signal, and ends the process if it has not ended by the deadline, or at a second signal.
     #[expect(clippy::disallowed_methods, reason = "the destructors may be what hangs")]
-    async fn stop(mut self, stop: &CancellationToken, asked: &AtomicBool) {
+    async fn stop(mut self, stop: &CancellationToken, asked: &AtomicBool, service: &ServiceManager) {
         tokio::select! {
             name = self.next() => {
                 tracing::info!(signal = name, "Stopping");
@@ -128,11 +139,138 @@ impl Signals {
             }
             () = stop.cancelled() => {}
         }
+        service.stopping();
         tokio::select! {
             name = self.next() => tracing::warn!(signal = name, "Stopped immediately"),
             () = tokio::time::sleep(STOP_DEADLINE) => tracing::warn!("Stopped before all tasks had ended"),
         }
         logging::flush();
         std::process::exit(status(asked.load(Ordering::Acquire)).into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Child, ChildStderr, Command, Stdio};
+
+    use rustix::process::{Pid, kill_process};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::commands::block_on;
+    use crate::commands::cli::LogFlags;
+    use crate::commands::logging::{LogFormat, LogLevel};
+
+    /// A process that runs one of the ignored tests below, which stand for commands.
+    struct Process {
+        child: Child,
+        log: BufReader<ChildStderr>,
+    }
+
+    impl Process {
+        fn start(test: &str) -> Self {
+            let test = format!("commands::lifecycle::tests::{test}");
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args(["--exact", &test, "--ignored", "--nocapture"]);
+            let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            let log = BufReader::new(child.stderr.take().unwrap());
+            Self { child, log }
+        }
+
+        /// Waits for a line of the log that has this text.
+        fn wait_for(&mut self, text: &str) {
+            let mut lines = (&mut self.log).lines().map(Result::unwrap);
+            assert!(lines.any(|line| line.contains(text)), "no {text} in the log");
+        }
+
+        fn signal(&self, signal: rustix::process::Signal) {
+            kill_process(Pid::from_child(&self.child), signal).unwrap();
+        }
+
+        /// Waits for the end of the process, and returns its exit status and the rest of its log.
+        fn end(mut self) -> (Option<i32>, String) {
+            let rest = io::read_to_string(&mut self.log).unwrap();
+            (self.child.wait().unwrap().code(), rest)
+        }
+    }
+
+    const LOG: LogFlags = LogFlags { level: LogLevel::Info, format: LogFormat::Logfmt };
+
+    #[test]
+    #[ignore = "is the process of other tests"]
+    fn process_whose_workers_are_all_blocked() {
+        let blocked = async {
+            let lifecycle = Lifecycle::new()?;
+            let (started, starts) = mpsc::channel();
+            for _ in 0..tokio::runtime::Handle::current().metrics().num_workers() {
+                let started = started.clone();
+                lifecycle.spawn(async move {
+                    started.send(()).unwrap();
+                    loop {
+                        thread::park();
+                    }
+                });
+                starts.recv().unwrap();
+            }
+            tracing::info!("All workers are blocked");
+            Ok(lifecycle.run().await)
+        };
+        block_on(LOG, blocked).unwrap();
+    }
+
+    #[test]
+    fn a_second_signal_ends_a_process_whose_workers_are_all_blocked_at_once() {
+        for second in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+            let mut process = Process::start("process_whose_workers_are_all_blocked");
+            process.wait_for("All workers are blocked");
+            process.signal(rustix::process::Signal::TERM);
+            process.wait_for("msg=Stopping");
+            let signalled = Instant::now();
+            process.signal(second);
+            let (status, log) = process.end();
+            let took = signalled.elapsed();
+            assert!(log.contains("Stopped immediately"), "{log}");
+            assert_eq!(status, Some(0));
+            assert!(took < Duration::from_secs(2), "it took {took:?}");
+        }
+    }
+
+    #[test]
+    fn one_signal_ends_a_process_whose_workers_are_all_blocked_within_five_seconds() {
+        let mut process = Process::start("process_whose_workers_are_all_blocked");
+        process.wait_for("All workers are blocked");
+        let signalled = Instant::now();
+        process.signal(rustix::process::Signal::INT);
+        let (status, log) = process.end();
+        let took = signalled.elapsed();
+        assert!(log.contains("Stopped before all tasks had ended"), "{log}");
+        assert_eq!(status, Some(0));
+        assert!(took < Duration::from_secs(5), "it took {took:?}");
+    }
+
+    #[test]
+    #[ignore = "is the process of another test"]
+    #[expect(clippy::disallowed_methods, reason = "the harness would replace the exit status")]
+    fn process_with_a_task_that_panics() {
+        let code = block_on(LOG, async {
+            let lifecycle = Lifecycle::new()?;
+            lifecycle.spawn(async { panic!("on\npurpose") });
+            Ok(lifecycle.run().await)
+        });
+        std::process::exit((code.unwrap() == ExitCode::from(EXIT_FAILED)).into());
+    }
+
+    #[test]
+    fn a_panic_is_one_line_of_the_log_and_stops_the_program_with_an_error() {
+        let (status, log) = Process::start("process_with_a_task_that_panics").end();
+        assert_eq!(status, Some(1), "{log}");
+        let lines: Vec<_> = log.lines().filter(|line| line.contains("level=")).collect();
+        let [panicked, ended, stopped] = lines[..] else { panic!("not three lines: {log}") };
+        assert!(panicked.contains("level=ERROR") && panicked.contains("msg=Panicked"), "{panicked}");
+        assert!(panicked.contains(r"on\npurpose"), "{panicked}");
+        assert!(ended.contains("level=ERROR") && ended.contains("A task ended unexpectedly"), "{ended}");
+        assert!(stopped.contains("msg=Stopped"), "{stopped}");
+        assert!(!log.contains("thread '"), "{log}");
     }
 }

@@ -4,6 +4,7 @@
 
 mod log_writer;
 mod logging;
+mod service_manager;
 mod lifecycle;
 mod output;
 mod cli;

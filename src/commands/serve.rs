@@ -15,13 +15,20 @@ use exporter_toolkit::web_config::WebConfig;
 use crate::commands::cli::{ServeFlags, WebFlags};
 use crate::commands::lifecycle::Lifecycle;
 use crate::commands::logging;
+use crate::commands::service_manager::ServiceManager;
 use crate::commands::settings;
 use crate::config::ConfigSource;
+use crate::domain::account::AccountName;
 use crate::domain::clock::Clock;
-use crate::metrics::{BUILD, MetricsSnapshot, OwnMetrics};
+use crate::domain::schedule::LastPoll;
+use crate::domain::status::{AccountStatus, Ledger};
+use crate::metrics::{Accounts, BUILD, MetricsSnapshot, OwnMetrics};
 use crate::polling::{self, Render};
 use crate::supervisor::{Reloader, Supervisor};
 use crate::web::{self, Site};
+
+/// The number of failing accounts that the status line names.
+const MAX_NAMES: usize = 3;
 
 pub(super) async fn run(flags: ServeFlags) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::new()?;
@@ -61,7 +68,10 @@ pub(super) fn start(
         clock.clone(),
         lifecycle.stop(),
     ));
-    lifecycle.spawn(supervisor.run(settings::environment, lifecycle.stop()));
+    let service = lifecycle.service();
+    lifecycle.spawn(report(accounts.clone(), snapshot.clone(), service.clone(), lifecycle.stop()));
+    let reloading = move || service.reloading();
+    lifecycle.spawn(supervisor.run(settings::environment, reloading, lifecycle.stop()));
     lifecycle.spawn(reload_on_hangup(hangup, reloader.clone(), lifecycle.stop()));
 
     let scraped = (snapshot.clone(), Arc::clone(&own));
@@ -79,9 +89,84 @@ pub(super) fn start(
     Ok(scraped)
 }
 
+/// Reports the state of the accounts to the service manager whenever it changes.
+async fn report(
+    accounts: watch::Receiver<Arc<Accounts>>,
+    mut snapshot: watch::Receiver<Arc<MetricsSnapshot>>,
+    service: ServiceManager,
+    stop: CancellationToken,
+) {
+    let mut last = String::new();
+    loop {
+        let line = status_line(accounts.borrow().ledgers.iter().map(Ledger::read));
+        if line != last {
+            service.status(&line);
+            last = line;
+        }
+        if !matches!(stop.run_until_cancelled(snapshot.changed()).await, Some(Ok(()))) {
+            return;
+        }
+    }
+}
+
+/// Returns a line such as `1 of 2 accounts up; failing: fabrikam (credentials)`.
+fn status_line(statuses: impl Iterator<Item = AccountStatus>) -> String {
+    let (mut all, mut up, mut failing) = (0, 0, Vec::new());
+    for status in statuses {
+        all += 1;
+        match &status.last_poll {
+            LastPoll::Never => {}
+            LastPoll::Succeeded => up += 1,
+            LastPoll::Failed { failure, .. } => {
+                let name = status.name.as_ref().map_or("the account", AccountName::as_str);
+                failing.push(format!("{name} ({})", failure.reason.as_str()));
+            }
+        }
+    }
+    let more = failing.len().saturating_sub(MAX_NAMES);
+    failing.truncate(MAX_NAMES);
+    if more > 0 {
+        failing.push(format!("{more} more"));
+    }
+    let accounts = if all == 1 { "account" } else { "accounts" };
+    let failing =
+        if failing.is_empty() { String::new() } else { format!("; failing: {}", failing.join(", ")) };
+    format!("{up} of {all} {accounts} up{failing}")
+}
+
 /// Reloads the configuration at each SIGHUP. The supervisor logs the outcome.
 async fn reload_on_hangup(mut hangup: Signal, reloader: Reloader, stop: CancellationToken) {
     while stop.run_until_cancelled(hangup.recv()).await.is_some() {
         drop(reloader.reload().await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::failure::{Failure, FailureReason};
+
+    #[test]
+    fn the_status_line_counts_the_accounts_and_names_a_few_that_fail() {
+        let account = |name: &str, last_poll| AccountStatus {
+            name: AccountName::new(name.to_owned()).filter(|name| !name.as_str().is_empty()),
+            last_poll,
+            ..AccountStatus::default()
+        };
+        let failed = |reason| LastPoll::Failed { failure: Failure::of(reason), in_a_row: 1 };
+        let up = || account("a", LastPoll::Succeeded);
+        let down = |name| account(name, failed(FailureReason::Mfa));
+        for (statuses, expected) in [
+            (vec![account("", LastPoll::Never)], "0 of 1 account up"),
+            (vec![account("", failed(FailureReason::Tls))], "0 of 1 account up; failing: the account (tls)"),
+            (vec![up(), up()], "2 of 2 accounts up"),
+            (vec![up(), down("b")], "1 of 2 accounts up; failing: b (mfa)"),
+            (
+                ["b", "c", "d", "e", "f"].map(down).into(),
+                "0 of 5 accounts up; failing: b (mfa), c (mfa), d (mfa), 2 more",
+            ),
+        ] {
+            assert_eq!(status_line(statuses.into_iter()), expected);
+        }
     }
 }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::schedule::{LastPoll, Schedule};
-use crate::domain::usage::{LicenseUsage, MAX_LABEL_BYTES, UsageReport};
+use crate::domain::usage::{LicenseUsage, MAX_LABEL_BYTES, RowError, UsageReport};
 
 use super::paging::{LinkError, Pages};
 use super::redaction::Redactor;
@@ -49,8 +49,9 @@ pub fn payload(body: &[u8]) {
         let items = value["items"].as_array().expect("only a list named items makes a page");
         assert_eq!(items.len(), page.rows.len(), "each item is kept or counted");
         for (item, row) in items.iter().zip(&page.rows) {
-            if let Ok(row) = row {
-                matches_its_item(item, row);
+            match row {
+                Ok(row) => matches_its_item(item, row),
+                Err(error) => assert!(has_the_flaw(item, *error), "{error:?} is not the flaw of {item}"),
             }
         }
         assert_eq!(
@@ -96,6 +97,24 @@ fn matches_its_item(item: &Value, row: &LicenseUsage) {
     }
     assert_eq!(item["proratedLicensesUsagePercent"].as_f64(), Some(row.percent.get()));
     assert!(item["processedDateTime"].is_string());
+}
+
+/// Whether a generic parser finds the same flaw in an item.
+fn has_the_flaw(item: &Value, error: RowError) -> bool {
+    let labels = ["serviceName", "workloadName", "channel"].map(|name| &item[name]);
+    let (percent, date) = (&item["proratedLicensesUsagePercent"], &item["processedDateTime"]);
+    match error {
+        RowError::NotAnObject => !item.is_object(),
+        RowError::MissingValue => percent.is_null(),
+        RowError::InvalidNumber => !percent.is_null() && percent.as_f64().is_none_or(|value| value < 0.0),
+        RowError::MissingDate => date.is_null(),
+        RowError::InvalidDate => !date.is_null(),
+        RowError::MissingLabel => labels.iter().any(|label| label.is_null() || *label == ""),
+        RowError::InvalidLabel => labels
+            .iter()
+            .any(|label| !label.is_null() && label.as_str().is_none_or(|text| text.len() > MAX_LABEL_BYTES)),
+        RowError::Unreadable | RowError::Duplicate => false,
+    }
 }
 
 /// A link is followed once, within the API that it came from, and with headers of Partner Center only.

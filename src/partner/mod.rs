@@ -35,6 +35,7 @@ mod access_token_cache;
 mod sign_in;
 
 // The usage collection.
+mod json_members;
 mod wire;
 mod paging;
 mod source;

@@ -1,19 +1,19 @@
 //! Parses the documented JSON of the usage collection.
 //!
 //! A row that cannot be used is counted and dropped, and unknown fields are ignored. A body that is not a collection, or
-//! a collection without a usable row among its rows, is an error. Rows are parsed one by one, so that memory use is
-//! bounded by the rows that are kept.
+//! a collection without a usable row among its rows, is an error. Rows are parsed one by one, and nothing else of
+//! the body is kept, so that memory use is bounded by the rows that are kept.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::{Timestamp, civil, tz::TimeZone};
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::domain::usage::{LicenseUsage, MAX_LABEL_BYTES, Percent, RowError, UsageReport, listing};
 
+use super::json_members::{Scalar, members};
 use super::json_object::JsonObject;
 
 /// Why a body is not a page of a usage collection, or why the pages together are not usable.
@@ -63,10 +63,10 @@ pub(super) struct LinkHeader {
 
 /// The body of a page.
 #[derive(serde::Deserialize)]
-struct PageBody {
+struct PageBody<'a> {
     items: Items,
-    #[serde(default)]
-    links: Value,
+    #[serde(borrow)]
+    links: Option<&'a RawValue>,
 }
 
 struct Items(Vec<ParsedRow>);
@@ -78,11 +78,18 @@ const MAX_ROWS: usize = 100_000;
 /// and not the collection.
 pub(super) fn parse_page(json: &[u8]) -> Result<CollectionPage, WireError> {
     // `totalCount` is ignored, because Microsoft's own SDK computes it from the items.
+    let json = String::from_utf8_lossy(json);
     let JsonObject(PageBody { items: Items(rows), links }) =
-        serde_json::from_str(&String::from_utf8_lossy(json)).map_err(WireError::NotACollection)?;
-    let next = links.get("next").filter(|next| !next.is_null());
-    let next = next.map(JsonObject::deserialize).transpose().map_err(|_| WireError::NotALink)?;
-    Ok(CollectionPage { rows, next: next.map(|JsonObject(link)| link) })
+        serde_json::from_str(&json).map_err(WireError::NotACollection)?;
+    let next = links.map(parse_next).transpose().map_err(|_| WireError::NotALink)?;
+    Ok(CollectionPage { rows, next: next.flatten() })
+}
+
+/// Returns the link to the next page among the links of a page, if there is one.
+fn parse_next(links: &RawValue) -> serde_json::Result<Option<PageLink>> {
+    let next = members::<&RawValue, 1>(links, ["next"])?.and_then(|[next]| next);
+    let next = next.filter(|next| next.get() != "null");
+    next.map(|next| serde_json::from_str(next.get()).map(|JsonObject(link)| link)).transpose()
 }
 
 /// The rows of the pages so far, of which only those that may be published are kept.
@@ -143,34 +150,37 @@ impl<'de> Visitor<'de> for ItemsVisitor {
             if rows.len() > MAX_ROWS {
                 continue; // the body is read to its end, but no further row is kept
             }
-            let item: Result<Value, _> = serde_json::from_str(item.get());
-            rows.push(item.map_err(|_| RowError::Unreadable).and_then(|item| parse_row(&item)));
+            rows.push(parse_row(item));
         }
         Ok(Items(rows))
     }
 }
 
-fn parse_row(item: &Value) -> ParsedRow {
-    let item = item.as_object().ok_or(RowError::NotAnObject)?;
-    let field = |name: &str| item.get(name).filter(|value| !value.is_null());
-    let label = |name: &str| match field(name) {
-        None => Err(RowError::MissingLabel),
-        Some(Value::String(text)) if text.is_empty() => Err(RowError::MissingLabel),
-        Some(Value::String(text)) if text.len() <= MAX_LABEL_BYTES => Ok(text.clone()),
+fn parse_row(item: &RawValue) -> ParsedRow {
+    let names =
+        ["serviceName", "workloadName", "channel", "proratedLicensesUsagePercent", "processedDateTime"];
+    let fields = members(item, names).map_err(|_| RowError::Unreadable)?.ok_or(RowError::NotAnObject)?;
+    let [service, workload, channel, percent, processed_at] = fields;
+    let label = |field| match field {
+        None | Some(Scalar::Null) => Err(RowError::MissingLabel),
+        Some(Scalar::Text(text)) if text.is_empty() => Err(RowError::MissingLabel),
+        Some(Scalar::Text(text)) if text.len() <= MAX_LABEL_BYTES => Ok(text.into_owned()),
         Some(_) => Err(RowError::InvalidLabel),
     };
-    let percent = match field("proratedLicensesUsagePercent") {
-        None => Err(RowError::MissingValue),
-        Some(value) => value.as_f64().ok_or(RowError::InvalidNumber).and_then(Percent::new),
+    let percent = match percent {
+        None | Some(Scalar::Null) => Err(RowError::MissingValue),
+        Some(Scalar::Number(value)) => Percent::new(value),
+        Some(_) => Err(RowError::InvalidNumber),
     }?;
-    let processed_at = match field("processedDateTime") {
-        None => Err(RowError::MissingDate),
-        Some(value) => value.as_str().and_then(parse_date).ok_or(RowError::InvalidDate),
+    let processed_at = match processed_at {
+        None | Some(Scalar::Null) => Err(RowError::MissingDate),
+        Some(Scalar::Text(text)) => parse_date(&text).ok_or(RowError::InvalidDate),
+        Some(_) => Err(RowError::InvalidDate),
     }?;
     Ok(LicenseUsage {
-        service: label("serviceName")?,
-        workload: label("workloadName")?,
-        channel: label("channel")?,
+        service: label(service)?,
+        workload: label(workload)?,
+        channel: label(channel)?,
         percent,
         processed_at,
     })
@@ -191,6 +201,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
     use proptest::sample::select;
+    use serde_json::Value;
 
     use super::*;
     use crate::partner::invariants;

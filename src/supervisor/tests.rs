@@ -95,7 +95,7 @@ impl TestBed {
     fn start(&self) -> Running {
         let (supervisor, reloader) = self.prepare();
         let (accounts, stop) = (supervisor.accounts(), CancellationToken::new());
-        let task = tokio::spawn(supervisor.run(no_environment, stop.clone()));
+        let task = tokio::spawn(supervisor.run(no_environment, || (), stop.clone()));
         Running { accounts, reloader, stop, task }
     }
 
@@ -397,7 +397,7 @@ async fn a_task_that_panics_ends_the_supervisor_even_after_another_has_ended() {
         panic!("this panic is part of the test");
     });
     let stop = CancellationToken::new();
-    timeout(SOON, supervisor.run(no_environment, stop)).await.expect("the supervisor returns");
+    timeout(SOON, supervisor.run(no_environment, || (), stop)).await.expect("the supervisor returns");
 }
 
 /// The file of contoso's rows in the state directory.

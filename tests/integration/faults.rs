@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::support::exposition::Exposition;
 use crate::support::peers;
 use crate::support::peers::{Authority, Peer, TlsSimulator};
-use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, account, eventually, get, program};
+use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, account, eventually, get, not_run, program};
 
 const UP: &str = "partner_license_up";
 const USAGE: &str = "partner_license_usage_percent";
@@ -67,13 +67,6 @@ fn logged(exporter: &Exporter, account: Option<&str>, message: &str) -> Vec<Valu
 fn works(metrics: &Exposition, account: &str) -> Option<()> {
     let rows = metrics.named(USAGE).filter(|(labels, _)| labels["account"] == account).count();
     (metrics.value(UP, &[("account", account)])? == 1.0 && rows == 5).then_some(())
-}
-
-/// Reports on stderr, past the test harness, what cannot be tested on this machine; fails if `REQUIRE_TOOLS` is set.
-fn not_run(what: &str) {
-    assert!(std::env::var_os("REQUIRE_TOOLS").is_none(), "{what}");
-    let mut terminal = std::io::stderr();
-    writeln!(terminal, "NOT run: {what}").unwrap();
 }
 
 // === network faults ===

@@ -21,6 +21,7 @@ mod readme;
 mod replicas;
 mod reverse_proxy;
 mod secrets;
+mod service_manager;
 mod state_directory;
 #[path = "../support/mod.rs"]
 mod support;

@@ -12,7 +12,7 @@
     reason = "tests"
 )]
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -153,6 +153,7 @@ pub fn program(arguments: &[&str]) -> Command {
     for (name, _) in std::env::vars() {
         let ours =
             name.starts_with("AZURE_") || name.starts_with("PARTNER_CENTER_") || name == "STATE_DIRECTORY";
+        let ours = ours || name == "NOTIFY_SOCKET" || name.starts_with("WATCHDOG_");
         if ours || name.to_lowercase().ends_with("_proxy") {
             command.env_remove(name);
         }
@@ -305,6 +306,13 @@ pub fn listening_on(log: &Lines) -> String {
         let end = |c: char| c == '"' || c == ' ';
         Some(rest.get(from..)?.split(end).next()?.to_owned())
     })
+}
+
+/// Reports on stderr, past the test harness, what cannot be tested on this machine; fails if `REQUIRE_TOOLS` is set.
+pub fn not_run(what: &str) {
+    assert!(std::env::var_os("REQUIRE_TOOLS").is_none(), "{what}");
+    let mut terminal = std::io::stderr();
+    writeln!(terminal, "NOT run: {what}").unwrap();
 }
 
 // === HTTP requests ===

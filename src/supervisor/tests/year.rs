@@ -116,7 +116,7 @@ impl World {
         let (supervisor, reloader) =
             Supervisor::start(source, config, Arc::clone(&self.bed.own), self.clock.clone()).unwrap();
         let (accounts, stop) = (supervisor.accounts(), CancellationToken::new());
-        let task = tokio::spawn(supervisor.run(no_environment, stop.clone()));
+        let task = tokio::spawn(supervisor.run(no_environment, || (), stop.clone()));
         self.running = Some(Running { accounts, reloader, stop, task });
     }
 

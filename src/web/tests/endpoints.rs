@@ -196,7 +196,7 @@ async fn a_reload_reports_success_or_the_reason_of_its_failure() {
     let (site, ..) = web_site(accounts_with(Vec::new()), reloader, true);
     let router = router(site);
     let stop = CancellationToken::new();
-    let task = tokio::spawn(supervisor.run(no_environment, stop.clone()));
+    let task = tokio::spawn(supervisor.run(no_environment, || (), stop.clone()));
 
     let received = send(&router, "POST", "/-/reload", &[]).await;
     let path_shown = path.display();
