@@ -180,7 +180,8 @@ impl UsageSource for PartnerCenter {
             let redactor = Redactor::new(vec![token.secret().clone()]);
             let unusable = |why: &dyn fmt::Display| refusal::unusable(&why.to_string(), &response, &redactor);
             if !response.status.is_success() {
-                return Err(refusal::by_api(&response, &redactor));
+                let error = refusal::by_api(&response, &redactor);
+                return Err(error.with_command_flags(&self.account.command_flags));
             }
             if response.status == StatusCode::NO_CONTENT {
                 return Err(unusable(&"the response has no content"));

@@ -68,7 +68,7 @@ impl Renewal {
         let outcome = self.renew_under_lock(rotation, abandoned).await;
         let after = self.credential_state().await;
         *self.used() = CredentialState { secret_files: before.secret_files, lineage: after.lineage };
-        outcome
+        outcome.map_err(|error| error.with_command_flags(&self.endpoint.account.command_flags))
     }
 
     async fn renew_under_lock(

@@ -1,5 +1,6 @@
 //! The polling loop of one account: wait, fetch, record the outcome.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -92,15 +93,15 @@ fn log_change(
     before: &AccountStatus,
     now: &AccountStatus,
     wait: Duration,
-    reported: &mut BTreeSet<(FailureReason, &'static str)>,
+    reported: &mut BTreeSet<(FailureReason, Cow<'static, str>)>,
 ) {
     let next_poll_s = wait.as_secs_f64().round();
     let Some(failure) = now.failure() else {
         reported.clear();
         return log_success(account, before, now, next_poll_s);
     };
-    let (reason, remedy, err) = (failure.reason.as_str(), failure.remedy, &failure.text);
-    if !reported.insert((failure.reason, failure.remedy)) {
+    let (reason, remedy, err) = (failure.reason.as_str(), &*failure.remedy, &failure.text);
+    if !reported.insert((failure.reason, failure.remedy.clone())) {
         tracing::debug!(account, reason, err, next_poll_s, "Polling still fails");
     } else if failure.needs_operator {
         tracing::error!(account, reason, err, remedy, next_poll_s, "Polling failed");

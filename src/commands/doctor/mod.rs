@@ -26,12 +26,13 @@ use crate::partner::{FetchError, PartnerCenter, TokenStore, UsageSource as _};
 use report::{Outcome, Report, failed, ok, skipped, warning};
 
 pub(super) async fn run(flags: DoctorFlags) -> anyhow::Result<ExitCode> {
-    let mut report = Report::new(flags.format);
     let source = settings::source(&flags.config);
+    let mut report = Report::new(flags.format, source.flags());
     match source.load(&settings::environment) {
         Err(error) => {
             let cause = format!("{:#}", anyhow::Error::new(error));
-            report.add("configuration", failed(cause, "correct it; `check` examines it alone"))?;
+            let remedy = "correct it; `partner-license-exporter check` examines it alone";
+            report.add("configuration", failed(cause, remedy))?;
         }
         Ok(config) => {
             let chosen = match flags.account.as_deref() {
@@ -40,7 +41,7 @@ pub(super) async fn run(flags: DoctorFlags) -> anyhow::Result<ExitCode> {
             };
             report.add("configuration", ok(format!("{source} is valid")))?;
             for account in chosen {
-                report.begin(account.display_name());
+                report.begin(account);
                 examine(account, &config, &mut report).await?;
             }
         }
