@@ -13,6 +13,8 @@ pub(super) struct AccessToken {
     pub(super) expires_at: Instant,
     /// Whether a renewal was tried and failed.
     pub(super) renewal_failed: bool,
+    /// The ids of the response that brought it.
+    pub(super) ids: Vec<String>,
 }
 
 /// A token is renewed this long before it expires, so that it does not expire on its way to the API.
@@ -28,6 +30,7 @@ impl AccessToken {
             renew_at: issued_at + renew_after,
             expires_at: issued_at + lifetime,
             renewal_failed: false,
+            ids: Vec::new(),
         }
     }
 

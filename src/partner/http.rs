@@ -22,7 +22,7 @@ use super::error::FetchError;
 use super::response::HttpResponse;
 use super::retry_after::retry_after;
 use super::server_certificate::ServerCertificate;
-use super::transport::{chain, service, transport_error};
+use super::transport::{build_error, chain, service, transport_error};
 
 /// The limits of requests and retries.
 #[derive(Clone, Copy, Debug)]
@@ -235,7 +235,7 @@ fn build_client(account: &Account, scheme: Scheme, request_timeout: Duration) ->
             .map_err(|error| ClientError::Build(chain(&error.without_url())))?;
         builder = builder.proxy(proxy);
     }
-    builder.build().map_err(|error| ClientError::Build(chain(&error)))
+    builder.build().map_err(|error| ClientError::Build(build_error(&error)))
 }
 
 /// The ledger entry of one request. It is written on drop, so that a cancelled request counts as well.
@@ -272,8 +272,9 @@ fn is_worth_retrying(outcome: &Result<HttpResponse, FetchError>) -> bool {
 }
 
 async fn read_capped(endpoint: Endpoint, mut response: Response) -> Result<Vec<u8>, FetchError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| transport_error(endpoint, error))? {
+    let (mut body, url) = (Vec::new(), response.url().clone());
+    let lost = |error: reqwest::Error| transport_error(endpoint, error.with_url(url.clone()));
+    while let Some(chunk) = response.chunk().await.map_err(lost)? {
         if body.len() + chunk.len() > MAX_BODY {
             let (service, limit) = (service(endpoint), MAX_BODY >> 20);
             let text = format!("the response from {service} is larger than {limit} MiB");

@@ -174,9 +174,12 @@ fn member_text(value: &Value, redactor: &Redactor) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The ids by which Microsoft's support finds a call.
-fn ids(response: &HttpResponse, redactor: &Redactor) -> Vec<String> {
-    let names = ["MS-RequestId", "MS-CorrelationId", "MS-CV", "MS-ServerId"].into_iter();
+/// The ids by which Microsoft's support finds a call: those of Partner Center, and those of Entra ID, whose request id
+/// is the trace id of a refusal.
+pub(super) fn ids(response: &HttpResponse, redactor: &Redactor) -> Vec<String> {
+    let names =
+        ["MS-RequestId", "MS-CorrelationId", "MS-CV", "MS-ServerId", "x-ms-request-id", "client-request-id"]
+            .into_iter();
     let ids = names.filter_map(|name| {
         let value = response.headers.get(name)?.to_str().ok()?;
         Some(redactor.quote(&format!("{name} "), value))

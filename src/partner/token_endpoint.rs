@@ -51,6 +51,8 @@ pub(super) struct TokenResponse {
     pub(super) lifetime: Duration,
     sent: Instant,
     pub(super) sent_at: Timestamp,
+    /// The ids by which Microsoft's support finds the sign-in.
+    ids: Vec<String>,
 }
 
 impl TokenEndpoint {
@@ -92,9 +94,10 @@ impl TokenEndpoint {
             client.post(&url).form(&form.collect::<Vec<_>>())
         };
         let response = self.http.send(Endpoint::Token, request, retries).await?;
+        secrets.extend(authentication.sent());
+        let redactor = Redactor::new(secrets);
         if !response.status.is_success() {
-            secrets.extend(authentication.sent());
-            return Err(refusal::by_sign_in(&response, &Redactor::new(secrets)));
+            return Err(refusal::by_sign_in(&response, &redactor));
         }
         let document = TokenDocument::read(&response)?;
         let lifetime = document.lifetime();
@@ -107,7 +110,8 @@ impl TokenEndpoint {
             );
         }
         let access_token = document.access_token.filter(is_token);
-        Ok(TokenResponse { access_token, refresh_token, lifetime, sent, sent_at })
+        let ids = refusal::ids(&response, &redactor);
+        Ok(TokenResponse { access_token, refresh_token, lifetime, sent, sent_at, ids })
     }
 
     /// Requests a device code (RFC 8628, section 3.1).
@@ -131,7 +135,9 @@ impl TokenResponse {
             let text = "the sign-in service answered with no usable access token";
             return Err(FetchError::new(FailureReason::Payload, text));
         };
-        Ok(AccessToken::new(secret, self.sent, self.lifetime))
+        let mut token = AccessToken::new(secret, self.sent, self.lifetime);
+        token.ids.clone_from(&self.ids);
+        Ok(token)
     }
 }
 
