@@ -40,6 +40,12 @@ impl FetchError {
         }
     }
 
+    /// The error of a success of the sign-in service that cannot be used.
+    pub(super) fn sign_in_payload(text: impl Into<String>) -> Self {
+        let remedy = "check cloud, or login_base_url if the cloud is custom, and proxies: the answer did not come from Entra ID";
+        Self::new(FailureReason::Payload, text).with_remedy(remedy)
+    }
+
     /// The error of a poll that took longer than `limit`.
     pub fn deadline(limit: Duration) -> Self {
         let limit = humantime::format_duration(limit);

@@ -278,7 +278,10 @@ async fn read_capped(endpoint: Endpoint, mut response: Response) -> Result<Vec<u
         if body.len() + chunk.len() > MAX_BODY {
             let (service, limit) = (service(endpoint), MAX_BODY >> 20);
             let text = format!("the response from {service} is larger than {limit} MiB");
-            return Err(FetchError::new(FailureReason::Payload, text));
+            return Err(match endpoint {
+                Endpoint::Token => FetchError::sign_in_payload(text),
+                Endpoint::Usage => FetchError::new(FailureReason::Payload, text),
+            });
         }
         body.extend_from_slice(&chunk);
     }

@@ -177,18 +177,22 @@ fn member_text(value: &Value, redactor: &Redactor) -> Option<String> {
 /// The ids by which Microsoft's support finds a call: those of Partner Center, and those of Entra ID, whose request id
 /// is the trace id of a refusal.
 pub(super) fn ids(response: &HttpResponse, redactor: &Redactor) -> Vec<String> {
-    let names =
-        ["MS-RequestId", "MS-CorrelationId", "MS-CV", "MS-ServerId", "x-ms-request-id", "client-request-id"]
-            .into_iter();
-    let ids = names.filter_map(|name| {
+    let quoted = |(name, label): (&str, &str)| {
         let value = response.headers.get(name)?.to_str().ok()?;
-        Some(redactor.quote(&format!("{name} "), value))
-    });
-    ids.filter(|id| !id.is_empty()).collect()
+        Some(redactor.quote(&format!("{label} "), value)).filter(|id| !id.is_empty())
+    };
+    let of_api = ["MS-RequestId", "MS-CorrelationId", "MS-CV", "MS-ServerId"].map(|name| (name, name));
+    // What Entra ID calls timestamp is the time of its answer.
+    let of_sign_in =
+        [("x-ms-request-id", "trace id"), ("client-request-id", "correlation id"), ("date", "timestamp")];
+    let has_trace_id = response.headers.contains_key("x-ms-request-id");
+    of_api.into_iter().chain(of_sign_in.into_iter().filter(|_| has_trace_id)).filter_map(quoted).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
     use proptest::collection::vec;
     use proptest::prelude::*;
     use proptest::sample::select;
@@ -357,19 +361,26 @@ mod tests {
         assert!(!needs_operator && remedy.contains("some minutes"), "{remedy}");
     }
 
-    /// A secret as a response may quote it: verbatim, or with some of its bytes encoded.
+    /// A secret as a response may quote it: in base64, verbatim, or with some of its bytes percent-encoded.
     fn quoted_secret() -> impl Strategy<Value = String> {
-        (select(&SECRETS[..]), vec(0..4u8, SECRETS.concat().len())).prop_map(|(secret, spellings)| {
-            let quoted = secret.chars().zip(spellings).map(|(c, spelling)| {
-                let encoded: Vec<String> = c.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
-                match spelling {
-                    0 => encoded.concat(),
-                    1 => encoded.concat().to_lowercase(),
-                    _ => c.to_string(),
+        (select(&SECRETS[..]), vec(0..4u8, SECRETS.concat().len()), 0..6u8).prop_map(
+            |(secret, spellings, form)| {
+                let quoted = secret.chars().zip(spellings).map(|(c, spelling)| {
+                    let encoded: Vec<String> =
+                        c.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
+                    match spelling {
+                        0 => encoded.concat(),
+                        1 => encoded.concat().to_lowercase(),
+                        _ => c.to_string(),
+                    }
+                });
+                match form {
+                    0 => STANDARD.encode(format!("id:{secret}")),
+                    1 => URL_SAFE_NO_PAD.encode(secret),
+                    _ => quoted.collect(),
                 }
-            });
-            quoted.collect()
-        })
+            },
+        )
     }
 
     fn any_text() -> impl Strategy<Value = Value> {

@@ -137,6 +137,11 @@ impl Renewal {
             let lineage = candidate.lineage.clone();
             let successor = StoredToken { token, issued_at: response.sent_at, lineage };
             self.refresh_tokens.persist(successor).await;
+        } else if response.has_malformed_refresh_token {
+            tracing::warn!(
+                account = self.account(),
+                "The new refresh token is malformed; the old one works until 90 days after its issue"
+            );
         }
     }
 

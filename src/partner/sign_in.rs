@@ -107,9 +107,8 @@ impl SignIn {
     pub async fn device_code(&self) -> Result<DeviceCode, FetchError> {
         let requested = Instant::now();
         let response = self.endpoint.device_code().await?;
-        let code: DeviceCodeResponse = serde_json::from_slice(response.json()).map_err(|_| {
-            FetchError::new(FailureReason::Payload, "the sign-in service answered with no device code")
-        })?;
+        let code: DeviceCodeResponse = serde_json::from_slice(response.json())
+            .map_err(|_| FetchError::sign_in_payload("the sign-in service answered with no device code"))?;
         let redactor = Redactor::new(vec![code.device_code.clone()]);
         Ok(DeviceCode {
             user_code: redactor.one_line(&code.user_code),
@@ -227,6 +226,9 @@ impl SignIn {
         let claims = Claims::of(response.access_token()?.secret());
         let at = response.sent_at;
         let refresh_token = response.refresh_token.ok_or_else(|| {
+            if response.has_malformed_refresh_token {
+                return FetchError::sign_in_payload("the sign-in service issued a malformed refresh token");
+            }
             FetchError::new(FailureReason::Consent, "the sign-in service issued no refresh token")
                 .with_remedy(NO_REFRESH_TOKEN)
         })?;

@@ -46,7 +46,11 @@ pub(super) fn transport_error(endpoint: Endpoint, error: reqwest::Error) -> Fetc
         None => (None, (is_tunnel && reason == FailureReason::Network).then_some(PROXY)),
     };
     let parts = [Some(text), place, flaw, Some(causes_text)].into_iter().flatten();
-    FetchError::new(reason, parts.collect::<Vec<_>>().join(": ")).with_remedy(remedy)
+    let text = parts.collect::<Vec<_>>().join(": ");
+    match (reason, endpoint) {
+        (FailureReason::Payload, Endpoint::Token) => FetchError::sign_in_payload(text),
+        _ => FetchError::new(reason, text).with_remedy(remedy),
+    }
 }
 
 /// What is wrong with the TLS of a server, and what to do about it.

@@ -138,7 +138,8 @@ fn the_text_output_lists_every_step_that_succeeds() {
         ids("usage")
     );
     assert!(text.ends_with(&end), "{text}");
-    assert!(ids("sign_in").starts_with("x-ms-request-id "), "{text}");
+    let of_sign_in = ids("sign_in");
+    assert!(of_sign_in.starts_with("trace id ") && of_sign_in.contains(", timestamp "), "{of_sign_in}");
     let requests = simulator.requests();
     let of_usage =
         requests["requests"].as_array().unwrap().iter().find(|it| it["endpoint"] == "usage").unwrap();

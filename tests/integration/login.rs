@@ -210,6 +210,11 @@ fn a_remedy_within_login_does_not_say_to_run_login() {
             "offline_access of Microsoft Graph",
         ),
         (no_refresh_token, "the sign-in service issued no refresh token", "policy of the tenant"),
+        (
+            r#"token: { merge: { refresh_token: "two words" } }"#,
+            "the sign-in service issued a malformed refresh token",
+            "did not come from Entra ID",
+        ),
     ];
     thread::scope(|scope| {
         for (scenario, why, remedy) in table {
@@ -221,7 +226,8 @@ fn a_remedy_within_login_does_not_say_to_run_login() {
                 assert_eq!((code, setup.stored(TENANT)), (1, None), "{text}");
                 let remedies = text.split_once("What to do: ").map(|(_, remedy)| remedy).unwrap_or_default();
                 assert!(text.contains(why) && !remedies.contains("exporter login"), "{text}");
-                assert!(remedies.contains(remedy) && !text.contains("prox"), "{text}");
+                assert!(remedies.contains(remedy) && !text.contains("Partner Center\n"), "{text}");
+                assert!(scenario != no_refresh_token || !text.contains("prox"), "{text}");
             });
         }
     });
@@ -487,6 +493,43 @@ fn a_login_that_is_declined_in_the_browser_is_reported() {
         &["Not signed in: the sign-in service refused the sign-in, access_denied: AADSTS65004", remedy],
     );
     assert_eq!((setup.stored(TENANT), setup.simulator.count("token")), (None, 0));
+}
+
+#[test]
+fn a_refusal_in_the_browser_that_quotes_what_was_sent_is_shown_without_it() {
+    for (error, code, remedy) in [
+        (
+            "server_error",
+            "AADSTS50020",
+            "sign in as a user of the partner tenant, or have an administrator invite",
+        ),
+        // The code belongs to a family, and within `login --browser` it is no use to name that command.
+        ("access_denied", "AADSTS530099", "change the policy to allow this user, application and network."),
+        ("a_word_of_tomorrow", "AADSTS9", "https://login.microsoftonline.com/error"),
+    ] {
+        let setup = Setup::new("");
+        let terminal = setup.login(&["--browser"]);
+        let (url, back) = address(&terminal);
+        let query = url.split_once('?').unwrap().1;
+        let sent: Vec<_> = form_urlencoded::parse(query.as_bytes())
+            .filter(|(name, _)| ["state", "code_challenge"].contains(&&**name))
+            .map(|(_, value)| value.into_owned())
+            .collect();
+        let [state, challenge] = &sent[..] else { panic!("{url}") };
+        let answer: String = form_urlencoded::Serializer::new(String::new())
+            .append_pair("state", state)
+            .append_pair("error", error)
+            .append_pair("error_description", &format!("{code}: {state} and {}\nmore", &challenge[9..]))
+            .finish();
+        assert_eq!(agent().get(&format!("{back}/?{answer}")).call().unwrap().status(), 200);
+        let (status, screen) = terminal.end();
+        assert_eq!((status, setup.stored(TENANT)), (1, None));
+        let said = format!(
+            "Not signed in: the sign-in service refused the sign-in, {error}: {code}: (secret) and (secret)"
+        );
+        assert_contains(&screen, &[&said]);
+        assert!(screen.written().contains(remedy), "{}", screen.written());
+    }
 }
 
 #[test]
