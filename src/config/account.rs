@@ -45,6 +45,9 @@ pub struct Account {
     pub ca_file: Option<PathBuf>,
     /// The longest label value of a row in bytes, which is a key of the whole file; 1 to [`MAX_LABEL_BYTES`].
     pub label_value_length_limit: usize,
+    /// The flags with which a command is about this account, such as `--config.file=… --account …`; empty for the
+    /// account of the environment.
+    pub command_flags: String,
 }
 
 impl Account {
@@ -169,6 +172,7 @@ fn read(mut section: Section, name: Option<AccountName>, problems: &mut Problems
         proxy_url: proxy_url.map(|text| Secret::Value(text.into())),
         ca_file,
         label_value_length_limit: MAX_LABEL_BYTES,
+        command_flags: String::new(),
     })
 }
 
@@ -211,6 +215,7 @@ pub(super) fn from_environment(environment: Environment<'_>, problems: &mut Prob
         proxy_url: None,
         ca_file: None,
         label_value_length_limit: MAX_LABEL_BYTES,
+        command_flags: String::new(),
     })
 }
 

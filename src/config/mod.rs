@@ -14,6 +14,7 @@ mod cloud;
 mod account;
 pub mod exposure;
 mod thresholds;
+mod flags;
 mod settings;
 mod source;
 

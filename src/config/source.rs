@@ -7,6 +7,7 @@ use exporter_toolkit::yaml::{ConfigError, Problems};
 use exporter_toolkit::{files, plain_text};
 
 use super::environment::Environment;
+use super::flags;
 use super::provided;
 use super::settings::Config;
 
@@ -23,6 +24,14 @@ pub enum ConfigSource {
 }
 
 impl ConfigSource {
+    /// The flags with which a command reads it.
+    pub fn flags(&self) -> String {
+        match self {
+            Self::File(path) => flags::of(path, None),
+            Self::Environment => String::new(),
+        }
+    }
+
     /// Reads and checks the configuration, including the files with secrets.
     ///
     /// # Errors
@@ -52,7 +61,12 @@ impl ConfigSource {
                 let text = plain_text::decode(&bytes).map_err(|what| {
                     unreadable(io::Error::new(io::ErrorKind::InvalidData, format!("the file {what}")))
                 })?;
-                Config::parse(text, environment).map(|config| Config { file: Some(path.clone()), ..config })
+                Config::parse(text, environment).map(|mut config| {
+                    for account in &mut config.accounts {
+                        account.command_flags = flags::of(path, account.name.as_ref());
+                    }
+                    Config { file: Some(path.clone()), ..config }
+                })
             }
             Self::Environment => Config::from_environment(environment),
         }

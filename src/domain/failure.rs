@@ -2,6 +2,7 @@
 //!
 //! A reason has one word for the metric label, the log field and the documentation.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -80,9 +81,11 @@ impl FailureReason {
                 "have an administrator of the partner tenant consent to the application, then reload the exporter"
             }
             Self::Credentials => {
-                "supply a new refresh token, and check the client ID and the client credential"
+                "sign in again with `partner-license-exporter login`, and check client_id and the client credential"
             }
-            Self::Mfa => "sign in again with multi-factor authentication and supply the new refresh token",
+            Self::Mfa => {
+                "sign in again with `partner-license-exporter login`, using multi-factor authentication"
+            }
             Self::Forbidden => {
                 "give the signed-in user a Partner Center role that may read analytics, then reload the exporter"
             }
@@ -107,8 +110,8 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// The number of rows that the poll dropped, by error.
     pub rejected: BTreeMap<RowError, u64>,
-    /// What to do about it.
-    pub remedy: &'static str,
+    /// What to do about it; backticks enclose commands.
+    pub remedy: Cow<'static, str>,
     /// What happened, in one line without secrets.
     pub text: String,
 }
@@ -127,7 +130,7 @@ impl Failure {
             needs_operator: reason.needs_operator(),
             retry_after: None,
             rejected: BTreeMap::new(),
-            remedy: reason.remedy(),
+            remedy: reason.remedy().into(),
             text: String::new(),
         }
     }

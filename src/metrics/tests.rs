@@ -85,7 +85,7 @@ fn fill(ledger: &Ledger) {
             needs_operator: false,
             retry_after: None,
             rejected: std::collections::BTreeMap::new(),
-            remedy: FailureReason::Throttled.remedy(),
+            remedy: FailureReason::Throttled.remedy().into(),
             text,
         };
         status.poll_ended(Err(failure), NOW - HOUR, Duration::from_millis(300));

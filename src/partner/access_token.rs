@@ -16,6 +16,8 @@ pub(super) struct AccessToken {
     pub(super) expiry: Deadline,
     /// Whether a renewal was tried and failed.
     pub(super) renewal_failed: bool,
+    /// The ids of the response that brought it.
+    pub(super) ids: Vec<String>,
 }
 
 /// A token is renewed this long before it expires, so that it does not expire on its way to the API.
@@ -31,6 +33,7 @@ impl AccessToken {
             renewal: Deadline::after(issued, renew_after),
             expiry: Deadline::after(issued, lifetime),
             renewal_failed: false,
+            ids: Vec::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Why a fetch failed: the reason under which it is counted, a remedy, and one line of text for people.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::usage::RowError;
 
 use super::oauth::OAuthError;
+use super::remedy;
 
 /// A fetch or sign-in that failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -17,7 +19,8 @@ pub struct FetchError {
     pub(super) retry_after: Option<Duration>,
     /// The number of rows that were dropped, by reason.
     pub(super) rejected: BTreeMap<RowError, u64>,
-    pub(super) remedy: &'static str,
+    /// What a person can do about it; backticks enclose commands.
+    pub(super) remedy: Cow<'static, str>,
     /// The OAuth 2.0 error code of the sign-in service, if its response had one.
     pub(super) oauth_error: Option<OAuthError>,
     pub(super) text: String,
@@ -31,10 +34,16 @@ impl FetchError {
             needs_operator: reason.needs_operator(),
             retry_after: None,
             rejected: BTreeMap::new(),
-            remedy: reason.remedy(),
+            remedy: reason.remedy().into(),
             oauth_error: None,
             text: text.into(),
         }
+    }
+
+    /// The error of a success of the sign-in service that cannot be used.
+    pub(super) fn sign_in_payload(text: impl Into<String>) -> Self {
+        let remedy = "check cloud, or login_base_url if the cloud is custom, and proxies: the answer did not come from Entra ID";
+        Self::new(FailureReason::Payload, text).with_remedy(remedy)
     }
 
     /// The error of a poll that took longer than `limit`.
@@ -60,25 +69,24 @@ impl FetchError {
     }
 
     /// What a person can do about the failure.
-    pub fn remedy(&self) -> &'static str {
-        self.remedy
+    pub fn remedy(&self) -> &str {
+        &self.remedy
     }
 
     /// Whether the failure may end without intervention while a person signs in.
     pub fn is_transient(&self) -> bool {
-        match self.reason {
-            FailureReason::Network | FailureReason::Timeout | FailureReason::Throttled => true,
-            FailureReason::Server => matches!(
-                self.oauth_error,
-                None | Some(OAuthError::TemporarilyUnavailable | OAuthError::ServerError)
-            ),
-            _ => false,
-        }
+        use FailureReason::{Network, Server, Throttled, Timeout};
+        matches!(self.reason, Network | Server | Throttled | Timeout) && !self.needs_operator
     }
 
     /// Replaces the remedy of the reason by a better one, if there is one.
     pub(super) fn with_remedy(self, remedy: impl Into<Option<&'static str>>) -> Self {
-        Self { remedy: remedy.into().unwrap_or(self.remedy), ..self }
+        Self { remedy: remedy.into().map_or(self.remedy, Cow::Borrowed), ..self }
+    }
+
+    /// Makes the commands in the remedy ready to paste.
+    pub(super) fn with_command_flags(self, flags: &str) -> Self {
+        Self { remedy: remedy::with_flags(&self.remedy, flags).into(), ..self }
     }
 
     /// Appends ids such as `MS-RequestId …`, by which Microsoft's support finds the call.

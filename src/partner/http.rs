@@ -270,12 +270,16 @@ fn is_worth_retrying(outcome: &Result<HttpResponse, FetchError>) -> bool {
 }
 
 async fn read_capped(endpoint: Endpoint, mut response: Response) -> Result<Vec<u8>, FetchError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| transport_error(endpoint, error))? {
+    let (mut body, url) = (Vec::new(), response.url().clone());
+    let lost = |error: reqwest::Error| transport_error(endpoint, error.with_url(url.clone()));
+    while let Some(chunk) = response.chunk().await.map_err(lost)? {
         if body.len() + chunk.len() > MAX_BODY {
             let (service, limit) = (service(endpoint), MAX_BODY >> 20);
             let text = format!("the response from {service} is larger than {limit} MiB");
-            return Err(FetchError::new(FailureReason::Payload, text));
+            return Err(match endpoint {
+                Endpoint::Token => FetchError::sign_in_payload(text),
+                Endpoint::Usage => FetchError::new(FailureReason::Payload, text),
+            });
         }
         body.extend_from_slice(&chunk);
     }

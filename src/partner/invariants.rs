@@ -1,6 +1,8 @@
 //! Properties that hold for any response of Microsoft or of a proxy. Property tests, seeds and fuzz targets check them;
 //! see fuzz/README.md.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use std::time::Duration;
 
 use jiff::{Timestamp, tz::TimeZone};
@@ -196,6 +198,9 @@ pub(super) fn fit_for_a_message(text: &str) {
     let spellings = [text.to_owned(), decoded(text), decoded(&text.replace('+', " "))];
     for secret in SECRETS {
         assert!(!spellings.iter().any(|text| text.contains(secret)), "{secret} is in {text:?}");
+        for encoded in [STANDARD_NO_PAD.encode(secret), URL_SAFE_NO_PAD.encode(secret)] {
+            assert!(!spellings.iter().any(|text| text.contains(&encoded)), "{encoded} is in {text:?}");
+        }
     }
 }
 

@@ -10,7 +10,9 @@ mod response;
 mod json_object;
 mod oauth;
 pub mod hints;
+pub mod remedy;
 mod error;
+mod challenge;
 mod refusal;
 
 // Requests.
@@ -47,7 +49,7 @@ pub use error::FetchError;
 pub use http::ClientError;
 pub use partner_center::PartnerCenter;
 pub use server_certificate::ServerCertificate;
-pub use sign_in::{BrowserSignIn, DeviceCode, Progress, SignIn, SignedIn, redirect_error, sign_in_failed};
+pub use sign_in::{BrowserSignIn, DeviceCode, Progress, SignIn, SignedIn, sign_in_failed};
 pub use source::UsageSource;
 pub use store::{StoreError, TokenStore};
 pub use trust_anchors::{Tls, TrustAnchors};

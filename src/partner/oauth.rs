@@ -21,6 +21,7 @@ pub(super) enum OAuthError {
     #[serde(alias = "invalid_target")]
     InvalidResource,
     InvalidScope,
+    LoginRequired,
     ServerError,
     SlowDown,
     TemporarilyUnavailable,
@@ -40,7 +41,10 @@ impl OAuthError {
 
     /// Whether the refresh token itself was refused, and not, for instance, the client credential.
     pub(super) fn refuses_refresh_token(self) -> bool {
-        matches!(self, Self::InvalidGrant | Self::InteractionRequired | Self::InvalidRequest)
+        matches!(
+            self,
+            Self::InvalidGrant | Self::InteractionRequired | Self::InvalidRequest | Self::LoginRequired
+        )
     }
 }
 
@@ -49,8 +53,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_three_codes_refuse_the_refresh_token_itself() {
-        let refusing = ["invalid_grant", "interaction_required", "invalid_request"];
+    fn only_four_codes_refuse_the_refresh_token_itself() {
+        let refusing = ["invalid_grant", "interaction_required", "invalid_request", "login_required"];
         let others = [
             "invalid_client",
             "unauthorized_client",

@@ -107,12 +107,13 @@ impl PartnerCenter {
         self.http.reach(endpoint, &url).await
     }
 
-    /// Signs in, and returns the claims of the access token if it can be read.
+    /// Signs in, and returns the claims of the access token if it can be read, and the ids of the sign-in.
     ///
     /// # Errors
     /// [`FetchError`] if the sign-in fails.
-    pub async fn claims(&self) -> Result<Option<Claims>, FetchError> {
-        Ok(Claims::of(self.access_tokens.token().await?.secret()))
+    pub async fn claims(&self) -> Result<(Option<Claims>, Vec<String>), FetchError> {
+        let token = self.access_tokens.token().await?;
+        Ok((Claims::of(token.secret()), token.ids))
     }
 
     /// Prepares the sign-in of a person to this account.
@@ -170,10 +171,12 @@ impl PartnerCenter {
         }
         Ok(response)
     }
-}
 
-impl UsageSource for PartnerCenter {
-    async fn fetch(&self) -> Result<UsageReport, FetchError> {
+    /// Fetches the usage collection, and returns it with the ids of its last page.
+    ///
+    /// # Errors
+    /// [`FetchError`] if the sign-in or a request fails, or if the collection cannot be used.
+    pub async fn fetch_with_ids(&self) -> Result<(UsageReport, Vec<String>), FetchError> {
         let mut token = self.access_tokens.token().await?;
         let mut renewed = false;
         let mut collection = Collection::new(self.account.label_value_length_limit);
@@ -183,7 +186,8 @@ impl UsageSource for PartnerCenter {
             let redactor = Redactor::new(vec![token.secret().clone()]);
             let unusable = |why: &dyn fmt::Display| refusal::unusable(&why.to_string(), &response, &redactor);
             if !response.status.is_success() {
-                return Err(refusal::by_api(&response, &redactor));
+                let error = refusal::by_api(&response, &redactor);
+                return Err(error.with_command_flags(&self.account.command_flags));
             }
             if response.status == StatusCode::NO_CONTENT {
                 return Err(unusable(&"the response has no content"));
@@ -192,15 +196,22 @@ impl UsageSource for PartnerCenter {
             collection.append(page.rows).map_err(|error| unusable(&error))?;
             // The report has all pages or there is none, since missing pages would look like lost series.
             let Some(next) = page.next else {
-                return collection.report().map_err(|error| match &error {
+                let report = collection.report().map_err(|error| match &error {
                     WireError::NothingUsable(rejected) => {
                         FetchError { rejected: rejected.clone(), ..unusable(&error) }
                     }
                     _ => unusable(&error),
                 });
+                return Ok((report?, refusal::ids(&response, &redactor)));
             };
             pages.follow(&next).map_err(|error| unusable(&error))?;
         }
+    }
+}
+
+impl UsageSource for PartnerCenter {
+    async fn fetch(&self) -> Result<UsageReport, FetchError> {
+        Ok(self.fetch_with_ids().await?.0)
     }
 
     async fn credentials_changed(&self) -> bool {

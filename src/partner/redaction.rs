@@ -1,18 +1,20 @@
 //! Makes text from outside fit for a message: one line of bounded length, without the secrets that were sent.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Removes the secrets of one request from text that may quote the request.
 #[derive(Default)]
 pub(super) struct Redactor {
     secrets: Vec<SecretString>,
-    /// The hashes of all parts of the secrets, computed when they are first needed.
-    parts: OnceLock<HashSet<u64>>,
+    /// The hashes of all parts of the secrets by their length, computed when they are first needed.
+    parts: OnceLock<BTreeMap<usize, HashSet<u64>>>,
     /// The hash function, which differs from process to process.
     hasher: RandomState,
 }
@@ -21,6 +23,8 @@ pub(super) struct Redactor {
 const MAX_TEXT: usize = 300;
 /// The length in bytes from which on a part of a secret is removed too.
 const PART: usize = 24;
+/// The length from which on the base64 form of a secret is removed, because shorter texts occur by chance.
+const SHORTEST_BASE64: usize = 4;
 
 impl Redactor {
     pub(super) fn new(secrets: Vec<SecretString>) -> Self {
@@ -66,27 +70,42 @@ impl Redactor {
         redacted
     }
 
-    /// The places of parts of secrets in `text`, in order and without overlap: runs of [`PART`] bytes or more.
+    /// The places of parts of secrets in `text`, in order and without overlap: runs of [`PART`] bytes or more of a
+    /// secret or of its base64 form, and a whole base64 form that is shorter.
     fn parts(&self, text: &str) -> Vec<Range<usize>> {
         let known = self.parts.get_or_init(|| {
-            let secrets = self.secrets.iter().map(|secret| secret.expose_secret().as_bytes());
-            secrets.flat_map(|secret| secret.windows(PART)).map(|part| self.hasher.hash_one(part)).collect()
+            let mut known = BTreeMap::<usize, HashSet<u64>>::new();
+            for secret in self.secrets.iter().map(ExposeSecret::expose_secret) {
+                // A shorter secret is only looked for as a whole.
+                let raw = Some(secret.as_bytes().to_vec()).filter(|raw| raw.len() >= PART);
+                let forms = [secret.as_bytes(), percent_encoded(secret).as_bytes()].map(base64_forms);
+                let forms = forms.into_iter().flatten().filter(|form| form.len() >= SHORTEST_BASE64);
+                for form in forms.chain(raw) {
+                    let (size, form) =
+                        (form.len().min(PART), form.into_iter().map(unified).collect::<Vec<_>>());
+                    let hashes = form.windows(size).map(|part| self.hasher.hash_one(part));
+                    known.entry(size).or_default().extend(hashes);
+                }
+            }
+            known
         });
-        if known.is_empty() || text.len() < PART {
+        if known.is_empty() {
             return Vec::new();
         }
         // As it is, and percent-decoded: a secret may have a percent sign of its own.
         let raw = text.bytes().enumerate().map(|(at, byte)| (byte, at..at + 1)).collect();
         let mut found = Vec::new();
         for view in [raw, decoded(text)] {
-            let (bytes, places): (Vec<u8>, Vec<Range<usize>>) = view.into_iter().unzip();
-            let windows = bytes.windows(PART).zip(places.windows(PART));
-            found.extend(windows.filter(|(window, _)| known.contains(&self.hasher.hash_one(window))).map(
-                |(_, places)| {
-                    let (start, end) = (places[0].start, places[PART - 1].end);
+            let (bytes, places): (Vec<u8>, Vec<Range<usize>>) =
+                view.into_iter().map(|(byte, place)| (unified(byte), place)).unzip();
+            for (size, hashes) in known {
+                let windows = bytes.windows(*size).zip(places.windows(*size));
+                let windows = windows.filter(|(window, _)| hashes.contains(&self.hasher.hash_one(window)));
+                found.extend(windows.map(|(_, places)| {
+                    let (start, end) = (places[0].start, places[size - 1].end);
                     text.floor_char_boundary(start)..text.ceil_char_boundary(end)
-                },
-            ));
+                }));
+            }
         }
         found.sort_by_key(|part| part.start);
         let mut parts: Vec<Range<usize>> = Vec::new();
@@ -97,6 +116,36 @@ impl Redactor {
             }
         }
         parts
+    }
+}
+
+/// The base64 forms of `bytes` within a longer text, which depend on how many bytes come before: the characters that
+/// have bits of `bytes` alone.
+fn base64_forms(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let forms = [(0, 0), (1, 2), (2, 3)].map(|(before, mixed)| {
+        let encoded = STANDARD_NO_PAD.encode([&[0; 2][..before], bytes].concat());
+        let end = (before + bytes.len()) * 8 / 6;
+        encoded.into_bytes().into_iter().take(end).skip(mixed).collect()
+    });
+    forms.into()
+}
+
+/// `text` as a form encodes it, except that a space is not `+`.
+fn percent_encoded(text: &str) -> String {
+    let encoded = text.bytes().map(|byte| match byte {
+        b'*' | b'-' | b'.' | b'_' => char::from(byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    });
+    encoded.collect()
+}
+
+/// A byte that is the same in both alphabets of base64 and in both spellings of a space.
+fn unified(byte: u8) -> u8 {
+    match byte {
+        b'-' | b' ' => b'+',
+        b'_' => b'/',
+        byte => byte,
     }
 }
 
@@ -168,7 +217,45 @@ mod tests {
         assert_eq!(redactor.one_line(&short), short);
     }
 
+    #[test]
+    fn the_base64_form_of_a_secret_is_removed_in_either_alphabet_with_and_without_padding() {
+        use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
+        let redactor = Redactor::new(vec!["??>~ s3cret".into(), LONG.into()]);
+        for engine in [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD] {
+            for secret in ["??>~ s3cret", "%3F%3F%3E%7E%20s3cret", LONG] {
+                for before in ["", "i", "id", "id:"] {
+                    let encoded = engine.encode(format!("{before}{secret}"));
+                    for text in [encoded.clone(), encoded.replace('+', "%2B").replace('/', "%2f")] {
+                        let line = redactor.one_line(&format!("Authorization: Basic {text}"));
+                        // What is left has bits of the bytes around the secret, and less than one of its bytes.
+                        let left = line.replace("(secret)", "");
+                        let rest =
+                            left.strip_prefix("Authorization: Basic").unwrap().trim().trim_end_matches("%3D");
+                        assert!(line.contains("(secret)") && rest.trim_end_matches('=').len() <= 6, "{line}");
+                    }
+                }
+            }
+        }
+        let text = STANDARD.encode("nothing of it");
+        assert_eq!(redactor.one_line(&text), text);
+    }
+
     proptest! {
+        #[test]
+        fn no_part_of_24_characters_of_a_base64_form_survives_in_any_text(
+            secret in "[!-~]{6,80}", before in ".{0,9}", after in ".{0,9}", url_safe: bool,
+        ) {
+            use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+            let engine = if url_safe { &URL_SAFE_NO_PAD } else { &STANDARD_NO_PAD };
+            let encoded = engine.encode(format!("{before}{secret}{after}"));
+            let own = (before.len() * 8).div_ceil(6)..(before.len() + secret.len()) * 8 / 6;
+            let own = &encoded[own];
+            let line = Redactor::new(vec![secret.into()]).redacted(&format!("{before} {encoded} {after}"));
+            for part in own.as_bytes().windows(own.len().min(PART)) {
+                prop_assert!(!line.as_bytes().windows(part.len()).any(|window| window == part), "{line}");
+            }
+        }
+
         #[test]
         fn no_part_of_24_characters_of_a_secret_survives_in_any_text(
             secret in "[!-~]{24,80}", before in ".{0,40}", after in ".{0,40}",

@@ -20,7 +20,6 @@ use crate::domain::status::Ledger;
 use super::blocking::off_workers;
 use super::client_authentication;
 use super::error::FetchError;
-use super::hints::LOGIN;
 use super::store::{StoreError, TokenStore};
 use super::stored_token::{Ancestor, Lineage, StoredToken};
 use super::token_choice::{self, Candidate, CandidateSource};
@@ -77,9 +76,9 @@ impl RefreshTokens {
 
     fn read_configured(&self) -> Result<SecretString, FetchError> {
         let Some(configured) = &self.account.refresh_token else {
-            let text = "there is no refresh token in the configuration or in state_directory; \
-                        `partner-license-exporter login` obtains one";
-            return Err(FetchError::new(FailureReason::Credentials, text).with_remedy(LOGIN));
+            let text = "there is no refresh token in the configuration or in state_directory";
+            let remedy = "sign in with `partner-license-exporter login`, using multi-factor authentication";
+            return Err(FetchError::new(FailureReason::Credentials, text).with_remedy(remedy));
         };
         configured.read().map_err(|error| {
             let remedy = client_authentication::remedy(Some(&error));

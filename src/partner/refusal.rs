@@ -1,18 +1,28 @@
 //! Maps a response that is not a success, or cannot be used, to a [`FetchError`].
 //!
-//! The HTTP status and the OAuth 2.0 error code decide. Microsoft warns against depending on the numeric codes in its
-//! texts, so they decide only where status and OAuth code leave two reasons open, and otherwise select a remedy.
+//! The HTTP status decides first, then a numeric code that is known, then the OAuth 2.0 error code.
 
 use reqwest::StatusCode;
+use reqwest::header::CONTENT_TYPE;
 use serde_json::Value;
 
 use crate::domain::failure::FailureReason;
 
+use super::challenge::Challenge;
 use super::error::FetchError;
-use super::hints;
+use super::hints::{self, Hint};
 use super::oauth::OAuthError;
 use super::redaction::Redactor;
 use super::response::HttpResponse;
+
+/// The remedy where the API refuses an access token that the sign-in service has just issued.
+const FRESH_TOKEN_REFUSED: &str = "sign in again with `partner-license-exporter login`, as a user of the partner tenant and with multi-factor authentication; check cloud";
+const MORE_CLAIMS: &str = "a Conditional Access policy or continuous access evaluation (CAE) demands more of the sign-in: change the policy to allow this user, application and network, or meet it and sign in again with `partner-license-exporter login`";
+const MORE_SCOPE: &str = "add the delegated permission user_impersonation of Microsoft Partner Center to the application, and consent to it";
+const PAGE_INSTEAD_OF_API: &str = "the answer is an HTML page and may not be Partner Center's: have the proxy or gateway that blocks the request allow it, or give the signed-in user a Partner Center role that may read analytics";
+const PAGE_INSTEAD_OF_SIGN_IN: &str = "the answer is none of Entra ID's and may come from a proxy or gateway: have it allow the request, and check cloud, or login_base_url if the cloud is custom";
+const REFUSED_REQUEST: &str =
+    "check cloud, or api_base_url if the cloud is custom: waiting is unlikely to change the answer";
 
 /// The error for a successful response that cannot be used because of `what`.
 pub(super) fn unusable(what: &str, response: &HttpResponse, redactor: &Redactor) -> FetchError {
@@ -25,10 +35,14 @@ pub(super) fn by_api(response: &HttpResponse, redactor: &Redactor) -> FetchError
     let body = json(response);
     let first = |names: [&str; 2]| names.iter().find_map(|name| member_text(body.get(name)?, redactor));
     let code = first(["code", "statusCode"]).unwrap_or_default();
+    let (hint, challenge) = (hints::for_api(&code), Challenge::of(&response.headers));
     let reason = match response.status {
-        // Partner Center documents "blocked for lack of MFA" as 401 with code 900421.
-        StatusCode::UNAUTHORIZED if code == "900421" => FailureReason::Mfa,
-        StatusCode::UNAUTHORIZED => FailureReason::Credentials,
+        StatusCode::UNAUTHORIZED => match hint {
+            // Partner Center documents "blocked for lack of MFA" as 401 with code 900421.
+            Some(Hint { reason: FailureReason::Mfa, .. }) => FailureReason::Mfa,
+            None if challenge.demands_claims() => FailureReason::Mfa,
+            _ => FailureReason::Credentials,
+        },
         StatusCode::FORBIDDEN => FailureReason::Forbidden,
         StatusCode::TOO_MANY_REQUESTS => FailureReason::Throttled,
         StatusCode::REQUEST_TIMEOUT => FailureReason::Timeout,
@@ -38,10 +52,33 @@ pub(super) fn by_api(response: &HttpResponse, redactor: &Redactor) -> FetchError
     if !code.is_empty() && code != response.status.as_str() {
         line += &format!(", code {code}");
     }
-    if let Some(text) = first(["description", "message"]) {
+    let text = first(["description", "message"]);
+    if let Some(text) = &text {
         line += &format!(": {text}");
     }
-    error(reason, line, response).with_remedy(hints::for_api(&code)).with_ids(&ids(response, redactor))
+    // Every 401 has the error `invalid_token`, which says no more than the status.
+    if challenge.error != "invalid_token" {
+        line += &redactor.quote(", ", &challenge.error);
+    }
+    line += &redactor.quote(": ", &challenge.description);
+    line += &redactor.quote(", claims ", &challenge.claims);
+    let remedy = match (response.status, hint) {
+        (_, Some(hint)) => Some(hint.remedy),
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) if challenge.demands_claims() => {
+            Some(MORE_CLAIMS)
+        }
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) if challenge.error == "insufficient_scope" => {
+            Some(MORE_SCOPE)
+        }
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) if is_page(response) => {
+            Some(PAGE_INSTEAD_OF_API)
+        }
+        (StatusCode::UNAUTHORIZED, _) => Some(FRESH_TOKEN_REFUSED),
+        (status, _) if status.is_redirection() => Some(FailureReason::Payload.remedy()),
+        (status, _) if status.is_client_error() && reason == FailureReason::Server => Some(REFUSED_REQUEST),
+        _ => None,
+    };
+    error(reason, line, response).with_remedy(remedy).with_ids(&ids(response, redactor))
 }
 
 /// The error for a response of the sign-in service that is not a success.
@@ -50,8 +87,8 @@ pub(super) fn by_sign_in(response: &HttpResponse, redactor: &Redactor) -> FetchE
     let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
     let codes = body.get("error_codes").and_then(Value::as_array).into_iter().flatten();
     let codes: Vec<u64> = codes.filter_map(Value::as_u64).collect();
-    let oauth_error = OAuthError::parse(text("error"));
-    let reason = sign_in_reason(response.status, oauth_error, text("suberror"), &codes);
+    let (oauth_error, hint) = (OAuthError::parse(text("error")), hints::for_sign_in(&codes));
+    let reason = sign_in_reason(response.status, hint, oauth_error, text("suberror"));
     let mut line = format!("the sign-in service answered {}", response.status);
     line += &redactor.quote(", ", text("error"));
     // The further lines of the description repeat ids that the body has as members of their own.
@@ -59,19 +96,28 @@ pub(super) fn by_sign_in(response: &HttpResponse, redactor: &Redactor) -> FetchE
     if let Some(first) = lines.find(|line| !line.is_empty()) {
         line += &format!(": {first}");
     }
-    for name in ["trace_id", "correlation_id"] {
+    for name in ["trace_id", "correlation_id", "timestamp"] {
         line += &redactor.quote(&format!(" {name}="), text(name));
     }
-    let needs_operator =
-        match oauth_error {
-            _ if codes.contains(&hints::CERTIFICATE_NOT_KNOWN_YET.into()) => false,
-            // These are counted as `server`, but the same request fails again.
-            Some(
-                OAuthError::InvalidScope | OAuthError::InvalidRequest | OAuthError::UnsupportedGrantType,
-            ) if reason == FailureReason::Server => true,
-            _ => reason.needs_operator(),
-        };
-    let remedy = hints::for_sign_in(&codes).or_else(|| hints::for_oauth_error(oauth_error?));
+    let passes = match (hint, oauth_error) {
+        (Some(hint), _) => hint.passes,
+        (None, word) => {
+            matches!(word, None | Some(OAuthError::TemporarilyUnavailable | OAuthError::ServerError))
+        }
+    };
+    let needs_operator = match reason {
+        // The same request would be refused again.
+        FailureReason::Server => response.status.is_client_error() && !passes,
+        _ => reason.needs_operator() && !hint.is_some_and(|hint| hint.passes),
+    };
+    let remedy = match (hint, oauth_error) {
+        (Some(hint), _) => Some(hint.remedy),
+        (None, Some(word)) if response.status.is_client_error() => hints::for_oauth_error(word),
+        (None, None) if reason == FailureReason::Credentials || reason == FailureReason::Server => {
+            (!response.status.is_server_error()).then_some(PAGE_INSTEAD_OF_SIGN_IN)
+        }
+        _ => None,
+    };
     FetchError { needs_operator, oauth_error, ..error(reason, line, response) }.with_remedy(remedy)
 }
 
@@ -81,36 +127,36 @@ fn error(reason: FailureReason, text: String, response: &HttpResponse) -> FetchE
 
 fn sign_in_reason(
     status: StatusCode,
+    hint: Option<&Hint>,
     error: Option<OAuthError>,
     suberror: &str,
-    codes: &[u64],
 ) -> FailureReason {
-    // "The user or administrator has not consented", "the service principal is missing".
-    const CONSENT: [u64; 5] = [65_001, 650_052, 650_057, 500_011, 700_016];
-    let has_code = |known: &[u64]| codes.iter().any(|code| known.contains(code));
-    match (status, error) {
-        (StatusCode::TOO_MANY_REQUESTS, _) => FailureReason::Throttled,
-        (StatusCode::REQUEST_TIMEOUT, _) => FailureReason::Timeout,
-        (status, _) if status.is_server_error() => FailureReason::Server,
-        (_, Some(OAuthError::TemporarilyUnavailable | OAuthError::ServerError)) => FailureReason::Server,
-        (_, Some(OAuthError::InteractionRequired)) => FailureReason::Mfa,
-        (
-            _,
-            Some(OAuthError::ConsentRequired | OAuthError::UnauthorizedClient | OAuthError::InvalidResource),
-        ) => FailureReason::Consent,
-        (_, Some(OAuthError::InvalidGrant)) if suberror == "consent_required" || has_code(&CONSENT) => {
-            FailureReason::Consent
-        }
-        (_, Some(OAuthError::InvalidGrant))
-            if suberror == "basic_action" || codes.iter().any(|code| hints::asks_for_more(*code)) =>
-        {
-            FailureReason::Mfa
-        }
-        (_, Some(OAuthError::InvalidGrant | OAuthError::InvalidClient)) | (StatusCode::UNAUTHORIZED, _) => {
+    use OAuthError::{
+        ConsentRequired, InteractionRequired, InvalidClient, InvalidGrant, InvalidResource, LoginRequired,
+        ServerError, TemporarilyUnavailable, UnauthorizedClient,
+    };
+    match (status, hint, error) {
+        (StatusCode::TOO_MANY_REQUESTS, ..) => FailureReason::Throttled,
+        (StatusCode::REQUEST_TIMEOUT, ..) => FailureReason::Timeout,
+        (status, ..) if status.is_server_error() => FailureReason::Server,
+        (_, Some(hint), _) => hint.reason,
+        (_, _, Some(ConsentRequired | UnauthorizedClient | InvalidResource)) => FailureReason::Consent,
+        (_, _, Some(InvalidGrant)) if suberror == "consent_required" => FailureReason::Consent,
+        (_, _, Some(InvalidGrant)) if suberror == "basic_action" => FailureReason::Mfa,
+        (_, _, Some(InteractionRequired)) => FailureReason::Mfa,
+        (_, _, Some(TemporarilyUnavailable | ServerError)) => FailureReason::Server,
+        (_, _, Some(InvalidGrant | InvalidClient | LoginRequired)) | (StatusCode::UNAUTHORIZED, ..) => {
             FailureReason::Credentials
         }
         _ => FailureReason::Server,
     }
+}
+
+/// Whether the body is an HTML page, which neither service answers with.
+fn is_page(response: &HttpResponse) -> bool {
+    let content_type = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.is_some_and(|text| text.trim_start().to_ascii_lowercase().starts_with("text/html"))
+        || response.json().trim_ascii_start().starts_with(b"<")
 }
 
 /// The body as JSON, or null: error bodies are JSON of three shapes, HTML or empty. Invalid UTF-8 becomes U+FFFD.
@@ -128,18 +174,25 @@ fn member_text(value: &Value, redactor: &Redactor) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The ids by which Microsoft's support finds a call.
-fn ids(response: &HttpResponse, redactor: &Redactor) -> Vec<String> {
-    let names = ["MS-RequestId", "MS-CorrelationId", "MS-CV", "MS-ServerId"].into_iter();
-    let ids = names.filter_map(|name| {
+/// The ids by which Microsoft's support finds a call: those of Partner Center, and those of Entra ID, whose request id
+/// is the trace id of a refusal.
+pub(super) fn ids(response: &HttpResponse, redactor: &Redactor) -> Vec<String> {
+    let quoted = |(name, label): (&str, &str)| {
         let value = response.headers.get(name)?.to_str().ok()?;
-        Some(redactor.quote(&format!("{name} "), value))
-    });
-    ids.filter(|id| !id.is_empty()).collect()
+        Some(redactor.quote(&format!("{label} "), value)).filter(|id| !id.is_empty())
+    };
+    let of_api = ["MS-RequestId", "MS-CorrelationId", "MS-CV", "MS-ServerId"].map(|name| (name, name));
+    // What Entra ID calls timestamp is the time of its answer.
+    let of_sign_in =
+        [("x-ms-request-id", "trace id"), ("client-request-id", "correlation id"), ("date", "timestamp")];
+    let has_trace_id = response.headers.contains_key("x-ms-request-id");
+    of_api.into_iter().chain(of_sign_in.into_iter().filter(|_| has_trace_id)).filter_map(quoted).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
     use proptest::collection::vec;
     use proptest::prelude::*;
     use proptest::sample::select;
@@ -169,24 +222,123 @@ mod tests {
         for (status, error, suberror, code, reason) in table {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(
-                sign_in_reason(status, OAuthError::parse(error), suberror, &[code]),
+                sign_in_reason(status, hints::for_sign_in(&[code]), OAuthError::parse(error), suberror),
                 reason,
                 "{status} {error} {suberror} {code}"
             );
         }
     }
 
+    fn answer(status: u16, body: &Value) -> HttpResponse {
+        let status = StatusCode::from_u16(status).unwrap();
+        HttpResponse { status, headers: HeaderMap::new(), body: body.to_string().into(), retry_after: None }
+    }
+
+    fn none() -> Redactor {
+        Redactor::default()
+    }
+
     /// Whether a refusal of the sign-in service needs a person, and its remedy.
-    fn refusal(body: &Value) -> (bool, &'static str) {
-        let status = StatusCode::BAD_REQUEST;
-        let response = HttpResponse {
-            status,
-            headers: HeaderMap::new(),
-            body: body.to_string().into(),
-            retry_after: None,
+    fn refusal(body: &Value) -> (bool, String) {
+        let failure = Failure::from(by_sign_in(&answer(400, body), &none()));
+        (failure.needs_operator, failure.remedy.into_owned())
+    }
+
+    #[test]
+    fn a_known_code_decides_whatever_the_oauth_code() {
+        let words =
+            ["invalid_grant", "interaction_required", "invalid_client", "invalid_request", "new_word", ""];
+        for (code, reason) in [
+            (50_105, FailureReason::Credentials),
+            (50_020, FailureReason::Credentials),
+            (90_094, FailureReason::Consent),
+            (50_155, FailureReason::Mfa),
+            (500_021, FailureReason::Mfa),
+            (90_002, FailureReason::Server),
+        ] {
+            for word in words {
+                let error = by_sign_in(&answer(400, &json!({"error": word, "error_codes": [code]})), &none());
+                assert_eq!(error.reason, reason, "{code} as {word}");
+                assert!(error.needs_operator, "{code} as {word}");
+            }
+        }
+    }
+
+    #[test]
+    fn waiting_is_the_remedy_only_where_it_helps() {
+        for (status, body, needs_operator, remedy) in [
+            (400, json!({"error": "something_new"}), true, "waiting is unlikely"),
+            (400, json!({"error": "unsupported_grant_type"}), true, "waiting is unlikely"),
+            (400, json!({"error": "temporarily_unavailable"}), false, "wait; "),
+            (400, json!({"error": "something_new", "error_codes": [90_006]}), false, "wait; "),
+            (503, json!({"error": "something_new"}), false, "wait; "),
+            // This may come from a gateway that somebody mends.
+            (400, json!("<html>"), false, "proxy or gateway"),
+            (401, json!({}), true, "proxy or gateway"),
+        ] {
+            let error = by_sign_in(&answer(status, &body), &none());
+            assert_eq!(error.needs_operator, needs_operator, "{status} {body}");
+            assert!(error.remedy().contains(remedy), "{status} {body}: {}", error.remedy());
+        }
+        for (status, remedy) in
+            [(400, "waiting is unlikely"), (404, "waiting is unlikely"), (302, "proxies"), (500, "wait; ")]
+        {
+            let error = by_api(&answer(status, &json!({})), &none());
+            assert!(error.remedy().contains(remedy), "{status}: {}", error.remedy());
+        }
+    }
+
+    #[test]
+    fn a_challenge_of_the_api_decides_between_claims_scope_and_token() {
+        // {"access_token":{"nbf":{"essential":true}}}
+        let claims = "eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZX19fQ==";
+        let claims = format!(r#"Bearer realm="", error="insufficient_claims", claims="{claims}""#);
+        let (demand, text) =
+            ("continuous access evaluation", r#"claims {"access_token":{"nbf":{"essential":true}}}"#);
+        for (status, header, reason, remedy, quoted) in [
+            (401, &*claims, FailureReason::Mfa, demand, text),
+            (403, &*claims, FailureReason::Forbidden, demand, text),
+            (401, r#"Bearer error="invalid_token""#, FailureReason::Credentials, "sign in again", "401"),
+            (401, "Bearer", FailureReason::Credentials, "sign in again", "401"),
+            (
+                403,
+                r#"Bearer error="insufficient_scope", error_description="of s3cret-token""#,
+                FailureReason::Forbidden,
+                "user_impersonation",
+                "insufficient_scope: of",
+            ),
+        ] {
+            let mut response = answer(status, &json!({}));
+            response.headers.insert("www-authenticate", header.parse().unwrap());
+            let error = by_api(&response, &Redactor::new(vec!["s3cret-token".into()]));
+            assert_eq!(error.reason, reason, "{header}");
+            assert!(error.remedy().contains(remedy), "{header}: {}", error.remedy());
+            assert!(
+                error.text.contains(quoted) && !error.text.contains("s3cret"),
+                "{header}: {}",
+                error.text
+            );
+        }
+    }
+
+    #[test]
+    fn a_page_in_place_of_a_refusal_may_not_be_partner_centers() {
+        let page = |status, content_type: Option<&str>, body: &str| {
+            let mut response = HttpResponse { body: body.into(), ..answer(status, &Value::Null) };
+            if let Some(value) = content_type {
+                response.headers.insert(CONTENT_TYPE, value.parse().unwrap());
+            }
+            by_api(&response, &none())
         };
-        let failure = Failure::from(by_sign_in(&response, &Redactor::default()));
-        (failure.needs_operator, failure.remedy)
+        for (content_type, body) in
+            [(None, "\r\n<!DOCTYPE html>"), (Some("Text/HTML; charset=utf-8"), "Blocked")]
+        {
+            let error = page(403, content_type, body);
+            assert_eq!(error.reason, FailureReason::Forbidden);
+            assert!(error.remedy().contains("may not be Partner Center's"), "{}", error.remedy());
+            assert!(page(401, content_type, body).remedy().contains("may not be Partner Center's"));
+        }
+        assert!(page(403, None, "{}").remedy().starts_with("give the signed-in user"));
     }
 
     #[test]
@@ -201,8 +353,6 @@ mod tests {
             let (needs_operator, remedy) = refusal(&json!({"error": code, "error_codes": [1]}));
             assert!(needs_operator && remedy.starts_with(begins_with), "{code}: {needs_operator} {remedy}");
         }
-        assert!(!refusal(&json!({"error": "temporarily_unavailable"})).0);
-        assert!(!refusal(&json!({"error": "something_new"})).0);
     }
 
     #[test]
@@ -211,19 +361,26 @@ mod tests {
         assert!(!needs_operator && remedy.contains("some minutes"), "{remedy}");
     }
 
-    /// A secret as a response may quote it: verbatim, or with some of its bytes encoded.
+    /// A secret as a response may quote it: in base64, verbatim, or with some of its bytes percent-encoded.
     fn quoted_secret() -> impl Strategy<Value = String> {
-        (select(&SECRETS[..]), vec(0..4u8, SECRETS.concat().len())).prop_map(|(secret, spellings)| {
-            let quoted = secret.chars().zip(spellings).map(|(c, spelling)| {
-                let encoded: Vec<String> = c.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
-                match spelling {
-                    0 => encoded.concat(),
-                    1 => encoded.concat().to_lowercase(),
-                    _ => c.to_string(),
+        (select(&SECRETS[..]), vec(0..4u8, SECRETS.concat().len()), 0..6u8).prop_map(
+            |(secret, spellings, form)| {
+                let quoted = secret.chars().zip(spellings).map(|(c, spelling)| {
+                    let encoded: Vec<String> =
+                        c.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
+                    match spelling {
+                        0 => encoded.concat(),
+                        1 => encoded.concat().to_lowercase(),
+                        _ => c.to_string(),
+                    }
+                });
+                match form {
+                    0 => STANDARD.encode(format!("id:{secret}")),
+                    1 => URL_SAFE_NO_PAD.encode(secret),
+                    _ => quoted.collect(),
                 }
-            });
-            quoted.collect()
-        })
+            },
+        )
     }
 
     fn any_text() -> impl Strategy<Value = Value> {

@@ -68,7 +68,7 @@ impl Renewal {
         let outcome = self.renew_under_lock(rotation, abandoned).await;
         let after = self.credential_state().await;
         *self.used() = CredentialState { secret_files: before.secret_files, lineage: after.lineage };
-        outcome
+        outcome.map_err(|error| error.with_command_flags(&self.endpoint.account.command_flags))
     }
 
     async fn renew_under_lock(
@@ -138,6 +138,11 @@ impl Renewal {
             let lineage = candidate.lineage.clone();
             let successor = StoredToken { token, issued_at: response.sent_at, lineage };
             self.refresh_tokens.persist(successor).await;
+        } else if response.has_malformed_refresh_token {
+            tracing::warn!(
+                account = self.account(),
+                "The new refresh token is malformed; the old one works until 90 days after its issue"
+            );
         }
     }
 

@@ -89,6 +89,8 @@ struct DeviceCodeResponse {
     interval: Option<u64>,
 }
 
+/// The remedy where a sign-in ends without a refresh token.
+const NO_REFRESH_TOKEN: &str = "add the delegated permission offline_access of Microsoft Graph to the application and consent to it; if it has that, exempt this user from the policy of the tenant that forbids refresh tokens, such as a sign-in frequency of every time";
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// The increase of the interval that `slow_down` demands (RFC 8628, section 3.5).
 const SLOW_DOWN: Duration = Duration::from_secs(5);
@@ -105,9 +107,8 @@ impl SignIn {
     pub async fn device_code(&self) -> Result<DeviceCode, FetchError> {
         let requested = Instant::now();
         let response = self.endpoint.device_code().await?;
-        let code: DeviceCodeResponse = serde_json::from_slice(response.json()).map_err(|_| {
-            FetchError::new(FailureReason::Payload, "the sign-in service answered with no device code")
-        })?;
+        let code: DeviceCodeResponse = serde_json::from_slice(response.json())
+            .map_err(|_| FetchError::sign_in_payload("the sign-in service answered with no device code"))?;
         let redactor = Redactor::new(vec![code.device_code.clone()]);
         Ok(DeviceCode {
             user_code: redactor.one_line(&code.user_code),
@@ -150,7 +151,7 @@ impl SignIn {
     pub fn browser(&self, redirect_uri: &str) -> BrowserSignIn {
         let random = || format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let (state, verifier) = (random(), random());
-        let challenge = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier.as_bytes()));
+        let verifier = SecretString::from(verifier);
         let mut url: Url =
             self.endpoint.url("authorize").parse().expect("the configuration has checked the URL");
         url.query_pairs_mut()
@@ -160,10 +161,25 @@ impl SignIn {
             .append_pair("redirect_uri", redirect_uri)
             .append_pair("scope", &self.endpoint.scope(Rotation::Wanted))
             .append_pair("state", &state)
-            .append_pair("code_challenge", &challenge)
+            .append_pair("code_challenge", &challenge(&verifier))
             .append_pair("code_challenge_method", "S256")
             .append_pair("prompt", "select_account");
-        BrowserSignIn { url, state, redirect_uri: redirect_uri.to_owned(), verifier: verifier.into() }
+        BrowserSignIn { url, state, redirect_uri: redirect_uri.to_owned(), verifier }
+    }
+
+    /// The error of a redirect that has an error instead of a code.
+    pub fn refused(&self, sign_in: &BrowserSignIn, error: &str, description: &str) -> FetchError {
+        let challenge = challenge(&sign_in.verifier);
+        let redactor =
+            Redactor::new(vec![sign_in.state.clone().into(), sign_in.verifier.clone(), challenge.into()]);
+        let first_line = description.lines().next().unwrap_or_default();
+        let line = redactor.quote(", ", error) + &redactor.quote(": ", first_line);
+        let hint = hints::for_sign_in(&hints::codes_in(description));
+        let remedy = hint.map(|hint| hint.remedy).or_else(|| match OAuthError::parse(error)? {
+            OAuthError::AccessDenied => None,
+            error => hints::for_oauth_error(error),
+        });
+        sign_in_failed(&format!("the sign-in service refused the sign-in{line}")).with_remedy(remedy)
     }
 
     /// Exchanges the authorization code of the redirect for tokens.
@@ -210,7 +226,11 @@ impl SignIn {
         let claims = Claims::of(response.access_token()?.secret());
         let at = response.sent_at;
         let refresh_token = response.refresh_token.ok_or_else(|| {
-            FetchError::new(FailureReason::Payload, "the sign-in service answered with no refresh token")
+            if response.has_malformed_refresh_token {
+                return FetchError::sign_in_payload("the sign-in service issued a malformed refresh token");
+            }
+            FetchError::new(FailureReason::Consent, "the sign-in service issued no refresh token")
+                .with_remedy(NO_REFRESH_TOKEN)
         })?;
         Ok(SignedIn { claims, refresh_token, at })
     }
@@ -229,11 +249,7 @@ pub fn sign_in_failed(text: &str) -> FetchError {
     FetchError::new(FailureReason::Credentials, text).with_remedy("run the command again, and sign in")
 }
 
-/// The error of a redirect that has an error instead of a code.
-pub fn redirect_error(error: &str, description: &str) -> FetchError {
-    let redactor = Redactor::default();
-    let first_line = redactor.one_line(description.lines().next().unwrap_or_default());
-    let error = redactor.one_line(error);
-    sign_in_failed(&format!("the sign-in service refused the sign-in, {error}: {first_line}"))
-        .with_remedy(hints::for_sign_in_text(description))
+/// What a sign-in in a browser shows of its verifier before it sends it (RFC 7636, section 4.2).
+fn challenge(verifier: &SecretString) -> String {
+    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier.expose_secret().as_bytes()))
 }

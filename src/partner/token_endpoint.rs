@@ -12,7 +12,6 @@ use tokio::time::Instant;
 
 use crate::config::Account;
 use crate::domain::clock::Clock;
-use crate::domain::failure::FailureReason;
 use crate::domain::status::{Endpoint, Ledger};
 
 use super::access_token::AccessToken;
@@ -47,10 +46,14 @@ pub(super) enum Rotation {
 pub(super) struct TokenResponse {
     access_token: Option<SecretString>,
     pub(super) refresh_token: Option<SecretString>,
+    /// Whether there was a refresh token that cannot be one.
+    pub(super) has_malformed_refresh_token: bool,
     /// The lifetime of the access token, from `sent` on.
     pub(super) lifetime: Duration,
     sent: Instant,
     pub(super) sent_at: Timestamp,
+    /// The ids by which Microsoft's support finds the sign-in.
+    ids: Vec<String>,
 }
 
 impl TokenEndpoint {
@@ -92,22 +95,27 @@ impl TokenEndpoint {
             client.post(&url).form(&form.collect::<Vec<_>>())
         };
         let response = self.http.send(Endpoint::Token, request, retries).await?;
+        secrets.extend(authentication.sent());
+        let redactor = Redactor::new(secrets);
         if !response.status.is_success() {
-            secrets.extend(authentication.sent());
-            return Err(refusal::by_sign_in(&response, &Redactor::new(secrets)));
+            return Err(refusal::by_sign_in(&response, &redactor));
         }
         let document = TokenDocument::read(&response)?;
         let lifetime = document.lifetime();
-        let had_refresh_token = document.refresh_token.is_some();
+        let has_malformed_refresh_token =
+            document.refresh_token.as_ref().is_some_and(|token| !is_token(token));
         let refresh_token = document.refresh_token.filter(is_token);
-        if had_refresh_token && refresh_token.is_none() {
-            tracing::warn!(
-                account = self.account.display_name(),
-                "The new refresh token is malformed; the old one works until 90 days after its issue"
-            );
-        }
         let access_token = document.access_token.filter(is_token);
-        Ok(TokenResponse { access_token, refresh_token, lifetime, sent, sent_at })
+        let ids = refusal::ids(&response, &redactor);
+        Ok(TokenResponse {
+            access_token,
+            refresh_token,
+            has_malformed_refresh_token,
+            lifetime,
+            sent,
+            sent_at,
+            ids,
+        })
     }
 
     /// Requests a device code (RFC 8628, section 3.1).
@@ -129,9 +137,11 @@ impl TokenResponse {
     pub(super) fn access_token(&self) -> Result<AccessToken, FetchError> {
         let Some(secret) = self.access_token.clone() else {
             let text = "the sign-in service answered with no usable access token";
-            return Err(FetchError::new(FailureReason::Payload, text));
+            return Err(FetchError::sign_in_payload(text));
         };
-        Ok(AccessToken::new(secret, (self.sent, self.sent_at), self.lifetime))
+        let mut token = AccessToken::new(secret, (self.sent, self.sent_at), self.lifetime);
+        token.ids.clone_from(&self.ids);
+        Ok(token)
     }
 }
 
@@ -157,9 +167,9 @@ impl TokenDocument {
 
     /// The parser's message is left out, because it may quote the body, which holds secrets.
     fn read(response: &HttpResponse) -> Result<Self, FetchError> {
-        serde_json::from_slice(response.json()).map(|JsonObject(document)| document).map_err(|_| {
-            FetchError::new(FailureReason::Payload, "the sign-in service answered with no token response")
-        })
+        serde_json::from_slice(response.json())
+            .map(|JsonObject(document)| document)
+            .map_err(|_| FetchError::sign_in_payload("the sign-in service answered with no token response"))
     }
 
     fn lifetime(&self) -> Duration {

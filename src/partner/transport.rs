@@ -3,25 +3,96 @@
 use std::error::Error;
 use std::io;
 
+use jiff::Timestamp;
+use rustls::CertificateError;
+use rustls::pki_types::UnixTime;
+
 use crate::domain::failure::FailureReason;
 use crate::domain::status::Endpoint;
 
 use super::error::FetchError;
+use super::redaction::Redactor;
 
-/// The error for a failed request. Its text leaves out the URL, which may hold a tenant.
+const PROXY: &str =
+    "check proxy_url, or HTTPS_PROXY and NO_PROXY: the proxy cannot be reached or refuses to connect";
+const EXPIRED: &str = "check this machine's clock, and have the certificate renewed; the CA of a proxy that inspects TLS belongs in ca_file";
+const NOT_VALID_YET: &str =
+    "check this machine's clock; the CA of a proxy that inspects TLS belongs in ca_file";
+const UNTRUSTED: &str = "put the CA of a private server or of a proxy that inspects TLS in ca_file; on a system without CA certificates, install the package ca-certificates or set SSL_CERT_FILE";
+const OTHER_NAME: &str = "check cloud, the addresses in the configuration and the name resolution; the CA of a proxy that inspects TLS belongs in ca_file";
+const NO_TLS: &str = "check the addresses in the configuration and proxies: the port is not one for https";
+
+/// The error for a failed request. Its text has host and port, and leaves out the path, which may hold a tenant.
 pub(super) fn transport_error(endpoint: Endpoint, error: reqwest::Error) -> FetchError {
+    let place =
+        error.url().and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?)));
     let error = error.without_url();
     let (service, causes_text) = (service(endpoint), chain(&error));
+    let tls = causes(&error).find_map(|cause| cause.downcast_ref::<rustls::Error>());
+    // The HTTP library has no type for it.
+    let is_tunnel = causes_text.contains("tunnel error");
     let (reason, text) = if error.is_timeout() {
         (FailureReason::Timeout, format!("{service} did not answer in time"))
     } else if failed_to_decompress(&error) {
         (FailureReason::Payload, format!("the response from {service} cannot be decompressed"))
     } else {
-        let is_tls = causes(&error).any(<dyn Error>::is::<rustls::Error>);
-        let reason = if is_tls { FailureReason::Tls } else { FailureReason::Network };
+        let reason = if tls.is_some() { FailureReason::Tls } else { FailureReason::Network };
         (reason, format!("the request to {service} failed"))
     };
-    FetchError::new(reason, format!("{text}: {causes_text}"))
+    let place = place.map(|place| if is_tunnel { format!("{place} through a proxy") } else { place });
+    let (flaw, remedy) = match tls.and_then(flaw) {
+        Some((flaw, remedy)) => (Some(flaw), Some(remedy)),
+        None => (None, (is_tunnel && reason == FailureReason::Network).then_some(PROXY)),
+    };
+    let parts = [Some(text), place, flaw, Some(causes_text)].into_iter().flatten();
+    let text = parts.collect::<Vec<_>>().join(": ");
+    match (reason, endpoint) {
+        (FailureReason::Payload, Endpoint::Token) => FetchError::sign_in_payload(text),
+        _ => FetchError::new(reason, text).with_remedy(remedy),
+    }
+}
+
+/// What is wrong with the TLS of a server, and what to do about it.
+fn flaw(error: &rustls::Error) -> Option<(String, &'static str)> {
+    let certificate = match error {
+        rustls::Error::InvalidCertificate(certificate) => certificate,
+        rustls::Error::InvalidMessage(_) => {
+            return Some(("the server does not speak TLS".to_owned(), NO_TLS));
+        }
+        _ => return None,
+    };
+    let (what, remedy) = match certificate {
+        CertificateError::Expired => ("has expired".to_owned(), EXPIRED),
+        CertificateError::ExpiredContext { not_after, .. } => {
+            (format!("expired at {}", time(*not_after)), EXPIRED)
+        }
+        CertificateError::NotValidYet => ("is not valid yet".to_owned(), NOT_VALID_YET),
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            (format!("is not valid before {}", time(*not_before)), NOT_VALID_YET)
+        }
+        CertificateError::NotValidForName => ("is for another name".to_owned(), OTHER_NAME),
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            let names = Redactor::default().one_line(&presented.join(", "));
+            (format!("is for another name, {}", if names.is_empty() { "none" } else { &names }), OTHER_NAME)
+        }
+        CertificateError::UnknownIssuer => {
+            ("is self-signed, or its issuer is not trusted".to_owned(), UNTRUSTED)
+        }
+        // The error of the certificate library, which is not part of the public types.
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            ("is self-signed".to_owned(), UNTRUSTED)
+        }
+        CertificateError::Revoked => ("is revoked".to_owned(), OTHER_NAME),
+        _ => return None,
+    };
+    Some((format!("the server's certificate {what}"), remedy))
+}
+
+fn time(time: UnixTime) -> Timestamp {
+    i64::try_from(time.as_secs())
+        .ok()
+        .and_then(|second| Timestamp::from_second(second).ok())
+        .unwrap_or(Timestamp::MAX)
 }
 
 /// What messages call the service behind an endpoint.

@@ -31,8 +31,8 @@ pub enum TrustAnchorsError {
     CaFile(String),
     /// The system has no certificates of certification authorities, and there is no `ca_file`.
     #[error(
-        "the system has no CA certificates{0}; install the package ca-certificates, or name a PEM file of them in \
-         SSL_CERT_FILE or ca_file"
+        "this system has no CA certificates{0}; install the package ca-certificates, set SSL_CERT_FILE to a file that \
+         has them, or set ca_file"
     )]
     NoAnchors(String),
     /// The TLS back end cannot be used.

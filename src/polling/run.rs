@@ -1,5 +1,6 @@
 //! The polling loop of one account: wait, fetch, record the outcome.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +67,7 @@ struct Poller<S> {
     begun: Option<Instant>,
     /// The causes of the current outage that were logged. Empty at the start, since an operator who reloads wants to
     /// see whether it helped.
-    reported: BTreeSet<(FailureReason, &'static str)>,
+    reported: BTreeSet<(FailureReason, Cow<'static, str>)>,
 }
 
 impl<S: UsageSource> Poller<S> {
@@ -165,15 +166,15 @@ fn log_change(
     before: &AccountStatus,
     now: &AccountStatus,
     wait: Duration,
-    reported: &mut BTreeSet<(FailureReason, &'static str)>,
+    reported: &mut BTreeSet<(FailureReason, Cow<'static, str>)>,
 ) {
     let next_poll_s = wait.as_secs_f64().round();
     let Some(failure) = now.failure() else {
         reported.clear();
         return log_success(account, before, now, next_poll_s);
     };
-    let (reason, remedy, err) = (failure.reason.as_str(), failure.remedy, &failure.text);
-    if !reported.insert((failure.reason, failure.remedy)) {
+    let (reason, remedy, err) = (failure.reason.as_str(), &*failure.remedy, &failure.text);
+    if !reported.insert((failure.reason, failure.remedy.clone())) {
         tracing::debug!(account, reason, err, next_poll_s, "Polling still fails");
     } else if failure.needs_operator {
         tracing::error!(account, reason, err, remedy, next_poll_s, "Polling failed");

@@ -118,7 +118,8 @@ fn the_table_of_reasons_lists_the_reasons_of_the_program() {
 fn the_table_of_refusals_lists_the_refusals_that_the_program_knows() {
     let of = |prefix: &'static str, hints: &'static [hints::Hint]| {
         hints.iter().map(move |hint| {
-            [format!("`{prefix}{}`", hint.code), hint.meaning.into(), hint.remedy.into()].to_vec()
+            let (code, reason) = (format!("`{prefix}{}`", hint.code), format!("`{}`", hint.reason.as_str()));
+            [code, reason, hint.meaning.into(), hint.remedy.into()].to_vec()
         })
     };
     let rows = of("AADSTS", hints::SIGN_IN).chain(of("", hints::API));

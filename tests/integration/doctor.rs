@@ -106,6 +106,11 @@ fn the_text_output_lists_every_step_that_succeeds() {
     assert_eq!((code, screen.column()), (0, 0), "{text}");
     assert!(!state.exists(), "the doctor created the state directory");
     let url = &simulator.url;
+    // Returns what is in parentheses at the end of a step.
+    let ids = |step: &str| {
+        let line = text.lines().find(|line| line.contains(&format!(" {step}: "))).unwrap();
+        line.rsplit_once(" (").unwrap_or_else(|| panic!("{line}")).1.trim_end_matches(')').to_owned()
+    };
     let expected = [
         format!("ok       configuration: {} is valid", directory.path().join("config.yml").display()),
         format!(
@@ -116,7 +121,10 @@ fn the_text_output_lists_every_step_that_succeeds() {
         format!("ok       default: reach_sign_in: {url} answers, without TLS"),
         "ok       default: resolve_api: 127.0.0.1 is an address".to_owned(),
         format!("ok       default: reach_api: {url} answers, without TLS"),
-        "ok       default: sign_in: an access token was issued; the refresh token stays as it is".to_owned(),
+        format!(
+            "ok       default: sign_in: an access token was issued; the refresh token stays as it is ({})",
+            ids("sign_in")
+        ),
         format!("ok       default: audience: the token is for {url}"),
         format!(
             "ok       default: user: agent@simulated.example of tenant {TENANT}, with user_impersonation"
@@ -124,9 +132,20 @@ fn the_text_output_lists_every_step_that_succeeds() {
         "ok       default: mfa_claim: the user signed in with pwd mfa".to_owned(),
     ];
     assert!(text.starts_with(&expected.join("\n")), "{text}\ndoes not begin with\n{}", expected.join("\n"));
-    let end = "ok       default: usage: 5 rows, 0 dropped\n\
-               ok       default: mfa_compliance: Partner Center calls the sign-in compliant\n\nAll is well.\n";
-    assert!(text.ends_with(end), "{text}");
+    let end = format!(
+        "ok       default: usage: 5 rows, 0 dropped ({})\n\
+         ok       default: mfa_compliance: Partner Center calls the sign-in compliant\n\nAll is well.\n",
+        ids("usage")
+    );
+    assert!(text.ends_with(&end), "{text}");
+    let of_sign_in = ids("sign_in");
+    assert!(of_sign_in.starts_with("trace id ") && of_sign_in.contains(", timestamp "), "{of_sign_in}");
+    let requests = simulator.requests();
+    let of_usage =
+        requests["requests"].as_array().unwrap().iter().find(|it| it["endpoint"] == "usage").unwrap();
+    let id = |name: &str| of_usage[name].as_str().unwrap();
+    let own = format!("MS-RequestId {}, MS-CorrelationId {}, MS-CV ", id("request_id"), id("correlation_id"));
+    assert!(ids("usage").starts_with(&own), "{text}");
 }
 
 #[test]
@@ -179,7 +198,7 @@ fn each_refusal_fails_its_steps() {
             "token: { answer: refresh_token_expired }",
             &["sign_in"],
             "AADSTS700082",
-            "`partner-license-exporter login`",
+            "`partner-license-exporter login --config.file=/",
         ),
         ("mfa: false", &["mfa_claim", "mfa_compliance"], "the user signed in with pwd only", "login"),
         ("{ mfa: false, enforce_mfa: true }", &["mfa_claim", "usage", "mfa_compliance"], "pwd only", "login"),
@@ -223,7 +242,8 @@ fn an_empty_collection_is_a_warning_that_says_what_to_check() {
     assert_eq!((examination.code, examination.failed().len()), (0, 0));
     let usage = examination.step("usage");
     assert_eq!(usage["outcome"], "warning");
-    assert_eq!(usage["cause"], "the collection is empty");
+    let cause = usage["cause"].as_str().unwrap();
+    assert!(cause.starts_with("the collection is empty (MS-RequestId "), "{cause}");
     assert!(usage["remedy"].as_str().unwrap().contains("the role of the signed-in user"), "{usage}");
 
     let directory = tempfile::tempdir().unwrap();
@@ -239,6 +259,11 @@ fn local_faults_are_found_before_any_server_is_contacted() {
     let directory = tempfile::tempdir().unwrap();
     let invalid = Examination::within(directory.path(), "accounts: 7", &[]);
     assert_eq!((invalid.code, invalid.failed()), (1, vec!["configuration"]));
+    let check = format!(
+        "correct it; `partner-license-exporter check --config.file={}` examines it alone",
+        directory.path().join("config.yml").display()
+    );
+    assert_eq!(invalid.step("configuration")["remedy"], check);
 
     let simulator = Simulator::start("");
     let accounts = format!("accounts:\n{}", simulator.account(None, TENANT));
@@ -325,23 +350,53 @@ fn the_tls_steps_report_the_verdict_and_the_certificate() {
         ];
         assert!(parts.iter().all(|part| detail.contains(part)), "{detail}");
     }
+    let anchors: Vec<_> = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(|name| (name, "/nonexistent")).into();
+    let config = format!("accounts:\n{}", account(None, TENANT, &front.url, &front.url, ""));
+    let bare = doctor(directory.path(), &config, &[]).envs(anchors).output().unwrap();
+    let text = String::from_utf8(bare.stdout).unwrap();
+    for part in [
+        "http_client: this system has no CA certificates",
+        "/nonexistent",
+        "; install the package ca-certificates, set SSL_CERT_FILE to a file that has them, or set ca_file",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+
     let honest = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
-    for (name, until, more, verdict) in [
-        ("127.0.0.1", 2099, "", "invalid peer certificate: UnknownIssuer"),
-        ("127.0.0.1", 2020, &*trusted, "invalid peer certificate: certificate expired"),
+    let unknown = "is self-signed, or its issuer is not trusted";
+    for (server, more, flaw, verdict) in [
+        (authority.server("127.0.0.1", 2099), "", unknown, "invalid peer certificate: UnknownIssuer"),
         (
-            "partner-center.invalid",
-            2099,
+            authority.server("127.0.0.1", 2020),
+            &*trusted,
+            "expired at 2020-12-31T00:00:00Z",
+            "invalid peer certificate: certificate expired",
+        ),
+        (
+            authority.server_from("127.0.0.1", 2098, 2099),
             &trusted,
+            "is not valid before 2098-01-01T00:00:00Z",
+            "invalid peer certificate: certificate not valid yet",
+        ),
+        (
+            authority.server("partner-center.invalid", 2099),
+            &trusted,
+            r#"is for another name, DnsName("partner-center.invalid")"#,
             "invalid peer certificate: certificate not valid for name",
         ),
+        (Authority::of("127.0.0.1").itself(), "", "is self-signed", "invalid peer certificate: "),
     ] {
-        let peer = Peer::answering_tls(authority.server(name, until), honest);
+        let peer = Peer::answering_tls(server, honest);
         let url = format!("https://{}", peer.address);
         let examination = Examination::of(&account(None, TENANT, &front.plain_url, &url, more));
         assert_eq!(examination.failed(), ["reach_api"], "{verdict}");
         let found = examination.step("reach_api");
-        assert!(found["cause"].as_str().unwrap().contains(verdict), "{found}");
+        let cause = found["cause"].as_str().unwrap();
+        let start = format!(
+            "tls: the request to the API failed: {}: the server's certificate {flaw}: ",
+            peer.address
+        );
+        assert!(cause.starts_with(&start) && cause.contains(verdict), "{cause}");
         assert!(found["remedy"].as_str().unwrap().contains("ca_file"), "{found}");
     }
 }

@@ -238,7 +238,15 @@ fn assert_outcome(row: &Row, metrics: &Exposition, exporter: &Exporter) {
         assert_eq!(peer.connections(), usize::from(count), "{fault}");
     }
     let lines = logged(exporter, Some(fault), "Polling failed");
-    assert!(matches!(&lines[..], [line] if line["reason"] == reason), "{fault}: {lines:?}");
+    let [line] = &lines[..] else { panic!("{fault}: {lines:?}") };
+    assert_eq!(line["reason"], reason, "{fault}: {line}");
+    if ["network", "tls"].contains(&reason) {
+        let place = row.url.split_once("://").unwrap().1;
+        let place = if place.contains(':') { place.to_owned() } else { format!("{place}:443") };
+        let proxy = if fault.starts_with("proxy") { " through a proxy" } else { "" };
+        let error = line["err"].as_str().unwrap();
+        assert!(error.contains(&format!(": {place}{proxy}: ")), "{fault}: {error}");
+    }
 }
 
 /// Returns the peak memory of the process, in bytes.

@@ -177,7 +177,7 @@ fn a_failed_login_prints_its_cause_and_a_remedy_and_stores_nothing() {
     let table = [
         ("decline", "15m", "Not signed in: the sign-in was declined", again),
         ("pending", "2s", "Not signed in: nobody signed in before the code expired", again),
-        ("blocked", "15m", "AADSTS53003", "`login --browser`"),
+        ("blocked", "15m", "AADSTS53003", "use `partner-license-exporter login --browser --config.file=/"),
     ];
     thread::scope(|scope| {
         for (answer, expires_in, why, remedy) in table {
@@ -191,6 +191,76 @@ fn a_failed_login_prints_its_cause_and_a_remedy_and_stores_nothing() {
                 assert_eq!(setup.stored(TENANT), None);
             });
         }
+    });
+}
+
+#[test]
+fn a_remedy_within_login_does_not_say_to_run_login() {
+    let no_refresh_token = "token: { merge: { refresh_token: null } }";
+    let table = [
+        ("token: { answer: refresh_token_revoked }", "AADSTS50173", "sign in again, using multi-factor"),
+        (
+            "token: { answer: consent_revoked }",
+            "AADSTS65001",
+            "to the application, then run the command again",
+        ),
+        (
+            no_refresh_token,
+            "the sign-in service issued no refresh token",
+            "offline_access of Microsoft Graph",
+        ),
+        (no_refresh_token, "the sign-in service issued no refresh token", "policy of the tenant"),
+        (
+            r#"token: { merge: { refresh_token: "two words" } }"#,
+            "the sign-in service issued a malformed refresh token",
+            "did not come from Entra ID",
+        ),
+    ];
+    thread::scope(|scope| {
+        for (scenario, why, remedy) in table {
+            scope.spawn(move || {
+                let device = "device: { interval: 1s, polls: 0 }";
+                let setup = Setup::new(&format!("{device}\n{scenario}"));
+                let (code, screen) = setup.login(&[]).end();
+                let text = screen.written();
+                assert_eq!((code, setup.stored(TENANT)), (1, None), "{text}");
+                let remedies = text.split_once("What to do: ").map(|(_, remedy)| remedy).unwrap_or_default();
+                assert!(text.contains(why) && !remedies.contains("exporter login"), "{text}");
+                assert!(remedies.contains(remedy) && !text.contains("Partner Center\n"), "{text}");
+                assert!(scenario != no_refresh_token || !text.contains("prox"), "{text}");
+            });
+        }
+    });
+}
+
+#[test]
+fn the_command_of_a_remedy_can_be_pasted_into_a_shell_and_mends_the_account() {
+    let mut setup = Setup::new("device: { interval: 1s, polls: 0 }");
+    let secret = format!("client_secret: {CLIENT_SECRET}");
+    let items = [("it's north", TENANT), ("south", OTHER_TENANT)]
+        .map(|(name, tenant)| item(Some(name), tenant, &setup.simulator.url, &secret));
+    let directory = tempfile::Builder::new().prefix("the config (new) ").tempdir().unwrap();
+    setup.directory = Arc::new(directory);
+    setup.configure(format!("poll_interval: 6h\naccounts:\n{}", items.concat()));
+    let exporter = setup.exporter();
+    exporter.wait_for_polls(Some("it's north"), 1.0);
+    let command = exporter.process.stderr.wait_for("remedy", |line| {
+        let remedy = line.split_once(r#"account="it's north""#)?.1.split_once("sign in with `")?.1;
+        Some(remedy.split_once('`')?.0.replace(r"\\", r"\"))
+    });
+    let flags = format!(r"--config.file='{}' --account 'it'\''s north'", setup.file().display());
+    assert_eq!(command, format!("partner-license-exporter login {flags}"));
+    let page = support::get(&exporter.url).replace("&amp;", "&");
+    assert!(page.contains(&format!("<code>{command}</code>")), "{page}");
+
+    let binaries = Path::new(env!("CARGO_BIN_EXE_partner-license-exporter")).parent().unwrap();
+    let path = format!("{}:{}", binaries.display(), std::env::var("PATH").unwrap());
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &command]).env("PATH", path);
+    let (code, screen) = Terminal::start(&shell).end();
+    assert_eq!(code, 0, "{}", screen.written());
+    exporter.wait_for("success", |metrics| {
+        (metrics.value("partner_license_up", &[("account", "it's north")])? > 0.0).then_some(())
     });
 }
 
@@ -423,6 +493,43 @@ fn a_login_that_is_declined_in_the_browser_is_reported() {
         &["Not signed in: the sign-in service refused the sign-in, access_denied: AADSTS65004", remedy],
     );
     assert_eq!((setup.stored(TENANT), setup.simulator.count("token")), (None, 0));
+}
+
+#[test]
+fn a_refusal_in_the_browser_that_quotes_what_was_sent_is_shown_without_it() {
+    for (error, code, remedy) in [
+        (
+            "server_error",
+            "AADSTS50020",
+            "sign in as a user of the partner tenant, or have an administrator invite",
+        ),
+        // The code belongs to a family, and within `login --browser` it is no use to name that command.
+        ("access_denied", "AADSTS530099", "change the policy to allow this user, application and network."),
+        ("a_word_of_tomorrow", "AADSTS9", "https://login.microsoftonline.com/error"),
+    ] {
+        let setup = Setup::new("");
+        let terminal = setup.login(&["--browser"]);
+        let (url, back) = address(&terminal);
+        let query = url.split_once('?').unwrap().1;
+        let sent: Vec<_> = form_urlencoded::parse(query.as_bytes())
+            .filter(|(name, _)| ["state", "code_challenge"].contains(&&**name))
+            .map(|(_, value)| value.into_owned())
+            .collect();
+        let [state, challenge] = &sent[..] else { panic!("{url}") };
+        let answer: String = form_urlencoded::Serializer::new(String::new())
+            .append_pair("state", state)
+            .append_pair("error", error)
+            .append_pair("error_description", &format!("{code}: {state} and {}\nmore", &challenge[9..]))
+            .finish();
+        assert_eq!(agent().get(&format!("{back}/?{answer}")).call().unwrap().status(), 200);
+        let (status, screen) = terminal.end();
+        assert_eq!((status, setup.stored(TENANT)), (1, None));
+        let said = format!(
+            "Not signed in: the sign-in service refused the sign-in, {error}: {code}: (secret) and (secret)"
+        );
+        assert_contains(&screen, &[&said]);
+        assert!(screen.written().contains(remedy), "{}", screen.written());
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ use partner_center_simulator::Scenario;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tokio::runtime::{self, Runtime};
 use tokio_rustls::TlsAcceptor;
@@ -233,7 +233,15 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     pub fn new() -> Self {
-        let mut params = CertificateParams::default();
+        Self::with(CertificateParams::default())
+    }
+
+    /// An authority whose own certificate is for `name`.
+    pub fn of(name: &str) -> Self {
+        Self::with(CertificateParams::new([name.to_owned()]).unwrap())
+    }
+
+    fn with(mut params: CertificateParams) -> Self {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
@@ -245,16 +253,30 @@ impl Authority {
 
     /// A server whose certificate is for `name` and expires at the end of the year `until`.
     pub fn server(&self, name: &str, until: i32) -> ServerConfig {
+        self.server_from(name, 1975, until)
+    }
+
+    /// Like `server`, with a certificate that is valid from the beginning of the year `from`.
+    pub fn server_from(&self, name: &str, from: i32, until: i32) -> ServerConfig {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
-        params.not_after = date_time_ymd(until, 12, 31);
+        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 12, 31));
         let certificate = params.signed_by(&key, &self.0).unwrap();
+        Self::config(certificate.der(), &key)
+    }
+
+    /// A server that presents the certificate of the authority.
+    pub fn itself(&self) -> ServerConfig {
+        Self::config(self.0.der(), self.0.key())
+    }
+
+    fn config(certificate: &CertificateDer<'static>, key: &KeyPair) -> ServerConfig {
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
+            .with_single_cert(vec![certificate.clone()], key)
             .unwrap()
     }
 }

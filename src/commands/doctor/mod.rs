@@ -21,17 +21,18 @@ use crate::domain::clock::Clock;
 use crate::domain::status::{Endpoint, Ledger};
 use crate::domain::usage::{EMPTY_REMEDY, UsageReport};
 use crate::partner::hints::LOGIN;
-use crate::partner::{FetchError, PartnerCenter, TokenStore, TrustAnchors, UsageSource as _};
+use crate::partner::{FetchError, PartnerCenter, TokenStore, TrustAnchors};
 
 use report::{Outcome, Report, failed, ok, skipped, warning};
 
 pub(super) async fn run(flags: DoctorFlags) -> anyhow::Result<ExitCode> {
-    let mut report = Report::new(flags.format);
     let source = settings::source(&flags.config);
+    let mut report = Report::new(flags.format, source.flags());
     match source.load(&settings::environment) {
         Err(error) => {
             let cause = format!("{:#}", anyhow::Error::new(error));
-            report.add("configuration", failed(cause, "correct it; `check` examines it alone"))?;
+            let remedy = "correct it; `partner-license-exporter check` examines it alone";
+            report.add("configuration", failed(cause, remedy))?;
         }
         Ok(config) => {
             let chosen = match flags.account.as_deref() {
@@ -40,7 +41,7 @@ pub(super) async fn run(flags: DoctorFlags) -> anyhow::Result<ExitCode> {
             };
             report.add("configuration", ok(format!("{source} is valid")))?;
             for account in chosen {
-                report.begin(account.display_name());
+                report.begin(account);
                 examine(account, &config, &mut report).await?;
             }
         }
@@ -69,7 +70,7 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> io:
         Ok(center) => center.without_rotation(),
         Err(error) => {
             let cause = format!("{:#}", anyhow::Error::new(error));
-            let remedy = "check ca_file, proxy_url and the system's trust store";
+            let remedy = "correct ca_file or proxy_url, or give the system CA certificates: the package ca-certificates, or SSL_CERT_FILE";
             return report.add("http_client", failed(cause, remedy));
         }
     };
@@ -98,8 +99,9 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> io:
     let late = |_| Err(FetchError::deadline(config.poll_timeout));
     match timeout(config.poll_timeout, center.claims()).await.unwrap_or_else(late) {
         Err(error) => return report.add("sign_in", error.into()),
-        Ok(claims) => {
-            report.add("sign_in", ok("an access token was issued; the refresh token stays as it is"))?;
+        Ok((claims, ids)) => {
+            let detail = "an access token was issued; the refresh token stays as it is";
+            report.add("sign_in", ok(with_ids(detail, &ids)))?;
             for (step, outcome) in claims::examine(claims.as_ref(), account) {
                 report.add(step, outcome)?;
             }
@@ -109,8 +111,8 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> io:
         return report.add("usage", skipped("the API does not answer"));
     }
     let late = |_| Err(FetchError::deadline(config.poll_timeout));
-    let usage = timeout(config.poll_timeout, center.fetch()).await.unwrap_or_else(late);
-    report.add("usage", usage.map_or_else(Outcome::from, |usage| collected(&usage)))?;
+    let usage = timeout(config.poll_timeout, center.fetch_with_ids()).await.unwrap_or_else(late);
+    report.add("usage", usage.map_or_else(Outcome::from, |(usage, ids)| collected(&usage, &ids)))?;
     let compliance = match ledger.read().credentials.mfa_compliant {
         Some(true) => ok("Partner Center calls the sign-in compliant"),
         Some(false) => failed("Partner Center calls the sign-in not compliant", LOGIN),
@@ -119,12 +121,17 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> io:
     report.add("mfa_compliance", compliance)
 }
 
-fn collected(usage: &UsageReport) -> Outcome {
+fn collected(usage: &UsageReport, ids: &[String]) -> Outcome {
     let (rows, rejected) = (usage.rows().len(), usage.rejected().values().sum::<u64>());
     // If none of the rows can be used, the poll fails.
     if rows == 0 {
-        warning("the collection is empty", EMPTY_REMEDY)
+        warning(with_ids("the collection is empty", ids), EMPTY_REMEDY)
     } else {
-        ok(format!("{rows} rows, {rejected} dropped"))
+        ok(with_ids(&format!("{rows} rows, {rejected} dropped"), ids))
     }
+}
+
+/// Appends the ids with which Microsoft's support finds the call.
+fn with_ids(text: &str, ids: &[String]) -> String {
+    if ids.is_empty() { text.to_owned() } else { format!("{text} ({})", ids.join(", ")) }
 }

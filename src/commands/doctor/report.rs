@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::commands::cli::ReportFormat;
 use crate::commands::lifecycle::EXIT_FAILED;
 use crate::commands::output;
-use crate::partner::FetchError;
+use crate::config::Account;
+use crate::partner::{FetchError, remedy};
 
 /// The outcome of one step.
 #[derive(Serialize)]
@@ -41,6 +42,9 @@ pub(super) struct Report {
     /// The account under examination.
     #[serde(skip)]
     account: Option<String>,
+    /// The flags for the commands in remedies.
+    #[serde(skip)]
+    flags: String,
 }
 
 #[derive(Serialize)]
@@ -76,17 +80,21 @@ impl From<FetchError> for Outcome {
 }
 
 impl Report {
-    pub(super) const fn new(format: ReportFormat) -> Self {
-        Self { well: true, findings: Vec::new(), format, account: None }
+    pub(super) const fn new(format: ReportFormat, flags: String) -> Self {
+        Self { well: true, findings: Vec::new(), format, account: None, flags }
     }
 
     /// Attributes further findings to this account.
-    pub(super) fn begin(&mut self, account: &str) {
-        self.account = Some(account.to_owned());
+    pub(super) fn begin(&mut self, account: &Account) {
+        self.account = Some(account.display_name().to_owned());
+        self.flags.clone_from(&account.command_flags);
     }
 
     /// Adds a finding. People read it at once, programs at the end.
-    pub(super) fn add(&mut self, step: &'static str, outcome: Outcome) -> io::Result<()> {
+    pub(super) fn add(&mut self, step: &'static str, mut outcome: Outcome) -> io::Result<()> {
+        if let Outcome::Warning { remedy, .. } | Outcome::Failed { remedy, .. } = &mut outcome {
+            *remedy = remedy::with_flags(remedy, &self.flags);
+        }
         if self.format == ReportFormat::Text {
             let place = self.account.as_ref().map_or_else(String::new, |account| format!("{account}: "));
             output::print(&match &outcome {

@@ -73,7 +73,8 @@ pub(super) async fn sign_in(sign_in: &SignIn) -> anyhow::Result<Result<SignedIn,
     };
     match redirect.code {
         Some(code) => Ok(line.during(sign_in.redeem(&browser, &code)).await?),
-        None => Ok(Err(partner::redirect_error(
+        None => Ok(Err(sign_in.refused(
+            &browser,
             redirect.error.as_deref().unwrap_or("no code"),
             redirect.error_description.as_deref().unwrap_or_default(),
         ))),

@@ -19,7 +19,7 @@ use crate::commands::{output, settings};
 use crate::config::{Account, Config};
 use crate::domain::clock::Clock;
 use crate::domain::status::Ledger;
-use crate::partner::{Claims, FetchError, PartnerCenter, SignIn, SignedIn, TokenStore, TrustAnchors};
+use crate::partner::{Claims, FetchError, PartnerCenter, SignIn, SignedIn, TokenStore, TrustAnchors, remedy};
 
 pub(super) async fn run(flags: LoginFlags) -> anyhow::Result<ExitCode> {
     let config = settings::source(&flags.config).load(&settings::environment)?;
@@ -34,7 +34,10 @@ pub(super) async fn run(flags: LoginFlags) -> anyhow::Result<ExitCode> {
     };
     let signed_in = match signed_in {
         Ok(signed_in) => signed_in,
-        Err(error) => return failed(&format!("Not signed in: {error}\nWhat to do: {}.", error.remedy())),
+        Err(error) => {
+            let remedy = remedy::within_login(error.remedy(), flags.browser, &account.command_flags);
+            return failed(&format!("Not signed in: {error}\nWhat to do: {remedy}."));
+        }
     };
     // From here on a signal loses no token: it only ends the wait for another process.
     let hurry = CancellationToken::new();
@@ -102,7 +105,7 @@ async fn store(
             ));
         }
     };
-    output::print(&describe(claims.as_ref()))?;
+    output::print(&remedy::with_flags(&describe(claims.as_ref()), &account.command_flags))?;
     output::print(&format!(
         "The refresh token is stored in {}.\nA running exporter finds it there within seconds. It is renewed at \
          every use, and expires if it is not used for 90 days.",

@@ -275,10 +275,11 @@ async fn the_error_without_any_refresh_token_says_how_to_obtain_one() {
     let account = Account { refresh_token: None, ..bed.account(REFRESH_TOKEN, "http") };
     let error = bed.client_of(&account, Duration::from_mins(1)).fetch().await.unwrap_err();
     assert_eq!(error.reason(), FailureReason::Credentials);
-    assert_eq!(
-        error.to_string(),
-        "there is no refresh token in the configuration or in state_directory; \
-         `partner-license-exporter login` obtains one"
+    assert_eq!(error.to_string(), "there is no refresh token in the configuration or in state_directory");
+    assert!(
+        error.remedy().starts_with("sign in with `partner-license-exporter login`"),
+        "{}",
+        error.remedy()
     );
     bed.client().fetch().await.unwrap();
     // The fetch above has stored a successor in the state directory.

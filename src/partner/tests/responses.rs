@@ -149,7 +149,8 @@ async fn a_refused_connection_has_the_reason_network() {
     assert_eq!(error.reason(), FailureReason::Network);
     assert_eq!(bed.traffic(), "token error: 3, token retries: 2");
     let text = error.to_string();
-    assert!(text.starts_with("the request to the sign-in service failed: "), "{text}");
+    let start = format!("the request to the sign-in service failed: {}: ", bed.address);
+    assert!(text.starts_with(&start), "{text}");
     assert!(text.contains("Connection refused") && !text.contains(TENANT), "{text}");
 }
 
@@ -159,6 +160,8 @@ async fn a_server_without_tls_has_the_reason_tls() {
     let client = bed.client_of(&bed.account(REFRESH_TOKEN, "https"), Duration::from_mins(1));
     let error = client.fetch().await.unwrap_err();
     assert_eq!(error.reason(), FailureReason::Tls, "{error}");
+    let flaw = format!("{}: the server does not speak TLS: ", bed.address);
+    assert!(error.to_string().contains(&flaw) && error.remedy().contains("not one for https"), "{error}");
     assert_eq!(bed.traffic(), "token error: 1", "a failed handshake is not retried");
 }
 
@@ -168,6 +171,8 @@ async fn a_request_that_times_out_is_sent_three_times() {
     let client = bed.client_of(&bed.account(REFRESH_TOKEN, "http"), Duration::from_millis(30));
     let error = client.fetch().await.unwrap_err();
     assert_eq!(error.reason(), FailureReason::Timeout, "{error}");
+    let start = format!("the sign-in service did not answer in time: {}: ", bed.address);
+    assert!(error.to_string().starts_with(&start), "{error}");
     assert_eq!(bed.traffic(), "token error: 3, token retries: 2");
 }
 

@@ -133,7 +133,7 @@ impl AccountView {
                 }
                 p { strong { "What happened:" } " " (visible(&failure.text)) }
                 p {
-                    strong { "What to do:" } " " (with_commands(failure.remedy)) ". "
+                    strong { "What to do:" } " " (with_commands(&failure.remedy)) ". "
                     a href=(link("/runbooks/PartnerLicenseScrapeFailing")) { "Runbook" }
                 }
             }

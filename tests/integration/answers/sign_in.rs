@@ -148,7 +148,7 @@ fn documented() -> Vec<Row> {
         ("refresh token of a single-page application", 400, "invalid_grant", 700_084, "", "credentials"),
         ("sign-in frequency", 400, "invalid_grant", 70_043, "", "credentials"),
         ("password changed", 400, "invalid_grant", 50_173, "", "credentials"),
-        ("second factor too old", 400, "invalid_grant", 50_078, "", "credentials"),
+        ("second factor too old", 400, "invalid_grant", 50_078, "", "mfa"),
         ("session revoked", 400, "invalid_grant", 50_132, "", "credentials"),
         ("session expired", 400, "invalid_grant", 50_133, "", "credentials"),
         ("refresh token malformed", 400, "invalid_grant", 70_000, "bad_token", "credentials"),
@@ -189,9 +189,21 @@ fn documented() -> Vec<Row> {
         ("client secret missing", 401, "invalid_client", 7_000_218, "", "credentials"),
         ("client is public", 401, "invalid_client", 700_025, "", "credentials"),
         ("assertion refused", 401, "invalid_client", 700_027, "", "credentials"),
-        ("request malformed", 400, "invalid_request", 9_002_313, "", "server"),
+        ("request malformed", 400, "invalid_request", 9_002_313, "", "credentials"),
         ("no such tenant", 400, "invalid_request", 90_002, "", "server"),
         ("input invalid", 400, "invalid_request", 90_013, "", "server"),
+        ("user not assigned, as interaction", 400, "interaction_required", 50_105, "", "credentials"),
+        ("user of another tenant, as interaction", 400, "interaction_required", 50_020, "", "credentials"),
+        ("sign-in demanded", 400, "login_required", 1, "", "credentials"),
+        ("interaction demanded without a known code", 400, "interaction_required", 1, "", "mfa"),
+        ("administrator must consent", 400, "invalid_grant", 90_094, "", "consent"),
+        ("tenant restricted", 400, "access_denied", 500_021, "", "mfa"),
+        ("password expired", 400, "invalid_grant", 50_055, "", "credentials"),
+        ("device not registered", 400, "invalid_grant", 50_129, "", "mfa"),
+        ("application disabled, in the form of v1", 400, "invalid_grant", 70_001, "", "consent"),
+        ("a word that is not known", 400, "a_word_of_tomorrow", 1, "", "server"),
+        ("a grant that is not supported", 400, "unsupported_grant_type", 70_003, "", "server"),
+        ("unavailable, with 400 and another word", 400, "invalid_grant", 90_006, "", "server"),
         ("unavailable, with 400", 400, "temporarily_unavailable", 90_024, "", "server"),
         ("server error, with 400", 400, "server_error", 50_033, "", "server"),
     ];
@@ -210,7 +222,9 @@ fn documented() -> Vec<Row> {
         let row = refused(name, status, &body(&json.to_string()), reason, &text);
         match (error, code) {
             // A retry within a minute would fail for the same reason.
-            ("invalid_request", _) => row.needs_person(true),
+            ("invalid_request" | "a_word_of_tomorrow" | "unsupported_grant_type", _) => {
+                row.needs_person(true)
+            }
             // Entra ID recognises a new certificate only after some minutes.
             (_, 700_027) => row.needs_person(false),
             _ => row,
@@ -249,7 +263,8 @@ fn odd() -> Vec<Row> {
             r#"{"error":"no\r\ngrant","error_description":"\u001b[31mred\u0000"}"#,
             "server",
             ", no  grant: [31mred",
-        ),
+        )
+        .needs_person(true),
         bad(
             "a refusal that quotes what was sent",
             &sent,

@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use axum::{http::StatusCode, response::Response};
+use axum::{
+    http::{HeaderName, StatusCode},
+    response::Response,
+};
 use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
@@ -99,6 +102,8 @@ pub(super) enum EntraError {
     Transient,
 }
 
+/// The header with the id of a request, which is the trace id of an error.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 /// The application id of the Partner Center API.
 const PARTNER_CENTER: &str = "fa3d9a0c-3fb0-42cc-9193-47c7ecd2edbd";
 
@@ -183,7 +188,9 @@ impl EntraError {
             let policies = json!({"essential": true, "values": [Uuid::new_v4().to_string()]});
             body["claims"] = json!({"access_token": {"capolids": policies}}).to_string().into();
         }
-        wire::json(status, &body)
+        let mut response = wire::json(status, &body);
+        wire::set(&mut response, REQUEST_ID, &trace_id.to_string());
+        response
     }
 }
 

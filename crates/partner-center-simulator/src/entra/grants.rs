@@ -4,9 +4,10 @@
 
 use axum::{http::StatusCode, response::Response};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::client;
-use super::error::{EntraError, before};
+use super::error::{EntraError, REQUEST_ID, before};
 use super::request::{RequestContext, TokenRequest};
 use crate::scope::Scope;
 use crate::state::SimulatorState;
@@ -134,5 +135,7 @@ fn respond(
     if let Some(refresh_token) = refresh_token {
         body["refresh_token"] = refresh_token.into();
     }
-    wire::json(StatusCode::OK, &body)
+    let mut response = wire::json(StatusCode::OK, &body);
+    wire::set(&mut response, REQUEST_ID, &Uuid::new_v4().to_string());
+    response
 }
