@@ -15,6 +15,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::config::ConfigError;
+use crate::partner::StoreError;
 use crate::domain::status::{AccountStatus, Code, Endpoint, Ledger};
 use exporter_toolkit::negotiation::Format;
 use partner_center_simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
@@ -242,7 +243,7 @@ async fn a_reload_that_hangs_fails_after_its_limit_and_a_stop_does_not_wait_for_
     let (own, clock) = (Arc::clone(&bed.own), Clock::fixed(NOW));
     let (supervisor, reloader) = Supervisor::start(ConfigSource::Environment, config, own, clock).unwrap();
     let (accounts, stop) = (supervisor.accounts(), CancellationToken::new());
-    let task = tokio::spawn(supervisor.run(hangs, stop.clone()));
+    let task = tokio::spawn(supervisor.run(hangs, || (), stop.clone()));
     let running = Running { accounts, reloader, stop, task };
     wait_for(&running.account(0), |status| status.polls == 1).await;
     tokio::time::pause();

@@ -180,7 +180,7 @@ async fn the_remedy_for_a_file_that_cannot_be_read_is_about_the_file_which_the_m
             let error = client.fetch().await.unwrap_err();
             assert!(error.to_string().contains(path(name).to_str().unwrap()), "{error}");
             assert_eq!(error.reason(), FailureReason::Credentials);
-            error.remedy()
+            error.remedy().to_owned()
         };
         assert!(failure().await.contains("put a regular file there"), "{name}: it is missing");
         fs::write(path(name), "").unwrap();

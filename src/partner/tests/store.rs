@@ -226,7 +226,8 @@ async fn a_reload_hands_on_a_successor_that_the_disk_did_not_accept_and_tries_ag
     let account = bed.account(REFRESH_TOKEN, "http");
     let open = || TokenStore::open(&bed.state_directory(), &account).unwrap();
     let client = |store: &TokenStore| {
-        PartnerCenter::new(&account, store.clone(), &bed.ledger, &bed.clock, Duration::from_mins(1)).unwrap()
+        let (limit, anchors) = (Duration::from_mins(1), TrustAnchors::default());
+        PartnerCenter::new(&account, store.clone(), &bed.ledger, &bed.clock, limit, &anchors).unwrap()
     };
     let before = open();
     fs::create_dir_all(bed.token_file().join("x")).unwrap();
