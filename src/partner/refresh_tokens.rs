@@ -39,6 +39,8 @@ struct Memory {
     refused: Option<Ancestor>,
     /// Whether the last token could be neither loaded nor set aside.
     load_failed: bool,
+    /// Whether the use of a token that is not stored has been logged since the last one was stored.
+    unsaved_logged: bool,
 }
 
 /// A longer wait for the lock is logged.
@@ -130,6 +132,7 @@ impl RefreshTokens {
         match self.store.save(successor).await {
             Ok(()) => {
                 self.note_issue(Some(issued_at));
+                self.memory().unsaved_logged = false;
                 if failed_before {
                     tracing::info!(account, "New refresh tokens are stored again");
                 }
@@ -150,13 +153,21 @@ impl RefreshTokens {
 
     /// Logs that `used` was accepted after `refused`, and remembers a configured token that was refused.
     pub(super) fn note_refusal(&self, refused: &Candidate, error: &FetchError, used: &Candidate) {
-        tracing::warn!(
-            account = self.account.display_name(),
-            err = %error,
-            refused = refused.source.as_str(),
-            "The sign-in service refused a refresh token, using the {} one",
-            used.source.as_str()
-        );
+        let (account, used) = (self.account.display_name(), used.source);
+        // As long as the disk accepts no token, each renewal tries the one that is on it.
+        let is_known =
+            used == CandidateSource::Memory && mem::replace(&mut self.memory().unsaved_logged, true);
+        if is_known {
+            tracing::debug!(account, err = %error, "The stored refresh token is still refused");
+        } else {
+            tracing::warn!(
+                account,
+                err = %error,
+                refused = refused.source.as_str(),
+                "The sign-in service refused a refresh token, using the {} one",
+                used.as_str()
+            );
+        }
         if refused.source == CandidateSource::Configuration {
             self.memory().refused = Some(refused.lineage.ancestor.clone());
         }

@@ -126,6 +126,9 @@ impl TokenStore {
         };
         match try_lock(&self.lock_path(), &Arc::new(file)) {
             Ok(()) | Err(TryLockError::WouldBlock) => Ok(()),
+            Err(TryLockError::Error(cause)) if cause.kind() == io::ErrorKind::TimedOut => {
+                Err(StoreError::File(self.lock_path(), cause))
+            }
             Err(TryLockError::Error(cause)) => Err(StoreError::Lock(self.lock_path(), cause)),
         }
     }

@@ -123,6 +123,32 @@ async fn a_store_that_cannot_be_written_is_logged_once_and_so_is_its_recovery() 
 }
 
 #[tokio::test]
+async fn the_use_of_a_token_that_is_not_stored_is_logged_once_until_one_is_stored() {
+    const WARNING: &str = "The sign-in service refused a refresh token, using the not yet stored one";
+    let (bed, log) = (TestBed::new("rotation: strict").await, Log::default());
+    let client = bed.client();
+    let _listening = log.listen();
+    for _ in 0..2 {
+        fs::remove_file(bed.token_file()).ok();
+        fs::create_dir_all(bed.token_file().join("x")).unwrap();
+        renew_in_an_hour(&client).await;
+        log.take();
+        for expected in [1, 0, 0] {
+            renew_in_an_hour(&client).await;
+            let logged = log.take();
+            assert_eq!(
+                logged.iter().filter(|line| line.starts_with(WARNING)).count(),
+                expected,
+                "{logged:?}"
+            );
+        }
+        fs::remove_dir_all(bed.token_file()).unwrap();
+        renew_in_an_hour(&client).await;
+        log.take();
+    }
+}
+
+#[tokio::test]
 async fn a_stored_token_that_cannot_be_read_is_logged_once_and_so_is_its_recovery() {
     const WARNING: &str = "Cannot use the stored refresh token, trying the newest one known";
     let (bed, log) = (TestBed::new("").await, Log::default());
