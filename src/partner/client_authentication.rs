@@ -16,6 +16,7 @@ use crate::config::{ClientCertificate, ClientCredential, ClientProof};
 use crate::domain::failure::FailureReason;
 
 use super::error::FetchError;
+use super::hints::CREDENTIAL_FILE;
 
 /// The client credential of one request to the token endpoint, all attempts included.
 pub(super) struct ClientAuthentication {
@@ -38,9 +39,10 @@ impl ClientAuthentication {
         audience: &str,
     ) -> Result<Self, FetchError> {
         let kind = credential.kind();
-        let credential = credential
-            .load()
-            .map_err(|error| FetchError::new(FailureReason::Credentials, format!("{kind}: {error}")))?;
+        let credential = credential.load().map_err(|error| {
+            FetchError::new(FailureReason::Credentials, format!("{kind}: {error}"))
+                .with_remedy(CREDENTIAL_FILE)
+        })?;
         let (client_id, audience) = (client_id.to_owned(), audience.to_owned());
         Ok(Self { credential, client_id, audience, sent: Mutex::default() })
     }

@@ -25,6 +25,8 @@ pub struct Hint {
 /// The remedy for a sign-in that has ended.
 pub const LOGIN: &str =
     "sign in again with `partner-license-exporter login`, using multi-factor authentication";
+/// The remedy for a file with a credential that cannot be used.
+pub(super) const CREDENTIAL_FILE: &str = "correct this file, or let this user read it";
 /// The end of a remedy against a policy, for those who sign in with a device code.
 pub(super) const OTHER_FLOW: &str =
     "; if it blocks the device code flow, use `partner-license-exporter login --browser`";
@@ -476,20 +478,21 @@ pub(super) fn for_sign_in(codes: &[u64]) -> Option<&'static Hint> {
 }
 
 /// The remedy for a refusal of Entra ID without a known code.
-pub(super) fn for_oauth_error(error: OAuthError) -> Option<&'static str> {
-    Some(match error {
+pub(super) fn for_oauth_error(error: OAuthError) -> &'static str {
+    match error {
         OAuthError::InvalidGrant | OAuthError::InteractionRequired | OAuthError::LoginRequired => LOGIN,
         OAuthError::InvalidClient => {
             "check client_id and the client credential: it may have expired or belong to another application"
         }
-        OAuthError::InvalidScope | OAuthError::InvalidResource => SCOPE,
+        OAuthError::InvalidResource => SERVICE_PRINCIPAL,
+        OAuthError::InvalidScope => SCOPE,
         OAuthError::InvalidRequest => IDS,
         OAuthError::ConsentRequired | OAuthError::UnauthorizedClient => CONSENT,
         OAuthError::TemporarilyUnavailable | OAuthError::ServerError => WAIT,
         _ => {
             "look the answer up at https://login.microsoftonline.com/error: waiting is unlikely to change it"
         }
-    })
+    }
 }
 
 /// The codes in a text such as `AADSTS65001: …`, which is all that a browser's redirect has.

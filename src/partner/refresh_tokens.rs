@@ -18,6 +18,7 @@ use crate::domain::failure::FailureReason;
 use crate::domain::status::Ledger;
 
 use super::error::FetchError;
+use super::hints::CREDENTIAL_FILE;
 use super::store::{StoreError, TokenStore};
 use super::stored_token::{Ancestor, Lineage, StoredToken};
 use super::token_choice::{self, Candidate, CandidateSource};
@@ -83,9 +84,10 @@ impl RefreshTokens {
             let remedy = "sign in with `partner-license-exporter login`, using multi-factor authentication";
             return Err(FetchError::new(FailureReason::Credentials, text).with_remedy(remedy));
         };
-        configured
-            .read()
-            .map_err(|error| FetchError::new(FailureReason::Credentials, format!("refresh token: {error}")))
+        configured.read().map_err(|error| {
+            FetchError::new(FailureReason::Credentials, format!("refresh token: {error}"))
+                .with_remedy(CREDENTIAL_FILE)
+        })
     }
 
     /// The newest token that is or was in the store.
