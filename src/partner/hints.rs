@@ -476,20 +476,21 @@ pub(super) fn for_sign_in(codes: &[u64]) -> Option<&'static Hint> {
 }
 
 /// The remedy for a refusal of Entra ID without a known code.
-pub(super) fn for_oauth_error(error: OAuthError) -> Option<&'static str> {
-    Some(match error {
+pub(super) fn for_oauth_error(error: OAuthError) -> &'static str {
+    match error {
         OAuthError::InvalidGrant | OAuthError::InteractionRequired | OAuthError::LoginRequired => LOGIN,
         OAuthError::InvalidClient => {
             "check client_id and the client credential: it may have expired or belong to another application"
         }
-        OAuthError::InvalidScope | OAuthError::InvalidResource => SCOPE,
+        OAuthError::InvalidResource => SERVICE_PRINCIPAL,
+        OAuthError::InvalidScope => SCOPE,
         OAuthError::InvalidRequest => IDS,
         OAuthError::ConsentRequired | OAuthError::UnauthorizedClient => CONSENT,
         OAuthError::TemporarilyUnavailable | OAuthError::ServerError => WAIT,
         _ => {
             "look the answer up at https://login.microsoftonline.com/error: waiting is unlikely to change it"
         }
-    })
+    }
 }
 
 /// The codes in a text such as `AADSTS65001: …`, which is all that a browser's redirect has.

@@ -112,7 +112,7 @@ pub(super) fn by_sign_in(response: &HttpResponse, redactor: &Redactor) -> FetchE
     };
     let remedy = match (hint, oauth_error) {
         (Some(hint), _) => Some(hint.remedy),
-        (None, Some(word)) if response.status.is_client_error() => hints::for_oauth_error(word),
+        (None, Some(word)) if response.status.is_client_error() => Some(hints::for_oauth_error(word)),
         (None, None) if reason == FailureReason::Credentials || reason == FailureReason::Server => {
             (!response.status.is_server_error()).then_some(PAGE_INSTEAD_OF_SIGN_IN)
         }

@@ -177,7 +177,7 @@ impl SignIn {
         let hint = hints::for_sign_in(&hints::codes_in(description));
         let remedy = hint.map(|hint| hint.remedy).or_else(|| match OAuthError::parse(error)? {
             OAuthError::AccessDenied => None,
-            error => hints::for_oauth_error(error),
+            error => Some(hints::for_oauth_error(error)),
         });
         sign_in_failed(&format!("the sign-in service refused the sign-in{line}")).with_remedy(remedy)
     }

@@ -70,10 +70,13 @@ fn flaw(error: &rustls::Error) -> Option<(String, &'static str)> {
         CertificateError::NotValidYetContext { not_before, .. } => {
             (format!("is not valid before {}", time(*not_before)), NOT_VALID_YET)
         }
-        CertificateError::NotValidForName => ("is for another name".to_owned(), OTHER_NAME),
+        CertificateError::NotValidForName => ("is for another host".to_owned(), OTHER_NAME),
         CertificateError::NotValidForNameContext { presented, .. } => {
-            let names = Redactor::default().one_line(&presented.join(", "));
-            (format!("is for another name, {}", if names.is_empty() { "none" } else { &names }), OTHER_NAME)
+            let names: Vec<_> = presented.iter().map(|name| host_name(name)).collect();
+            let names = Redactor::default().one_line(&names.join(", "));
+            let what =
+                if names.is_empty() { "has no name of a host".to_owned() } else { format!("is for {names}") };
+            (what, OTHER_NAME)
         }
         CertificateError::UnknownIssuer => {
             ("is self-signed, or its issuer is not trusted".to_owned(), UNTRUSTED)
@@ -86,6 +89,11 @@ fn flaw(error: &rustls::Error) -> Option<(String, &'static str)> {
         _ => return None,
     };
     Some((format!("the server's certificate {what}"), remedy))
+}
+
+/// The name in the TLS library's notation `DnsName("…")`.
+fn host_name(presented: &str) -> &str {
+    presented.strip_prefix("DnsName(\"").and_then(|name| name.strip_suffix("\")")).unwrap_or(presented)
 }
 
 fn time(time: UnixTime) -> Timestamp {

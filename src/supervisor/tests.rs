@@ -15,8 +15,8 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::config::ConfigError;
-use crate::partner::StoreError;
 use crate::domain::status::{AccountStatus, Code, Endpoint, Ledger};
+use crate::partner::StoreError;
 use exporter_toolkit::negotiation::Format;
 use partner_center_simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
 

@@ -519,7 +519,10 @@ fn a_refusal_in_the_browser_that_quotes_what_was_sent_is_shown_without_it() {
         let answer: String = form_urlencoded::Serializer::new(String::new())
             .append_pair("state", state)
             .append_pair("error", error)
-            .append_pair("error_description", &format!("{code}: {state} and {}\nmore", &challenge[9..]))
+            .append_pair(
+                "error_description",
+                &format!("{code}: {state} and {}\nmore", challenge.split_at(9).1),
+            )
             .finish();
         assert_eq!(agent().get(&format!("{back}/?{answer}")).call().unwrap().status(), 200);
         let (status, screen) = terminal.end();

@@ -100,7 +100,7 @@ async fn a_sign_in_while_the_configured_token_is_unreadable_takes_precedence_ove
 
 #[tokio::test]
 async fn the_next_token_is_tried_whatever_the_word_for_the_refusal_of_a_refresh_token() {
-    for word in ["invalid_grant", "interaction_required", "invalid_request"] {
+    for word in ["invalid_grant", "interaction_required", "invalid_request", "login_required"] {
         let answer = move |form: String| async move {
             if form.contains("refresh_token=an-old-token") {
                 (StatusCode::BAD_REQUEST, format!(r#"{{"error":"{word}"}}"#))

@@ -187,6 +187,19 @@ async fn a_response_that_is_too_large_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
+async fn the_command_in_a_remedy_has_the_flags_of_the_account() {
+    for scenario in ["token: {answer: refresh_token_revoked}", "usage: {answer: mfa_required}"] {
+        let bed = TestBed::new(scenario).await;
+        let account = bed.account(REFRESH_TOKEN, "http");
+        let account = Account { command_flags: "--config.file=/etc/x.yml".to_owned(), ..account };
+        let error = bed.client_of(&account, Duration::from_mins(1)).fetch().await.unwrap_err();
+        let remedy = "sign in again with `partner-license-exporter login --config.file=/etc/x.yml`, using \
+                      multi-factor authentication";
+        assert_eq!(error.remedy(), remedy, "{scenario}");
+    }
+}
+
+#[tokio::test]
 async fn a_failure_has_the_ids_by_which_microsoft_finds_the_call() {
     let bed = TestBed::new("usage: {answer: forbidden}").await;
     let text = bed.client().fetch().await.unwrap_err().to_string();
