@@ -1,10 +1,9 @@
 //! Where a configuration comes from, and how it is loaded from there.
 
+use std::fmt;
 use std::path::PathBuf;
-use std::{fmt, io};
 
-use exporter_toolkit::yaml::{ConfigError, Problems};
-use exporter_toolkit::{files, plain_text};
+use exporter_toolkit::yaml::{self, ConfigError, Problems};
 
 use super::environment::Environment;
 use super::flags;
@@ -57,11 +56,8 @@ impl ConfigSource {
         match self {
             Self::File(path) => {
                 let unreadable = |cause| ConfigError::Unreadable { path: path.clone(), cause };
-                let bytes = files::read(path, MAX_BYTES).map_err(unreadable)?;
-                let text = plain_text::decode(&bytes).map_err(|what| {
-                    unreadable(io::Error::new(io::ErrorKind::InvalidData, format!("the file {what}")))
-                })?;
-                Config::parse(text, environment).map(|mut config| {
+                let text = yaml::read(path, MAX_BYTES).map_err(unreadable)?;
+                Config::parse(&text, environment).map(|mut config| {
                     for account in &mut config.accounts {
                         account.command_flags = flags::of(path, account.name.as_ref());
                     }

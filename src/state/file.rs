@@ -423,7 +423,37 @@ impl Stamp {
 
 /// The SHA-256 in hexadecimal digits.
 pub fn sha256(content: &[u8]) -> String {
-    let hash = digest::digest(&digest::SHA256, content);
+    digits(digest::digest(&digest::SHA256, content))
+}
+
+/// The SHA-256 of what is written to it.
+pub struct Sha256(digest::Context);
+
+impl Default for Sha256 {
+    fn default() -> Self {
+        Self(digest::Context::new(&digest::SHA256))
+    }
+}
+
+impl Sha256 {
+    /// Returns it in hexadecimal digits.
+    pub fn digits(self) -> String {
+        digits(self.0.finish())
+    }
+}
+
+impl io::Write for Sha256 {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn digits(hash: digest::Digest) -> String {
     hash.as_ref().iter().fold(String::new(), |mut out, byte| {
         write!(out, "{byte:02x}").expect("writing to a string cannot fail");
         out

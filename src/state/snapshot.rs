@@ -3,6 +3,7 @@
 //! A file is used only if it is complete: it must have this version, this owner and a matching checksum. This module
 //! knows nothing of polls.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Account;
 use crate::domain::status::LastGood;
 use crate::domain::usage::{LicenseUsage, Percent, UsageReport};
-use crate::state::file::{StateFile, sha256};
+use crate::state::file::{Sha256, StateFile};
 
 /// The file of one account's last good rows.
 #[derive(Clone, Debug)]
@@ -50,23 +51,23 @@ pub enum SnapshotError {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Record {
+struct Record<'a> {
     version: u32,
     owner: String,
     polled_at: Timestamp,
     /// Whether a later poll failed.
     failed_since: bool,
-    rows: Vec<Row>,
+    rows: Vec<Row<'a>>,
     /// The checksum of this record with an empty string here, see [`Record::checksum`].
     sha256: String,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Row {
-    service: String,
-    workload: String,
-    channel: String,
+struct Row<'a> {
+    service: Cow<'a, str>,
+    workload: Cow<'a, str>,
+    channel: Cow<'a, str>,
     /// As text, since a JSON number may lose its last bit.
     percent: String,
     processed_at: Timestamp,
@@ -142,20 +143,37 @@ impl SnapshotStore {
     /// Saves rows. On return they are on disk.
     ///
     /// # Errors
-    /// If they cannot be written; the rows saved before are still there.
+    /// If they cannot be written, or are too large to be read again; the rows saved before are still there.
     pub fn save(&self, good: &LastGood) -> io::Result<()> {
-        self.file.replace(&encode(good, self.file.owner()))
+        let labels =
+            good.report.rows().iter().map(|row| row.service.len() + row.workload.len() + row.channel.len());
+        // Known before the rows are encoded, which takes as much memory again.
+        ensure_readable(labels.sum())?;
+        let content = encode(good, self.file.owner());
+        ensure_readable(content.len())?;
+        self.file.replace(&content)
     }
 }
 
+/// Refuses a content that [`SnapshotStore::restore`] would not read.
+fn ensure_readable(bytes: usize) -> io::Result<()> {
+    if u64::try_from(bytes).is_ok_and(|bytes| bytes <= MAX_BYTES) {
+        return Ok(());
+    }
+    let text = format!("they need more than {} MiB, the most that is read again", MAX_BYTES >> 20);
+    Err(io::Error::new(io::ErrorKind::FileTooLarge, text))
+}
+
 fn encode(good: &LastGood, owner: &str) -> Vec<u8> {
-    let row = |row: &LicenseUsage| Row {
-        service: row.service.clone(),
-        workload: row.workload.clone(),
-        channel: row.channel.clone(),
-        percent: row.percent.get().to_string(),
-        processed_at: row.processed_at,
-    };
+    fn row(row: &LicenseUsage) -> Row<'_> {
+        Row {
+            service: Cow::Borrowed(&row.service),
+            workload: Cow::Borrowed(&row.workload),
+            channel: Cow::Borrowed(&row.channel),
+            percent: row.percent.get().to_string(),
+            processed_at: row.processed_at,
+        }
+    }
     let mut record = Record {
         version: VERSION,
         owner: owner.to_owned(),
@@ -170,16 +188,16 @@ fn encode(good: &LastGood, owner: &str) -> Vec<u8> {
 
 /// The content of a file, if it is complete and has this owner.
 fn decode(content: &[u8], owner: &str) -> Option<LastGood> {
-    let mut record: Record = serde_json::from_slice(content).ok()?;
+    let mut record: Record<'_> = serde_json::from_slice(content).ok()?;
     let claimed = std::mem::take(&mut record.sha256);
     if record.version != VERSION || record.owner != owner || record.checksum() != claimed {
         return None;
     }
-    let row = |row: Row| {
+    let row = |row: Row<'_>| {
         Some(LicenseUsage {
-            service: row.service,
-            workload: row.workload,
-            channel: row.channel,
+            service: row.service.into_owned(),
+            workload: row.workload.into_owned(),
+            channel: row.channel.into_owned(),
             percent: Percent::new(row.percent.parse().ok()?).ok()?,
             processed_at: row.processed_at,
         })
@@ -191,10 +209,12 @@ fn decode(content: &[u8], owner: &str) -> Option<LastGood> {
 
 const ALWAYS_JSON: &str = "a record of strings and times serialises to JSON";
 
-impl Record {
+impl Record<'_> {
     /// The checksum of the content, regardless of white space in the file. `sha256` must be empty.
     fn checksum(&self) -> String {
-        sha256(&serde_json::to_vec(self).expect(ALWAYS_JSON))
+        let mut hash = Sha256::default();
+        serde_json::to_writer(&mut hash, self).expect(ALWAYS_JSON);
+        hash.digits()
     }
 }
 

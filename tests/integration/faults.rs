@@ -384,13 +384,13 @@ struct Disk {
 }
 
 /// The arguments of `unshare` and `nsenter` that create and enter namespaces.
-struct Namespaces {
+pub(crate) struct Namespaces {
     unshare: &'static [&'static str],
-    nsenter: &'static [&'static str],
+    pub(crate) nsenter: &'static [&'static str],
 }
 
 /// The namespaces for root, and for users who may create a user namespace.
-const NAMESPACES: [Namespaces; 2] = [
+pub(crate) const NAMESPACES: [Namespaces; 2] = [
     Namespaces { unshare: &["--mount"], nsenter: &["--mount"] },
     Namespaces {
         unshare: &["--user", "--map-root-user", "--mount"],
@@ -400,7 +400,7 @@ const NAMESPACES: [Namespaces; 2] = [
 
 impl Namespaces {
     /// Returns a command that starts a program in new namespaces, with a small file system mounted at `directory`.
-    fn enter(&self, directory: &Path, program: &Command) -> Command {
+    pub(crate) fn enter(&self, directory: &Path, program: &Command) -> Command {
         let mut command = Command::new("unshare");
         let mount = r#"mount -t tmpfs -o size=64k,mode=700 tmpfs "$0" && exec "$@""#;
         command.args(self.unshare).args(["--", "sh", "-c", mount]).arg(directory);

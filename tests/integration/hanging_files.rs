@@ -1,16 +1,22 @@
-//! Files that are pipes, at which a reader would wait for ever, stop neither other accounts nor scrapes nor the stop.
+//! Files at which a reader would wait for ever, pipes or on a file system that hangs, stop neither other accounts nor
+//! scrapes nor the stop.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use partner_center_simulator::CLIENT_SECRET;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 
-use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, run, write_config};
+use crate::faults::{NAMESPACES, Namespaces};
+use crate::support::{
+    Exporter, OTHER_TENANT, Process, Simulator, TENANT, eventually, not_run, program, run, write_config,
+};
 
 const POLLS: &str = "partner_license_scrapes_total";
 const UP: &str = "partner_license_up";
@@ -31,7 +37,7 @@ fn state_file(exporter: &Exporter, prefix: &str, tenant: &str, suffix: &str) -> 
 #[test]
 fn an_account_whose_files_are_pipes_fails_with_their_names_and_the_others_are_polled() {
     let simulator = Simulator::start("access_token_lifetime: 1s\n");
-    let directory = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let directory = Arc::new(tempfile::tempdir().unwrap());
     let secret = directory.path().join("secret");
     fs::write(&secret, CLIENT_SECRET).unwrap();
     let broken = simulator.account(Some("broken"), TENANT).replace(
@@ -56,6 +62,77 @@ fn an_account_whose_files_are_pipes_fails_with_their_names_and_the_others_are_po
     assert!(text.contains(secret.to_str().unwrap()) || text.contains("refresh-token-"), "{text}");
     let polls = exporter.metrics().value(POLLS, &[("account", "works")]).unwrap();
     exporter.wait_for_polls(Some("works"), polls + 3.0);
+    assert_eq!(exporter.metrics().value(UP, &[("account", "works")]), Some(1.0));
+    exporter.process.signal(Signal::TERM);
+    let (status, took) = exporter.process.wait();
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(5), "the stop took {took:?}");
+}
+
+/// Mounts a file system at `directory`, in the namespaces of the exporter, that answers no request: FUSE without a
+/// server. It ends with the returned process. `None` if this machine does not allow that.
+fn mount_hanging(namespaces: &Namespaces, exporter: &Exporter, directory: &Path) -> Option<Process> {
+    let mount = "exec 7<>/dev/fuse && mount -i -t fuse -o fd=7,rootmode=40000,user_id=0,group_id=0 hanging \"$0\" \
+                 && echo mounted && exec sleep 600";
+    let mut command = Command::new("nsenter");
+    command.arg("--target").arg(exporter.process.id().to_string()).args(namespaces.nsenter);
+    let mut server = Process::start(command.args(["--", "sh", "-c", mount]).arg(directory));
+    let is_mounted = eventually("the mount or its failure", || {
+        let is_mounted = server.stdout.text() == "mounted";
+        (is_mounted || !server.is_running()).then_some(is_mounted)
+    });
+    is_mounted.then_some(server)
+}
+
+#[test]
+fn a_file_system_that_hangs_stops_neither_other_accounts_nor_scrapes_nor_the_stop() {
+    let simulator = Simulator::start("access_token_lifetime: 1s\n");
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let [secrets, scratch] = ["secrets", "scratch"].map(|name| directory.path().join(name));
+    fs::create_dir(&secrets).unwrap();
+    fs::create_dir(&scratch).unwrap();
+    fs::write(secrets.join("secret"), CLIENT_SECRET).unwrap();
+    let hanging = simulator.account(Some("hanging"), TENANT).replace(
+        &format!("client_secret: {CLIENT_SECRET}"),
+        &format!("client_secret_file: {}", secrets.join("secret").display()),
+    );
+    let works = simulator.account(Some("works"), OTHER_TENANT);
+    let config = format!("poll_interval: 1s\naccounts:\n{hanging}{works}");
+    let possible = |namespaces: &&Namespaces| {
+        let probe = namespaces.enter(&scratch, &Command::new("true")).output();
+        probe.is_ok_and(|output| output.status.success())
+    };
+    let missing = "a file system that hangs, which cannot be mounted here (unshare --mount, /dev/fuse)";
+    let Some(namespaces) = NAMESPACES.iter().find(possible) else { return not_run(missing) };
+    let mut exporter = Exporter::start_by(namespaces.enter(&scratch, &program(&[])), directory, &config);
+    exporter.wait_for_polls(Some("hanging"), 1.0);
+    exporter.wait_for_polls(Some("works"), 1.0);
+
+    let Some(_secrets) = mount_hanging(namespaces, &exporter, &secrets) else { return not_run(missing) };
+    exporter.wait_for("the failure of the account", |metrics| {
+        (metrics.value(UP, &[("account", "hanging")])? == 0.0).then_some(())
+    });
+    let text = exporter
+        .process
+        .stderr
+        .wait_for("the error", |line| line.contains("Polling failed").then(|| line.to_owned()));
+    // The failure is that of the poll itself, or another part of the program was the first to wait for the file.
+    let hangs = ["the file system did not answer within 2s", "an earlier access to this file still hangs"];
+    assert!(hangs.iter().any(|hangs| text.contains(hangs)), "{text}");
+    assert!(text.contains(secrets.join("secret").to_str().unwrap()), "{text}");
+    let polls = exporter.metrics().value(POLLS, &[("account", "works")]).unwrap();
+    exporter.wait_for_polls(Some("works"), polls + 3.0);
+    assert_eq!(exporter.metrics().value(UP, &[("account", "works")]), Some(1.0));
+    assert_eq!(exporter.reload(), 500);
+
+    // Now the files that every account reads and writes: the tokens and rows in memory are used.
+    let state = exporter.directory.path().join("state");
+    let _state = mount_hanging(namespaces, &exporter, &state).unwrap();
+    exporter.process.stderr.wait_for("a warning about a file of the other account", |line| {
+        (line.contains("account=works") && line.contains(state.to_str().unwrap())).then_some(())
+    });
+    let polls = exporter.metrics().value(POLLS, &[("account", "works")]).unwrap();
+    exporter.wait_for_polls(Some("works"), polls + 2.0);
     assert_eq!(exporter.metrics().value(UP, &[("account", "works")]), Some(1.0));
     exporter.process.signal(Signal::TERM);
     let (status, took) = exporter.process.wait();

@@ -22,6 +22,17 @@ pub fn trim(text: &str) -> &str {
     text.trim_start_matches('\u{feff}').trim()
 }
 
+/// Returns what is between typographic quotation marks, which word processors put in place of `"` and `'`.
+pub fn within_typographic_quotes(text: &str) -> Option<&str> {
+    let inner = text.trim().strip_prefix(is_typographic_quote)?;
+    inner.strip_suffix(|c| is_typographic_quote(c) || matches!(c, '"' | '\''))
+}
+
+/// Whether a character is a quotation mark of word processors.
+pub fn is_typographic_quote(character: char) -> bool {
+    matches!(character, '\u{2018}'..='\u{201f}' | '\u{ab}' | '\u{bb}')
+}
+
 /// Checks a trimmed secret.
 ///
 /// # Errors
@@ -81,7 +92,7 @@ fn name(character: char) -> &'static str {
             "an invisible mark of writing direction"
         }
         '\u{2010}'..='\u{2015}' | '\u{2212}' => "a typographic dash",
-        '\u{2018}'..='\u{201f}' | '\u{ab}' | '\u{bb}' => "a typographic quotation mark",
+        c if is_typographic_quote(c) => "a typographic quotation mark",
         '\u{fffd}' => "a replacement character",
         c if c.is_control() => "a control character",
         c if c.is_whitespace() => "a space that is not ASCII",
@@ -132,6 +143,18 @@ mod tests {
             let error = check_secret(secret).unwrap_err();
             assert_eq!(error, expected, "{secret:?}");
             assert!(!error.contains("canary"));
+        }
+    }
+
+    #[test]
+    fn a_text_is_in_typographic_quotes_if_one_opens_and_any_quote_closes() {
+        for text in
+            ["\u{201c}a\u{201d}", "\u{201e}a\u{201c}", " \u{2018}a\u{2019} ", "\u{ab}a\u{bb}", "\u{201c}a\""]
+        {
+            assert_eq!(within_typographic_quotes(text), Some("a"), "{text}");
+        }
+        for text in ["a", "'a'", "\u{201c}", "\u{201c}a\u{201d} b", "a\u{2019}", ""] {
+            assert_eq!(within_typographic_quotes(text), None, "{text}");
         }
     }
 

@@ -102,22 +102,87 @@ fn a_file_without_accounts_says_so_once() {
         ("poll_interval: 6h".to_owned(), missing),
         ("accounts:".to_owned(), empty),
         ("accounts: []".to_owned(), empty),
-        ("accounts: 7".to_owned(), &["accounts: expected a list, found a number"]),
-        ("accounts: {}".to_owned(), &["accounts: expected a list, found a mapping"]),
+        (
+            "accounts: 7".to_owned(),
+            &[
+                "accounts: expected a list, found a number; write each item on a line of its own, with a dash, as in `- item`",
+            ],
+        ),
+        (
+            "accounts: {}".to_owned(),
+            &[
+                "accounts: expected a list, found a mapping; put a dash before the first key of each item, as in `- key: …`",
+            ],
+        ),
     ]);
+}
+
+#[test]
+fn a_list_in_the_place_of_a_mapping_and_a_mapping_in_the_place_of_a_list_say_so_with_an_example() {
+    check(&[
+        (
+            "- tenant_id: contoso.example".to_owned(),
+            &[
+                "expected a mapping of keys, found a list; write its keys without dashes, as in `key: value`",
+                "accounts: is missing; list at least one account",
+            ],
+        ),
+        (
+            "accounts: { tenant_id: contoso.example, client_id: x }".to_owned(),
+            &[
+                "accounts: expected a list, found a mapping; put a dash before the first key of each item, as in \
+                 `- tenant_id: …`",
+            ],
+        ),
+        (
+            with("thresholds: [{ default_percent: 40 }]"),
+            &["thresholds: expected a mapping of keys, found a list; write its keys without dashes, as in \
+                 `key: value`"],
+        ),
+    ]);
+}
+
+#[test]
+fn keys_and_values_in_typographic_quotation_marks_are_named_once() {
+    let quotes = "is in typographic quotation marks, which are no quotes in YAML; write \" instead";
+    for (open, close) in
+        [('\u{201c}', '\u{201d}'), ('\u{201e}', '\u{201c}'), ('\u{2018}', '\u{2019}'), ('\u{ab}', '\u{bb}')]
+    {
+        let value = format!("poll_interval: {quotes}");
+        check(&[(with(&format!("poll_interval: {open}6h{close}")), &[&value])]);
+        let key = format!("poll_interval: the key {quotes}");
+        check(&[(with(&format!("{open}poll_interval{close}: 6h")), &[&key])]);
+    }
+    check(&[(
+        with("thresholds: { overrides: [{ workload: \u{201c}Teams\u{201d}, percent: 60 }] }"),
+        &[&format!("thresholds.overrides[0].workload: {quotes}")],
+    )]);
 }
 
 #[test]
 fn a_value_of_the_wrong_type_is_one_problem_that_names_both_types() {
     check(&[
-        (with("state_directory: [a]"), &["state_directory: expected a string, found a list"]),
+        (
+            with("state_directory: [a]"),
+            &["state_directory: expected a string, found a list; write a single value there"],
+        ),
         (with("state_directory: ''"), &["state_directory: is empty; give it a value or remove the key"]),
-        (with("thresholds: 5"), &["thresholds: expected a mapping of keys, found a number"]),
-        (with("thresholds: {overrides: x}"), &["thresholds.overrides: expected a list, found a string"]),
+        (
+            with("thresholds: 5"),
+            &[
+                "thresholds: expected a mapping of keys, found a number; write keys with their values, as in `key: value`",
+            ],
+        ),
+        (
+            with("thresholds: {overrides: x}"),
+            &[
+                "thresholds.overrides: expected a list, found a string; write each item on a line of its own, with a dash, as in `- item`",
+            ],
+        ),
         (
             with("thresholds: {overrides: [x]}"),
             &[
-                "thresholds.overrides[0]: expected a mapping of keys, found a string",
+                "thresholds.overrides[0]: expected a mapping of keys, found a string; write keys with their values, as in `key: value`",
                 "thresholds.overrides[0]: set percent or mute: true",
             ],
         ),

@@ -46,6 +46,18 @@ fn saved() -> (tempfile::TempDir, SnapshotStore) {
 }
 
 #[test]
+fn rows_that_could_not_be_read_again_are_not_written_and_the_saved_ones_stay() {
+    let (_directory, store) = saved();
+    let large = good((0..70_000).map(|n| row(&format!("{n:1000}"), 1.0)));
+    let error = store.save(&large).unwrap_err();
+    assert_eq!(error.to_string(), "they need more than 64 MiB, the most that is read again");
+    assert_eq!(parts(&store.restore(NOW, None).unwrap().unwrap()), parts(&good([row("Exchange", 38.25)])));
+    // Short labels that JSON makes six times as long.
+    let escaped = good((0..11_500).map(|n| row(&format!("{n}{}", "\u{1}".repeat(1000)), 1.0)));
+    assert_eq!(store.save(&escaped).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+}
+
+#[test]
 fn saved_rows_are_restored_with_their_times_to_the_nanosecond() {
     let directory = tempfile::tempdir().unwrap();
     let store = SnapshotStore::new(directory.path(), &account("contoso.example"));

@@ -33,9 +33,8 @@ use axum::response::{IntoResponse, Response};
 use rustls::ServerConfig;
 use tokio::time::Instant;
 
-use crate::files;
 use crate::peer::Peer;
-use crate::yaml::{ConfigError, Problem};
+use crate::yaml::{self, ConfigError, Problem};
 
 use authenticator::{Authentication, Authenticator};
 use cache::{Cache, fingerprint};
@@ -309,11 +308,7 @@ fn refusal(status: StatusCode, text: &'static str) -> Response {
 
 /// Reads the file, on a thread that may block.
 fn read(path: &Path) -> Result<String, ConfigError> {
-    let text = files::read(path, MAX_SIZE).and_then(|bytes| {
-        let text = "stream did not contain valid UTF-8";
-        String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, text))
-    });
-    text.map_err(|error| {
+    yaml::read(path, MAX_SIZE).map_err(|error| {
         let cause = io::Error::new(error.kind(), tls_files::cause(&error));
         ConfigError::Unreadable { path: path.to_owned(), cause }
     })

@@ -40,10 +40,58 @@ fn assert_refused(table: &[(&str, &[&str])]) {
 }
 
 #[test]
+fn a_file_in_another_encoding_says_how_to_save_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("web.yml");
+    let shown = path.display();
+    let utf_16 = |mark: [u8; 2], bytes: fn(u16) -> [u8; 2]| {
+        mark.into_iter().chain("rate_limit: {}".encode_utf16().flat_map(bytes)).collect::<Vec<u8>>()
+    };
+    for (content, what) in [
+        (utf_16([0xFF, 0xFE], u16::to_le_bytes), "is UTF-16"),
+        (utf_16([0xFE, 0xFF], u16::to_be_bytes), "is UTF-16"),
+        (b"# first\nrate_limit: {} # \xe9".to_vec(), "is not UTF-8 on line 2"),
+    ] {
+        std::fs::write(&path, content).unwrap();
+        let error = WebConfig::open(&path, EXTENSION).unwrap_err().to_string();
+        assert_eq!(error, format!("cannot read {shown}: the file {what}; save it as UTF-8"));
+    }
+    std::fs::write(&path, "\u{feff}rate_limit: {}").unwrap();
+    WebConfig::open(&path, EXTENSION).unwrap();
+}
+
+#[test]
+fn typographic_quotes_lists_and_mappings_in_the_wrong_place_are_named_as_in_every_file() {
+    let quotes = "is in typographic quotation marks, which are no quotes in YAML; write \" instead";
+    let key = format!("tls_server_config.cert_file: yaml: the key {quotes}");
+    let value = format!("tls_server_config.cert_file: yaml: {quotes}");
+    let found =
+        problems("tls_server_config: { \u{201c}cert_file\u{201d}: \u{201e}c.pem\u{201c}, key_file: k }");
+    assert_eq!(found[..2], [key, value]);
+    assert_refused(&[
+        (
+            "- rate_limit: {}",
+            &[
+                "yaml: expected a mapping of keys, found a list; write its keys without dashes, as in `key: value`",
+            ],
+        ),
+        (
+            "\ttls_server_config: {}",
+            &["yaml: line 1, column 1: tabs are not allowed for indentation; use spaces"],
+        ),
+    ]);
+}
+
+#[test]
 fn unknown_keys_and_values_of_the_wrong_kind_are_refused() {
     assert_refused(&[
         ("{", &["yaml: this is not YAML at line 1, column 1"]),
-        ("junk", &["yaml: expected a mapping of keys, found a string"]),
+        (
+            "junk",
+            &[
+                "yaml: expected a mapping of keys, found a string; write keys with their values, as in `key: value`",
+            ],
+        ),
         (
             "basic_auth_user: {}",
             &[
@@ -122,7 +170,10 @@ fn tls_without_a_certificate_a_key_or_a_version_is_refused() {
         ),
         (
             "tls_server_config: { cert_file: [c], key: k }",
-            &["tls_server_config.cert_file: yaml: expected a string, found a list", no_cert],
+            &[
+                "tls_server_config.cert_file: yaml: expected a string, found a list; write a single value there",
+                no_cert,
+            ],
         ),
         (
             "tls_server_config: { min_version: TLS111, max_version: 'TLS 1.2' }",
@@ -146,7 +197,7 @@ fn unknown_names_of_ciphers_curves_and_policies_are_refused() {
             "tls_server_config: { cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA2048, \
              TLS_RSA_WITH_AES_128_CBC_SHA, TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA257, ~, [x]] }",
             &[
-                "tls_server_config.cipher_suites[4]: yaml: expected a string, found a list",
+                "tls_server_config.cipher_suites[4]: yaml: expected a string, found a list; write a single value there",
                 "tls_server_config.cipher_suites[0]: unknown cipher: TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA2048",
                 "tls_server_config.cipher_suites[1]: unknown cipher: TLS_RSA_WITH_AES_128_CBC_SHA",
                 "tls_server_config.cipher_suites[2]: unknown cipher: TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA257",
@@ -163,7 +214,7 @@ fn unknown_names_of_ciphers_curves_and_policies_are_refused() {
         (
             "tls_server_config: { curve_preferences: X25519, prefer_server_cipher_suites: 1 }",
             &[
-                "tls_server_config.curve_preferences: yaml: expected a list, found a string",
+                "tls_server_config.curve_preferences: yaml: expected a list, found a string; write each item on a line of its own, with a dash, as in `- item`",
                 "tls_server_config.prefer_server_cipher_suites: yaml: expected true or false, found a number",
             ],
         ),
@@ -282,7 +333,10 @@ fn an_invalid_rate_limit_is_refused() {
         ("rate_limit: { interval: '' }", &[no_duration]),
         ("rate_limit: { interval: -1s }", &[no_duration]),
         ("rate_limit: { interval: 2562048h }", &[no_duration]),
-        ("rate_limit: { interval: [1s] }", &["rate_limit.interval: yaml: expected a string, found a list"]),
+        (
+            "rate_limit: { interval: [1s] }",
+            &["rate_limit.interval: yaml: expected a string, found a list; write a single value there"],
+        ),
         (
             "rate_limit: { burst: -1 }",
             &["rate_limit.burst: yaml: expected a number of at least 0, found a number below 0"],
@@ -347,7 +401,7 @@ fn a_password_where_a_hash_should_be_is_refused() {
     }
     assert_refused(&[(
         "basic_auth_users: { john: [x] }",
-        &["basic_auth_users.john: yaml: expected a string, found a list"],
+        &["basic_auth_users.john: yaml: expected a string, found a list; write a single value there"],
     )]);
 }
 

@@ -2,6 +2,8 @@
 //!
 //! A finding quotes nothing of the document, since any part of it may be a secret.
 
+use crate::plain_text::is_typographic_quote;
+
 /// A mistake and the place where it begins, both counted from 1.
 #[derive(Debug, PartialEq)]
 pub(super) struct Mistake {
@@ -18,6 +20,23 @@ struct Level {
     has_value: bool,
     /// Whether its entries are list items, each with its dash.
     is_list: bool,
+}
+
+const TAB: &str = "tabs are not allowed for indentation; use spaces";
+
+/// Returns a tab before the first key, which the parser accepts as long as no other key follows.
+pub(super) fn tab_before_the_first_key(text: &str) -> Option<Mistake> {
+    let lines = text.trim_start_matches('\u{feff}').lines().zip(1..);
+    let mut lines = lines.map(|(line, number)| (line, line.trim_start_matches([' ', '\t']), number));
+    let (line, body, number) =
+        lines.find(|(_, body, _)| !(body.trim().is_empty() || body.starts_with('#') || is_document(body)))?;
+    let tab = line.find('\t').filter(|tab| *tab < line.len() - body.len())?;
+    Some(Mistake { line: number, column: tab + 1, what: TAB })
+}
+
+/// Whether a line without its indentation begins a document.
+fn is_document(body: &str) -> bool {
+    body.trim_end() == "---" || body.starts_with("--- ")
 }
 
 /// Returns the first mistake up to the line at which the parser gave up. A flow collection over several lines ends the
@@ -42,9 +61,9 @@ pub(super) fn first_mistake(text: &str, gave_up_at: usize) -> Option<Mistake> {
             block = None;
         }
         if let Some(tab) = raw.find('\t').filter(|tab| *tab < indent) {
-            return found(tab, "tabs are not allowed for indentation; use spaces");
+            return found(tab, TAB);
         }
-        if indent == 0 && (body == "---" || body.starts_with("--- ")) {
+        if indent == 0 && is_document(body) {
             if has_content {
                 return found(0, "a second document starts here; remove this line, or everything after it");
             }
@@ -113,7 +132,7 @@ pub(super) fn first_mistake(text: &str, gave_up_at: usize) -> Option<Mistake> {
             return None;
         }
         if let Some(level) = levels.last_mut() {
-            level.has_value = !value.is_empty() && !value.starts_with(['#', '&', '!']);
+            level.has_value = !value.is_empty() && !value.starts_with('#');
         }
     }
     None
@@ -137,8 +156,12 @@ fn value_of(content: &str) -> Option<(usize, &str)> {
     }
     let colon = content.find(": ").or_else(|| content.trim_end().strip_suffix(':').map(str::len))?;
     let (_, after) = content.split_at(colon + 1);
-    let value = after.trim_start();
-    Some((colon + 1 + after.len() - value.len(), value.trim_end()))
+    let mut value = after.trim_start();
+    // The anchor and the tag of the value.
+    while value.starts_with(['&', '!']) {
+        value = value.split_once(' ').map_or("", |(_, value)| value.trim_start());
+    }
+    Some((content.len() - value.len(), value.trim_end()))
 }
 
 /// Returns what is wrong with a value, and its offset.
@@ -167,6 +190,9 @@ fn wrong_value(value: &str) -> Option<(usize, &'static str)> {
     }
     if value.starts_with(['@', '`', '%']) {
         return Some((0, "a value cannot start with this character; put the value in quotes"));
+    }
+    if value.starts_with(is_typographic_quote) {
+        return Some((0, "these are no quotes but typographic quotation marks; write \" instead"));
     }
     let plain = value.split(" #").next().unwrap_or_default();
     if plain.starts_with("- ") {
@@ -210,12 +236,19 @@ mod tests {
         let glued = "a space is missing after the colon: write `key: value`";
         let second = "a second document starts here; remove this line, or everything after it";
         let start = "a value cannot start with this character; put the value in quotes";
+        let typographic = "these are no quotes but typographic quotation marks; write \" instead";
+        let anchor =
+            "this alias has no anchor: name one above it with &, or put a value that starts with * in quotes";
         let line = "this line is no `key: value`; a colon is missing, or the value above goes on here";
         let mut wrong = Vec::new();
         for (text, place, what) in [
             ("a:\n\tb: 1\n", "line 2, column 1", tabs),
             ("a: 1\nb:\n  c: 1\n\td: 2\n", "line 4, column 1", tabs),
             ("a:\n  - b: 1\n  \tc: 2\n", "line 3, column 3", tabs),
+            ("\ta: 1\n", "line 1, column 1", tabs),
+            ("\u{feff}\ta: 1\n", "line 1, column 1", tabs),
+            ("# first\n---\n\n  \ta: 1\n", "line 4, column 3", tabs),
+            ("\t- a\n", "line 1, column 1", tabs),
             ("a:\n  b: 1\n c: 2\n", "line 3, column 2", column),
             ("a:\n  - b: 1\n   c: 2\n", "line 3, column 4", column),
             ("a:\n    b: 1\n  c: 2\nd: 3\n", "line 3, column 3", column),
@@ -238,6 +271,15 @@ mod tests {
             ("a: @x\n", "line 1, column 4", start),
             ("a: `x`\n", "line 1, column 4", start),
             ("a: %x\n", "line 1, column 4", start),
+            ("a: \u{201c}x: y\u{201d}\n", "line 1, column 4", typographic),
+            ("a: &a !t @x\n", "line 1, column 10", start),
+            ("a: &a x\n  b: 1\n", "line 2, column 3", deeper),
+            ("a: *b\n", "line 1, column 4", anchor),
+            (
+                "a: &a [*a]\n",
+                "line 1, column 8",
+                "this alias stands within what it repeats; write the value instead",
+            ),
             ("a: 1\nb\nc: 2\n", "line 2, column 1", line),
             ("a: - b\n", "line 1, column 4", "a list starts on the line after its key"),
             ("# first\n\na:\n  b: |\n    \ttext: x: y\n  c: \"x\n", "line 6, column 6", open),
@@ -256,10 +298,49 @@ mod tests {
             ("a: [\n", "this is not YAML at line 1, column 4"),
             ("a: {b: 1\nc: 2\n", "this is not YAML at line 2, column 2"),
             ("a: b\0\n", "contains a NUL (U+0000) at line 1, column 5; remove it"),
-            ("a: *unknown\n", "this is not YAML at line 1, column 4"),
             ("a: 1\na: 2\n", "a occurs twice at line 2, column 1"),
         ] {
             assert_eq!(problem(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_tabs_and_anchors_may_do_is_accepted() {
+        let shared: String = (0..500).map(|n| format!("  - {{ <<: *d, n: {n} }}\n")).collect();
+        for text in [
+            "\t\na:\t1\t\n\t# comment\n",
+            "---\na: |\n  \tx\n",
+            "a: &a { b: 1 }\nc: *a\n",
+            // As many accounts as share their settings.
+            &format!("d: &d {{ x: 1, y: 2 }}\na:\n{shared}"),
+        ] {
+            assert_eq!(problem(text), "accepted", "{text:.40}");
+        }
+    }
+
+    #[test]
+    fn a_document_that_grows_without_bound_is_refused_with_its_kind() {
+        // Each line repeats the line before nine times: nine to the power of thirty values.
+        let bomb = |first: &str, line: fn(usize) -> String| {
+            let lines = (1..30).map(|n| format!("a{n}: &a{n} {}\n", line(n - 1)));
+            format!("a0: &a0 {first}\n{}", lines.collect::<String>())
+        };
+        let lists = bomb("[x]", |n| format!("[{}]", vec![format!("*a{n}"); 9].join(", ")));
+        let maps = bomb("{ x: 1 }", |n| {
+            let keys: Vec<_> = (0..9).map(|key| format!("k{key}: *a{n}")).collect();
+            format!("{{ {} }}", keys.join(", "))
+        });
+        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 40].join(", "));
+        let aliases = "the aliases repeat too many values; write the values instead of *name";
+        let many = "too many values, or too long ones; remove what is not needed";
+        let levels = "too many levels of lists and mappings; check brackets and indentation";
+        let deep: String = (0..2000).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+        let brackets = format!("a: {}{}\n", "[".repeat(100), "]".repeat(100));
+        for (text, what) in
+            [(lists, aliases), (maps, aliases), (long, many), (deep, levels), (brackets, levels)]
+        {
+            let found = problem(&text);
+            assert!(found.starts_with("line ") && found.ends_with(what), "{text:.40}: {found}");
         }
     }
 

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::plain_text::within_typographic_quotes;
+
 use super::problem::{Problems, shorten};
 use super::value::{self, Value};
 
@@ -27,7 +29,10 @@ impl Section {
     /// Parses a document; `None` if it is not YAML, which becomes the only new problem.
     pub fn parse(text: &str, problems: &mut Problems) -> Option<Self> {
         match value::parse(text) {
-            Ok(value) => Some(Self::new(String::new(), value, problems)),
+            Ok(mut value) => {
+                straighten_quotes(&mut value, "", problems);
+                Some(Self::new(String::new(), value, problems))
+            }
             Err(problem) => {
                 problems.malformed(problem.path, problem.text);
                 None
@@ -40,8 +45,14 @@ impl Section {
             Value::Map(map) => map,
             Value::Null => Vec::new(),
             other => {
+                let how = if matches!(other, Value::List(_)) {
+                    "write its keys without dashes, as in `key: value`"
+                } else {
+                    "write keys with their values, as in `key: value`"
+                };
                 let found = other.kind();
-                problems.malformed(path.clone(), format_args!("expected a mapping of keys, found {found}"));
+                let text = format_args!("expected a mapping of keys, found {found}; {how}");
+                problems.malformed(path.clone(), text);
                 Vec::new()
             }
         };
@@ -75,7 +86,7 @@ impl Section {
             other => {
                 let hint = match other {
                     Value::Number { .. } | Value::Bool { .. } => "; put it in quotes",
-                    _ => "",
+                    _ => ONE_VALUE,
                 };
                 let found = other.kind();
                 problems.malformed(self.path(key), format_args!("expected a string, found {found}{hint}"));
@@ -106,7 +117,7 @@ impl Section {
                 )
             }
             other => {
-                problems.malformed(path, format_args!("expected a list, found {}", other.kind()));
+                no_list(&other, path, problems);
                 None
             }
         }
@@ -202,7 +213,7 @@ impl Section {
             }
             Value::Null => Some(Vec::new()),
             other => {
-                problems.malformed(path, format_args!("expected a list, found {}", other.kind()));
+                no_list(&other, path, problems);
                 None
             }
         }
@@ -219,7 +230,55 @@ fn as_written(value: Value, path: &str, problems: &mut Problems) -> Option<Strin
     value
         .into_written()
         .map_err(|other| {
-            problems.malformed(path, format_args!("expected a string, found {}", other.kind()));
+            let text = format_args!("expected a string, found {}{ONE_VALUE}", other.kind());
+            problems.malformed(path, text);
         })
         .ok()
+}
+
+/// What to do about a list or a mapping in the place of a string.
+const ONE_VALUE: &str = "; write a single value there";
+
+/// Reports a value in the place of a list, and how to make it one.
+fn no_list(value: &Value, path: String, problems: &mut Problems) {
+    let (how, example) = match value {
+        Value::Map(entries) => {
+            let first = entries.first().map_or("key".to_owned(), |(key, _)| shorten(key, "key"));
+            ("put a dash before the first key of each item", format!("- {first}: …"))
+        }
+        _ => ("write each item on a line of its own, with a dash", "- item".to_owned()),
+    };
+    let text = format_args!("expected a list, found {}; {how}, as in `{example}`", value.kind());
+    problems.malformed(path, text);
+}
+
+/// Reports every key and value in typographic quotation marks, and removes them.
+fn straighten_quotes(value: &mut Value, path: &str, problems: &mut Problems) {
+    const TEXT: &str = "is in typographic quotation marks, which are no quotes in YAML; write \" instead";
+    match value {
+        Value::Text(text) => {
+            if let Some(inner) = within_typographic_quotes(text) {
+                *text = inner.to_owned();
+                problems.malformed(path, TEXT);
+            }
+        }
+        Value::List(items) => {
+            for (n, item) in items.iter_mut().enumerate() {
+                straighten_quotes(item, &format!("{path}[{n}]"), problems);
+            }
+        }
+        Value::Map(entries) => {
+            for (key, value) in entries {
+                let inner = within_typographic_quotes(key).map(str::to_owned);
+                let name = shorten(inner.as_deref().unwrap_or(key), "key");
+                let path = if path.is_empty() { name } else { format!("{path}.{name}") };
+                if let Some(inner) = inner {
+                    *key = inner;
+                    problems.malformed(&*path, format_args!("the key {TEXT}"));
+                }
+                straighten_quotes(value, &path, problems);
+            }
+        }
+        Value::Null | Value::Bool { .. } | Value::Number { .. } => {}
+    }
 }

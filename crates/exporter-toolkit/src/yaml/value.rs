@@ -6,11 +6,12 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::budget::BudgetBreach;
+use serde_saphyr::{Error, Location, Spanned};
 
 use crate::plain_text;
 
-use super::layout::first_mistake;
+use super::layout::{Mistake, first_mistake, tab_before_the_first_key};
 use super::problem::{Problem, shorten};
 
 /// One value of a document.
@@ -47,6 +48,13 @@ impl Value {
     }
 }
 
+/// The deepest nesting of lists and mappings.
+const MAX_DEPTH: usize = 32;
+/// The most bytes of all values, each as often as aliases repeat it.
+const MAX_SCALAR_BYTES: usize = 32 << 20;
+/// The most values and keys that aliases may expand to.
+const MAX_EXPANDED: usize = 100_000;
+
 /// Parses a document.
 pub(super) fn parse(text: &str) -> Result<Value, Problem> {
     let options = serde_saphyr::options! {
@@ -54,21 +62,37 @@ pub(super) fn parse(text: &str) -> Result<Value, Problem> {
         leading_zero_numbers_as_strings: true,
         // `.nan` becomes a problem at its path instead of an error of the whole document.
         non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::AsString,
+        budget: serde_saphyr::budget! {
+            max_depth: MAX_DEPTH,
+            max_total_scalar_bytes: MAX_SCALAR_BYTES,
+            // Many accounts may share one anchor. What they expand to is limited below.
+            enforce_alias_anchor_ratio: false,
+        },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_EXPANDED },
     };
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(Value::Map(Vec::new()));
     }
+    let placed = |mistake: Mistake| Problem {
+        path: String::new(),
+        text: format!("line {}, column {}: {}", mistake.line, mistake.column, mistake.what),
+    };
+    if let Some(mistake) = tab_before_the_first_key(text) {
+        return Err(placed(mistake));
+    }
     let parsed = serde_saphyr::from_str_with_options::<Spanned<Node>>(text, options);
     parsed.map(|node| build(node, text)).map_err(|error| {
-        let at = error
-            .location()
-            .map(|location| format!(" at line {}, column {}", location.line(), location.column()))
-            .unwrap_or_default();
+        let place = error.location().map(|at| format!("line {}, column {}", at.line(), at.column()));
+        let at = place.as_ref().map(|place| format!(" at {place}")).unwrap_or_default();
         let what = match error.without_snippet() {
-            serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+            Error::DuplicateMappingKey { key: Some(key), .. } => {
                 format!("{} occurs twice", shorten(key, "key"))
             }
             other => {
+                if let Some(what) = alias_or_limit(other) {
+                    let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
+                    return Problem { path: String::new(), text: format!("{place}{what}") };
+                }
                 if let Some(flaw) = plain_text::control_character(text) {
                     return Problem { path: String::new(), text: format!("{flaw}; remove it") };
                 }
@@ -76,14 +100,45 @@ pub(super) fn parse(text: &str) -> Result<Value, Problem> {
                     .location()
                     .map_or(usize::MAX, |at| usize::try_from(at.line()).unwrap_or(usize::MAX));
                 if let Some(mistake) = first_mistake(text, line) {
-                    let text = format!("line {}, column {}: {}", mistake.line, mistake.column, mistake.what);
-                    return Problem { path: String::new(), text };
+                    return placed(mistake);
                 }
                 "this is not YAML".to_owned()
             }
         };
         Problem { path: String::new(), text: format!("{what}{at}") }
     })
+}
+
+/// Returns what is wrong with an alias, or too much in the document, and what to do.
+fn alias_or_limit(error: &Error) -> Option<&'static str> {
+    use BudgetBreach::{Aliases, Anchors, Depth, MergeKeys, RecordedAnchorBytes, RecordedAnchorEvents};
+    match error {
+        Error::AliasError { error, .. } => alias_or_limit(error),
+        Error::UnknownAnchor { .. } => Some(
+            "this alias has no anchor: name one above it with &, or put a value that starts with * in quotes",
+        ),
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            Some("this alias stands within what it repeats; write the value instead")
+        }
+        Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. }
+        | Error::AliasReplayCounterOverflow { .. }
+        | Error::Budget {
+            breach:
+                Aliases { .. }
+                | Anchors { .. }
+                | MergeKeys { .. }
+                | RecordedAnchorBytes { .. }
+                | RecordedAnchorEvents { .. },
+            ..
+        } => Some("the aliases repeat too many values; write the values instead of *name"),
+        Error::Budget { breach: Depth { .. }, .. } => {
+            Some("too many levels of lists and mappings; check brackets and indentation")
+        }
+        Error::Budget { .. } => Some("too many values, or too long ones; remove what is not needed"),
+        _ => None,
+    }
 }
 
 /// A value as the parser gives it, without its spelling.
