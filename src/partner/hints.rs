@@ -38,7 +38,7 @@ const SIGN_IN_POLICY: &str = "change the policy to allow this user, application 
 const DEVICE_POLICY: &str = "exempt this user and application from the policy, or sign in from such a device with `partner-license-exporter login --browser`";
 const TENANT_POLICY: &str = "have the proxy or policy that restricts tenants allow the partner tenant from this network; check tenant_id";
 const CROSS_TENANT_POLICY: &str = "sign in as a user of the partner tenant with `partner-license-exporter login`, or have the cross-tenant access settings allow this user";
-const GUEST: &str = "sign in as a user of the partner tenant, or have an administrator invite this user to it; check tenant_id";
+const GUEST: &str = "sign in as a user of the partner tenant with `partner-license-exporter login`, or have an administrator invite this user to it; check tenant_id";
 const PASSWORD: &str =
     "set a new password for the user, then sign in again with `partner-license-exporter login`";
 const SERVICE_PRINCIPAL: &str = "have an administrator run `az ad sp create --id fa3d9a0c-3fb0-42cc-9193-47c7ecd2edbd`, or check cloud and api_base_url";
@@ -233,14 +233,14 @@ pub const SIGN_IN: &[Hint] = &[
         50_034,
         Credentials,
         "the user does not exist in the tenant",
-        "check tenant_id, and sign in as a user of the partner tenant",
+        "check tenant_id, and sign in as a user of the partner tenant with `partner-license-exporter login`",
     ),
     hint(50_197, Credentials, "the user was not found", LOGIN),
     hint(
         50_057,
         Credentials,
         "the user is disabled",
-        "have an administrator enable the user, or sign in as another one",
+        "have an administrator enable the user, or sign in as another one with `partner-license-exporter login`",
     ),
     hint(
         50_053,

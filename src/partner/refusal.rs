@@ -40,7 +40,7 @@ pub(super) fn by_api(response: &HttpResponse, redactor: &Redactor) -> FetchError
         StatusCode::UNAUTHORIZED => match hint {
             // Partner Center documents "blocked for lack of MFA" as 401 with code 900421.
             Some(Hint { reason: FailureReason::Mfa, .. }) => FailureReason::Mfa,
-            None if challenge.demands_claims() => FailureReason::Mfa,
+            _ if challenge.demands_claims() => FailureReason::Mfa,
             _ => FailureReason::Credentials,
         },
         StatusCode::FORBIDDEN => FailureReason::Forbidden,
@@ -52,8 +52,7 @@ pub(super) fn by_api(response: &HttpResponse, redactor: &Redactor) -> FetchError
     if !code.is_empty() && code != response.status.as_str() {
         line += &format!(", code {code}");
     }
-    let text = first(["description", "message"]);
-    if let Some(text) = &text {
+    if let Some(text) = first(["description", "message"]) {
         line += &format!(": {text}");
     }
     // Every 401 has the error `invalid_token`, which says no more than the status.
@@ -63,10 +62,10 @@ pub(super) fn by_api(response: &HttpResponse, redactor: &Redactor) -> FetchError
     line += &redactor.quote(": ", &challenge.description);
     line += &redactor.quote(", claims ", &challenge.claims);
     let remedy = match (response.status, hint) {
-        (_, Some(hint)) => Some(hint.remedy),
         (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) if challenge.demands_claims() => {
             Some(MORE_CLAIMS)
         }
+        (_, Some(hint)) => Some(hint.remedy),
         (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) if challenge.error == "insufficient_scope" => {
             Some(MORE_SCOPE)
         }
@@ -112,11 +111,10 @@ pub(super) fn by_sign_in(response: &HttpResponse, redactor: &Redactor) -> FetchE
     };
     let remedy = match (hint, oauth_error) {
         (Some(hint), _) => Some(hint.remedy),
-        (None, Some(word)) if response.status.is_client_error() => Some(hints::for_oauth_error(word)),
-        (None, None) if reason == FailureReason::Credentials || reason == FailureReason::Server => {
-            (!response.status.is_server_error()).then_some(PAGE_INSTEAD_OF_SIGN_IN)
-        }
-        _ => None,
+        _ if matches!(reason, FailureReason::Throttled | FailureReason::Timeout) => None,
+        _ if response.status.is_server_error() => None,
+        (None, Some(word)) => Some(hints::for_oauth_error(word)),
+        (None, None) => Some(PAGE_INSTEAD_OF_SIGN_IN),
     };
     FetchError { needs_operator, oauth_error, ..error(reason, line, response) }.with_remedy(remedy)
 }
@@ -272,6 +270,8 @@ mod tests {
             (400, json!({"error": "temporarily_unavailable"}), false, "wait; "),
             (400, json!({"error": "something_new", "error_codes": [90_006]}), false, "wait; "),
             (503, json!({"error": "something_new"}), false, "wait; "),
+            (429, json!({"error": "something_new"}), false, "wait; "),
+            (408, json!({"error": "something_new"}), false, "latency"),
             // This may come from a gateway that somebody mends.
             (400, json!("<html>"), false, "proxy or gateway"),
             (401, json!({}), true, "proxy or gateway"),

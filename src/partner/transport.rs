@@ -13,8 +13,7 @@ use crate::domain::status::Endpoint;
 use super::error::FetchError;
 use super::redaction::Redactor;
 
-const PROXY: &str =
-    "check proxy_url, or HTTPS_PROXY and NO_PROXY: the proxy cannot be reached or refuses to connect";
+const PROXY: &str = "check proxy_url, or HTTPS_PROXY and NO_PROXY: the proxy cannot be reached, wants a password or refuses to connect";
 const EXPIRED: &str = "check this machine's clock, and have the certificate renewed; the CA of a proxy that inspects TLS belongs in ca_file";
 const NOT_VALID_YET: &str =
     "check this machine's clock; the CA of a proxy that inspects TLS belongs in ca_file";

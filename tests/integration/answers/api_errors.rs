@@ -217,6 +217,12 @@ fn refusals() -> Vec<Row> {
         unauthorized("401, code 900421 as text", &body(r#"{"code":"900421"}"#), "mfa", ", code 900421"),
         unauthorized("401 with an empty body", r#"body: """#, "credentials", ""),
         unauthorized("401 with an HTML page of a proxy", "answer: html", "credentials", ""),
+        unauthorized(
+            "401 with a claims challenge",
+            r#"body: "", headers: { www-authenticate: 'Bearer error="insufficient_claims", claims="e30="' }"#,
+            "mfa",
+            ", insufficient_claims, claims {}",
+        ),
         good("401 once", "rows: [], usage: { answer: unauthorized, times: 1 }", &[])
             .traffic("token 200: 2, usage 200: 1, usage 401: 1"),
         failed(
