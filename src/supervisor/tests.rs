@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -230,16 +231,17 @@ async fn a_secret_file_that_has_changed_makes_a_reload_poll_at_once() {
 
 #[tokio::test]
 async fn a_reload_that_hangs_fails_after_its_limit_and_a_stop_does_not_wait_for_it() {
-    static GATE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    static RELEASED: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
     /// Stands for a file system that hangs.
     fn hangs(_: &str) -> Option<String> {
-        drop(GATE.lock());
+        let (released, changes) = &RELEASED;
+        let minute = Duration::from_mins(1);
+        drop(changes.wait_timeout_while(released.lock().unwrap(), minute, |released| !*released));
         None
     }
     let bed = TestBed::new("").await;
     bed.write(&["contoso"], "");
     let (_, config) = bed.load();
-    let gate = GATE.lock().unwrap();
     let (own, clock) = (Arc::clone(&bed.own), Clock::fixed(NOW));
     let (supervisor, reloader) = Supervisor::start(ConfigSource::Environment, config, own, clock).unwrap();
     let (accounts, stop) = (supervisor.accounts(), CancellationToken::new());
@@ -262,7 +264,8 @@ async fn a_reload_that_hangs_fails_after_its_limit_and_a_stop_does_not_wait_for_
     tokio::task::yield_now().await;
     running.stop().await;
     assert!(again.await.unwrap().is_none(), "the program stops");
-    drop(gate);
+    *RELEASED.0.lock().unwrap() = true;
+    RELEASED.1.notify_all();
 }
 
 #[tokio::test]

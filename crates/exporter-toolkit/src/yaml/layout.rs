@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn what_tabs_and_anchors_may_do_is_accepted() {
-        let shared = (0..500).map(|n| format!("  - {{ <<: *d, n: {n} }}\n")).collect::<Vec<_>>().concat();
+        let shared = "  - { <<: *d }\n".repeat(500);
         for text in [
             "\t\na:\t1\t\n\t# comment\n",
             "---\na: |\n  \tx\n",
@@ -334,10 +334,10 @@ mod tests {
         let aliases = "the aliases repeat too many values; write the values instead of *name";
         let many = "too many values, or too long ones; remove what is not needed";
         let levels = "too many levels of lists and mappings; check brackets and indentation";
-        let deep = (0..2000).map(|level| format!("{}a:\n", " ".repeat(level))).collect::<Vec<_>>().concat();
+        let deep: Vec<_> = (0..2000).map(|level| " ".repeat(level) + "a:\n").collect();
         let brackets = format!("a: {}{}\n", "[".repeat(100), "]".repeat(100));
         for (text, what) in
-            [(lists, aliases), (maps, aliases), (long, many), (deep, levels), (brackets, levels)]
+            [(lists, aliases), (maps, aliases), (long, many), (deep.concat(), levels), (brackets, levels)]
         {
             let found = problem(&text);
             assert!(found.starts_with("line ") && found.ends_with(what), "{text:.40}: {found}");
