@@ -153,7 +153,35 @@ fn octets(netstat: &str) -> Option<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use exporter_toolkit::negotiation::Format;
+
+    use super::super::family::{self, Collect, Selection};
     use super::*;
+
+    impl Collect for Process {
+        fn collect(&self, out: &mut Families<'_>) -> fmt::Result {
+            Self::collect(self, out)
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_unless_it_is_asked_for() {
+        for (name, is_read) in [
+            ("partner_license_up", false),
+            (MAX_FDS.name, false),
+            (VIRTUAL_MAX.name, false),
+            (START_TIME.name, false),
+            (CPU.name, true),
+            (OPEN_FDS.name, true),
+            (SENT.name, true),
+        ] {
+            let process = Arc::new(Process::myself());
+            family::encode(Format::Classic, &Selection::of([name.to_owned()]), &process);
+            assert_eq!(process.latest.lock().unwrap().is_some(), is_read, "{name}");
+        }
+    }
 
     #[test]
     fn bytes_of_the_network_are_found_by_their_names() {
