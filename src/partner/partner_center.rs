@@ -16,6 +16,7 @@ use crate::domain::usage::UsageReport;
 
 use super::access_token::AccessToken;
 use super::access_token_cache::AccessTokenCache;
+use super::blocking::off_workers;
 use super::claims::Claims;
 use super::error::FetchError;
 use super::http::{ClientError, HttpClient, Retries, RetryPolicy};
@@ -176,7 +177,8 @@ impl UsageSource for PartnerCenter {
         let mut collection = Collection::new(self.account.label_value_length_limit);
         let mut pages = Pages::begin(&self.account.cloud.api_base_url, "analytics/licenses/usage");
         loop {
-            let response = self.get_with_valid_token(pages.current(), &mut token, &mut renewed).await?;
+            let response =
+                Arc::new(self.get_with_valid_token(pages.current(), &mut token, &mut renewed).await?);
             let redactor = Redactor::new(vec![token.secret().clone()]);
             let unusable = |why: &dyn fmt::Display| refusal::unusable(&why.to_string(), &response, &redactor);
             if !response.status.is_success() {
@@ -185,7 +187,10 @@ impl UsageSource for PartnerCenter {
             if response.status == StatusCode::NO_CONTENT {
                 return Err(unusable(&"the response has no content"));
             }
-            let page = wire::parse_page(response.json()).map_err(|error| unusable(&error))?;
+            let received = Arc::clone(&response);
+            // A page of many rows takes longer than scrapes may wait.
+            let page = off_workers(move || wire::parse_page(received.json())).await;
+            let page = page.map_err(|error| unusable(&error))?;
             collection.append(page.rows).map_err(|error| unusable(&error))?;
             // The report has all pages or there is none, since missing pages would look like lost series.
             let Some(next) = page.next else {
