@@ -1,4 +1,4 @@
-//! Runs file access outside the runtime's workers, which a file system that hangs would block.
+//! Runs work outside the runtime's workers, which long computations and file systems that hang would block.
 
 use std::future::pending;
 use std::panic::resume_unwind;
