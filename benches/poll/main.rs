@@ -20,7 +20,7 @@ use axum::http::Method;
 use partner_license_exporter::config::Config;
 use partner_license_exporter::domain::clock::Clock;
 use partner_license_exporter::domain::status::Ledger;
-use partner_license_exporter::partner::{PartnerCenter, TokenStore, UsageSource};
+use partner_license_exporter::partner::{PartnerCenter, TokenStore, TrustAnchors, UsageSource};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -135,7 +135,8 @@ fn center(address: SocketAddr, directory: &std::path::Path) -> PartnerCenter {
     let account = &config.accounts[0];
     let store = TokenStore::open(directory, account).unwrap();
     let ledger = Ledger::new(None, Arc::default());
-    PartnerCenter::new(account, store, &ledger, &Clock::system(), config.poll_timeout).unwrap()
+    let anchors = TrustAnchors::default();
+    PartnerCenter::new(account, store, &ledger, &Clock::system(), config.poll_timeout, &anchors).unwrap()
 }
 
 /// Reads a page and discards it.
