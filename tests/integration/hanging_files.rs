@@ -90,9 +90,11 @@ fn mount_hanging(namespaces: &Namespaces, exporter: &Exporter, directory: &Path)
 fn a_file_system_that_hangs_stops_neither_other_accounts_nor_scrapes_nor_the_stop() {
     let simulator = Simulator::start("access_token_lifetime: 1s\n");
     let directory = Arc::new(tempfile::tempdir().unwrap());
-    let [secrets, scratch] = ["secrets", "scratch"].map(|name| directory.path().join(name));
-    fs::create_dir(&secrets).unwrap();
-    fs::create_dir(&scratch).unwrap();
+    let [secrets, scratch, certificates] =
+        ["secrets", "scratch", "certificates"].map(|name| directory.path().join(name));
+    for directory in [&secrets, &scratch, &certificates] {
+        fs::create_dir(directory).unwrap();
+    }
     fs::write(secrets.join("secret"), CLIENT_SECRET).unwrap();
     let hanging = simulator.account(Some("hanging"), TENANT).replace(
         &format!("client_secret: {CLIENT_SECRET}"),
@@ -106,9 +108,24 @@ fn a_file_system_that_hangs_stops_neither_other_accounts_nor_scrapes_nor_the_sto
     };
     let missing = "a file system that hangs, which cannot be mounted here (unshare --mount, /dev/fuse)";
     let Some(namespaces) = NAMESPACES.iter().find(possible) else { return not_run(missing) };
-    let mut exporter = Exporter::start_by(namespaces.enter(&scratch, &program(&[])), directory, &config);
+    let mut command = namespaces.enter(&scratch, &program(&[]));
+    command.env("SSL_CERT_DIR", &certificates).env_remove("SSL_CERT_FILE");
+    let mut exporter = Exporter::start_by(command, directory, &config);
     exporter.wait_for_polls(Some("hanging"), 1.0);
     exporter.wait_for_polls(Some("works"), 1.0);
+
+    // The CA certificates, which the first account with TLS needs.
+    let Some(_certificates) = mount_hanging(namespaces, &exporter, &certificates) else {
+        return not_run(missing);
+    };
+    let url = "https://127.0.0.1:1";
+    let tls = account(Some("tls"), "33333333-3333-3333-3333-333333333333", url, url, "");
+    write_config(exporter.directory.path(), &format!("{config}{tls}"));
+    assert_eq!(exporter.reload(), 500);
+    let path = certificates.display();
+    let expected = format!("SSL_CERT_DIR={path}: the file system did not answer within 2s");
+    exporter.process.stderr.wait_for("the path", |line| line.contains(&expected).then_some(()));
+    write_config(exporter.directory.path(), &config);
 
     let Some(_secrets) = mount_hanging(namespaces, &exporter, &secrets) else { return not_run(missing) };
     exporter.wait_for("the failure of the account", |metrics| {
