@@ -25,6 +25,9 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the end of the process waits for messages to be sent.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(200);
 
+/// The message after which only statuses are sent, and pings of the watchdog.
+const STOPPING: &str = "STOPPING=1";
+
 /// The service manager of this process, if it has one. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ServiceManager(Option<SyncSender<Message>>);
@@ -83,7 +86,7 @@ impl ServiceManager {
 
     /// Says that the program stops.
     pub(super) fn stopping(&self) {
-        self.notify("STOPPING=1".to_owned());
+        self.notify(STOPPING.to_owned());
     }
 
     /// Replaces the line that people see.
@@ -146,13 +149,19 @@ fn run(socket: &UnixDatagram, request: &Request, messages: &Receiver<Message>, r
         works = sent.is_ok();
     };
     let (mut next, answered) = (Instant::now(), Arc::new(AtomicBool::new(true)));
+    let mut stops = false;
     loop {
         let message = match request.watchdog {
             None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(_) => messages.recv_timeout(next.saturating_duration_since(Instant::now())),
         };
         match message {
-            Ok(Message::Notify(variables)) => send(&variables),
+            // A start or a reload that a stop has interrupted.
+            Ok(Message::Notify(variables)) if stops && !variables.starts_with("STATUS=") => {}
+            Ok(Message::Notify(variables)) => {
+                stops |= variables == STOPPING;
+                send(&variables);
+            }
             Ok(Message::Flush(sent)) => drop(sent.send(())),
             Err(RecvTimeoutError::Timeout) => {
                 next = Instant::now() + request.watchdog.unwrap_or_default() / 2;
@@ -237,6 +246,23 @@ mod tests {
             "{microseconds}, {uptime} s"
         );
         assert_eq!(messages.collect::<Vec<_>>(), ["READY=1", "STOPPING=1"]);
+    }
+
+    #[test]
+    fn a_reload_that_a_stop_interrupts_does_not_end_after_it_and_none_begins() {
+        let (receiver, runtime) = (Receiver::new(), runtime());
+        let service = ServiceManager::start(receiver.request(None), runtime.handle().clone()).unwrap();
+        let reloading = service.reloading();
+        service.stopping();
+        drop(reloading);
+        for status in ["stops", "stops soon"] {
+            service.status(status);
+            drop(service.reloading());
+        }
+        service.flush();
+        let mut messages = std::iter::from_fn(|| receiver.next(Duration::from_millis(1)));
+        assert!(messages.next().unwrap().starts_with("RELOADING=1"));
+        assert_eq!(messages.collect::<Vec<_>>(), ["STOPPING=1", "STATUS=stops", "STATUS=stops soon"]);
     }
 
     #[test]

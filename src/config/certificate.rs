@@ -24,6 +24,7 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
 use exporter_toolkit::secret::{SecretError, read_bounded};
+use exporter_toolkit::shell::quoted;
 
 /// A certificate with its private key.
 pub struct ClientCertificate {
@@ -133,8 +134,7 @@ const DAMAGED: &str = "is damaged: it is not valid PEM";
 /// Returns what a file without any PEM section is, and how to convert it; `None` if it has one.
 pub(super) fn not_pem(bytes: &[u8], path: &Path) -> Option<String> {
     const BEGIN: &[u8] = b"-----BEGIN ";
-    let (path, target) = (path.display(), path.with_extension("pem"));
-    let target = target.display();
+    let (path, target) = (quoted(path.as_os_str()), quoted(path.with_extension("pem").as_os_str()));
     if bytes.windows(BEGIN.len()).any(|window| window == BEGIN) {
         return None;
     }

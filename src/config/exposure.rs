@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use exporter_toolkit::files;
+use exporter_toolkit::shell::quoted;
 
 const OTHERS_READ: u32 = 0o004;
 const OTHERS_WRITE: u32 = 0o002;
@@ -27,8 +28,9 @@ pub fn directory_warning(path: &Path) -> Option<String> {
     let metadata = files::metadata(path).ok().filter(std::fs::Metadata::is_dir)?;
     (metadata.mode() & OTHERS_WRITE != 0).then(|| {
         format!(
-            "every user of this machine can write to {0}, and replace the refresh tokens in it; `chmod 0700 {0}`",
-            path.display()
+            "every user of this machine can write to {}, and replace the refresh tokens in it; `chmod 0700 {}`",
+            path.display(),
+            quoted(path.as_os_str())
         )
     })
 }
@@ -70,17 +72,19 @@ mod tests {
 
     #[test]
     fn a_directory_that_every_user_can_write_to_deserves_a_warning() {
-        let directory = tempfile::tempdir().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("of two words");
+        std::fs::create_dir(&directory).unwrap();
         let with = |mode| {
-            set_permissions(directory.path(), Permissions::from_mode(mode)).unwrap();
-            directory_warning(directory.path())
+            set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
+            directory_warning(&directory)
         };
         assert_eq!(with(0o700), None);
         // Kubernetes gives a volume to the group of `fsGroup`.
         assert_eq!(with(0o2775), None);
-        let (text, path) = (with(0o777).unwrap(), directory.path().display());
+        let (text, path) = (with(0o777).unwrap(), directory.display());
         assert!(text.starts_with(&format!("every user of this machine can write to {path}, ")), "{text}");
-        assert!(text.ends_with(&format!("`chmod 0700 {path}`")), "{text}");
+        assert!(text.ends_with(&format!("`chmod 0700 '{path}'`")), "{text}");
         assert_eq!(directory_warning(Path::new("/nowhere")), None);
     }
 

@@ -54,6 +54,7 @@ const CERTIFICATE: &str =
 const CLOCK: &str = "correct this machine's clock; an assertion is valid for five minutes";
 const FEDERATED: &str =
     "compare audience, issuer and subject with the federated credential of the app registration";
+const TENANT: &str = "set tenant_id to the GUID of the partner tenant";
 const OTHER_CLOUD: &str = "set cloud to the national cloud to which the tenant belongs";
 const PROVIDER: &str =
     "have the administrator of the identity provider with which the tenant is federated examine the sign-in";
@@ -147,6 +148,18 @@ pub const SIGN_IN: &[Hint] = &[
         "a policy requires a second factor of a provider that is not set up",
         "have an administrator correct the custom control or external authentication method of the policy",
     ),
+    hint(
+        50_177,
+        Mfa,
+        "a policy requires a second factor of another provider, which a user of another tenant cannot give",
+        GUEST,
+    ),
+    hint(
+        50_178,
+        Mfa,
+        "a policy controls the session, which is impossible for a user of another tenant",
+        GUEST,
+    ),
     hint(53_003, Mfa, "a Conditional Access policy blocks the sign-in", SIGN_IN_POLICY),
     hint(530_032, Mfa, "a Conditional Access policy blocks the sign-in", SIGN_IN_POLICY),
     hint(530_035, Mfa, "the security defaults of the tenant block the sign-in", LOGIN),
@@ -191,6 +204,8 @@ pub const SIGN_IN: &[Hint] = &[
         "register the user for multi-factor authentication from there, then sign in again with `partner-license-exporter login`",
     ),
     hint(50_002, Mfa, "a proxy restricts the tenants to which this network may sign in", TENANT_POLICY),
+    hint(50_021, Mfa, "a proxy restricts the tenants to which this network may sign in", TENANT_POLICY),
+    hint(50_022, Mfa, "a proxy restricts the tenants to which this network may sign in", TENANT_POLICY),
     hint(500_021, Mfa, "a proxy restricts the tenants to which this network may sign in", TENANT_POLICY),
     hint(500_022, Mfa, "a proxy restricts the tenants to which this network may sign in", TENANT_POLICY),
     hint(
@@ -254,6 +269,7 @@ pub const SIGN_IN: &[Hint] = &[
     hint(50_125, Credentials, "the user must change the password or register for its reset", PASSWORD),
     hint(50_056, Credentials, "the user has no password in the tenant", PASSWORD),
     hint(50_126, Credentials, "user name or password is wrong", LOGIN),
+    hint(50_064, Credentials, "user name or password is wrong", LOGIN),
     hint(90_123, Credentials, "the identity provider of the user denied the sign-in", PROVIDER),
     hint(20_001, Credentials, "the federated identity provider failed", PROVIDER),
     hint(20_012, Credentials, "the federated identity provider failed", PROVIDER),
@@ -346,6 +362,7 @@ pub const SIGN_IN: &[Hint] = &[
         CERTIFICATE,
     ),
     hint(50_012, Credentials, "the certificate or the signature of the assertion was refused", CERTIFICATE),
+    hint(50_017, Credentials, "the certificate was refused", CERTIFICATE),
     hint(50_013, Credentials, "the assertion was refused", CERTIFICATE),
     hint(50_027, Credentials, "the assertion was refused", CERTIFICATE),
     hint(900_384, Credentials, "the signature of the assertion was refused", CERTIFICATE),
@@ -379,6 +396,9 @@ pub const SIGN_IN: &[Hint] = &[
     hint(500_133, Credentials, "the assertion is used outside its validity period", CLOCK),
     hint(90_002, Server, "the tenant does not exist", "check tenant_id and cloud"),
     hint(50_059, Server, "the request does not name the tenant", "check tenant_id and cloud"),
+    hint(90_019, Server, "the request does not name the tenant", "check tenant_id and cloud"),
+    hint(50_194, Server, "the application is for one tenant, and the request does not name it", TENANT),
+    hint(9_001_023, Server, "the sign-in is possible only at the address of a tenant", TENANT),
     hint(50_128, Server, "the domain belongs to no tenant", "check tenant_id and cloud"),
     hint(90_038, Server, "the tenant belongs to another national cloud", OTHER_CLOUD),
     hint(90_051, Server, "the tenant belongs to another national cloud", OTHER_CLOUD),
@@ -537,6 +557,26 @@ mod tests {
             assert_eq!(for_sign_in(&codes).unwrap().code, 50_126);
         }
         assert_eq!(for_sign_in(&[1, 530_099]).unwrap().reason, Mfa);
+    }
+
+    #[test]
+    fn codes_with_the_same_cause_have_the_same_reason_and_remedy() {
+        for (code, sibling) in [
+            (50_177, 90_072),
+            (50_178, 90_072),
+            (50_021, 500_021),
+            (50_022, 500_022),
+            (50_064, 50_126),
+            (50_017, 50_012),
+            (90_019, 50_059),
+            (9_001_023, 50_194),
+        ] {
+            let [hint, sibling] = [code, sibling].map(|code| for_sign_in(&[code]).unwrap());
+            assert_eq!(hint.remedy, sibling.remedy, "{code}");
+            let is_policy = [50_177, 50_178].contains(&code);
+            assert_eq!(hint.reason, if is_policy { Mfa } else { sibling.reason }, "{code}");
+        }
+        assert!(for_sign_in(&[50_194]).unwrap().remedy.starts_with("set tenant_id"));
     }
 
     #[test]

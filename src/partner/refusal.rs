@@ -16,12 +16,12 @@ use super::redaction::Redactor;
 use super::response::HttpResponse;
 
 /// The remedy where the API refuses an access token that the sign-in service has just issued.
-const FRESH_TOKEN_REFUSED: &str = "sign in again with `partner-license-exporter login`, as a user of the partner tenant and with multi-factor authentication; check cloud";
-const MORE_CLAIMS: &str = "a Conditional Access policy or continuous access evaluation (CAE) demands more of the sign-in: change the policy to allow this user, application and network, or meet it and sign in again with `partner-license-exporter login`";
-const MORE_SCOPE: &str = "add the delegated permission user_impersonation of Microsoft Partner Center to the application, and consent to it";
-const PAGE_INSTEAD_OF_API: &str = "the answer is an HTML page and may not be Partner Center's: have the proxy or gateway that blocks the request allow it, or give the signed-in user a Partner Center role that may read analytics";
-const PAGE_INSTEAD_OF_SIGN_IN: &str = "the answer is none of Entra ID's and may come from a proxy or gateway: have it allow the request, and check cloud, or login_base_url if the cloud is custom";
-const REFUSED_REQUEST: &str =
+pub(super) const FRESH_TOKEN_REFUSED: &str = "sign in again with `partner-license-exporter login`, as a user of the partner tenant and with multi-factor authentication; check cloud";
+pub(super) const MORE_CLAIMS: &str = "a Conditional Access policy or continuous access evaluation (CAE) demands more of the sign-in: change the policy to allow this user, application and network, or meet it and sign in again with `partner-license-exporter login`";
+pub(super) const MORE_SCOPE: &str = "add the delegated permission user_impersonation of Microsoft Partner Center to the application, and consent to it";
+pub(super) const PAGE_INSTEAD_OF_API: &str = "the answer is an HTML page and may not be Partner Center's: have the proxy or gateway that blocks the request allow it, or give the signed-in user a Partner Center role that may read analytics";
+pub(super) const PAGE_INSTEAD_OF_SIGN_IN: &str = "the answer is none of Entra ID's and may come from a proxy or gateway: have it allow the request, and check cloud, or login_base_url if the cloud is custom";
+pub(super) const REFUSED_REQUEST: &str =
     "check cloud, or api_base_url if the cloud is custom: waiting is unlikely to change the answer";
 
 /// The error for a successful response that cannot be used because of `what`.
@@ -251,6 +251,8 @@ mod tests {
             (50_020, FailureReason::Credentials),
             (90_094, FailureReason::Consent),
             (50_155, FailureReason::Mfa),
+            (50_177, FailureReason::Mfa),
+            (50_178, FailureReason::Mfa),
             (500_021, FailureReason::Mfa),
             (90_002, FailureReason::Server),
         ] {

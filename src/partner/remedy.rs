@@ -31,15 +31,51 @@ pub fn within_login(remedy: &str, browser: bool, flags: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
+    use crate::config::SecretError;
     use crate::domain::failure::FailureReason;
     use crate::partner::hints::{self, LOGIN};
+    use crate::partner::oauth::OAuthError;
+    use crate::partner::{client_authentication, refusal, sign_in};
 
     const FLAGS: &str = "--config.file=/etc/x.yml --account fabrikam";
 
+    const OAUTH_ERRORS: [&str; 13] = [
+        "access_denied",
+        "consent_required",
+        "interaction_required",
+        "invalid_client",
+        "invalid_grant",
+        "invalid_request",
+        "invalid_resource",
+        "invalid_scope",
+        "login_required",
+        "server_error",
+        "temporarily_unavailable",
+        "unauthorized_client",
+        "a_word_of_tomorrow",
+    ];
+
     fn remedies() -> impl Iterator<Item = &'static str> {
         let hints = hints::SIGN_IN.iter().chain(hints::API).map(|hint| hint.remedy);
-        FailureReason::ALL.into_iter().map(FailureReason::remedy).chain(hints)
+        let oauth = OAUTH_ERRORS.map(|word| hints::for_oauth_error(OAuthError::parse(word).unwrap()));
+        let unreadable = [io::ErrorKind::TimedOut, io::ErrorKind::NotFound]
+            .map(|kind| SecretError::Unreadable { path: "/secret".into(), cause: kind.into() });
+        let files = unreadable.map(|error| client_authentication::remedy(Some(&error)));
+        let others = [
+            client_authentication::remedy(None),
+            refusal::FRESH_TOKEN_REFUSED,
+            refusal::MORE_CLAIMS,
+            refusal::MORE_SCOPE,
+            refusal::PAGE_INSTEAD_OF_API,
+            refusal::PAGE_INSTEAD_OF_SIGN_IN,
+            refusal::REFUSED_REQUEST,
+            sign_in::NO_REFRESH_TOKEN,
+        ];
+        let reasons = FailureReason::ALL.into_iter().map(FailureReason::remedy);
+        reasons.chain(hints).chain(oauth).chain(files).chain(others)
     }
 
     #[test]

@@ -90,7 +90,7 @@ struct DeviceCodeResponse {
 }
 
 /// The remedy where a sign-in ends without a refresh token.
-const NO_REFRESH_TOKEN: &str = "add the delegated permission offline_access of Microsoft Graph to the application and consent to it; if it has that, exempt this user from the policy of the tenant that forbids refresh tokens, such as a sign-in frequency of every time";
+pub(super) const NO_REFRESH_TOKEN: &str = "add the delegated permission offline_access of Microsoft Graph to the application and consent to it; if it has that, exempt this user from the policy of the tenant that forbids refresh tokens, such as a sign-in frequency of every time";
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// The increase of the interval that `slow_down` demands (RFC 8628, section 3.5).
 const SLOW_DOWN: Duration = Duration::from_secs(5);

@@ -6,22 +6,23 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use exporter_toolkit::files;
+use exporter_toolkit::shell::quoted;
 use rustix::io::Errno;
 
 /// Adds to an error about `path`, which is `directory` or a file in it, what the operator can do about it.
 pub fn explain(path: &Path, directory: &Path, cause: io::Error) -> io::Error {
-    let shown = directory.display();
+    let (shown, word) = (directory.display(), quoted(directory.as_os_str()));
     let elsewhere = "or set state_directory to another directory";
     let text = match cause.kind() {
         io::ErrorKind::ResourceBusy => {
             format!("the file is a mount of its own, and cannot be replaced; mount {shown} instead")
         }
         io::ErrorKind::ReadOnlyFilesystem => format!(
-            "{shown} is on a file system that is mounted read-only; `findmnt --target {shown}` shows it: mount it \
+            "{shown} is on a file system that is mounted read-only; `findmnt --target {word}` shows it: mount it \
              read-write, {elsewhere}"
         ),
         io::ErrorKind::StorageFull => format!(
-            "the file system of {shown} is full; `df --human-readable {shown}` and `df --inodes {shown}` show it: \
+            "the file system of {shown} is full; `df --human-readable {word}` and `df --inodes {word}` show it: \
              free space there, {elsewhere}"
         ),
         io::ErrorKind::QuotaExceeded => format!(
@@ -63,7 +64,7 @@ fn of_another_user(path: &Path, directory: &Path) -> Option<String> {
         return None;
     }
     let is_ours = existing.starts_with(directory);
-    let (place, directory) = (existing.display(), directory.display());
+    let (place, directory) = (existing.display(), quoted(directory.as_os_str()));
     // The parent may be a directory of the system, which must not change hands.
     let remedy = if is_ours {
         format!("`chown -R {user} {directory}` hands it over")
@@ -82,7 +83,7 @@ mod tests {
     #[test]
     fn an_error_says_what_the_operator_can_do() {
         let root = tempfile::tempdir().unwrap();
-        let state = root.path().join("state");
+        let state = root.path().join("the state");
         fs::create_dir(&state).unwrap();
         let explained =
             |errno: Errno| explain(&state.join("token.json"), &state, io::Error::from(errno)).to_string();
@@ -91,9 +92,9 @@ mod tests {
         assert!(text.ends_with(&format!("cannot be replaced; mount {directory} instead")), "{text}");
         let user = rustix::process::geteuid().as_raw();
         for (errno, what, command) in [
-            (Errno::ROFS, "mounted read-only", format!("`findmnt --target {directory}`")),
-            (Errno::NOSPC, "is full", format!("`df --human-readable {directory}`")),
-            (Errno::NOSPC, "is full", format!("`df --inodes {directory}`")),
+            (Errno::ROFS, "mounted read-only", format!("`findmnt --target '{directory}'`")),
+            (Errno::NOSPC, "is full", format!("`df --human-readable '{directory}'`")),
+            (Errno::NOSPC, "is full", format!("`df --inodes '{directory}'`")),
             (
                 Errno::DQUOT,
                 "is used up",
@@ -127,13 +128,13 @@ mod tests {
             std::os::unix::fs::chown(&state, Some(65_534), None).unwrap();
             let text = explained(Errno::ACCESS);
             let expected = format!(
-                "{directory} belongs to the user 65534, and this process runs as 0; `chown -R 0 {directory}` hands it over"
+                "{directory} belongs to the user 65534, and this process runs as 0; `chown -R 0 '{directory}'` hands it over"
             );
             assert!(text.ends_with(&expected), "{text}");
             // A parent that is not the exporter's must not change hands.
             let missing = state.join("missing");
             let text = explain(&missing, &missing, io::Error::from(Errno::ACCESS)).to_string();
-            let expected = format!("`install -d -o 0 -m 0700 {}` creates the directory", missing.display());
+            let expected = format!("`install -d -o 0 -m 0700 '{}'` creates the directory", missing.display());
             assert!(text.ends_with(&expected), "{text}");
         }
     }

@@ -14,8 +14,10 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 
 use crate::faults::{NAMESPACES, Namespaces};
+use crate::support::peers::Authority;
 use crate::support::{
-    Exporter, OTHER_TENANT, Process, Simulator, TENANT, eventually, not_run, program, run, write_config,
+    Exporter, OTHER_TENANT, Process, Simulator, TENANT, account, eventually, not_run, program, run,
+    write_config,
 };
 
 const POLLS: &str = "partner_license_scrapes_total";
@@ -88,9 +90,11 @@ fn mount_hanging(namespaces: &Namespaces, exporter: &Exporter, directory: &Path)
 fn a_file_system_that_hangs_stops_neither_other_accounts_nor_scrapes_nor_the_stop() {
     let simulator = Simulator::start("access_token_lifetime: 1s\n");
     let directory = Arc::new(tempfile::tempdir().unwrap());
-    let [secrets, scratch] = ["secrets", "scratch"].map(|name| directory.path().join(name));
-    fs::create_dir(&secrets).unwrap();
-    fs::create_dir(&scratch).unwrap();
+    let [secrets, scratch, certificates] =
+        ["secrets", "scratch", "certificates"].map(|name| directory.path().join(name));
+    for directory in [&secrets, &scratch, &certificates] {
+        fs::create_dir(directory).unwrap();
+    }
     fs::write(secrets.join("secret"), CLIENT_SECRET).unwrap();
     let hanging = simulator.account(Some("hanging"), TENANT).replace(
         &format!("client_secret: {CLIENT_SECRET}"),
@@ -104,9 +108,24 @@ fn a_file_system_that_hangs_stops_neither_other_accounts_nor_scrapes_nor_the_sto
     };
     let missing = "a file system that hangs, which cannot be mounted here (unshare --mount, /dev/fuse)";
     let Some(namespaces) = NAMESPACES.iter().find(possible) else { return not_run(missing) };
-    let mut exporter = Exporter::start_by(namespaces.enter(&scratch, &program(&[])), directory, &config);
+    let mut command = namespaces.enter(&scratch, &program(&[]));
+    command.env("SSL_CERT_DIR", &certificates).env_remove("SSL_CERT_FILE");
+    let mut exporter = Exporter::start_by(command, directory, &config);
     exporter.wait_for_polls(Some("hanging"), 1.0);
     exporter.wait_for_polls(Some("works"), 1.0);
+
+    // The CA certificates, which the first account with TLS needs.
+    let Some(_certificates) = mount_hanging(namespaces, &exporter, &certificates) else {
+        return not_run(missing);
+    };
+    let url = "https://127.0.0.1:1";
+    let tls = account(Some("tls"), "33333333-3333-3333-3333-333333333333", url, url, "");
+    write_config(exporter.directory.path(), &format!("{config}{tls}"));
+    assert_eq!(exporter.reload(), 500);
+    let path = certificates.display();
+    let expected = format!("SSL_CERT_DIR={path}: the file system did not answer within 2s");
+    exporter.process.stderr.wait_for("the path", |line| line.contains(&expected).then_some(()));
+    write_config(exporter.directory.path(), &config);
 
     let Some(_secrets) = mount_hanging(namespaces, &exporter, &secrets) else { return not_run(missing) };
     exporter.wait_for("the failure of the account", |metrics| {
@@ -158,5 +177,46 @@ fn a_configuration_or_a_secret_that_is_a_pipe_is_refused_at_once() {
         let (code, _, text) = run(&["check", "--config.file", config.to_str().unwrap()]);
         assert_eq!(code, 1, "{key}: {text}");
         assert!(text.contains("this is a pipe, not a regular file"), "{key}: {text}");
+    }
+}
+
+#[test]
+fn ca_certificates_of_the_system_that_are_a_pipe_are_refused_at_once_with_their_path() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    replace_by_pipe(&pipe);
+    let authority = Authority::new();
+    let ca_file = directory.path().join("ca.pem");
+    fs::write(&ca_file, authority.pem()).unwrap();
+    for more in [String::new(), format!(", ca_file: \"{}\"", ca_file.display())] {
+        let url = "https://127.0.0.1:1";
+        let config = format!("accounts:\n{}", account(None, TENANT, url, url, &more));
+        let config = write_config(directory.path(), &config);
+        let flags = ["--config.file", config.to_str().unwrap()];
+        for (command, code) in
+            [(&["serve", "--web.listen-address", "127.0.0.1:0"][..], 2), (&["check"], 1), (&["doctor"], 1)]
+        {
+            let mut command = program(command);
+            command.args(flags).env("SSL_CERT_FILE", &pipe).env_remove("SSL_CERT_DIR");
+            let mut process = Process::start(&mut command);
+            let (status, took) = process.wait();
+            let text = eventually("the message", || {
+                let text = format!("{}\n{}", process.stdout.text(), process.stderr.text());
+                text.contains("SSL_CERT_FILE").then_some(text)
+            });
+            let expected = format!(
+                "cannot read the CA certificates of SSL_CERT_FILE={}: this is a pipe, not a regular file; set \
+                 SSL_CERT_FILE to a regular file with CA certificates",
+                pipe.display()
+            );
+            assert!(text.contains(&expected), "{command:?}: {text}");
+            assert_eq!(status.code(), Some(code), "{command:?}: {text}");
+            assert!(took < Duration::from_secs(2), "{command:?} took {took:?}");
+        }
+        // An empty device ends, so it is one way to trust only `ca_file`.
+        let mut command = program(&["check"]);
+        command.args(flags).env("SSL_CERT_FILE", "/dev/null").env_remove("SSL_CERT_DIR");
+        let output = command.output().unwrap();
+        assert_eq!(output.status.success(), !more.is_empty(), "{output:?}");
     }
 }

@@ -3,6 +3,7 @@
 // The modules are in order of dependency: each one names only modules above it.
 pub mod files;
 pub mod plain_text;
+pub mod shell;
 pub mod yaml;
 pub mod secret;
 pub mod listen;

@@ -165,17 +165,17 @@ fn a_configuration_in_utf_16_says_how_to_save_it() {
 #[test]
 fn a_ca_file_that_is_no_pem_says_what_it_is_and_how_to_convert_it() {
     let directory = tempfile::tempdir().unwrap();
-    let (file, converted) = (directory.path().join("ca.der"), directory.path().join("ca.pem"));
+    let (file, converted) = (directory.path().join("the ca.der"), directory.path().join("the ca.pem"));
     let (path, target) = (file.display(), converted.display());
     let key = std::fs::read(fixture("rsa.pem")).unwrap();
     for (content, expected) in [
         (
             &b"\x30\x82\x01\x00\x30\x82"[..],
-            format!("the file is DER; PEM is needed: openssl x509 -inform der -in {path} -out {target}"),
+            format!("the file is DER; PEM is needed: openssl x509 -inform der -in '{path}' -out '{target}'"),
         ),
         (
             b"\x30\x82\x01\x00\x02\x01\x03",
-            format!("the file is PKCS#12; PEM is needed: openssl pkcs12 -in {path} -nodes -out {target}"),
+            format!("the file is PKCS#12; PEM is needed: openssl pkcs12 -in '{path}' -nodes -out '{target}'"),
         ),
         (b"\xff\xfe-\0", "the file is UTF-16; save it as UTF-8".to_owned()),
         (b"", "the file is empty".to_owned()),
