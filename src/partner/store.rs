@@ -88,7 +88,23 @@ impl TokenStore {
     /// # Errors
     /// [`StoreError::Directory`], [`StoreError::File`] or [`StoreError::Lock`] if it does not.
     pub fn open(directory: &Path, account: &Account) -> Result<Self, StoreError> {
-        file::prepare(directory).map_err(|cause| StoreError::Directory(directory.to_owned(), cause))?;
+        Self::prepare(directory)?;
+        Self::open_prepared(directory, account)
+    }
+
+    /// Creates `directory` if it is missing, and checks that it permits writes: once for the stores of all accounts.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if it does not.
+    pub fn prepare(directory: &Path) -> Result<(), StoreError> {
+        file::prepare(directory).map_err(|cause| StoreError::Directory(directory.to_owned(), cause))
+    }
+
+    /// The store of `account` in a directory that [`Self::prepare`] has accepted, and that must permit locks.
+    ///
+    /// # Errors
+    /// [`StoreError::File`] or [`StoreError::Lock`] if it does not.
+    pub fn open_prepared(directory: &Path, account: &Account) -> Result<Self, StoreError> {
         let store = Self::new(directory, account);
         store.check_lock()?;
         Ok(store)

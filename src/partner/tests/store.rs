@@ -187,6 +187,20 @@ async fn a_state_directory_that_cannot_be_written_is_reported_at_the_start() {
 }
 
 #[tokio::test]
+async fn the_store_of_an_account_does_not_examine_the_directory_that_all_accounts_share() {
+    let bed = TestBed::new("").await;
+    let (account, directory) = (bed.account(REFRESH_TOKEN, "http"), bed.state_directory());
+    let leftover = directory.join("refresh-token-t-c.json.new");
+    assert!(TokenStore::open_prepared(&directory, &account).is_err(), "it creates no directory");
+    TokenStore::prepare(&directory).unwrap();
+    fs::write(&leftover, "half of a rec").unwrap();
+    TokenStore::open_prepared(&directory, &account).unwrap();
+    assert!(leftover.exists());
+    TokenStore::open(&directory, &account).unwrap();
+    assert!(!leftover.exists());
+}
+
+#[tokio::test]
 async fn the_case_of_ids_does_not_matter_and_no_other_tenant_shares_the_file() {
     let bed = TestBed::new("").await;
     let account = bed.account(REFRESH_TOKEN, "http");
