@@ -21,7 +21,7 @@ use super::blocking::off_workers;
 use super::client_authentication;
 use super::error::FetchError;
 use super::store::{StoreError, TokenStore};
-use super::stored_token::{Ancestor, Lineage, StoredToken};
+use super::stored_token::{Ancestor, Lineage, StoredToken, Successor};
 use super::token_choice::{self, Candidate, CandidateSource};
 
 /// The refresh tokens of one account.
@@ -41,6 +41,14 @@ struct Memory {
     load_failed: bool,
     /// Whether the use of a token that is not stored has been logged since the last one was stored.
     unsaved_logged: bool,
+}
+
+/// The refresh tokens that one renewal may use.
+pub(super) struct Choice {
+    /// At least one, in the order in which they are tried.
+    pub(super) candidates: Vec<Candidate>,
+    /// The stored token.
+    pub(super) stored: Option<StoredToken>,
 }
 
 /// A longer wait for the lock is logged.
@@ -64,16 +72,18 @@ impl RefreshTokens {
         lock.await
     }
 
-    /// Chooses the refresh tokens that may be used, at least one, in the order in which they are tried.
-    pub(super) fn choose(&self) -> Result<Vec<Candidate>, FetchError> {
+    /// Chooses the refresh tokens that may be used.
+    pub(super) fn choose(&self) -> Result<Choice, FetchError> {
         let stored = self.load();
         let configured = match self.read_configured() {
             // The configured token is not needed once it has a successor.
             Err(error) if stored.is_none() => return Err(error),
             configured => configured.ok(),
         };
-        let memory = self.memory();
-        Ok(token_choice::candidates(stored, configured, memory.refused.as_ref(), self.store.unsaved()))
+        let unsaved = self.store.unsaved().map(|unsaved| unsaved.token);
+        let refused = self.memory().refused.clone();
+        let candidates = token_choice::candidates(stored.clone(), configured, refused.as_ref(), unsaved);
+        Ok(Choice { candidates, stored })
     }
 
     fn read_configured(&self) -> Result<SecretString, FetchError> {
@@ -120,22 +130,31 @@ impl RefreshTokens {
         let Some(unsaved) = self.store.unsaved() else { return };
         let store = self.store.clone();
         let stored = off_workers(move || store.read()).await;
-        if stored.is_ok_and(|stored| stored.is_none_or(|stored| stored.issued_at < unsaved.issued_at)) {
+        if stored.is_ok_and(|stored| stored.is_none_or(|stored| unsaved.may_replace(&stored))) {
             self.persist(unsaved).await;
         }
     }
 
-    /// Stores a successor. As long as the old token is accepted, a successor that cannot be stored is not used.
-    pub(super) async fn persist(&self, successor: StoredToken) {
-        let (issued_at, account) = (successor.issued_at, self.account.display_name());
+    /// Stores a successor, unless another process has stored a token meanwhile, and returns whether it did. As long as
+    /// the old token is accepted, a successor that cannot be stored is not used.
+    pub(super) async fn persist(&self, successor: Successor) -> bool {
+        let (issued_at, account) = (successor.token.issued_at, self.account.display_name());
         let failed_before = self.store.unsaved().is_some();
-        match self.store.save(successor).await {
-            Ok(()) => {
+        let outcome = self.store.save_successor(successor).await;
+        let is_stored = matches!(outcome, Ok(true));
+        match outcome {
+            Ok(true) => {
                 self.note_issue(Some(issued_at));
                 self.memory().unsaved_logged = false;
                 if failed_before {
                     tracing::info!(account, "New refresh tokens are stored again");
                 }
+            }
+            Ok(false) => {
+                tracing::info!(
+                    account,
+                    "Another process stored a refresh token during the renewal, keeping that one"
+                );
             }
             Err(error) => {
                 if failed_before {
@@ -149,6 +168,7 @@ impl RefreshTokens {
                 }
             }
         }
+        is_stored
     }
 
     /// Logs that `used` was accepted after `refused`, and remembers a configured token that was refused.
@@ -198,8 +218,8 @@ impl RefreshTokens {
 
     /// Notes in the ledger when the refresh token that will be used was issued.
     pub(super) fn announce(&self) {
-        if let Ok([candidate, ..]) = self.choose().as_deref() {
-            self.note_issue(candidate.issued_at);
+        if let Ok(choice) = self.choose() {
+            self.note_issue(choice.candidates.first().and_then(|candidate| candidate.issued_at));
         }
     }
 

@@ -18,8 +18,8 @@ use super::blocking::off_workers;
 use super::error::FetchError;
 use super::http::Retries;
 use super::oauth::OAuthError;
-use super::refresh_tokens::RefreshTokens;
-use super::stored_token::{Lineage, StoredToken};
+use super::refresh_tokens::{Choice, RefreshTokens};
+use super::stored_token::{Lineage, StoredToken, Successor};
 use super::token_choice::Candidate;
 use super::token_endpoint::{Rotation, TokenEndpoint, TokenResponse};
 
@@ -62,12 +62,10 @@ impl Renewal {
         rotation: Rotation,
         abandoned: &CancellationToken,
     ) -> Result<AccessToken, FetchError> {
-        // The files are examined before the exchange, since a file that is replaced during a refusal is a change; the
-        // lineage after it, since a successor that this renewal stores is not.
+        // Before the exchange: a file that is replaced during it is a change.
         let before = self.credential_state().await;
+        *self.used() = before;
         let outcome = self.renew_under_lock(rotation, abandoned).await;
-        let after = self.credential_state().await;
-        *self.used() = CredentialState { secret_files: before.secret_files, lineage: after.lineage };
         outcome.map_err(|error| error.with_command_flags(&self.endpoint.account.command_flags))
     }
 
@@ -80,7 +78,9 @@ impl Renewal {
         self.refresh_tokens.save_unsaved().await;
         let mut refusal: Option<(Candidate, FetchError)> = None;
         let refresh_tokens = Arc::clone(&self.refresh_tokens);
-        for candidate in off_workers(move || refresh_tokens.choose()).await? {
+        let Choice { candidates, stored } = off_workers(move || refresh_tokens.choose()).await?;
+        self.used().lineage = stored.as_ref().map(|stored| stored.lineage.clone());
+        for candidate in candidates {
             let response = match self.exchange(&candidate, rotation, abandoned).await {
                 Ok(response) => response,
                 // If no candidate is accepted, the first refusal is the one that is reported.
@@ -91,7 +91,7 @@ impl Renewal {
                 Err(error) => return Err(error),
             };
             // The successor comes first, because the refresh token may have ended with its use.
-            self.persist(&candidate, &response).await;
+            self.persist(&candidate, &response, stored.clone()).await;
             let access_token = response.access_token()?;
             self.note_expiry(&response);
             self.ledger.write(|status| status.credentials.refresh_token_refused = false);
@@ -133,11 +133,14 @@ impl Renewal {
         self.endpoint.exchange(&form, secrets, Retries::UntilCancelled(abandoned)).await
     }
 
-    async fn persist(&self, candidate: &Candidate, response: &TokenResponse) {
+    async fn persist(&self, candidate: &Candidate, response: &TokenResponse, replaced: Option<StoredToken>) {
         if let Some(token) = response.refresh_token.clone() {
             let lineage = candidate.lineage.clone();
-            let successor = StoredToken { token, issued_at: response.sent_at, lineage };
-            self.refresh_tokens.persist(successor).await;
+            let token = StoredToken { token, issued_at: response.sent_at, lineage: lineage.clone() };
+            if self.refresh_tokens.persist(Successor { token, replaced }).await {
+                // A successor that this renewal stores is no change.
+                self.used().lineage = Some(lineage);
+            }
         } else if response.has_malformed_refresh_token {
             tracing::warn!(
                 account = self.account(),

@@ -17,7 +17,7 @@ use crate::config::Account;
 use crate::state::file::{self, StateFile};
 
 use super::blocking::off_workers;
-use super::stored_token::{Lineage, StoredToken};
+use super::stored_token::{Lineage, StoredToken, Successor};
 use super::token_record::{self, Flaw};
 
 /// The place of one account's newest refresh token.
@@ -37,7 +37,7 @@ struct Memory {
     /// The newest token that is or was on disk.
     newest: Option<StoredToken>,
     /// The newest token, if the disk did not accept it.
-    unsaved: Option<StoredToken>,
+    unsaved: Option<Successor>,
 }
 
 /// Why the store cannot be used.
@@ -88,7 +88,23 @@ impl TokenStore {
     /// # Errors
     /// [`StoreError::Directory`], [`StoreError::File`] or [`StoreError::Lock`] if it does not.
     pub fn open(directory: &Path, account: &Account) -> Result<Self, StoreError> {
-        file::prepare(directory).map_err(|cause| StoreError::Directory(directory.to_owned(), cause))?;
+        Self::prepare(directory)?;
+        Self::open_prepared(directory, account)
+    }
+
+    /// Creates `directory` if it is missing, and checks that it permits writes: once for the stores of all accounts.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if it does not.
+    pub fn prepare(directory: &Path) -> Result<(), StoreError> {
+        file::prepare(directory).map_err(|cause| StoreError::Directory(directory.to_owned(), cause))
+    }
+
+    /// The store of `account` in a directory that [`Self::prepare`] has accepted, and that must permit locks.
+    ///
+    /// # Errors
+    /// [`StoreError::File`] or [`StoreError::Lock`] if it does not.
+    pub fn open_prepared(directory: &Path, account: &Account) -> Result<Self, StoreError> {
         let store = Self::new(directory, account);
         store.check_lock()?;
         Ok(store)
@@ -174,7 +190,7 @@ impl TokenStore {
     }
 
     /// The newest token, if the disk did not accept it.
-    pub(super) fn unsaved(&self) -> Option<StoredToken> {
+    pub(super) fn unsaved(&self) -> Option<Successor> {
         self.memory().unsaved.clone()
     }
 
@@ -227,16 +243,34 @@ impl TokenStore {
         if self.read_only {
             return Ok(());
         }
-        let store = self.clone();
-        off_workers(move || store.write(stored)).await
+        let (store, successor) = (self.clone(), Successor { token: stored, replaced: None });
+        off_workers(move || store.write(successor)).await
     }
 
-    fn write(&self, stored: StoredToken) -> Result<(), StoreError> {
-        let saved = self.file.replace(&token_record::encode(&stored, self.file.owner()));
+    /// Stores a successor like [`Self::save`], and returns whether it did: a token that another process has stored
+    /// meanwhile remains.
+    ///
+    /// # Errors
+    /// If it cannot be written; then it is [`Self::unsaved`].
+    pub(super) async fn save_successor(&self, successor: Successor) -> Result<bool, StoreError> {
+        if self.read_only {
+            return Ok(true);
+        }
+        let store = self.clone();
+        off_workers(move || match store.read() {
+            Ok(Some(stored)) if !successor.may_replace(&stored) => Ok(false),
+            // What cannot be read is replaced.
+            _ => store.write(successor).map(|()| true),
+        })
+        .await
+    }
+
+    fn write(&self, successor: Successor) -> Result<(), StoreError> {
+        let saved = self.file.replace(&token_record::encode(&successor.token, self.file.owner()));
         let mut memory = self.memory();
         match saved {
-            Ok(()) => *memory = Memory { newest: Some(stored), unsaved: None },
-            Err(_) => memory.unsaved = Some(stored),
+            Ok(()) => *memory = Memory { newest: Some(successor.token), unsaved: None },
+            Err(_) => memory.unsaved = Some(successor),
         }
         drop(memory);
         saved.map_err(|cause| self.file_error(cause))

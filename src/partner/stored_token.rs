@@ -14,6 +14,14 @@ pub(super) struct StoredToken {
     pub(super) lineage: Lineage,
 }
 
+/// A token that is to replace the stored one.
+#[derive(Clone, Debug)]
+pub(super) struct Successor {
+    pub(super) token: StoredToken,
+    /// The token that was stored when the predecessor was chosen.
+    pub(super) replaced: Option<StoredToken>,
+}
+
 /// The origin of a refresh token, which its successors inherit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Lineage {
@@ -37,6 +45,19 @@ pub(super) enum Ancestor {
 
 const UNREADABLE: &str = "";
 const NOT_CONFIGURED: &str = "none";
+
+impl Successor {
+    /// Whether it may replace the token that is `stored` now. A token that another process has stored since the choice
+    /// remains, unless it is an older successor of the same lineage.
+    pub(super) fn may_replace(&self, stored: &StoredToken) -> bool {
+        let is_unchanged = |replaced: &StoredToken| {
+            replaced.lineage == stored.lineage && replaced.issued_at == stored.issued_at
+        };
+        // The clock may have been set back since the stored token was issued.
+        self.replaced.as_ref().is_some_and(is_unchanged)
+            || stored.lineage == self.token.lineage && stored.issued_at < self.token.issued_at
+    }
+}
 
 impl Lineage {
     /// Whether it began with a sign-in during which the configured token could not be read.

@@ -67,18 +67,26 @@ pub fn prepare(directory: &Path) -> io::Result<()> {
 /// Removes what a process leaves behind that is killed while it writes, and the empty files that earlier versions left
 /// behind when they were killed during their start.
 fn remove_leftovers(directory: &Path) {
+    let is_probe = |name: &str| {
+        name.strip_prefix(".tmp").is_some_and(|rest| {
+            rest.len() == 6 && rest.chars().all(|character| character.is_ascii_alphanumeric())
+        })
+    };
+    let is_new = |name: &str| name.ends_with(&format!(".json.{NEW}"));
     let (Ok(entries), Ok(locked)) = (fs::read_dir(directory), File::open(directory)) else { return };
+    // By their names: on a network file system, the metadata of each file is a request.
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let found: Vec<_> = names.filter(|name| is_probe(name) || is_new(name)).collect();
+    if found.is_empty() {
+        return;
+    }
     // A process that writes holds the lock.
     let nobody_writes = locked.try_lock().is_ok();
-    for path in entries.flatten().map(|entry| entry.path()) {
-        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        let is_probe = name.strip_prefix(".tmp").is_some_and(|rest| {
-            rest.len() == 6 && rest.chars().all(|character| character.is_ascii_alphanumeric())
-        });
-        let is_new = name.ends_with(&format!(".json.{NEW}"));
+    for name in found {
+        let path = directory.join(&name);
         // Not that of a symbolic link's target.
         let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
-        if metadata.is_file() && (is_probe && metadata.len() == 0 || is_new && nobody_writes) {
+        if metadata.is_file() && (is_probe(&name) && metadata.len() == 0 || is_new(&name) && nobody_writes) {
             fs::remove_file(&path).ok();
         }
     }

@@ -88,6 +88,7 @@ impl Preparation {
     /// # Errors
     /// [`StartError`] if the configuration cannot be used.
     pub(super) fn prepare(&self, config: Config) -> Result<Prepared, StartError> {
+        TokenStore::prepare(&config.state_directory).map_err(StartError::Store)?;
         let (anchors, count) =
             (TrustAnchors::default(), u32::try_from(config.accounts.len()).unwrap_or(u32::MAX));
         let accounts = (0..).zip(&config.accounts);
@@ -126,7 +127,8 @@ impl Preparation {
         anchors: &TrustAnchors,
     ) -> Result<Work, StartError> {
         let of_account = |source| StartError::Client { account: account.display_name().to_owned(), source };
-        let mut store = TokenStore::open(&config.state_directory, account).map_err(StartError::Store)?;
+        let opened = TokenStore::open_prepared(&config.state_directory, account);
+        let mut store = opened.map_err(StartError::Store)?;
         let settings = Settings {
             account: account.clone(),
             state_directory: config.state_directory.clone(),

@@ -1,8 +1,9 @@
 //! Real accounts poll the simulator, and reloads read a real file.
 
 use std::fs;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use jiff::Timestamp;
+use rustix::fs::inotify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tower::ServiceExt;
@@ -488,6 +490,40 @@ async fn a_reload_loses_no_refresh_token_whose_file_has_vanished() {
     running.reloader.reload().await.unwrap().unwrap();
     assert!(wait_for(&running.account(0), |status| status.polls == 2).await.up());
     running.stop().await;
+}
+
+/// How often the directory is opened or listed during `work`.
+fn opens_of(directory: &Path, work: impl FnOnce()) -> usize {
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&watch, directory, inotify::WatchFlags::OPEN).unwrap();
+    work();
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(&watch, &mut buffer);
+    let mut opens = 0;
+    while let Ok(event) = events.next() {
+        opens += usize::from(event.events().contains(inotify::ReadFlags::ISDIR));
+    }
+    opens
+}
+
+#[tokio::test]
+async fn the_state_directory_is_examined_once_for_all_accounts() {
+    let bed = TestBed::new("").await;
+    let names = ["a", "b", "c"];
+    bed.write(&names, "");
+    let running = bed.start();
+    for n in 0..names.len() {
+        wait_for(&running.account(n), |status| status.last_good.is_some()).await;
+    }
+    running.stop().await;
+    let directory = bed.directory.path().join("state");
+    let start = |names: &[&str]| {
+        bed.write(names, "");
+        opens_of(&directory, || drop(bed.prepare()))
+    };
+    let opens = start(&names[..1]);
+    assert!(opens > 0);
+    assert_eq!(start(&names), opens);
 }
 
 #[test]

@@ -187,6 +187,20 @@ async fn a_state_directory_that_cannot_be_written_is_reported_at_the_start() {
 }
 
 #[tokio::test]
+async fn the_store_of_an_account_does_not_examine_the_directory_that_all_accounts_share() {
+    let bed = TestBed::new("").await;
+    let (account, directory) = (bed.account(REFRESH_TOKEN, "http"), bed.state_directory());
+    let leftover = directory.join("refresh-token-t-c.json.new");
+    assert!(TokenStore::open_prepared(&directory, &account).is_err(), "it creates no directory");
+    TokenStore::prepare(&directory).unwrap();
+    fs::write(&leftover, "half of a rec").unwrap();
+    TokenStore::open_prepared(&directory, &account).unwrap();
+    assert!(leftover.exists());
+    TokenStore::open(&directory, &account).unwrap();
+    assert!(!leftover.exists());
+}
+
+#[tokio::test]
 async fn the_case_of_ids_does_not_matter_and_no_other_tenant_shares_the_file() {
     let bed = TestBed::new("").await;
     let account = bed.account(REFRESH_TOKEN, "http");
@@ -283,7 +297,7 @@ async fn a_token_that_was_set_aside_for_a_slip_in_the_configuration_is_taken_bac
         RefreshTokens::new(Arc::new(account), store, bed.ledger.clone())
     };
     let chosen = |tokens: &RefreshTokens| {
-        let token = tokens.choose().unwrap().remove(0).token;
+        let token = tokens.choose().unwrap().candidates.remove(0).token;
         token.expose_secret().to_owned()
     };
     assert_eq!(chosen(&tokens(slip.clone())), REFRESH_TOKEN, "the token of another cloud is not used");
@@ -328,7 +342,9 @@ async fn of_several_files_that_were_set_aside_the_newest_is_taken_back_and_nothi
     }
     let tokens = RefreshTokens::new(Arc::new(account.clone()), open(), bed.ledger.clone());
     for _ in 0..2 {
-        assert!(tokens.choose().unwrap().iter().any(|found| found.token.expose_secret() == "newest"));
+        assert!(
+            tokens.choose().unwrap().candidates.iter().any(|found| found.token.expose_secret() == "newest")
+        );
         assert!(bed.token_file().exists() && !aside("json.set-aside-2").exists());
         assert!(aside("json.set-aside").exists() && aside("json.set-aside-10").exists());
     }
@@ -402,10 +418,49 @@ async fn a_new_sign_in_replaces_the_stored_token_under_the_lock() {
         (&"by-login".into(), &START.to_string().into())
     );
     assert_eq!(
-        tokens.choose().unwrap()[0].token.expose_secret(),
+        tokens.choose().unwrap().candidates[0].token.expose_secret(),
         "by-login",
         "it goes before the configured one"
     );
+}
+
+#[tokio::test]
+async fn a_sign_in_during_a_renewal_remains_stored_and_is_a_change_of_credentials() {
+    for rotation in ["", "token: {answer: refresh_token_revoked}"] {
+        let bed = TestBed::new("").await;
+        let client = bed.client();
+        client.fetch().await.unwrap();
+        let account = Arc::new(bed.account(REFRESH_TOKEN, "http"));
+        let store = TokenStore::open(&bed.state_directory(), &account).unwrap();
+        let login = RefreshTokens::new(account, store, bed.ledger.clone());
+        bed.scenario(rotation);
+        advance(Duration::from_hours(1)).await;
+        bed.gate.send_replace(false);
+        let signing_in = async {
+            bed.wait_for_arrivals(3).await;
+            // The person signed in before the renewal began, and pressed Ctrl+C instead of waiting for its end.
+            let at_once = CancellationToken::new();
+            at_once.cancel();
+            login.replace("by-login".into(), START - Duration::from_secs(1), &at_once).await.unwrap();
+            bed.gate.send_replace(true);
+        };
+        let (outcome, ()) = tokio::join!(client.fetch(), signing_in);
+        assert_eq!(outcome.is_ok(), rotation.is_empty());
+        assert_eq!(bed.stored().unwrap()["refresh_token"], "by-login", "{rotation}");
+        assert!(client.credentials_changed().await, "{rotation}");
+        assert!(!client.credentials_changed().await, "{rotation}");
+    }
+}
+
+#[tokio::test]
+async fn a_successor_replaces_the_token_from_which_it_comes_after_the_clock_was_set_back() {
+    let bed = TestBed::new("").await;
+    let store = TokenStore::open(&bed.state_directory(), &bed.account(REFRESH_TOKEN, "http")).unwrap();
+    let ahead = StoredToken { issued_at: START + Duration::from_hours(24 * 365), ..signed_in("ahead") };
+    store.save(ahead).await.unwrap();
+    bed.scenario("refresh_token: ahead");
+    bed.client().fetch().await.unwrap();
+    assert_eq!(bed.stored().unwrap()["issued_at"], START.to_string());
 }
 
 #[tokio::test]
