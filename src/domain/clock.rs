@@ -134,4 +134,10 @@ mod tests {
         let clock = Clock::system();
         assert!(clock.deadline(Duration::MAX).remaining(clock.now()) > Duration::from_hours(24 * 365 * 1000));
     }
+
+    #[test]
+    fn seconds_since_1970_have_milliseconds() {
+        let at = Timestamp::new(1_795_410_800, 123_999_999).unwrap();
+        assert!((unix_seconds(at) - 1_795_410_800.123).abs() < 1e-6);
+    }
 }
