@@ -422,10 +422,16 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// The stamp of a file, if the file exists.
-    pub fn of(path: &Path) -> Option<Self> {
-        let metadata = files::metadata(path).ok()?;
-        Some(Self { modified: metadata.modified().ok()?, length: metadata.len() })
+    /// The stamp of a file, or `None` if there is no file.
+    ///
+    /// # Errors
+    /// If the file cannot be examined.
+    pub fn of(path: &Path) -> io::Result<Option<Self>> {
+        match files::metadata(path) {
+            Ok(metadata) => Ok(Some(Self { modified: metadata.modified()?, length: metadata.len() })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -509,6 +509,20 @@ async fn a_wait_for_the_lock_can_be_abandoned_and_ends_with_a_remedy_after_half_
 }
 
 #[tokio::test]
+async fn a_wait_for_the_lock_ends_at_its_limit_however_long_each_attempt_takes() {
+    let bed = TestBed::new("").await;
+    let store = TokenStore::open(&bed.state_directory(), &bed.account(REFRESH_TOKEN, "http")).unwrap();
+    let lock = fs::File::open(bed.token_file().with_extension("lock")).unwrap();
+    lock.lock().unwrap();
+    let mut waiting = std::pin::pin!(store.lock(TENANT, Duration::from_mins(5)));
+    timeout(Duration::from_millis(100), waiting.as_mut()).await.expect_err("the lock is held");
+    // As after attempts on a file system that answers slowly.
+    advance(Duration::from_mins(5)).await;
+    let error = timeout(Duration::from_secs(5), waiting).await.expect("the limit has passed").unwrap_err();
+    assert!(error.to_string().ends_with(" locked for 5m"), "{error}");
+}
+
+#[tokio::test]
 async fn a_locked_directory_delays_a_write_by_some_seconds_and_does_not_prevent_it() {
     let bed = TestBed::new("").await;
     let client = bed.client();
