@@ -210,8 +210,9 @@ impl TokenStore {
     /// for a while. It becomes the stored token, unless this store is only for reading.
     pub(super) fn take_back(&self) -> Option<StoredToken> {
         let (aside, stored) = self.find_set_aside()?;
-        if !self.read_only {
-            self.file.take_back(&aside);
+        if !self.read_only && !self.file.take_back(&aside) {
+            // Another process has stored a token.
+            return self.read().ok().flatten();
         }
         self.memory().newest = Some(stored);
         self.newest()
