@@ -81,6 +81,18 @@ fn remedy(error: &StoreError) -> &'static str {
     }
 }
 
+/// The nearest ancestor of the directory that exists, and whether files can be created in it.
+fn access(directory: &Path) -> (PathBuf, io::Result<()>) {
+    let nearest = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
+    let access = Access::WRITE_OK | Access::EXEC_OK;
+    let outcome = if nearest.is_dir() {
+        accessat(CWD, nearest, access, AtFlags::EACCESS).map_err(io::Error::from)
+    } else {
+        Err(io::Error::from(Errno::NOTDIR))
+    };
+    (nearest.to_owned(), outcome)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,16 +118,4 @@ mod tests {
             assert_eq!(remedy.contains("cloud"), expected == "check cloud", "{error}: {remedy}");
         }
     }
-}
-
-/// The nearest ancestor of the directory that exists, and whether files can be created in it.
-fn access(directory: &Path) -> (PathBuf, io::Result<()>) {
-    let nearest = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
-    let access = Access::WRITE_OK | Access::EXEC_OK;
-    let outcome = if nearest.is_dir() {
-        accessat(CWD, nearest, access, AtFlags::EACCESS).map_err(io::Error::from)
-    } else {
-        Err(io::Error::from(Errno::NOTDIR))
-    };
-    (nearest.to_owned(), outcome)
 }

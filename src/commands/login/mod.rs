@@ -91,10 +91,10 @@ async fn store(
         stored
     } else {
         // Before the token is stored, a full disk must not end this.
-        let _ = output::print(&format!(
+        drop(output::print(&format!(
             "Signed in. Waiting for another process that has locked {}. Ctrl+C stores the token at once.",
             sign_in.lock_path().display()
-        ));
+        )));
         storing.await
     };
     let path = match stored {
