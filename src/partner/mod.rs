@@ -52,6 +52,7 @@ pub use server_certificate::ServerCertificate;
 pub use sign_in::{BrowserSignIn, DeviceCode, Progress, SignIn, SignedIn, sign_in_failed};
 pub use source::UsageSource;
 pub use store::{StoreError, TokenStore};
+pub use token_record::Flaw;
 pub use trust_anchors::{Tls, TrustAnchors, TrustAnchorsError};
 
 // For tests and fuzz targets.

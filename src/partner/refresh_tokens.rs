@@ -228,7 +228,7 @@ impl RefreshTokens {
         self.ledger.write(|status| status.credentials.refresh_token_issued_at = issued_at);
     }
 
-    pub(super) fn lineage(&self) -> Option<Lineage> {
+    pub(super) fn lineage(&self) -> Result<Option<Lineage>, StoreError> {
         self.store.lineage()
     }
 

@@ -1,6 +1,7 @@
 //! Renews the access token: lock, choose a refresh token, exchange it, persist its successor.
 
 use std::fs::File;
+use std::iter;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -81,6 +82,9 @@ impl Renewal {
         let Choice { candidates, stored } = off_workers(move || refresh_tokens.choose()).await?;
         self.used().lineage = stored.as_ref().map(|stored| stored.lineage.clone());
         for candidate in candidates {
+            if let Some((_, error)) = refusal.take_if(|_| abandoned.is_cancelled()) {
+                return Err(error);
+            }
             let response = match self.exchange(&candidate, rotation, abandoned).await {
                 Ok(response) => response,
                 // If no candidate is accepted, the first refusal is the one that is reported.
@@ -160,12 +164,18 @@ impl Renewal {
         mem::replace(&mut *self.used(), now.clone()) != now
     }
 
+    /// What cannot be examined counts as unchanged.
     async fn credential_state(&self) -> CredentialState {
         let (account, refresh_tokens) =
             (Arc::clone(&self.endpoint.account), Arc::clone(&self.refresh_tokens));
-        off_workers(move || CredentialState {
-            secret_files: account.secret_files().map(Stamp::of).collect(),
-            lineage: refresh_tokens.lineage(),
+        let before = self.used().clone();
+        off_workers(move || {
+            let known = before.secret_files.into_iter().chain(iter::repeat(None));
+            let secret_files = account.secret_files().zip(known);
+            CredentialState {
+                secret_files: secret_files.map(|(path, known)| Stamp::of(path).unwrap_or(known)).collect(),
+                lineage: refresh_tokens.lineage().unwrap_or(before.lineage),
+            }
         })
         .await
     }

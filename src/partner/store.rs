@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use exporter_toolkit::files;
 use secrecy::{ExposeSecret, SecretSlice};
+use tokio::time::Instant;
 
 use crate::config::Account;
 use crate::state::file::{self, StateFile};
@@ -209,8 +210,9 @@ impl TokenStore {
     /// for a while. It becomes the stored token, unless this store is only for reading.
     pub(super) fn take_back(&self) -> Option<StoredToken> {
         let (aside, stored) = self.find_set_aside()?;
-        if !self.read_only {
-            self.file.take_back(&aside);
+        if !self.read_only && !self.file.take_back(&aside) {
+            // Another process has stored a token.
+            return self.read().ok().flatten();
         }
         self.memory().newest = Some(stored);
         self.newest()
@@ -290,7 +292,7 @@ impl TokenStore {
             return Ok(None);
         };
         let file = Arc::new(file);
-        let mut waited = Duration::ZERO;
+        let begun = Instant::now();
         loop {
             let (path, attempt) = (self.lock_path(), Arc::clone(&file));
             match off_workers(move || try_lock(&path, &attempt)).await {
@@ -299,13 +301,12 @@ impl TokenStore {
                     self.log_lock_loss(account, &cause);
                     return Ok(None);
                 }
-                Err(TryLockError::WouldBlock) if waited >= limit => {
-                    return Err(StoreError::Busy(self.lock_path(), waited));
+                Err(TryLockError::WouldBlock) if begun.elapsed() >= limit => {
+                    return Err(StoreError::Busy(self.lock_path(), limit));
                 }
                 Err(TryLockError::WouldBlock) => {}
             }
             tokio::time::sleep(POLL_INTERVAL).await;
-            waited += POLL_INTERVAL;
         }
     }
 
@@ -323,8 +324,11 @@ impl TokenStore {
     }
 
     /// The lineage of the stored token, which a sign-in changes and a renewal does not.
-    pub(super) fn lineage(&self) -> Option<Lineage> {
-        self.read().ok().flatten().map(|stored| stored.lineage)
+    ///
+    /// # Errors
+    /// [`StoreError`] if there is a file that cannot be used.
+    pub(super) fn lineage(&self) -> Result<Option<Lineage>, StoreError> {
+        Ok(self.read()?.map(|stored| stored.lineage))
     }
 
     /// The file that is locked.

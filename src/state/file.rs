@@ -315,8 +315,9 @@ impl StateFile {
         usable.max_by_key(|(content, _)| time(content)).map(|(content, path)| (path, content))
     }
 
-    /// Gives a file that was set aside its name back, unless there is another file now, and logs that.
-    pub fn take_back(&self, aside: &Path) {
+    /// Gives a file that was set aside its name back, and logs that. Returns false if there is another file now, which
+    /// remains.
+    pub fn take_back(&self, aside: &Path) -> bool {
         let from = aside.to_owned();
         let outcome = self.change(WRITE_DEADLINE, move |file, abandoned| {
             let directory = File::open(file.directory())?;
@@ -329,11 +330,12 @@ impl StateFile {
             flush(&directory).map(|()| true)
         });
         let (file, aside) = (self.path.display(), aside.display());
-        match outcome {
-            Ok(false) => {}
+        match &outcome {
+            Ok(false) => return false,
             Ok(true) => tracing::info!(%file, %aside, "Took back a file that had been set aside"),
             Err(err) => tracing::warn!(%file, %aside, %err, "Cannot take back a file that was set aside"),
         }
+        true
     }
 }
 
@@ -422,10 +424,16 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// The stamp of a file, if the file exists.
-    pub fn of(path: &Path) -> Option<Self> {
-        let metadata = files::metadata(path).ok()?;
-        Some(Self { modified: metadata.modified().ok()?, length: metadata.len() })
+    /// The stamp of a file, or `None` if there is no file.
+    ///
+    /// # Errors
+    /// If the file cannot be examined.
+    pub fn of(path: &Path) -> io::Result<Option<Self>> {
+        match files::metadata(path) {
+            Ok(metadata) => Ok(Some(Self { modified: metadata.modified()?, length: metadata.len() })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -15,6 +15,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use partner_center_simulator::{CLIENT_ID, CLIENT_SECRET};
 use partner_license_exporter::config::ClientCertificate;
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -383,6 +385,33 @@ fn ctrl_c_ends_the_wait_for_another_process_and_loses_no_token() {
     let (code, screen) = terminal.end();
     assert_eq!(code, 0);
     assert_contains(&screen, &["The refresh token is stored in"]);
+    assert!(setup.stored(TENANT).is_some());
+}
+
+#[test]
+fn a_token_is_stored_even_if_nothing_can_be_printed_after_the_sign_in() {
+    let setup = Setup::new("device: { interval: 1s, polls: 0 }");
+    let lock = setup.token_file(TENANT).with_extension("lock");
+    fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    let lock = fs::File::create(lock).unwrap();
+    lock.lock().unwrap();
+    // Without its other end, writing to a terminal fails.
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let end = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+    let mut child =
+        setup.command(&[]).stdin(Stdio::null()).stdout(end).stderr(Stdio::null()).spawn().unwrap();
+    eventually("the sign-in", || (setup.grants("device_code", 200) == 1).then_some(()));
+    drop(terminal);
+    // Longer than the silent part of the wait for the lock.
+    let ended = Instant::now() + Duration::from_secs(3);
+    eventually("the message", || {
+        (Instant::now() > ended || child.try_wait().unwrap().is_some()).then_some(())
+    });
+    lock.unlock().unwrap();
+    child.wait().unwrap();
     assert!(setup.stored(TENANT).is_some());
 }
 

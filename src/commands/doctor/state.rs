@@ -8,7 +8,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
 use crate::config::Config;
-use crate::partner::{StoreError, TokenStore};
+use crate::partner::{Flaw, StoreError, TokenStore};
 use crate::state::explain::explain;
 
 use super::report::{Outcome, failed, ok, skipped, warning};
@@ -50,11 +50,7 @@ pub(super) fn examine(config: &Config, store: &TokenStore) -> Result<Outcome, Ou
         return Ok(skipped(format!("{shown} does not exist yet; the exporter creates it")));
     }
     if let Err(error) = store.check_lock() {
-        let remedy = match error {
-            StoreError::Lock(..) => "put state_directory on a file system with locks (flock)",
-            _ => "give this file to the exporter's user; if it is no regular file, remove it",
-        };
-        return Ok(failed(error.to_string(), remedy));
+        return Ok(failed(error.to_string(), remedy(&error)));
     }
     Ok(match store.has_token() {
         Ok(true) => ok(format!("{shown} can be written, and has a refresh token")),
@@ -64,11 +60,25 @@ pub(super) fn examine(config: &Config, store: &TokenStore) -> Result<Outcome, Ou
             }
             None => ok(format!("{shown} can be written, and has no refresh token yet")),
         },
-        Err(error) => failed(
-            error.to_string(),
-            "check cloud; if that is right, sign in with `partner-license-exporter login`",
-        ),
+        Err(error) => failed(error.to_string(), remedy(&error)),
     })
+}
+
+fn remedy(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Lock(..) => "put state_directory on a file system with locks (flock)",
+        StoreError::Unusable(_, Flaw::Foreign) => {
+            "check cloud; if that is right, sign in with `partner-license-exporter login`"
+        }
+        StoreError::Unusable(_, Flaw::Later) => {
+            "run the version of the exporter that wrote it, or a later one"
+        }
+        StoreError::Unusable(_, Flaw::Damaged) => "sign in with `partner-license-exporter login`",
+        StoreError::File(_, cause) if cause.kind() == io::ErrorKind::TimedOut => {
+            "mount the file system of state_directory again, or set state_directory to another one"
+        }
+        _ => "give this file to the exporter's user; if it is no regular file, remove it",
+    }
 }
 
 /// The nearest ancestor of the directory that exists, and whether files can be created in it.
@@ -81,4 +91,31 @@ fn access(directory: &Path) -> (PathBuf, io::Result<()>) {
         Err(io::Error::from(Errno::NOTDIR))
     };
     (nearest.to_owned(), outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remedy_fits_the_error_of_the_token_file() {
+        let path = PathBuf::from("/state/token.json");
+        let file = |kind: io::ErrorKind| StoreError::File(path.clone(), kind.into());
+        for (error, expected) in [
+            (file(io::ErrorKind::PermissionDenied), "give this file to the exporter's user"),
+            (file(io::ErrorKind::InvalidInput), "if it is no regular file, remove it"),
+            (file(io::ErrorKind::TimedOut), "mount the file system"),
+            (StoreError::Unusable(path.clone(), Flaw::Foreign), "check cloud"),
+            (
+                StoreError::Unusable(path.clone(), Flaw::Damaged),
+                "sign in with `partner-license-exporter login`",
+            ),
+            (StoreError::Unusable(path.clone(), Flaw::Later), "run the version"),
+            (StoreError::Lock(path.clone(), io::ErrorKind::Unsupported.into()), "with locks"),
+        ] {
+            let remedy = remedy(&error);
+            assert!(remedy.contains(expected), "{error}: {remedy}");
+            assert_eq!(remedy.contains("cloud"), expected == "check cloud", "{error}: {remedy}");
+        }
+    }
 }

@@ -40,13 +40,13 @@ pub(super) async fn run(flags: LoginFlags) -> anyhow::Result<ExitCode> {
         }
     };
     // From here on a signal loses no token: it only ends the wait for another process.
-    let hurry = CancellationToken::new();
-    let mut storing = pin!(store(&sign_in, signed_in, account, &hurry));
+    let stop_waiting = CancellationToken::new();
+    let mut storing = pin!(store(&sign_in, signed_in, account, &stop_waiting));
     loop {
         tokio::select! { biased;
             outcome = &mut storing => return outcome,
-            _ = interrupt.recv() => hurry.cancel(),
-            _ = terminate.recv() => hurry.cancel(),
+            _ = interrupt.recv() => stop_waiting.cancel(),
+            _ = terminate.recv() => stop_waiting.cancel(),
         }
     }
 }
@@ -64,13 +64,13 @@ async fn ask(sign_in: &SignIn, browser: bool) -> anyhow::Result<Result<SignedIn,
     if browser { browser::sign_in(sign_in).await } else { device_code::sign_in(sign_in).await }
 }
 
-/// Stores the refresh token, unless it is for another API, and prints the outcome. A cancelled `hurry` ends the wait for
+/// Stores the refresh token, unless it is for another API, and prints the outcome. A cancelled `stop_waiting` ends the wait for
 /// another process that holds the lock.
 async fn store(
     sign_in: &SignIn,
     signed_in: SignedIn,
     account: &Account,
-    hurry: &CancellationToken,
+    stop_waiting: &CancellationToken,
 ) -> anyhow::Result<ExitCode> {
     /// A renewal by another process rarely takes longer.
     const SHORT_WAIT: Duration = Duration::from_secs(2);
@@ -86,14 +86,15 @@ async fn store(
         ));
     }
     // Storing comes before printing, which may fail.
-    let mut storing = pin!(sign_in.store(signed_in, hurry));
+    let mut storing = pin!(sign_in.store(signed_in, stop_waiting));
     let stored = if let Ok(stored) = timeout(SHORT_WAIT, storing.as_mut()).await {
         stored
     } else {
-        output::print(&format!(
+        // Before the token is stored, a full disk must not end this.
+        drop(output::print(&format!(
             "Signed in. Waiting for another process that has locked {}. Ctrl+C stores the token at once.",
             sign_in.lock_path().display()
-        ))?;
+        )));
         storing.await
     };
     let path = match stored {

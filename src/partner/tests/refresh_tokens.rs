@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 
 use super::*;
+use crate::config::{ClientCredential, Secret};
 
 /// Marks the stored token as that of a sign-in with this ancestor, and returns it.
 fn mark_as_signed_in(bed: &TestBed, ancestor: &str) -> String {
@@ -69,6 +70,49 @@ async fn the_token_of_a_new_sign_in_is_detected_and_used() {
     assert!(client.credentials_changed().await);
     drop(client.fetch().await);
     assert_eq!(bed.sent_tokens().last().unwrap(), "another-one");
+}
+
+#[tokio::test]
+async fn only_a_credential_that_is_replaced_or_missing_has_changed_and_not_one_that_cannot_be_read() {
+    let bed = TestBed::new("").await;
+    let (secret, aside) = (bed.directory.path().join("secret"), bed.directory.path().join("aside"));
+    fs::write(&secret, CLIENT_SECRET).unwrap();
+    let mut account = bed.account(REFRESH_TOKEN, "http");
+    account.client_credential = ClientCredential::Secret(Secret::File(secret.clone()));
+    let client = bed.client_of(&account, Duration::from_mins(1));
+    client.fetch().await.unwrap();
+    for path in [&secret, &bed.token_file()] {
+        fs::rename(path, &aside).unwrap();
+        // A link to itself cannot be followed.
+        std::os::unix::fs::symlink(path, path).unwrap();
+        assert!(!client.credentials_changed().await, "{} cannot be read", path.display());
+        fs::rename(&aside, path).unwrap();
+        assert!(!client.credentials_changed().await, "{} can be read again", path.display());
+    }
+    client.fetch().await.unwrap();
+    assert_eq!(bed.log().await["totals"]["token"], 1, "the access token is kept");
+    fs::remove_file(&secret).unwrap();
+    assert!(client.credentials_changed().await);
+    fs::write(&secret, CLIENT_SECRET).unwrap();
+    assert!(client.credentials_changed().await);
+}
+
+#[tokio::test]
+async fn no_further_token_is_tried_after_the_fetch_is_dropped() {
+    let bed = TestBed::new("").await;
+    bed.client().fetch().await.unwrap();
+    // An old configuration is restored.
+    let client = bed.client_with_token("an-old-token");
+    bed.gate.send_replace(false);
+    tokio::select! {
+        outcome = client.fetch() => panic!("{outcome:?}"),
+        () = bed.wait_for_arrivals(3) => {}
+    }
+    bed.gate.send_replace(true);
+    client.drain().await;
+    assert_eq!(bed.sent_tokens(), [REFRESH_TOKEN, "an-old-token"]);
+    assert!(!bed.ledger.read().credentials.refresh_token_refused, "the other one may be accepted");
+    client.fetch().await.unwrap();
 }
 
 #[tokio::test]

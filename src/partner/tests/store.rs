@@ -351,6 +351,20 @@ async fn of_several_files_that_were_set_aside_the_newest_is_taken_back_and_nothi
 }
 
 #[tokio::test]
+async fn a_token_that_another_process_stores_goes_before_one_that_was_set_aside() {
+    let bed = TestBed::new("").await;
+    let store = TokenStore::open(&bed.state_directory(), &bed.account(REFRESH_TOKEN, "http")).unwrap();
+    store.save(signed_in("set-aside")).await.unwrap();
+    let aside = bed.token_file().with_extension("json.set-aside");
+    fs::rename(bed.token_file(), &aside).unwrap();
+    let other = TokenStore::open(&bed.state_directory(), &bed.account(REFRESH_TOKEN, "http")).unwrap();
+    other.save(signed_in("of another process")).await.unwrap();
+    assert_eq!(store.take_back().unwrap().token.expose_secret(), "of another process");
+    assert_eq!(store.newest().unwrap().token.expose_secret(), "of another process");
+    assert!(aside.exists());
+}
+
+#[tokio::test]
 async fn a_token_that_is_stored_for_another_name_of_the_tenant_is_found_and_said() {
     const GUID: &str = "5f4dcc3b-0000-4000-8000-0000000000aa";
     let bed = TestBed::new("").await;
@@ -506,6 +520,20 @@ async fn a_wait_for_the_lock_can_be_abandoned_and_ends_with_a_remedy_after_half_
     assert_eq!(bed.traffic(), "token 200: 1, usage 200: 1");
     lock.unlock().unwrap();
     waiting.fetch().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wait_for_the_lock_ends_at_its_limit_however_long_each_attempt_takes() {
+    let bed = TestBed::new("").await;
+    let store = TokenStore::open(&bed.state_directory(), &bed.account(REFRESH_TOKEN, "http")).unwrap();
+    let lock = fs::File::open(bed.token_file().with_extension("lock")).unwrap();
+    lock.lock().unwrap();
+    let mut waiting = std::pin::pin!(store.lock(TENANT, Duration::from_mins(5)));
+    timeout(Duration::from_millis(100), waiting.as_mut()).await.expect_err("the lock is held");
+    // As after attempts on a file system that answers slowly.
+    advance(Duration::from_mins(5)).await;
+    let error = timeout(Duration::from_secs(5), waiting).await.expect("the limit has passed").unwrap_err();
+    assert!(error.to_string().ends_with(" locked for 5m"), "{error}");
 }
 
 #[tokio::test]
