@@ -150,7 +150,11 @@ async fn a_certificate_that_has_become_unusable_has_the_reason_credentials() {
     fs::remove_file(&path).unwrap();
     let error = client.fetch().await.unwrap_err();
     assert!(error.to_string().starts_with("client certificate: cannot read "), "{error}");
-    assert_eq!(error.remedy(), "correct this file, or let this user read it");
+    assert!(
+        error.remedy().starts_with("the file cannot be read: put a regular file there"),
+        "{}",
+        error.remedy()
+    );
     assert!(bed.forms().is_empty(), "nothing was sent");
 }
 
