@@ -74,6 +74,11 @@ impl Deadline {
         Self { begun: Instant::now(), wait, at: Timestamp::MAX }
     }
 
+    /// Whether the wall clock has passed it long before the monotonic one, as after a suspension.
+    pub fn was_overtaken(&self, now: Timestamp) -> bool {
+        self.at <= now && self.wait.saturating_sub(self.begun.elapsed()) > STEP
+    }
+
     /// Whether it has passed at `now`.
     pub fn has_passed(&self, now: Timestamp) -> bool {
         self.remaining(now).is_zero()

@@ -16,6 +16,7 @@ use crate::domain::usage::UsageReport;
 
 use super::access_token::AccessToken;
 use super::access_token_cache::AccessTokenCache;
+use super::blocking::off_workers;
 use super::claims::Claims;
 use super::error::FetchError;
 use super::http::{ClientError, HttpClient, Retries, RetryPolicy};
@@ -184,19 +185,23 @@ impl PartnerCenter {
         loop {
             let response = self.get_with_valid_token(pages.current(), &mut token, &mut renewed).await?;
             let redactor = Redactor::new(vec![token.secret().clone()]);
-            let unusable = |why: &dyn fmt::Display| refusal::unusable(&why.to_string(), &response, &redactor);
             if !response.status.is_success() {
                 let error = refusal::by_api(&response, &redactor);
                 return Err(error.with_command_flags(&self.account.command_flags));
             }
+            // A large page takes a tenth of a second, in which scrapes would wait for a worker.
+            let parse = move || (wire::parse_page(response.json()), response);
+            let (page, response) = off_workers(parse).await;
+            let unusable = |why: &dyn fmt::Display| refusal::unusable(&why.to_string(), &response, &redactor);
             if response.status == StatusCode::NO_CONTENT {
                 return Err(unusable(&"the response has no content"));
             }
-            let page = wire::parse_page(response.json()).map_err(|error| unusable(&error))?;
+            let page = page.map_err(|error| unusable(&error))?;
             collection.append(page.rows).map_err(|error| unusable(&error))?;
             // The report has all pages or there is none, since missing pages would look like lost series.
             let Some(next) = page.next else {
-                let report = collection.report().map_err(|error| match &error {
+                let report = off_workers(|| collection.report()).await;
+                let report = report.map_err(|error| match &error {
                     WireError::NothingUsable(rejected) => {
                         FetchError { rejected: rejected.clone(), ..unusable(&error) }
                     }

@@ -88,7 +88,11 @@ impl<S: UsageSource> Poller<S> {
             let (status, now) = (self.ledger.read(), self.plan.clock.now());
             if status.is_ahead_of(now) {
                 self.ledger.write(|status| status.correct_times(now));
-                self.deadline = Deadline::monotonic(self.deadline.remaining(now).min(LEAST_DISTANCE));
+                let wait = LEAST_DISTANCE + self.plan.stagger;
+                self.deadline = Deadline::monotonic(self.deadline.remaining(now).min(wait));
+            } else if self.deadline.was_overtaken(now) {
+                // What is due for one account is then due for all.
+                self.deadline = Deadline::monotonic(self.plan.stagger);
             }
             let remaining = self.deadline.remaining(now).max(held(&status));
             if remaining.is_zero() {
@@ -103,8 +107,9 @@ impl<S: UsageSource> Poller<S> {
                 () = self.plan.asked.notified() => {
                     self.reported.clear();
                     let elapsed = self.begun.map_or(LEAST_DISTANCE, |begun| begun.elapsed());
-                    let rest = LEAST_DISTANCE.saturating_sub(elapsed).max(self.plan.stagger);
-                    self.advance(if self.source.credentials_changed().await { Duration::ZERO } else { rest });
+                    let has_changed = self.source.credentials_changed().await;
+                    let rest = if has_changed { Duration::ZERO } else { LEAST_DISTANCE.saturating_sub(elapsed) };
+                    self.advance(rest.max(self.plan.stagger));
                 }
                 () = sleep(remaining.min(STEP)) => {
                     // For any reason: refused credentials may be reported as an outage.
@@ -112,7 +117,7 @@ impl<S: UsageSource> Poller<S> {
                     if fails && self.source.credentials_changed().await {
                         tracing::info!(account = self.plan.account, "The credentials have changed; polling now");
                         self.reported.clear();
-                        self.advance(Duration::ZERO);
+                        self.advance(self.plan.stagger);
                     }
                 }
             }

@@ -42,6 +42,28 @@ async fn after_a_suspension_the_poll_that_was_due_meanwhile_starts_within_five_s
 }
 
 #[tokio::test(start_paused = true)]
+async fn accounts_that_are_due_together_after_a_suspension_or_a_correction_of_the_clock_are_staggered() {
+    let (time, clock) = Settable::new();
+    let ledgers = [ledger(), ledger()];
+    let [mut first, mut second] = [0, 20].map(|seconds| {
+        let change = |plan: &mut Plan| {
+            plan.clock = clock.clone();
+            plan.stagger = Duration::from_secs(seconds);
+        };
+        start_with(&ledgers[usize::from(seconds > 0)], change, [Succeeds, Succeeds, Succeeds])
+    });
+    assert_eq!((first.next().await, second.next().await), (0, 20_000));
+    for (hours, due) in [(72, 65_000), (-48, 190_000)] {
+        tokio::time::sleep_until(first.started + Duration::from_millis(due - 4_000)).await;
+        time.advance(hours);
+        let (one, other) = (first.next().await, second.next().await);
+        assert!((15_000..=25_000).contains(&(other - one)), "{hours} h: {one} and {other} ms");
+    }
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_suspension_shorter_than_the_wait_counts_as_time_that_has_passed() {
     let (ledger, (time, clock)) = (ledger(), Settable::new());
     let mut polling = start_by(&clock, &ledger, [Succeeds, Succeeds]);

@@ -34,6 +34,8 @@ pub struct EncodedPrefix {
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// Higher levels take much more time for little gain.
 const GZIP_LEVEL: u32 = 6;
+/// The rest is small, and compressed for each response.
+const GZIP_LEVEL_OF_REST: u32 = 1;
 const ZSTD_LEVEL: i32 = 3;
 
 impl Coding {
@@ -93,7 +95,7 @@ impl Coding {
             Self::Gzip => {
                 checksum.update(&prefix);
                 let mut out = GZIP_HEADER.to_vec();
-                deflate(&mut out, &prefix, FlushCompress::Full);
+                deflate(&mut out, &prefix, GZIP_LEVEL, FlushCompress::Full);
                 out.into()
             }
             Self::Zstd => zstd(&prefix).into(),
@@ -113,7 +115,7 @@ impl EncodedPrefix {
                 checksum.combine(&self.checksum);
                 checksum.combine(&of_rest);
                 let mut out = Vec::new();
-                deflate(&mut out, &rest, FlushCompress::Finish);
+                deflate(&mut out, &rest, GZIP_LEVEL_OF_REST, FlushCompress::Finish);
                 out.extend_from_slice(&checksum.sum().to_le_bytes());
                 out.extend_from_slice(&checksum.amount().to_le_bytes());
                 out
@@ -124,8 +126,8 @@ impl EncodedPrefix {
 }
 
 /// Appends the compressed `data` up to a byte boundary; `flush` says whether the stream ends there.
-fn deflate(out: &mut Vec<u8>, data: &[u8], flush: FlushCompress) {
-    let mut state = Compress::new(Compression::new(GZIP_LEVEL), false);
+fn deflate(out: &mut Vec<u8>, data: &[u8], level: u32, flush: FlushCompress) {
+    let mut state = Compress::new(Compression::new(level), false);
     out.reserve(data.len() / 8 + 64);
     loop {
         let consumed = usize::try_from(state.total_in()).expect("it is at most the length of the data");

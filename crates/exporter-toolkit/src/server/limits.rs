@@ -13,8 +13,11 @@ const MIN_CONNECTIONS: u64 = 8;
 pub(super) const MAX_HEAD: u32 = 16 * 1024;
 /// The size of a request's body in bytes; bodies are read and ignored.
 pub(super) const MAX_BODY: u32 = 64 * 1024;
-/// The size of the send buffer in bytes. Linux doubles it, and reports a socket as writable when a third of it is free.
-pub(super) const SEND_BUFFER: usize = 32 * 1024;
+/// The number of bytes that the system keeps for a peer besides those on their way to it. Without this limit it would
+/// keep megabytes for a peer that does not read. A limit on the whole send buffer instead would make each piece of a
+/// response wait for the delayed acknowledgement of the one before, which takes 40 ms.
+#[cfg(target_os = "linux")]
+pub(super) const UNSENT: u32 = 16 * 1024;
 /// The size of the receive buffer in bytes, which Linux doubles.
 pub(super) const RECEIVE_BUFFER: usize = 64 * 1024;
 /// The size in bytes of the chunks in which a response is sent; a response makes progress when one has been sent.

@@ -191,11 +191,11 @@ impl Shared {
         slot: Slot,
         stopping: CancellationToken,
     ) {
-        // Small responses are sent at once. The buffers are small, since the system would keep megabytes for a peer
-        // that does not read. A socket that refuses the options can be used nevertheless.
+        // Small responses are sent at once. A socket that refuses an option can be used nevertheless.
         drop(stream.set_nodelay(true));
         sockopt::set_socket_recv_buffer_size(&stream, limits::RECEIVE_BUFFER).ok();
-        sockopt::set_socket_send_buffer_size(&stream, limits::SEND_BUFFER).ok();
+        #[cfg(target_os = "linux")]
+        socket2::SockRef::from(&stream).set_tcp_notsent_lowat(limits::UNSENT).ok();
         let connection = Arc::clone(&slot.connection);
         let stream = Arc::new(stream);
         let who = Peer::new(peer, &stream);

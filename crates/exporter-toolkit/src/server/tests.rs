@@ -1,7 +1,12 @@
-use axum::body::Bytes;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Context;
+
+use axum::body::{Body, Bytes};
 use axum::routing::get;
+use http_body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream as Client;
+use tokio::net::{TcpSocket, TcpStream as Client};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -143,6 +148,42 @@ async fn a_response_that_is_not_read_ends_the_connection() {
     // The server stops when the last connection is closed.
     timeout(PATIENCE, site.server).await.unwrap().unwrap().unwrap();
     assert!(rest_of(client).await.len() < LARGE);
+}
+
+/// A body without end that counts the bytes which were taken from it.
+struct Endless(Arc<AtomicUsize>);
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.fetch_add(limits::CHUNK, Ordering::Relaxed);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; limits::CHUNK])))))
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn little_is_kept_for_a_peer_that_does_not_read() {
+    let taken = Arc::<AtomicUsize>::default();
+    let endless = Arc::clone(&taken);
+    let routes = Router::new().route("/", get(async move || Body::new(Endless(endless))));
+    let site = Site::with(routes, Limits { response_timeout: SECOND, ..ample() });
+    let client = TcpSocket::new_v4().unwrap();
+    client.set_recv_buffer_size(4096).unwrap();
+    let mut client = client.connect(site.address).await.unwrap();
+    client.write_all(REQUEST.as_bytes()).await.unwrap();
+    let mut beginning = [0; 15];
+    client.read_exact(&mut beginning).await.unwrap();
+    site.stop.cancel();
+    timeout(PATIENCE, site.server).await.unwrap().unwrap().unwrap();
+    // hyper holds 16 chunks, which are shared. By itself the system would take megabytes more.
+    let kept = taken.load(Ordering::Relaxed);
+    assert!((16 * limits::CHUNK..24 * limits::CHUNK).contains(&kept), "{kept} bytes");
 }
 
 // === eviction ===

@@ -9,5 +9,6 @@
 mod hostile;
 mod listeners;
 mod negotiation;
+mod readers;
 #[path = "../support/mod.rs"]
 mod support;
