@@ -304,7 +304,7 @@ pub const SIGN_IN: &[Hint] = &[
         "only an administrator may consent to the application, and has been asked to",
         CONSENT,
     ),
-    hint(90_099, Consent, "the application is not authorized in the tenant", CONSENT),
+    hint(90_099, Consent, "the application is not authorised in the tenant", CONSENT),
     hint(
         65_004,
         Consent,
@@ -314,7 +314,7 @@ pub const SIGN_IN: &[Hint] = &[
     hint(
         65_002,
         Consent,
-        "the application is Microsoft's own and not authorized for the API",
+        "the application is Microsoft's own and not authorised for the API",
         OWN_APPLICATION,
     ),
     hint(7_000_114, Consent, "the application may not act on behalf of users", OWN_APPLICATION),
