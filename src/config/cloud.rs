@@ -15,10 +15,15 @@ pub struct Cloud {
     pub login_base_url: String,
 }
 
+/// Whether an address of a cloud is reached through TLS.
+pub fn is_https(url: &str) -> bool {
+    !url.starts_with("http:")
+}
+
 impl Cloud {
     /// Whether the API or the sign-in service is reached through TLS; both may be on loopback without it.
     pub fn uses_tls(&self) -> bool {
-        [&self.api_base_url, &self.login_base_url].iter().any(|url| !url.starts_with("http:"))
+        [&self.api_base_url, &self.login_base_url].into_iter().any(|url| is_https(url))
     }
 
     fn known(api: &str, login: &str) -> Self {

@@ -20,7 +20,7 @@ mod source;
 
 pub use account::{Account, trust_anchors};
 pub use certificate::{CertificateError, ClientCertificate};
-pub use cloud::Cloud;
+pub use cloud::{Cloud, is_https};
 pub use credential::{ClientCredential, ClientProof, CredentialError};
 pub use environment::Environment;
 pub use settings::Config;

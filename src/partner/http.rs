@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Account, SecretError};
+use crate::config::{Account, SecretError, is_https};
 use crate::domain::clock::Clock;
 use crate::domain::failure::FailureReason;
 use crate::domain::schedule::Schedule;
@@ -112,7 +112,6 @@ impl HttpClient {
         trust_anchors: &TrustAnchors,
     ) -> Result<Self, ClientError> {
         let tls = trust_anchors.of(account)?;
-        let is_https = |url: &str| !url.starts_with("http:");
         let [login, api] =
             [&account.cloud.login_base_url, &account.cloud.api_base_url].map(|url| is_https(url));
         let build =

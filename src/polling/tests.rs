@@ -1,6 +1,6 @@
 //! These tests run on a paused clock: hours pass at once, and every second is exact.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -67,6 +67,27 @@ impl UsageSource for Scripted {
 
     async fn drain(&self) {
         self.drained.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A wall clock that goes with the monotonic clock and can be set.
+#[derive(Clone)]
+struct Settable(Arc<AtomicI64>);
+
+impl Settable {
+    fn new() -> (Self, Clock) {
+        let ahead = Arc::new(AtomicI64::new(0));
+        let (set, origin) = (Arc::clone(&ahead), Instant::now());
+        let time = move || {
+            let seconds = jiff::SignedDuration::from_secs(set.load(Ordering::Relaxed));
+            START + origin.elapsed() + seconds
+        };
+        (Self(ahead), Clock::from_fn(time))
+    }
+
+    /// Sets the clock ahead, as after a suspension, or back.
+    fn advance(&self, hours: i64) {
+        self.0.fetch_add(hours * 3600, Ordering::Relaxed);
     }
 }
 

@@ -88,10 +88,7 @@ impl Preparation {
     /// # Errors
     /// [`StartError`] if the configuration cannot be used.
     pub(super) fn prepare(&self, config: Config) -> Result<Prepared, StartError> {
-        // Without an account, as in tests, nothing is stored.
-        if !config.accounts.is_empty() {
-            TokenStore::prepare(&config.state_directory).map_err(StartError::Store)?;
-        }
+        TokenStore::prepare(&config.state_directory).map_err(StartError::Store)?;
         let (anchors, count) =
             (TrustAnchors::default(), u32::try_from(config.accounts.len()).unwrap_or(u32::MAX));
         let accounts = (0..).zip(&config.accounts);

@@ -50,17 +50,19 @@ impl TestBed {
         Self { directory: tempfile::tempdir().unwrap(), address, simulator, own }
     }
 
+    /// The number of sign-ins that the simulator has received.
+    async fn sign_ins(&self) -> u64 {
+        let request = Request::get("/simulator/requests").body(Body::empty()).unwrap();
+        let response = self.simulator.router().oneshot(request).await.unwrap();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let log: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        log["totals"]["token"].as_u64().unwrap()
+    }
+
     /// Waits until the simulator has received this many sign-ins.
     async fn wait_for_sign_ins(&self, count: u64) {
         let arrived = async {
-            loop {
-                let request = Request::get("/simulator/requests").body(Body::empty()).unwrap();
-                let response = self.simulator.router().oneshot(request).await.unwrap();
-                let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-                let log: serde_json::Value = serde_json::from_slice(&body).unwrap();
-                if log["totals"]["token"].as_u64().unwrap() >= count {
-                    return;
-                }
+            while self.sign_ins().await < count {
                 tokio::task::yield_now().await;
             }
         };
@@ -206,11 +208,7 @@ async fn hundred_reloads_poll_an_account_once() {
     for _ in 0..100 {
         running.reloader.reload().await.unwrap().unwrap();
     }
-    let request = Request::get("/simulator/requests").body(Body::empty()).unwrap();
-    let response = bed.simulator.router().oneshot(request).await.unwrap();
-    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-    let log: serde_json::Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!(log["totals"]["token"], 1, "the poll in progress goes on");
+    assert_eq!(bed.sign_ins().await, 1, "the poll in progress goes on");
     running.stop().await;
 }
 

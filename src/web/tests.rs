@@ -60,12 +60,13 @@ fn succeed(ledger: &Ledger) {
 
 /// A supervisor without accounts that reloads `source`.
 fn supervisor(source: ConfigSource) -> (Supervisor, Reloader) {
+    let state = tempfile::tempdir().unwrap();
     let config = Config {
         file: None,
         poll_interval: Duration::from_hours(6),
         poll_timeout: Duration::from_mins(2),
         stale_after: None,
-        state_directory: "/nowhere".into(),
+        state_directory: state.path().to_owned(),
         thresholds: Thresholds::default(),
         accounts: Vec::new(),
     };

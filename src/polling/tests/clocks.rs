@@ -1,29 +1,6 @@
 //! The wall clock and the monotonic clock part: a machine was suspended, or its clock was set.
 
-use std::sync::atomic::AtomicI64;
-
 use super::*;
-
-/// A wall clock that goes with the monotonic clock and can be set.
-#[derive(Clone)]
-struct Settable(Arc<AtomicI64>);
-
-impl Settable {
-    fn new() -> (Self, Clock) {
-        let ahead = Arc::new(AtomicI64::new(0));
-        let (set, origin) = (Arc::clone(&ahead), Instant::now());
-        let time = move || {
-            let seconds = jiff::SignedDuration::from_secs(set.load(Ordering::Relaxed));
-            START + origin.elapsed() + seconds
-        };
-        (Self(ahead), Clock::from_fn(time))
-    }
-
-    /// Sets the clock ahead, as after a suspension, or back.
-    fn advance(&self, hours: i64) {
-        self.0.fetch_add(hours * 3600, Ordering::Relaxed);
-    }
-}
 
 fn start_by(clock: &Clock, ledger: &Ledger, answers: impl IntoIterator<Item = Answer>) -> Polling {
     start_with(ledger, |plan| plan.clock = clock.clone(), answers)
