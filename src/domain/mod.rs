@@ -5,6 +5,8 @@
 pub mod account;
 pub mod clock;
 pub mod usage;
+pub mod collected;
 pub mod failure;
 pub mod schedule;
+pub mod collection;
 pub mod status;

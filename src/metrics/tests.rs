@@ -39,12 +39,7 @@ fn config(names: &[&str], more: &str) -> Config {
 /// Accounts of a configuration that were not polled yet.
 fn accounts_of(config: Config) -> Accounts {
     Accounts {
-        ledgers: config
-            .accounts
-            .into_iter()
-            .map(|account| Ledger::new(account.name, Arc::default()))
-            .collect(),
-        poll_interval: config.poll_interval,
+        ledgers: config.accounts.into_iter().map(|account| Ledger::of_usage(account.name)).collect(),
         stale_after: config.stale_after,
         thresholds: config.thresholds,
     }
@@ -71,7 +66,7 @@ fn collected(
     at: Timestamp,
     took: Duration,
 ) {
-    status.poll_ended(Ok(UsageReport::collect(rows)), at, took);
+    status.usage_mut().poll_ended(Ok(UsageReport::collect(rows).into()), at, took);
 }
 
 /// Everything an account can have to show, once.
@@ -88,8 +83,8 @@ fn fill(ledger: &Ledger) {
             remedy: FailureReason::Throttled.remedy().into(),
             text,
         };
-        status.poll_ended(Err(failure), NOW - HOUR, Duration::from_millis(300));
-        status.next_poll_at = Some(NOW + HOUR);
+        status.usage_mut().poll_ended(Err(failure), NOW - HOUR, Duration::from_millis(300));
+        status.usage_mut().next_poll_at = Some(NOW + HOUR);
         for (endpoint, code, seconds) in [
             (Endpoint::Token, Code::Status(200), 0.25),
             (Endpoint::Usage, Code::Status(200), 1.0),

@@ -36,10 +36,11 @@ mod renewal;
 mod access_token_cache;
 mod sign_in;
 
-// The usage collection.
+// The collections.
 mod json_members;
 mod wire;
 mod paging;
+mod turn;
 mod source;
 mod partner_center;
 
@@ -50,9 +51,10 @@ pub use http::ClientError;
 pub use partner_center::PartnerCenter;
 pub use server_certificate::ServerCertificate;
 pub use sign_in::{BrowserSignIn, DeviceCode, Progress, SignIn, SignedIn, sign_in_failed};
-pub use source::UsageSource;
+pub use source::Source;
 pub use store::{StoreError, TokenStore};
 pub use token_record::Flaw;
+pub use turn::{Turn, Turns};
 pub use trust_anchors::{Tls, TrustAnchors, TrustAnchorsError};
 
 // For tests and fuzz targets.

@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use crate::config::Account;
 use crate::domain::clock::Clock;
+use crate::domain::collection::Collection;
+use crate::domain::collected::Collected;
 use crate::domain::status::{Endpoint, Ledger};
-use crate::domain::usage::UsageReport;
 
 use super::access_token::AccessToken;
 use super::access_token_cache::AccessTokenCache;
@@ -28,11 +29,12 @@ use super::renewal::Renewal;
 use super::response::HttpResponse;
 use super::server_certificate::ServerCertificate;
 use super::sign_in::SignIn;
-use super::source::UsageSource;
+use super::source::Source;
 use super::store::TokenStore;
 use super::token_endpoint::{Rotation, TokenEndpoint};
 use super::trust_anchors::TrustAnchors;
-use super::wire::{self, Collection, WireError};
+use super::turn::Turn;
+use super::wire::{self, WireError};
 
 /// Partner Center, as one account uses it.
 pub struct PartnerCenter {
@@ -173,14 +175,25 @@ impl PartnerCenter {
         Ok(response)
     }
 
-    /// Fetches the usage collection, and returns it with the ids of its last page.
+    /// Fetches a collection, and returns it with the ids of its last page.
     ///
     /// # Errors
     /// [`FetchError`] if the sign-in or a request fails, or if the collection cannot be used.
-    pub async fn fetch_with_ids(&self) -> Result<(UsageReport, Vec<String>), FetchError> {
+    pub async fn fetch_with_ids(
+        &self,
+        collection: Collection,
+        turn: &mut Turn,
+    ) -> Result<(Collected, Vec<String>), FetchError> {
+        match collection {
+            Collection::Usage => self.fetch_usage(turn).await,
+            Collection::Deployment | Collection::Customers => unreachable!("not yet"),
+        }
+    }
+
+    async fn fetch_usage(&self, turn: &mut Turn) -> Result<(Collected, Vec<String>), FetchError> {
         let mut token = self.access_tokens.token().await?;
         let mut renewed = false;
-        let mut collection = Collection::new(self.account.label_value_length_limit);
+        let mut collection = wire::Collection::new(self.account.label_value_length_limit);
         let mut pages = Pages::begin(&self.account.cloud.api_base_url, "analytics/licenses/usage");
         loop {
             let response = self.get_with_valid_token(pages.current(), &mut token, &mut renewed).await?;
@@ -207,16 +220,17 @@ impl PartnerCenter {
                     }
                     _ => unusable(&error),
                 });
-                return Ok((report?, refusal::ids(&response, &redactor)));
+                return Ok((report?.into(), refusal::ids(&response, &redactor)));
             };
             pages.follow(&next).map_err(|error| unusable(&error))?;
+            turn.pass().await;
         }
     }
 }
 
-impl UsageSource for PartnerCenter {
-    async fn fetch(&self) -> Result<UsageReport, FetchError> {
-        Ok(self.fetch_with_ids().await?.0)
+impl Source for PartnerCenter {
+    async fn fetch(&self, collection: Collection, turn: &mut Turn) -> Result<Collected, FetchError> {
+        Ok(self.fetch_with_ids(collection, turn).await?.0)
     }
 
     async fn credentials_changed(&self) -> bool {

@@ -23,8 +23,11 @@ use super::http::RetryPolicy;
 use super::*;
 use crate::config::{Account, Config};
 use crate::domain::clock::Clock;
+use crate::domain::collected::Collected;
+use crate::domain::collection::Collection;
 use crate::domain::failure::FailureReason;
 use crate::domain::status::{Code, Endpoint, Ledger};
+use crate::domain::usage::UsageReport;
 
 mod credentials;
 mod logs;
@@ -39,6 +42,16 @@ mod unusual_responses;
 const TENANT: &str = "contoso.example";
 const USAGE: &str = "/v1/analytics/licenses/usage";
 const START: Timestamp = Timestamp::constant(1_795_410_800, 0);
+
+impl PartnerCenter {
+    /// Fetches the usage collection.
+    pub(crate) async fn usage(&self) -> Result<UsageReport, FetchError> {
+        let mut turn = Turns::default().take().await;
+        match self.fetch(Collection::Usage, &mut turn).await? {
+            Collected::Usage(report) => Ok(report),
+        }
+    }
+}
 
 /// A request that arrived at the simulator.
 #[derive(Clone, Debug)]

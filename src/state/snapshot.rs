@@ -1,4 +1,4 @@
-//! The last good rows on disk, one file per account, so that a restart leaves no gap in the graphs.
+//! The last good rows on disk, one file per account and collection, so that a restart leaves no gap in the graphs.
 //!
 //! A file is used only if it is complete: it must have this version, this owner and a matching checksum. This module
 //! knows nothing of polls.
@@ -13,11 +13,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Account;
-use crate::domain::status::LastGood;
+use crate::domain::collection::{Collection, LastGood};
 use crate::domain::usage::{LicenseUsage, Percent, UsageReport};
 use crate::state::file::{Sha256, StateFile};
 
-/// The file of one account's last good rows.
+/// The file of the last good rows of one collection of an account.
 #[derive(Clone, Debug)]
 pub struct SnapshotStore {
     file: StateFile,
@@ -79,10 +79,10 @@ const VERSION: u32 = 1;
 const MAX_BYTES: u64 = 64 << 20;
 
 impl SnapshotStore {
-    /// The store of `account` in `directory`, without reading or writing anything.
-    pub fn new(directory: &Path, account: &Account) -> Self {
+    /// The store of a collection of `account` in `directory`, without reading or writing anything.
+    pub fn new(directory: &Path, account: &Account, collection: Collection) -> Self {
         Self {
-            file: StateFile::new(directory, "usage", account, MAX_BYTES),
+            file: StateFile::new(directory, collection.as_str(), account, MAX_BYTES),
             max_label_bytes: account.label_value_length_limit,
         }
     }
@@ -132,12 +132,12 @@ impl SnapshotStore {
                 .iter()
                 .all(|label| label.len() <= self.max_label_bytes)
         };
-        let rows = good.report.rows();
+        let rows = good.report.usage();
         if rows.iter().all(|row| fits(&row)) {
             return good;
         }
         let report = UsageReport::collect(rows.iter().filter(fits).cloned().map(Ok));
-        LastGood { report: Arc::new(report), ..good }
+        LastGood { report: Arc::new(report.into()), ..good }
     }
 
     /// Saves rows. On return they are on disk.
@@ -146,7 +146,7 @@ impl SnapshotStore {
     /// If they cannot be written, or are too large to be read again; the rows saved before are still there.
     pub fn save(&self, good: &LastGood) -> io::Result<()> {
         let labels =
-            good.report.rows().iter().map(|row| row.service.len() + row.workload.len() + row.channel.len());
+            good.report.usage().iter().map(|row| row.service.len() + row.workload.len() + row.channel.len());
         // Known before the rows are encoded, which takes as much memory again.
         ensure_readable(labels.sum())?;
         let content = encode(good, self.file.owner());
@@ -179,7 +179,7 @@ fn encode(good: &LastGood, owner: &str) -> Vec<u8> {
         owner: owner.to_owned(),
         polled_at: good.at,
         failed_since: good.failed_since,
-        rows: good.report.rows().iter().map(row).collect(),
+        rows: good.report.usage().iter().map(row).collect(),
         sha256: String::new(),
     };
     record.sha256 = record.checksum();
@@ -203,7 +203,7 @@ fn decode(content: &[u8], owner: &str) -> Option<LastGood> {
         })
     };
     let rows = record.rows.into_iter().map(row).collect::<Option<Vec<_>>>()?;
-    let report = Arc::new(UsageReport::collect(rows.into_iter().map(Ok)));
+    let report = Arc::new(UsageReport::collect(rows.into_iter().map(Ok)).into());
     Some(LastGood { report, at: record.polled_at, failed_since: record.failed_since })
 }
 

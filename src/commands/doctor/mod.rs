@@ -18,10 +18,12 @@ use crate::commands::cli::DoctorFlags;
 use crate::commands::settings;
 use crate::config::{Account, Config};
 use crate::domain::clock::Clock;
+use crate::domain::collection::Collection;
+use crate::domain::collected::Collected;
 use crate::domain::status::{Endpoint, Ledger};
-use crate::domain::usage::{EMPTY_REMEDY, UsageReport};
+use crate::domain::usage::EMPTY_REMEDY;
 use crate::partner::hints::LOGIN;
-use crate::partner::{FetchError, PartnerCenter, TokenStore, TrustAnchors};
+use crate::partner::{FetchError, PartnerCenter, TokenStore, TrustAnchors, Turns};
 
 use report::{Outcome, Report, failed, ok, skipped, warning};
 
@@ -111,7 +113,8 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> io:
         return report.add("usage", skipped("the API does not answer"));
     }
     let late = |_| Err(FetchError::deadline(config.poll_timeout));
-    let usage = timeout(config.poll_timeout, center.fetch_with_ids()).await.unwrap_or_else(late);
+    let mut turn = Turns::default().take().await;
+    let usage = timeout(config.poll_timeout, center.fetch_with_ids(Collection::Usage, &mut turn)).await.unwrap_or_else(late);
     report.add("usage", usage.map_or_else(Outcome::from, |(usage, ids)| collected(&usage, &ids)))?;
     let compliance = match ledger.read().credentials.mfa_compliant {
         Some(true) => ok("Partner Center calls the sign-in compliant"),
@@ -121,8 +124,8 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> io:
     report.add("mfa_compliance", compliance)
 }
 
-fn collected(usage: &UsageReport, ids: &[String]) -> Outcome {
-    let (rows, rejected) = (usage.rows().len(), usage.rejected().values().sum::<u64>());
+fn collected(usage: &Collected, ids: &[String]) -> Outcome {
+    let (rows, rejected) = (usage.len(), usage.rejected().values().sum::<u64>());
     // If none of the rows can be used, the poll fails.
     if rows == 0 {
         warning(with_ids("the collection is empty", ids), EMPTY_REMEDY)

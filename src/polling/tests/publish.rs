@@ -17,11 +17,11 @@ impl Render for Source {
 
     fn render(&self, now: Timestamp) -> Snapshot {
         let status = self.ledger.read();
-        (self.name, status.polls, status.visible(now, Some(24 * HOUR)).is_some())
+        (self.name, status.usage().polls, status.usage().visible(now, Some(24 * HOUR)).is_some())
     }
 
     fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
-        self.ledger.read().vanishes_at(Some(24 * HOUR)).filter(|end| *end > now)
+        self.ledger.read().usage().vanishes_at(Some(24 * HOUR)).filter(|end| *end > now)
     }
 }
 
@@ -59,7 +59,7 @@ impl Publishing {
 }
 
 fn poll_ends(ledger: &Ledger, at: Timestamp) {
-    ledger.write(|status| status.poll_ended(Ok(UsageReport::default()), at, Duration::ZERO));
+    ledger.write(|status| status.usage_mut().poll_ended(Ok(UsageReport::default().into()), at, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::domain::collected::Collected;
 use crate::domain::usage::LicenseUsage;
 
 use super::{LastGood, Record, VERSION, decode, encode};
@@ -29,7 +30,8 @@ pub fn file(content: &[u8]) {
 
 /// These rows are restored unchanged; from a damaged file they are restored unchanged or not at all.
 pub(super) fn round_trip(good: &LastGood) {
-    good.report.assert_sound();
+    let Collected::Usage(report) = &*good.report;
+    report.assert_sound();
     let content = encode(good, OWNER);
     let restored = decode(&content, OWNER).expect("a written file is usable");
     assert_eq!(parts(&restored), parts(good));
@@ -52,5 +54,5 @@ pub(super) fn damaged(good: &LastGood, content: &[u8], at: usize, byte: u8) {
 
 /// Everything that a file contains. The number of dropped rows is not saved.
 pub(super) fn parts(good: &LastGood) -> (&[LicenseUsage], Timestamp, bool) {
-    (good.report.rows(), good.at, good.failed_since)
+    (good.report.usage(), good.at, good.failed_since)
 }

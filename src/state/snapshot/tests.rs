@@ -21,7 +21,7 @@ fn account(tenant: &str) -> Account {
 
 fn good(rows: impl IntoIterator<Item = LicenseUsage>) -> LastGood {
     LastGood {
-        report: Arc::new(UsageReport::collect(rows.into_iter().map(Ok))),
+        report: Arc::new(UsageReport::collect(rows.into_iter().map(Ok)).into()),
         at: NOW,
         failed_since: false,
     }
@@ -40,7 +40,7 @@ fn row(workload: &str, percent: f64) -> LicenseUsage {
 /// A directory with a usable file of contoso.
 fn saved() -> (tempfile::TempDir, SnapshotStore) {
     let directory = tempfile::tempdir().unwrap();
-    let store = SnapshotStore::new(directory.path(), &account("contoso.example"));
+    let store = SnapshotStore::new(directory.path(), &account("contoso.example"), Collection::Usage);
     store.save(&good([row("Exchange", 38.25)])).unwrap();
     (directory, store)
 }
@@ -60,7 +60,7 @@ fn rows_that_could_not_be_read_again_are_not_written_and_the_saved_ones_stay() {
 #[test]
 fn saved_rows_are_restored_with_their_times_to_the_nanosecond() {
     let directory = tempfile::tempdir().unwrap();
-    let store = SnapshotStore::new(directory.path(), &account("contoso.example"));
+    let store = SnapshotStore::new(directory.path(), &account("contoso.example"), Collection::Usage);
     assert!(store.restore(NOW, None).unwrap().is_none(), "nothing was saved");
     let hostile = ["\"} 1\n# HELP x", "\\", "\u{0}\u{7f}\u{2028}", "Ünï ☃ 𝄞", " "];
     for saved in [good([]), good(hostile.map(|text| row(text, 0.1 + 0.2))), good([row("Teams", 1e308)])] {
@@ -125,7 +125,7 @@ fn rows_that_were_set_aside_for_a_slip_in_the_configuration_are_taken_back_and_d
     let content = fs::read(&path).unwrap();
     let mut slip = account("contoso.example");
     slip.cloud.login_base_url = "https://login.partner.microsoftonline.cn".to_owned();
-    let wrong = SnapshotStore::new(path.parent().unwrap(), &slip);
+    let wrong = SnapshotStore::new(path.parent().unwrap(), &slip, Collection::Usage);
     assert!(matches!(wrong.restore(NOW, None), Err(SnapshotError::SetAside(_))));
     assert!(wrong.restore(NOW, None).unwrap().is_none() && aside.exists());
     let restored = store.restore(NOW, None).unwrap().unwrap();
@@ -175,7 +175,7 @@ fn a_file_that_cannot_be_read_or_written_is_an_error_and_leaves_nothing_behind()
 #[test]
 fn a_directory_that_was_removed_is_created_again() {
     let directory = tempfile::tempdir().unwrap();
-    let store = SnapshotStore::new(&directory.path().join("gone"), &account("contoso.example"));
+    let store = SnapshotStore::new(&directory.path().join("gone"), &account("contoso.example"), Collection::Usage);
     assert!(store.restore(NOW, None).unwrap().is_none());
     store.save(&good([])).unwrap();
     assert!(store.restore(NOW, None).unwrap().is_some());
@@ -223,9 +223,9 @@ proptest! {
 fn a_row_whose_label_is_longer_than_the_limit_is_not_restored() {
     let directory = tempfile::tempdir().unwrap();
     let account = Account { label_value_length_limit: 20, ..account("contoso.example") };
-    let store = SnapshotStore::new(directory.path(), &account);
+    let store = SnapshotStore::new(directory.path(), &account, Collection::Usage);
     store.save(&good([row("Exchange", 1.0), row(&"x".repeat(21), 2.0), row(&"y".repeat(20), 3.0)])).unwrap();
     let restored = store.restore(NOW, None).unwrap().unwrap();
-    let workloads: Vec<_> = restored.report.rows().iter().map(|row| row.workload.len()).collect();
+    let workloads: Vec<_> = restored.report.usage().iter().map(|row| row.workload.len()).collect();
     assert_eq!(workloads, [8, 20]);
 }
