@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::collection::CollectionStatus;
 
 /// How long changes are collected before they are rendered.
 const DEBOUNCE: Duration = Duration::from_millis(20);
@@ -12,16 +13,22 @@ struct Source {
 /// The name of the source, the number of polls, and whether rows are visible.
 type Snapshot = (&'static str, u64, bool);
 
+impl Source {
+    fn status(&self) -> CollectionStatus {
+        self.ledger.read().of(Collection::Usage).cloned().unwrap_or_default()
+    }
+}
+
 impl Render for Source {
     type Output = Snapshot;
 
     fn render(&self, now: Timestamp) -> Snapshot {
-        let status = self.ledger.read();
-        (self.name, status.usage().polls, status.usage().visible(now, Some(24 * HOUR)).is_some())
+        let status = self.status();
+        (self.name, status.polls, status.visible(now, Some(24 * HOUR)).is_some())
     }
 
     fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
-        self.ledger.read().usage().vanishes_at(Some(24 * HOUR)).filter(|end| *end > now)
+        self.status().vanishes_at(Some(24 * HOUR)).filter(|end| *end > now)
     }
 }
 
