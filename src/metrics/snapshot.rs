@@ -26,6 +26,9 @@ use super::table::{
 };
 use super::value::Value;
 
+/// The collection that is polled, as the value of the label `collection`.
+const COLLECTION: &str = "usage";
+
 /// All accounts, with the settings that their series depend on.
 #[derive(Clone, Debug)]
 pub struct Accounts {
@@ -131,25 +134,25 @@ impl Series {
         self.rows(out, &USAGE, |row| Some(row.percent.get()))?;
         self.rows(out, &PROCESSED, |row| Some(unix_seconds(row.processed_at)))?;
         self.rows(out, &THRESHOLD, |row| self.accounts.thresholds.applying_to(row))?;
-        self.each(out, &ROWS, |status| Some(status.last_good.as_ref()?.report.rows().len() as u64))?;
+        self.polls(out, &ROWS, |status| Some(status.last_good.as_ref()?.report.rows().len() as u64))?;
         self.labelled(out, &REJECTED, |status| {
             let count = |error| status.rejected.get(&error).copied().unwrap_or(0);
-            RowError::ALL.map(|error| ([error.as_str().into()], count(error)))
+            RowError::ALL.map(|error| ([COLLECTION.into(), error.as_str().into()], count(error)))
         })
     }
 
     fn collect_polls(&self, out: &mut Families<'_>) -> fmt::Result {
-        self.each(out, &UP, |status| Some(status.up()))?;
-        self.each(out, &SCRAPES, |status| Some(status.polls))?;
+        self.polls(out, &UP, |status| Some(status.up()))?;
+        self.polls(out, &SCRAPES, |status| Some(status.polls))?;
         self.labelled(out, &FAILURES, |status| {
             let count = |reason| status.failures.get(&reason).copied().unwrap_or(0);
-            FailureReason::ALL.map(|reason| ([reason.as_str().into()], count(reason)))
+            FailureReason::ALL.map(|reason| ([COLLECTION.into(), reason.as_str().into()], count(reason)))
         })?;
-        self.each(out, &DURATION, |status| Some(status.last_poll_duration?.as_secs_f64()))?;
-        self.times(out, &LAST_SCRAPE, |status| status.last_poll_at)?;
-        self.times(out, &LAST_SUCCESS, |status| Some(status.last_good.as_ref()?.at))?;
-        self.times(out, &NEXT_SCRAPE, |status| status.next_poll_at)?;
-        self.each(out, &INTERVAL, |_| Some(self.accounts.poll_interval.as_secs_f64()))
+        self.polls(out, &DURATION, |status| Some(status.last_poll_duration?.as_secs_f64()))?;
+        self.polls(out, &LAST_SCRAPE, |status| status.last_poll_at.map(unix_seconds))?;
+        self.polls(out, &LAST_SUCCESS, |status| Some(unix_seconds(status.last_good.as_ref()?.at)))?;
+        self.polls(out, &NEXT_SCRAPE, |status| status.next_poll_at.map(unix_seconds))?;
+        self.polls(out, &INTERVAL, |_| Some(self.accounts.poll_interval.as_secs_f64()))
     }
 
     fn collect_traffic(&self, out: &mut Families<'_>) -> fmt::Result {
@@ -193,6 +196,16 @@ impl Series {
                 Some((labels.map(Cow::from), value(row)?))
             })
         })
+    }
+
+    /// Adds one sample for each collection of each account that has a value.
+    fn polls<V: Into<Value>>(
+        &self,
+        out: &mut Families<'_>,
+        family: &'static Family,
+        value: impl Fn(&AccountStatus) -> Option<V>,
+    ) -> fmt::Result {
+        self.labelled(out, family, |status| value(status).map(|value| ([COLLECTION.into()], value)))
     }
 
     /// Adds one sample for each account that has a value.
