@@ -59,7 +59,7 @@ impl Percent {
     }
 }
 
-/// Why a row was dropped: the label value of `partner_license_usage_rows_rejected_total`.
+/// Why a row was dropped: the label value of `partner_license_rows_rejected_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RowError {
     /// Another row with the same key is newer, or equally new and later in the collection.

@@ -28,25 +28,25 @@ families! {
     THRESHOLD Gauge "partner_license_usage_threshold_percent" ["service" "workload" "channel"]
         "Configured threshold, scale 0-100: usage below it counts as low; absent for muted rows."
     ROWS Gauge "partner_license_rows" ["collection"]
-        "Rows in the last successful usage collection; 0 if it was empty."
+        "Rows in the last successful poll of the Partner Center collection; 0 if it was empty."
     REJECTED Counter "partner_license_rows_rejected_total" ["collection" "reason"]
-        "Rows dropped from usage collections, by reason."
+        "Rows dropped from the Partner Center collection, by reason."
     UP Gauge "partner_license_up" ["collection"]
-        "Whether the last poll of the Partner Center API succeeded (1) or not (0)."
+        "Whether the last poll of the Partner Center collection succeeded (1) or not (0)."
     SCRAPES Counter "partner_license_scrapes_total" ["collection"]
-        "Completed polls of the Partner Center API, successful or failed."
+        "Completed polls of the Partner Center collection, successful or failed."
     FAILURES Counter "partner_license_scrape_failures_total" ["collection" "reason"]
-        "Failed polls of the Partner Center API, by reason."
+        "Failed polls of the Partner Center collection, by reason."
     DURATION Gauge "partner_license_scrape_duration_seconds" ["collection"]
-        "Duration of the last poll of the Partner Center API, successful or failed."
+        "Duration of the last poll of the Partner Center collection, successful or failed."
     LAST_SCRAPE Gauge "partner_license_last_scrape_timestamp_seconds" ["collection"]
-        "When the last poll of the Partner Center API ended, successful or failed."
+        "When the last poll of the Partner Center collection ended, successful or failed."
     LAST_SUCCESS Gauge "partner_license_last_success_timestamp_seconds" ["collection"]
-        "When the last successful poll of the Partner Center API ended."
+        "When the last successful poll of the Partner Center collection ended."
     NEXT_SCRAPE Gauge "partner_license_next_scrape_timestamp_seconds" ["collection"]
-        "When the next poll of the Partner Center API is due."
+        "When the next poll of the Partner Center collection is due."
     INTERVAL Gauge "partner_license_poll_interval_seconds" ["collection"]
-        "Configured pause between two successful polls of the Partner Center API."
+        "Configured pause between two successful polls of the Partner Center collection."
     REQUESTS Counter "partner_license_api_requests_total" ["endpoint" "code"]
         "HTTP requests sent to Entra ID (token) and Partner Center (usage), by status code; the code is error if no complete response arrived."
     REQUEST_DURATION Histogram "partner_license_api_request_duration_seconds" ["endpoint"]

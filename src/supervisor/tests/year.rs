@@ -391,7 +391,7 @@ async fn daily_polls_for_ninety_one_days_all_succeed() {
     for _ in 0..91 {
         world.day().await;
     }
-    assert_eq!(world.metric("partner_license_scrapes_total"), "92");
+    assert_eq!(world.metric("partner_license_scrapes_total{collection=\"usage\"}"), "92");
     assert!(
         world.metrics().lines().all(|line| {
             !line.starts_with("partner_license_scrape_failures_total") || line.ends_with(" 0")
@@ -429,8 +429,11 @@ async fn a_hundred_days(rotation: Rotation, kind: Kind, outage: Outage) {
     assert!(line.starts_with("Polling failed reason=\"credentials\" remedy="), "{line}");
     let warnings = usize::from(outage == Outage::Unreachable);
     assert_eq!(logged.len() - 1, warnings, "{logged:?}");
-    assert_eq!(world.metric("partner_license_up"), "0");
-    assert_eq!(world.metric("partner_license_scrape_failures_total{reason=\"credentials\"}"), "4");
+    assert_eq!(world.metric("partner_license_up{collection=\"usage\"}"), "0");
+    assert_eq!(
+        world.metric("partner_license_scrape_failures_total{collection=\"usage\",reason=\"credentials\"}"),
+        "4"
+    );
     assert!(world.days_left() < 0.0, "{}", world.days_left());
 
     world.login().await;

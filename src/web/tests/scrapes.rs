@@ -43,7 +43,7 @@ async fn metrics_come_in_the_requested_format() {
             continue;
         }
         let (body, open) = (answer.text(), content_type != CLASSIC);
-        assert!(body.contains("\npartner_license_up{account=\"contoso\"} 0"), "{body}");
+        assert!(body.contains("\npartner_license_up{account=\"contoso\",collection=\"usage\"} 0"), "{body}");
         assert!(body.contains("\nprocess_cpu_seconds_total "), "{body}");
         assert_eq!(body.matches("# EOF").count(), usize::from(open));
         assert_eq!(body.ends_with("\n# EOF\n"), open);
