@@ -18,7 +18,8 @@ use jiff::Timestamp;
 use partner_license_exporter::config::Config;
 use partner_license_exporter::domain::clock::{Clock, unix_seconds};
 use partner_license_exporter::domain::status::Ledger;
-use partner_license_exporter::domain::usage::{LicenseUsage, Percent, UsageReport};
+use partner_license_exporter::domain::figures::Percent;
+use partner_license_exporter::domain::usage::{LicenseUsage, UsageReport};
 use partner_license_exporter::metrics::{self, Accounts, BUILD, FAMILIES, Family, OwnMetrics, Selection};
 use partner_license_exporter::polling::Render;
 use tokio::time::Instant;
@@ -138,9 +139,9 @@ fn accounts_with(rows: u32, now: Timestamp) -> Accounts {
     let ledger = Ledger::new(config.accounts[0].name.clone(), Arc::default());
     let report = UsageReport::collect((0..rows).map(|n| {
         Ok(LicenseUsage {
-            service: format!("service-{}", n / 100),
-            workload: format!("Workload {}", n % 100),
-            channel: "reseller".to_owned(),
+            service: format!("service-{}", n / 100).into(),
+            workload: format!("Workload {}", n % 100).into(),
+            channel: "reseller".into(),
             percent: Percent::new(f64::from(n * 7919 % 10_000) / 100.0)?,
             processed_at: now,
         })

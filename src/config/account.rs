@@ -13,7 +13,7 @@ use exporter_toolkit::secret::Secret;
 use exporter_toolkit::yaml::{Problems, Section};
 
 use crate::domain::account::AccountName;
-use crate::domain::usage::MAX_LABEL_BYTES;
+use crate::domain::row::MAX_LABEL_BYTES;
 
 use super::certificate::not_pem;
 use super::cloud::Cloud;

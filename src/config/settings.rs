@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use exporter_toolkit::yaml::{Problem, Problems, Section};
 
 use crate::domain::collection::Collection;
-use crate::domain::usage::MAX_LABEL_BYTES;
+use crate::domain::row::MAX_LABEL_BYTES;
 
 use super::account::{self, Account};
 use super::collections::{Collections, Customers, MAX_DURATION, MIN_DURATION};

@@ -4,21 +4,33 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::domain::usage::{LicenseUsage, RowError, UsageReport};
+use super::deployment::LicenseDeployment;
+use super::row::{RowError, Rows, Source};
+use super::usage::LicenseUsage;
 
 /// The rows of one whole collection.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Collected {
     /// Of the usage collection.
-    Usage(UsageReport),
+    Usage(Rows<LicenseUsage>),
+    /// Of the deployment collection.
+    Deployment(Rows<LicenseDeployment>),
+}
+
+/// Evaluates an expression for the rows of whichever collection.
+macro_rules! of_any {
+    ($collected:expr, $rows:ident => $value:expr) => {
+        match $collected {
+            Collected::Usage($rows) => $value,
+            Collected::Deployment($rows) => $value,
+        }
+    };
 }
 
 impl Collected {
     /// The number of rows.
     pub fn len(&self) -> usize {
-        match self {
-            Self::Usage(report) => report.rows().len(),
-        }
+        of_any!(self, rows => rows.rows().len())
     }
 
     /// Whether there is no row.
@@ -28,29 +40,43 @@ impl Collected {
 
     /// The number of dropped rows, by error.
     pub fn rejected(&self) -> &BTreeMap<RowError, u64> {
-        match self {
-            Self::Usage(report) => report.rejected(),
-        }
+        of_any!(self, rows => rows.rejected())
+    }
+
+    /// Where the rows come from.
+    pub fn source(&self) -> Source {
+        of_any!(self, rows => rows.source())
+    }
+
+    /// The length of all labels together, in bytes.
+    pub fn label_bytes(&self) -> usize {
+        of_any!(self, rows => rows.label_bytes())
     }
 
     /// The earliest and the latest time at which Microsoft processed a row.
     pub fn processed(&self) -> Option<(Timestamp, Timestamp)> {
-        let times = match self {
-            Self::Usage(report) => report.rows().iter().map(|row| row.processed_at),
-        };
-        Some((times.clone().min()?, times.max()?))
+        of_any!(self, rows => rows.processed())
     }
 
     /// The rows, if they are those of the usage collection.
     pub fn usage(&self) -> &[LicenseUsage] {
-        match self {
-            Self::Usage(report) => report.rows(),
-        }
+        if let Self::Usage(rows) = self { rows.rows() } else { &[] }
+    }
+
+    /// The rows, if they are those of the deployment collection.
+    pub fn deployment(&self) -> &[LicenseDeployment] {
+        if let Self::Deployment(rows) = self { rows.rows() } else { &[] }
     }
 }
 
-impl From<UsageReport> for Collected {
-    fn from(report: UsageReport) -> Self {
-        Self::Usage(report)
+impl From<Rows<LicenseUsage>> for Collected {
+    fn from(rows: Rows<LicenseUsage>) -> Self {
+        Self::Usage(rows)
+    }
+}
+
+impl From<Rows<LicenseDeployment>> for Collected {
+    fn from(rows: Rows<LicenseDeployment>) -> Self {
+        Self::Deployment(rows)
     }
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::collected::Collected;
 use crate::domain::schedule::LastPoll;
-use crate::domain::usage::RowError;
+use crate::domain::row::RowError;
 
 /// A collection of Partner Center that is polled by its own schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

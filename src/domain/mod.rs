@@ -4,7 +4,10 @@
 
 pub mod account;
 pub mod clock;
+pub mod row;
+pub mod figures;
 pub mod usage;
+pub mod deployment;
 pub mod collected;
 pub mod failure;
 pub mod schedule;

@@ -82,17 +82,27 @@ pub enum Endpoint {
     Token,
     /// Partner Center's licence usage collection.
     Usage,
+    /// Its licence deployment collection.
+    Deployment,
+    /// The commercial usage collection, the successor of the usage collection.
+    CommercialUsage,
+    /// The commercial deployment collection.
+    CommercialDeployment,
 }
 
 impl Endpoint {
     /// Every endpoint, in the order in which they are exported.
-    pub const ALL: [Self; 2] = [Self::Token, Self::Usage];
+    pub const ALL: [Self; 5] =
+        [Self::Token, Self::Usage, Self::Deployment, Self::CommercialUsage, Self::CommercialDeployment];
 
     /// The label value.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Token => "token",
             Self::Usage => "usage",
+            Self::Deployment => "deployment",
+            Self::CommercialUsage => "commercial_usage",
+            Self::CommercialDeployment => "commercial_deployment",
         }
     }
 }

@@ -16,7 +16,8 @@ use crate::domain::clock::unix_seconds;
 use crate::domain::collection::{Collection, CollectionStatus};
 use crate::domain::failure::FailureReason;
 use crate::domain::status::{AccountStatus, Code, Endpoint, Latency, Ledger};
-use crate::domain::usage::{LicenseUsage, RowError};
+use crate::domain::row::RowError;
+use crate::domain::usage::LicenseUsage;
 use crate::polling::Render;
 
 use super::family::{self, Collect, Families, Family, Selection};
@@ -187,7 +188,7 @@ impl Series {
             let rows = visible.map_or(&[][..], |good| good.report.usage());
             rows.iter().filter_map(|row| {
                 let labels = [&row.service, &row.workload, &row.channel];
-                Some((labels.map(Cow::from), value(row)?))
+                Some((labels.map(|label| Cow::Borrowed(&**label)), value(row)?))
             })
         })
     }

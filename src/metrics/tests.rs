@@ -8,7 +8,9 @@ use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::status::{AccountStatus, Code, Endpoint, Ledger};
-use crate::domain::usage::{LicenseUsage, Percent, RowError, UsageReport};
+use crate::domain::figures::Percent;
+use crate::domain::row::RowError;
+use crate::domain::usage::{LicenseUsage, UsageReport};
 use crate::polling::Render;
 use exporter_toolkit::negotiation::{Coding, Format};
 
@@ -51,9 +53,9 @@ fn accounts_named(names: &[&str]) -> Accounts {
 
 fn row(service: &str, workload: &str, percent: f64) -> Result<LicenseUsage, RowError> {
     Ok(LicenseUsage {
-        service: service.to_owned(),
-        workload: workload.to_owned(),
-        channel: "reseller".to_owned(),
+        service: service.into(),
+        workload: workload.into(),
+        channel: "reseller".into(),
         percent: Percent::new(percent)?,
         processed_at: "2026-11-17T00:00:00Z".parse().unwrap(),
     })

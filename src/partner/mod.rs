@@ -38,11 +38,16 @@ mod sign_in;
 
 // The collections.
 mod json_members;
+mod page;
+mod fields;
 mod wire;
+mod commercial;
+mod commercial_server;
 mod paging;
 mod turn;
 mod source;
 mod partner_center;
+mod collections;
 
 pub use blocking::off_workers;
 pub use claims::Claims;

@@ -16,7 +16,8 @@ use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::schedule::Schedule;
 use crate::domain::collected::Collected;
 use crate::domain::status::{AccountStatus, Ledger};
-use crate::domain::usage::{EMPTY_REMEDY, listing};
+use crate::domain::row::listing;
+use crate::domain::usage::EMPTY_REMEDY;
 use crate::partner::{FetchError, Source};
 
 use super::shared::Shared;

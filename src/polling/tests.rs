@@ -17,7 +17,8 @@ use crate::domain::collection::Collection;
 use crate::domain::failure::FailureReason;
 use crate::domain::schedule::Schedule;
 use crate::domain::status::Ledger;
-use crate::domain::usage::{LicenseUsage, Percent, UsageReport};
+use crate::domain::figures::Percent;
+use crate::domain::usage::{LicenseUsage, UsageReport};
 use crate::partner::{FetchError, Source, Turn};
 
 mod clocks;
@@ -170,9 +171,9 @@ impl Polling {
 
 fn row() -> LicenseUsage {
     LicenseUsage {
-        service: "o365".to_owned(),
-        workload: "Exchange".to_owned(),
-        channel: "reseller".to_owned(),
+        service: "o365".into(),
+        workload: "Exchange".into(),
+        channel: "reseller".into(),
         percent: Percent::new(80.0).unwrap(),
         processed_at: START,
     }

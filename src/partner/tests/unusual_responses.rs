@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 
 use crate::domain::failure::Failure;
-use crate::domain::usage::RowError;
+use crate::domain::row::RowError;
 
 use super::*;
 

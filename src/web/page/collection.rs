@@ -6,7 +6,8 @@ use maud::{Markup, html};
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::schedule::LastPoll;
 use crate::domain::collection::{Collection, CollectionStatus, LastGood};
-use crate::domain::usage::{EMPTY_REMEDY, OLD_FIGURE_AGE, listing};
+use crate::domain::row::listing;
+use crate::domain::usage::{EMPTY_REMEDY, OLD_FIGURE_AGE};
 use crate::metrics::Accounts;
 
 use super::context::Context;

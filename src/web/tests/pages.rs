@@ -8,14 +8,16 @@ use super::*;
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::collection::LastGood;
 use crate::domain::status::Credentials;
-use crate::domain::usage::{LicenseUsage, Percent, RowError};
+use crate::domain::figures::Percent;
+use crate::domain::row::RowError;
+use crate::domain::usage::LicenseUsage;
 use crate::partner::FetchError;
 
 fn row(workload: &str, percent: f64) -> LicenseUsage {
     LicenseUsage {
-        service: "o365".to_owned(),
-        workload: workload.to_owned(),
-        channel: "reseller".to_owned(),
+        service: "o365".into(),
+        workload: workload.into(),
+        channel: "reseller".into(),
         percent: Percent::new(percent).unwrap(),
         processed_at: "2026-11-17T00:00:00Z".parse().unwrap(),
     }
