@@ -138,9 +138,9 @@ fn accounts_with(rows: u32, now: Timestamp) -> Accounts {
     let ledger = Ledger::new(config.accounts[0].name.clone(), Arc::default());
     let report = UsageReport::collect((0..rows).map(|n| {
         Ok(LicenseUsage {
-            service: format!("service-{}", n / 100),
-            workload: format!("Workload {}", n % 100),
-            channel: "reseller".to_owned(),
+            service: format!("service-{}", n / 100).into(),
+            workload: format!("Workload {}", n % 100).into(),
+            channel: "reseller".into(),
             percent: Percent::new(f64::from(n * 7919 % 10_000) / 100.0)?,
             processed_at: now,
         })

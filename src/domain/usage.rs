@@ -3,7 +3,9 @@
 //! Rows are made of checked parts; a [`UsageReport`] is sorted and its keys are unique. This module knows nothing of
 //! JSON, HTTP or Prometheus.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,11 +14,11 @@ use jiff::Timestamp;
 #[derive(Clone, Debug, PartialEq)]
 pub struct LicenseUsage {
     /// `serviceName`, such as `o365`; an open set, passed through verbatim.
-    pub service: String,
+    pub service: Arc<str>,
     /// `workloadName`, such as `Exchange`; not unique without the service.
-    pub workload: String,
+    pub workload: Arc<str>,
     /// `channel`, such as `reseller`.
-    pub channel: String,
+    pub channel: Arc<str>,
     /// `proratedLicensesUsagePercent`.
     pub percent: Percent,
     /// `processedDateTime`: when Microsoft aggregated this row, days before it is served.
@@ -27,6 +29,23 @@ impl LicenseUsage {
     /// What identifies a row.
     pub fn key(&self) -> (&str, &str, &str) {
         (&self.service, &self.workload, &self.channel)
+    }
+
+    /// The labels of its key.
+    pub fn labels(&self) -> [&Arc<str>; 3] {
+        [&self.service, &self.workload, &self.channel]
+    }
+
+    /// Returns the row, unless one of its labels is longer than `max_bytes`.
+    ///
+    /// # Errors
+    /// [`RowError::InvalidLabel`] if one is.
+    pub fn with_labels_up_to(self, max_bytes: usize) -> Result<Self, RowError> {
+        if self.labels().iter().all(|label| label.len() <= max_bytes) {
+            Ok(self)
+        } else {
+            Err(RowError::InvalidLabel)
+        }
     }
 
     /// Whether the figure is older at `now` than [`OLD_FIGURE_AGE`].
@@ -119,6 +138,22 @@ impl RowError {
 pub const EMPTY_REMEDY: &str = "check whether Partner Center's own pages show usage, the role of the signed-in user, \
                                 tenant_id and cloud; a sandbox, or a partner without such licences, never has rows";
 
+/// Label values, each of which is kept once: they repeat in thousands of rows.
+#[derive(Debug, Default)]
+pub struct LabelPool(HashSet<Arc<str>>);
+
+impl LabelPool {
+    /// The label value with this text.
+    pub fn share(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(text) {
+            return Arc::clone(known);
+        }
+        let new = Arc::from(text);
+        self.0.insert(Arc::clone(&new));
+        new
+    }
+}
+
 /// One whole usage collection: its usable rows, and the number of dropped ones.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UsageReport {
@@ -126,30 +161,119 @@ pub struct UsageReport {
     rejected: BTreeMap<RowError, u64>,
 }
 
-impl UsageReport {
-    /// Sorts the rows by key. Of rows with the same key, the one with the newest `processed_at` is kept; on a tie,
-    /// the last.
-    pub fn collect(items: impl IntoIterator<Item = Result<LicenseUsage, RowError>>) -> Self {
-        let mut report = Self::default();
-        report.extend(items);
-        report
+/// The rows of a [`UsageReport`] that is not complete.
+#[derive(Debug, Default)]
+pub struct UsageRows {
+    rows: Vec<LicenseUsage>,
+    rejected: BTreeMap<RowError, u64>,
+}
+
+impl UsageRows {
+    /// Adds a row that comes later in the collection.
+    pub fn add(&mut self, row: Result<LicenseUsage, RowError>) {
+        match row {
+            Ok(row) => self.rows.push(row),
+            Err(error) => *self.rejected.entry(error).or_insert(0) += 1,
+        }
     }
 
-    /// Adds rows that come later in the collection. Only what is kept takes memory.
-    pub fn extend(&mut self, items: impl IntoIterator<Item = Result<LicenseUsage, RowError>>) {
+    /// Sorts the rows by key. Of rows with the same key, the one with the newest `processed_at` is kept; on a tie,
+    /// the last.
+    pub fn settle(&mut self) {
         let Self { rows, rejected } = self;
-        let mut reject = |error: RowError| *rejected.entry(error).or_insert(0) += 1;
-        rows.extend(items.into_iter().filter_map(|item| item.map_err(&mut reject).ok()));
-        // The sort is stable, so of equal rows the last of the collection stays last.
-        rows.sort_by(|a, b| a.key().cmp(&b.key()).then(a.processed_at.cmp(&b.processed_at)));
+        if rows.is_sorted_by(|a, b| a.key() < b.key()) {
+            return;
+        }
+        let mut order = order(rows);
+        for start in 0..rows.len() {
+            let mut at = start;
+            while order[at] != start {
+                let from = std::mem::replace(&mut order[at], at);
+                rows.swap(at, from);
+                at = from;
+            }
+            order[at] = at;
+        }
         rows.dedup_by(|next, kept| {
             let same = next.key() == kept.key();
             if same {
-                std::mem::swap(next, kept);
-                reject(RowError::Duplicate);
+                *rejected.entry(RowError::Duplicate).or_insert(0) += 1;
+                // Equal keys are in the order of the collection.
+                if next.processed_at >= kept.processed_at {
+                    std::mem::swap(next, kept);
+                }
             }
             same
         });
+    }
+
+    /// The number of rows that are kept.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The report of the rows so far.
+    pub fn into_report(mut self) -> UsageReport {
+        self.settle();
+        self.rows.shrink_to_fit();
+        UsageReport { rows: self.rows, rejected: self.rejected }
+    }
+}
+
+/// The positions of rows in the order of their keys, and of equal keys in the present order. Labels that are shared are
+/// compared once, and not once for each comparison of two rows.
+fn order(rows: &[LicenseUsage]) -> Vec<usize> {
+    let address = |label: &Arc<str>| label.as_ptr().addr();
+    let mut ranks: HashMap<usize, (&str, u128), BuildHasherDefault<AddressHasher>> = HashMap::default();
+    for label in rows.iter().flat_map(LicenseUsage::labels) {
+        ranks.entry(address(label)).or_insert((label, 0));
+    }
+    let mut sorted: Vec<_> = ranks.values_mut().collect();
+    sorted.sort_unstable();
+    let (mut rank, mut before) = (0, None);
+    for (label, rank_of_label) in sorted {
+        // Equal labels may not be shared.
+        rank += u128::from(before.is_some_and(|before| before != *label));
+        (*rank_of_label, before) = (rank, Some(*label));
+    }
+    // Three ranks and the position, which are below 2^32 as there are no 2^32 rows.
+    let keys = rows.iter().enumerate().map(|(at, row)| {
+        let key = row.labels().map(|label| ranks[&address(label)].1);
+        key.into_iter().fold(0, |key, rank| key << 32 | rank) << 32 | at as u128
+    });
+    let mut keys: Vec<u128> = keys.collect();
+    keys.sort_unstable();
+    keys.into_iter()
+        .map(|key| usize::try_from(key & u128::from(u32::MAX)).expect("it is a position"))
+        .collect()
+}
+
+/// Hashes an address, which nobody outside of the program chooses, in a few instructions.
+#[derive(Default)]
+struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("an address is a number");
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        // The high bits of the product depend on all bits of the address, and a table uses the low ones as well.
+        self.0 = (address as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl UsageReport {
+    /// The report of these rows, see [`UsageRows::settle`].
+    pub fn collect(items: impl IntoIterator<Item = Result<LicenseUsage, RowError>>) -> Self {
+        let mut rows = UsageRows::default();
+        items.into_iter().for_each(|item| rows.add(item));
+        rows.into_report()
     }
 
     /// The rows, sorted by service, workload and channel; no key occurs twice.
@@ -192,6 +316,8 @@ pub fn listing(rejected: &BTreeMap<RowError, u64>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -215,9 +341,35 @@ mod tests {
             row("Teams", 1.0, "2026-01-01"),
             row("Teams", 4.0, "2026-01-02"),
         ]);
-        let found: Vec<_> = report.rows().iter().map(|r| (r.workload.as_str(), r.percent.get())).collect();
+        let found: Vec<_> = report.rows().iter().map(|r| (&*r.workload, r.percent.get())).collect();
         assert_eq!(found, [("Exchange", 1.0), ("Teams", 4.0)]);
         assert_eq!(report.rejected()[&RowError::Duplicate], 2);
+    }
+
+    #[test]
+    fn rows_are_sorted_by_the_text_of_their_labels_whether_or_not_these_are_shared() {
+        let keys = [
+            ("b", "a", "c"),
+            ("a", "b", "a"),
+            ("a", "b", ""),
+            ("b", "a", "c"),
+            ("a", "a", "z"),
+            ("", "b", "b"),
+        ];
+        let mut pool = LabelPool::default();
+        for shared in [true, false] {
+            let mut label = |text: &str| if shared { pool.share(text) } else { text.into() };
+            let rows = keys.map(|(service, workload, channel)| {
+                let row = row("", 1.0, "2026-01-01").unwrap();
+                let (service, workload, channel) = (label(service), label(workload), label(channel));
+                Ok(LicenseUsage { service, workload, channel, ..row })
+            });
+            let report = UsageReport::collect(rows);
+            report.assert_sound();
+            let sorted: BTreeSet<_> = keys.into_iter().collect();
+            assert!(report.rows().iter().map(LicenseUsage::key).eq(sorted), "{report:?}");
+            assert_eq!(report.rejected()[&RowError::Duplicate], 1);
+        }
     }
 
     #[test]

@@ -188,10 +188,7 @@ impl Series {
         self.labelled(out, family, |status| {
             let visible = status.visible(self.at, self.accounts.stale_after);
             let rows = visible.map_or(&[][..], |good| good.report.rows()).iter();
-            rows.filter_map(|row| {
-                let labels = [&row.service, &row.workload, &row.channel];
-                Some((labels.map(Cow::from), value(row)?))
-            })
+            rows.filter_map(|row| Some((row.labels().map(|label| Cow::Borrowed(&**label)), value(row)?)))
         })
     }
 

@@ -56,9 +56,9 @@ fn accounts_named(names: &[&str]) -> Accounts {
 
 fn row(service: &str, workload: &str, percent: f64) -> Result<LicenseUsage, RowError> {
     Ok(LicenseUsage {
-        service: service.to_owned(),
-        workload: workload.to_owned(),
-        channel: "reseller".to_owned(),
+        service: service.into(),
+        workload: workload.into(),
+        channel: "reseller".into(),
         percent: Percent::new(percent)?,
         processed_at: "2026-11-17T00:00:00Z".parse().unwrap(),
     })

@@ -38,6 +38,7 @@ mod sign_in;
 
 // The usage collection.
 mod json_members;
+mod page;
 mod wire;
 mod paging;
 mod source;

@@ -5,7 +5,7 @@
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::wire::PageLink;
+use super::page::PageLink;
 
 /// A request for a page, without the headers that every request has.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,7 +111,7 @@ mod tests {
 
     use super::*;
     use crate::partner::invariants;
-    use crate::partner::wire::LinkHeader;
+    use crate::partner::page::LinkHeader;
 
     const BASE: &str = "https://api.example";
 

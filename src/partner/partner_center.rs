@@ -32,7 +32,7 @@ use super::source::UsageSource;
 use super::store::TokenStore;
 use super::token_endpoint::{Rotation, TokenEndpoint};
 use super::trust_anchors::TrustAnchors;
-use super::wire::{self, Collection, WireError};
+use super::wire::{Collection, WireError};
 
 /// Partner Center, as one account uses it.
 pub struct PartnerCenter {
@@ -183,25 +183,30 @@ impl PartnerCenter {
         let mut collection = Collection::new(self.account.label_value_length_limit);
         let mut pages = Pages::begin(&self.account.cloud.api_base_url, "analytics/licenses/usage");
         loop {
-            let response = self.get_with_valid_token(pages.current(), &mut token, &mut renewed).await?;
+            let mut response = self.get_with_valid_token(pages.current(), &mut token, &mut renewed).await?;
             let redactor = Redactor::new(vec![token.secret().clone()]);
             if !response.status.is_success() {
                 let error = refusal::by_api(&response, &redactor);
                 return Err(error.with_command_flags(&self.account.command_flags));
             }
             // A large page takes a tenth of a second, in which scrapes would wait for a worker.
-            let parse = move || (wire::parse_page(response.json()), response);
-            let (page, response) = off_workers(parse).await;
+            let read = move || {
+                let next = collection.read(response.json());
+                // The rows are sorted without it.
+                response.body = Vec::new();
+                collection.settle();
+                (next, collection, response)
+            };
+            let (next, so_far, response) = off_workers(read).await;
+            collection = so_far;
             let unusable = |why: &dyn fmt::Display| refusal::unusable(&why.to_string(), &response, &redactor);
             if response.status == StatusCode::NO_CONTENT {
                 return Err(unusable(&"the response has no content"));
             }
-            let page = page.map_err(|error| unusable(&error))?;
-            collection.append(page.rows).map_err(|error| unusable(&error))?;
+            let next = next.map_err(|error| unusable(&error))?;
             // The report has all pages or there is none, since missing pages would look like lost series.
-            let Some(next) = page.next else {
-                let report = off_workers(|| collection.report()).await;
-                let report = report.map_err(|error| match &error {
+            let Some(next) = next else {
+                let report = collection.report().map_err(|error| match &error {
                     WireError::NothingUsable(rejected) => {
                         FetchError { rejected: rejected.clone(), ..unusable(&error) }
                     }

@@ -166,9 +166,9 @@ impl Polling {
 
 fn row() -> LicenseUsage {
     LicenseUsage {
-        service: "o365".to_owned(),
-        workload: "Exchange".to_owned(),
-        channel: "reseller".to_owned(),
+        service: "o365".into(),
+        workload: "Exchange".into(),
+        channel: "reseller".into(),
         percent: Percent::new(80.0).unwrap(),
         processed_at: START,
     }

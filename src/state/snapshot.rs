@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Account;
 use crate::domain::status::LastGood;
-use crate::domain::usage::{LicenseUsage, Percent, UsageReport};
+use crate::domain::usage::{LabelPool, LicenseUsage, Percent, UsageReport};
 use crate::state::file::{Sha256, StateFile};
 
 /// The file of one account's last good rows.
@@ -127,11 +127,7 @@ impl SnapshotStore {
 
     /// Returns the rows whose labels may be served; one that is too long would make servers refuse the whole scrape.
     fn servable(&self, good: LastGood) -> LastGood {
-        let fits = |row: &&LicenseUsage| {
-            [&row.service, &row.workload, &row.channel]
-                .iter()
-                .all(|label| label.len() <= self.max_label_bytes)
-        };
+        let fits = |row: &&LicenseUsage| row.labels().iter().all(|label| label.len() <= self.max_label_bytes);
         let rows = good.report.rows();
         if rows.iter().all(|row| fits(&row)) {
             return good;
@@ -193,11 +189,12 @@ fn decode(content: &[u8], owner: &str) -> Option<LastGood> {
     if record.version != VERSION || record.owner != owner || record.checksum() != claimed {
         return None;
     }
+    let mut labels = LabelPool::default();
     let row = |row: Row<'_>| {
         Some(LicenseUsage {
-            service: row.service.into_owned(),
-            workload: row.workload.into_owned(),
-            channel: row.channel.into_owned(),
+            service: labels.share(&row.service),
+            workload: labels.share(&row.workload),
+            channel: labels.share(&row.channel),
             percent: Percent::new(row.percent.parse().ok()?).ok()?,
             processed_at: row.processed_at,
         })

@@ -4,9 +4,9 @@ use super::*;
 
 fn row(service: &str, workload: &str, channel: &str) -> LicenseUsage {
     LicenseUsage {
-        service: service.to_owned(),
-        workload: workload.to_owned(),
-        channel: channel.to_owned(),
+        service: service.into(),
+        workload: workload.into(),
+        channel: channel.into(),
         percent: Percent::new(1.0).unwrap(),
         processed_at: jiff::Timestamp::UNIX_EPOCH,
     }

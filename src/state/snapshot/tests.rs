@@ -29,9 +29,9 @@ fn good(rows: impl IntoIterator<Item = LicenseUsage>) -> LastGood {
 
 fn row(workload: &str, percent: f64) -> LicenseUsage {
     LicenseUsage {
-        service: "o365".to_owned(),
-        workload: workload.to_owned(),
-        channel: "reseller".to_owned(),
+        service: "o365".into(),
+        workload: workload.into(),
+        channel: "reseller".into(),
         percent: Percent::new(percent).unwrap(),
         processed_at: "2026-11-17T01:02:03.000000004Z".parse().unwrap(),
     }
@@ -182,7 +182,7 @@ fn a_directory_that_was_removed_is_created_again() {
 }
 
 fn any_row() -> impl Strategy<Value = LicenseUsage> {
-    let label = || any::<String>();
+    let label = || any::<String>().prop_map(Arc::from);
     let time = (-62_135_596_800i64..253_402_207_200, 0i32..1_000_000_000);
     (label(), label(), label(), 0.0..f64::MAX, time).prop_map(|(service, workload, channel, percent, at)| {
         LicenseUsage {

@@ -12,9 +12,9 @@ use crate::partner::FetchError;
 
 fn row(workload: &str, percent: f64) -> LicenseUsage {
     LicenseUsage {
-        service: "o365".to_owned(),
-        workload: workload.to_owned(),
-        channel: "reseller".to_owned(),
+        service: "o365".into(),
+        workload: workload.into(),
+        channel: "reseller".into(),
         percent: Percent::new(percent).unwrap(),
         processed_at: "2026-11-17T00:00:00Z".parse().unwrap(),
     }
