@@ -143,6 +143,7 @@ fn accounts_with(rows: u32, now: Timestamp) -> Accounts {
             workload: format!("Workload {}", n % 100).into(),
             channel: "reseller".into(),
             percent: Percent::new(f64::from(n * 7919 % 10_000) / 100.0)?,
+            licenses: None,
             processed_at: now,
         })
     }));

@@ -21,7 +21,7 @@ use crate::commands::settings;
 use crate::config::ConfigSource;
 use crate::domain::account::AccountName;
 use crate::domain::clock::Clock;
-use crate::domain::collection::CollectionStatus;
+use crate::domain::polled::CollectionStatus;
 use crate::domain::status::{AccountStatus, Ledger};
 use crate::metrics::{Accounts, BUILD, MetricsSnapshot, OwnMetrics};
 use crate::polling::{self, Render};

@@ -12,7 +12,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::domain::account::AccountName;
-use crate::domain::collection::{Collection, CollectionStatus};
+use crate::domain::collection::Collection;
+use crate::domain::polled::CollectionStatus;
 use crate::domain::failure::Failure;
 
 /// What is known about one account.

@@ -70,11 +70,13 @@ pub const EMPTY_REMEDY: &str = "check whether Partner Center's own pages show us
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::row::RowError;
+    use crate::domain::row::{LabelPool, RowError};
 
     fn row(workload: &str, percent: f64, day: &str) -> Result<LicenseUsage, RowError> {
         Ok(LicenseUsage {
@@ -98,6 +100,32 @@ mod tests {
         let found: Vec<_> = report.rows().iter().map(|r| (&*r.workload, r.percent.get())).collect();
         assert_eq!(found, [("Exchange", 1.0), ("Teams", 4.0)]);
         assert_eq!(report.rejected()[&RowError::Duplicate], 2);
+    }
+
+    #[test]
+    fn rows_are_sorted_by_the_text_of_their_labels_whether_or_not_these_are_shared() {
+        let keys = [
+            ("b", "a", "c"),
+            ("a", "b", "a"),
+            ("a", "b", ""),
+            ("b", "a", "c"),
+            ("a", "a", "z"),
+            ("", "b", "b"),
+        ];
+        let mut pool = LabelPool::default();
+        for shared in [true, false] {
+            let mut label = |text: &str| if shared { pool.share(text) } else { text.into() };
+            let rows = keys.map(|(service, workload, channel)| {
+                let row = row("", 1.0, "2026-01-01").unwrap();
+                let (service, workload, channel) = (label(service), label(workload), label(channel));
+                Ok(LicenseUsage { service, workload, channel, ..row })
+            });
+            let report = UsageReport::collect(rows);
+            report.assert_sound();
+            let sorted: BTreeSet<_> = keys.into_iter().collect();
+            assert!(report.rows().iter().map(LicenseUsage::key).eq(sorted), "{report:?}");
+            assert_eq!(report.rejected()[&RowError::Duplicate], 1);
+        }
     }
 
     proptest! {

@@ -57,6 +57,7 @@ fn row(service: &str, workload: &str, percent: f64) -> Result<LicenseUsage, RowE
         workload: workload.into(),
         channel: "reseller".into(),
         percent: Percent::new(percent)?,
+        licenses: None,
         processed_at: "2026-11-17T00:00:00Z".parse().unwrap(),
     })
 }

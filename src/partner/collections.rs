@@ -10,8 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use crate::config::SourceChoice;
-use crate::domain::collected::Collected;
-use crate::domain::collection::Collection;
+use crate::domain::collection::{Collected, Collection};
 use crate::domain::row::{Row, Rows};
 use crate::domain::status::Endpoint;
 

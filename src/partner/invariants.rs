@@ -125,7 +125,7 @@ fn has_the_flaw(item: &Value, error: RowError) -> bool {
         RowError::InvalidLabel => labels
             .iter()
             .any(|label| !label.is_null() && label.as_str().is_none_or(|text| text.len() > MAX_LABEL_BYTES)),
-        RowError::Unreadable | RowError::Duplicate => false,
+        RowError::Unreadable | RowError::Duplicate | RowError::NoLicenses => false,
     }
 }
 

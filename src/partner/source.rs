@@ -2,8 +2,7 @@
 
 use std::future::Future;
 
-use crate::domain::collection::Collection;
-use crate::domain::collected::Collected;
+use crate::domain::collection::{Collected, Collection};
 
 use super::error::FetchError;
 use super::turn::Turn;

@@ -23,8 +23,7 @@ use super::http::RetryPolicy;
 use super::*;
 use crate::config::{Account, Config};
 use crate::domain::clock::Clock;
-use crate::domain::collected::Collected;
-use crate::domain::collection::Collection;
+use crate::domain::collection::{Collected, Collection};
 use crate::domain::failure::FailureReason;
 use crate::domain::status::{Code, Endpoint, Ledger};
 use crate::domain::usage::UsageReport;
@@ -49,6 +48,7 @@ impl PartnerCenter {
         let mut turn = Turns::default().take().await;
         match self.fetch(Collection::Usage, &mut turn).await? {
             Collected::Usage(report) => Ok(report),
+            other => panic!("{other:?}"),
         }
     }
 }

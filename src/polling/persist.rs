@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::collection::{Collection, LastGood};
+use crate::domain::collection::Collection;
+use crate::domain::polled::LastGood;
 use crate::domain::status::{AccountStatus, Ledger};
 use crate::state::snapshot::SnapshotStore;
 

@@ -11,10 +11,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::{Clock, Deadline, STEP};
-use crate::domain::collection::{Collection, CollectionStatus};
+use crate::domain::collection::{Collected, Collection};
+use crate::domain::polled::CollectionStatus;
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::schedule::Schedule;
-use crate::domain::collected::Collected;
 use crate::domain::status::{AccountStatus, Ledger};
 use crate::domain::row::listing;
 use crate::domain::usage::EMPTY_REMEDY;

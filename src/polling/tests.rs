@@ -12,8 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::domain::clock::Clock;
-use crate::domain::collected::Collected;
-use crate::domain::collection::Collection;
+use crate::domain::collection::{Collected, Collection};
 use crate::domain::failure::FailureReason;
 use crate::domain::schedule::Schedule;
 use crate::domain::status::Ledger;
@@ -175,6 +174,7 @@ fn row() -> LicenseUsage {
         workload: "Exchange".into(),
         channel: "reseller".into(),
         percent: Percent::new(80.0).unwrap(),
+        licenses: None,
         processed_at: START,
     }
 }

@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Account;
-use crate::domain::collected::Collected;
-use crate::domain::collection::{Collection, LastGood};
+use crate::domain::collection::{Collected, Collection};
+use crate::domain::polled::LastGood;
 use crate::domain::deployment::LicenseDeployment;
 use crate::domain::figures::Percent;
 use crate::domain::row::{LabelPool, Row, Rows, Source};

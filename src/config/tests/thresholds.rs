@@ -9,6 +9,7 @@ fn row(service: &str, workload: &str, channel: &str) -> LicenseUsage {
         workload: workload.into(),
         channel: channel.into(),
         percent: Percent::new(1.0).unwrap(),
+        licenses: None,
         processed_at: jiff::Timestamp::UNIX_EPOCH,
     }
 }

@@ -5,7 +5,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 use super::*;
-use crate::domain::collection::LastGood;
+use crate::domain::polled::LastGood;
 
 /// The levels of the events logged at info and above.
 #[derive(Clone, Default)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::collection::CollectionStatus;
+use crate::domain::polled::CollectionStatus;
 
 /// How long changes are collected before they are rendered.
 const DEBOUNCE: Duration = Duration::from_millis(20);

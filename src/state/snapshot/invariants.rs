@@ -2,8 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::collected::Collected;
-use crate::domain::usage::LicenseUsage;
+use crate::domain::collection::{Collected, Collection};
 
 use super::{LastGood, Record, VERSION, decode, encode};
 
@@ -12,7 +11,13 @@ const OTHERS: &str = "https://login.example fabrikam.example c11e";
 
 /// A file with any content is used as a whole and by its owner, or not at all.
 pub fn file(content: &[u8]) {
-    if let Some(good) = decode(content, OWNER) {
+    for collection in Collection::ALL {
+        used_or_not(content, collection);
+    }
+}
+
+fn used_or_not(content: &[u8], collection: Collection) {
+    if let Some(good) = decode(content, OWNER, collection) {
         round_trip(&good);
     }
     // Random content never has a matching checksum, so give it one.
@@ -22,7 +27,7 @@ pub fn file(content: &[u8]) {
         record.sha256.clear();
         record.sha256 = record.checksum();
         let content = serde_json::to_vec(&record).expect("a record serialises to JSON");
-        if let Some(good) = decode(&content, OWNER) {
+        if let Some(good) = decode(&content, OWNER, collection) {
             round_trip(&good);
         }
     }
@@ -30,12 +35,15 @@ pub fn file(content: &[u8]) {
 
 /// These rows are restored unchanged; from a damaged file they are restored unchanged or not at all.
 pub(super) fn round_trip(good: &LastGood) {
-    let Collected::Usage(report) = &*good.report;
-    report.assert_sound();
+    let collection = good.report.collection();
+    match &*good.report {
+        Collected::Usage(rows) => rows.assert_sound(),
+        Collected::Deployment(rows) => rows.assert_sound(),
+    }
     let content = encode(good, OWNER);
-    let restored = decode(&content, OWNER).expect("a written file is usable");
+    let restored = decode(&content, OWNER, collection).expect("a written file is usable");
     assert_eq!(parts(&restored), parts(good));
-    assert!(decode(&content, OTHERS).is_none(), "another account must not use the rows");
+    assert!(decode(&content, OTHERS, collection).is_none(), "another account must not use the rows");
     // A sample, since there are many positions; the tests choose theirs at random.
     for at in (0..content.len()).step_by(1 + content.len() / 16) {
         damaged(good, &content, at, content[at] ^ 1);
@@ -44,15 +52,16 @@ pub(super) fn round_trip(good: &LastGood) {
 
 /// The file of these rows, truncated at the byte `at` or with another byte there.
 pub(super) fn damaged(good: &LastGood, content: &[u8], at: usize, byte: u8) {
-    assert!(decode(&content[..at], OWNER).is_none(), "truncated at byte {at}");
+    let collection = good.report.collection();
+    assert!(decode(&content[..at], OWNER, collection).is_none(), "truncated at byte {at}");
     let mut content = content.to_vec();
     content[at] = byte;
-    if let Some(restored) = decode(&content, OWNER) {
+    if let Some(restored) = decode(&content, OWNER, collection) {
         assert_eq!(parts(&restored), parts(good), "with {byte} as byte {at}");
     }
 }
 
 /// Everything that a file contains. The number of dropped rows is not saved.
-pub(super) fn parts(good: &LastGood) -> (&[LicenseUsage], Timestamp, bool) {
-    (good.report.usage(), good.at, good.failed_since)
+pub(super) fn parts(good: &LastGood) -> (&Collected, Timestamp, bool) {
+    (&good.report, good.at, good.failed_since)
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::invariants::{OWNER, parts};
 use super::*;
 use crate::config::Config;
+use crate::domain::usage::UsageReport;
 
 const NOW: Timestamp = Timestamp::constant(1_795_410_800, 123_456_789);
 
@@ -33,6 +34,7 @@ fn row(workload: &str, percent: f64) -> LicenseUsage {
         workload: workload.into(),
         channel: "reseller".into(),
         percent: Percent::new(percent).unwrap(),
+        licenses: None,
         processed_at: "2026-11-17T01:02:03.000000004Z".parse().unwrap(),
     }
 }
@@ -190,6 +192,7 @@ fn any_row() -> impl Strategy<Value = LicenseUsage> {
             workload,
             channel,
             percent: Percent::new(percent).unwrap(),
+            licenses: None,
             processed_at: Timestamp::new(at.0, at.1).unwrap(),
         }
     })

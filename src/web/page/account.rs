@@ -5,7 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use crate::domain::collection::{Collection, CollectionStatus};
+use crate::domain::collection::Collection;
+use crate::domain::polled::CollectionStatus;
 use crate::domain::failure::FailureReason;
 use crate::domain::status::{AccountStatus, Credentials};
 use crate::metrics::Accounts;

@@ -5,7 +5,8 @@ use maud::{Markup, html};
 
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::schedule::LastPoll;
-use crate::domain::collection::{Collection, CollectionStatus, LastGood};
+use crate::domain::collection::Collection;
+use crate::domain::polled::{CollectionStatus, LastGood};
 use crate::domain::row::listing;
 use crate::domain::usage::{EMPTY_REMEDY, OLD_FIGURE_AGE};
 use crate::metrics::Accounts;

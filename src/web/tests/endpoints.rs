@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::bundled::runbooks;
 use crate::domain::failure::FailureReason;
-use crate::domain::collection::LastGood;
+use crate::domain::polled::LastGood;
 use crate::partner::FetchError;
 
 #[tokio::test]

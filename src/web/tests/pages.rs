@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use super::super::WEB_CONFIG_EXTENSION;
 use super::*;
 use crate::domain::failure::{Failure, FailureReason};
-use crate::domain::collection::LastGood;
+use crate::domain::polled::LastGood;
 use crate::domain::status::Credentials;
 use crate::domain::figures::Percent;
 use crate::domain::row::RowError;
@@ -19,6 +19,7 @@ fn row(workload: &str, percent: f64) -> LicenseUsage {
         workload: workload.into(),
         channel: "reseller".into(),
         percent: Percent::new(percent).unwrap(),
+        licenses: None,
         processed_at: "2026-11-17T00:00:00Z".parse().unwrap(),
     }
 }
