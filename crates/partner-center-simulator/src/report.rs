@@ -1,36 +1,43 @@
-//! The rows behind the names that a scenario uses, and the JSON of a usage report.
+//! The JSON of the usage and deployment reports, and the rows behind the names that a scenario uses for them.
 //!
 //! It does not know who requests a report, nor the status and headers of the response.
 
-use std::f64::consts::TAU;
-
-use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use serde_json::json;
 
-use crate::rows::{ReportRow, ReportRows};
+use crate::portfolio::{Curve, Portfolio, SERVICES, WORKLOADS};
+use crate::rows::{Properties, ReportRow, ReportRows, Rows};
 
 /// One page of a report.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct ReportPage<'a> {
-    pub(crate) rows: &'a [ReportRow],
+    /// The last part of the report's path.
+    pub(crate) name: &'static str,
+    /// The rows, as JSON.
+    pub(crate) items: &'a [String],
     /// The continuation token of the next page, if there is one.
     pub(crate) next: Option<usize>,
 }
 
 /// Writes a page as compact JSON, without a byte order mark.
 pub(crate) fn json(page: ReportPage<'_>) -> String {
-    let items = page.rows.iter().map(item).collect::<Vec<_>>().join(",");
-    let count = page.rows.len();
+    let ReportPage { name, items, next } = page;
+    let (count, items) = (items.len(), items.join(","));
     // As recorded from other collections: the path is relative and omits the version.
-    let links = page.next.map_or_else(String::new, |token| {
+    let links = next.map_or_else(String::new, |token| {
         format!(
-            r#""links":{{"next":{{"uri":"/analytics/licenses/usage?seekOperation=Next","method":"GET","headers":[{{"key":"MS-ContinuationToken","value":"{token}"}}]}}}},"#
+            r#""links":{{"next":{{"uri":"/analytics/licenses/{name}?seekOperation=Next","method":"GET","headers":[{{"key":"MS-ContinuationToken","value":"{token}"}}]}}}},"#
         )
     });
     format!(r#"{{"totalCount":{count},"items":[{items}],{links}"attributes":{{"objectType":"Collection"}}}}"#)
 }
 
-fn item(row: &ReportRow) -> String {
+/// The rows of a usage report, as JSON.
+pub(crate) fn usage(rows: &ReportRows, portfolio: &Portfolio) -> Vec<String> {
+    usage_rows(rows, portfolio).iter().map(usage_item).collect()
+}
+
+fn usage_item(row: &ReportRow) -> String {
     let properties = [
         row.percent.map(|percent| property("proratedLicensesUsagePercent", &percent)),
         row.workload.as_ref().map(|workload| property("workloadName", workload)),
@@ -47,12 +54,24 @@ fn property(name: &str, value: &impl Serialize) -> String {
     format!(r#""{name}":{value}"#)
 }
 
-/// The rows that a scenario selects, with their figures at `now`.
-pub(crate) fn rows(rows: &ReportRows, now: Timestamp) -> Vec<ReportRow> {
+/// The rows that a scenario selects.
+fn usage_rows(rows: &ReportRows, portfolio: &Portfolio) -> Vec<ReportRow> {
     match rows {
-        ReportRows::Documented => documented(),
-        ReportRows::Portfolio => PORTFOLIO.iter().map(|curve| curve.row(now)).collect(),
-        ReportRows::Listed(rows) => rows.clone(),
+        Rows::Documented => documented(),
+        Rows::Portfolio => {
+            let row = |curve| {
+                let total = portfolio.total(curve);
+                ReportRow {
+                    service: Some(curve.service.to_owned()),
+                    workload: Some(curve.workload.to_owned()),
+                    channel: Some(curve.channel.to_owned()),
+                    percent: Some(total.counts.percent()),
+                    processed: Some(processed(portfolio, curve)),
+                }
+            };
+            portfolio.processed(&WORKLOADS).into_iter().map(row).collect()
+        }
+        Rows::Listed(rows) => rows.clone(),
     }
 }
 
@@ -74,66 +93,60 @@ fn documented() -> Vec<ReportRow> {
     .into()
 }
 
-/// A row whose percentage oscillates around a mean.
-///
-/// The fields are the service, the channel, the workload, the mean, the amplitude and the period in minutes.
-struct Curve(&'static str, &'static str, &'static str, f64, f64, f64);
-
-/// One row falls below 40 for a part of every five minutes, one stays far below 40, and one stays above 100.
-const PORTFOLIO: [Curve; 14] = [
-    Curve("o365", "reseller", "Exchange", 91.5, 2.4, 17.0),
-    Curve("o365", "reseller", "SharePoint", 68.0, 5.5, 13.0),
-    Curve("o365", "reseller", "OneDrive", 74.2, 4.1, 19.0),
-    Curve("o365", "reseller", "Teams", 82.7, 6.3, 11.0),
-    Curve("o365", "reseller", "Skype For Business", 9.4, 2.2, 23.0),
-    Curve("o365", "reseller", "Yammer", 106.8, 3.9, 15.0),
-    Curve("o365", "reseller", "Viva Insights", 48.0, 14.0, 5.0),
-    Curve("o365", "direct", "Exchange", 88.1, 1.8, 21.0),
-    Curve("o365", "direct", "SharePoint", 59.3, 4.7, 9.0),
-    Curve("o365", "direct", "OneDrive", 63.9, 3.2, 16.0),
-    Curve("o365", "direct", "Teams", 77.6, 7.5, 14.0),
-    Curve("crm", "reseller", "Microsoft Dynamics CRM", 57.4, 6.8, 18.0),
-    Curve("crm", "reseller", "SharePoint", 51.2, 3.6, 12.0),
-    Curve("crm", "direct", "Microsoft Dynamics CRM", 65.5, 5.0, 20.0),
-];
-
-impl Curve {
-    fn row(&self, now: Timestamp) -> ReportRow {
-        let &Self(service, channel, workload, ..) = self;
-        ReportRow {
-            service: Some(service.to_owned()),
-            workload: Some(workload.to_owned()),
-            channel: Some(channel.to_owned()),
-            percent: Some(self.percent(now)),
-            processed: Some(midnight_before(now, if service == "crm" { 5 } else { 2 })),
+/// The rows of a deployment report, as JSON.
+pub(crate) fn deployment(rows: &Rows<Properties>, portfolio: &Portfolio) -> Vec<String> {
+    const DOCUMENTED: &str = r#"[
+        {"proratedDeploymentPercent": 0.0, "licensesSold": 343, "processedDateTime": "2017-03-10T00:00:00+00:00",
+         "serviceName": "crm", "channel": "reseller"},
+        {"proratedDeploymentPercent": 1.0, "licensesSold": 4464, "processedDateTime": "2017-03-14T03:25:16.36+00:00",
+         "serviceName": "o365", "channel": "reseller"}]"#;
+    let mut rows: Vec<Properties> = match rows {
+        Rows::Documented => serde_json::from_str(DOCUMENTED).expect("the documented rows are JSON"),
+        Rows::Portfolio => {
+            let row = |curve: &'static Curve| {
+                let counts = portfolio.total(curve).counts;
+                let properties = [
+                    ("proratedDeploymentPercent", json!(counts.percent())),
+                    ("licensesSold", json!(counts.total)),
+                    ("processedDateTime", json!(processed(portfolio, curve))),
+                    ("serviceName", json!(curve.service)),
+                    ("channel", json!(curve.channel)),
+                ];
+                properties.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+            };
+            portfolio.processed(&SERVICES).into_iter().map(row).collect()
         }
+        Rows::Listed(rows) => rows.clone(),
+    };
+    for row in &mut rows {
+        row.entry("attributes").or_insert_with(|| json!({"objectType": "PartnerLicensesDeploymentInsights"}));
     }
-
-    fn percent(&self, now: Timestamp) -> f64 {
-        let &Self(.., mean, amplitude, period) = self;
-        let turns = now.as_duration().as_secs_f64() / 60.0 / period;
-        let percent = mean + amplitude * (turns.fract() * TAU).sin();
-        (percent * 100.0).round() / 100.0
-    }
+    rows.iter().map(|row| json!(row).to_string()).collect()
 }
 
-fn midnight_before(now: Timestamp, days: i64) -> String {
-    let day = now - SignedDuration::from_hours(24 * days);
-    day.strftime("%Y-%m-%dT00:00:00+00:00").to_string()
+fn processed(portfolio: &Portfolio, curve: &Curve) -> String {
+    format!("{}T00:00:00+00:00", portfolio.day(curve))
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
+    use jiff::{SignedDuration, Timestamp};
+
     use super::*;
+    use crate::portfolio::Customers;
 
     fn at(minute: i64) -> Timestamp {
         "2026-11-23T05:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_mins(minute)
     }
 
+    fn partner(now: Timestamp) -> Portfolio {
+        Portfolio::new(Customers::default(), now, None)
+    }
+
     fn portfolio(minute: i64) -> Vec<ReportRow> {
-        rows(&ReportRows::Portfolio, at(minute))
+        usage_rows(&ReportRows::Portfolio, &partner(at(minute)))
     }
 
     fn percents_over_a_day(workload: &str) -> Vec<f64> {
@@ -147,7 +160,8 @@ mod tests {
     #[test]
     fn the_documented_report_has_the_documented_bytes() {
         let fixture = include_bytes!("../../../tests/fixtures/usage-documented-wire-bytes.json");
-        let report = json(ReportPage { rows: &rows(&ReportRows::Documented, at(0)), next: None });
+        let items = usage(&ReportRows::Documented, &partner(at(0)));
+        let report = json(ReportPage { name: "usage", items: &items, next: None });
         assert_eq!(["\u{feff}", &report].concat().as_bytes(), fixture);
     }
 
@@ -156,7 +170,7 @@ mod tests {
         let row =
             ReportRow { workload: Some("a\"b".to_owned()), percent: Some(41.5), ..ReportRow::default() };
         assert_eq!(
-            json(ReportPage { rows: &[row], next: None }),
+            json(ReportPage { name: "usage", items: &[usage_item(&row)], next: None }),
             concat!(
                 r#"{"totalCount":1,"items":[{"proratedLicensesUsagePercent":41.5,"workloadName":"a\"b","#,
                 r#""attributes":{"objectType":"PartnerLicensesUsageInsights"}}],"#,
@@ -174,7 +188,7 @@ mod tests {
 
     #[test]
     fn every_portfolio_figure_changes_within_minutes_and_has_at_most_two_decimals() {
-        for index in 0..PORTFOLIO.len() {
+        for index in 0..WORKLOADS.len() {
             let figures: BTreeSet<_> =
                 (0..5).map(|minute| portfolio(minute).remove(index).percent.unwrap().to_string()).collect();
             assert!(figures.len() > 2, "{figures:?}");
@@ -189,10 +203,10 @@ mod tests {
     /// So an alert with a short waiting time fires, and then resolves.
     #[test]
     fn one_row_is_below_forty_for_one_to_two_of_any_five_minutes() {
-        let curve = PORTFOLIO.iter().find(|Curve(_, _, workload, ..)| *workload == "Viva Insights").unwrap();
+        let curve = WORKLOADS.iter().find(|curve| curve.workload == "Viva Insights").unwrap();
         for minute in 0..1440 {
             let seconds = (0..300).map(|second| at(minute) + SignedDuration::from_secs(second));
-            let low = seconds.filter(|second| curve.percent(*second) < 40.0).count();
+            let low = seconds.filter(|second| partner(*second).total(curve).counts.percent() < 40.0).count();
             assert!((60..120).contains(&low), "{low} s from {}", at(minute));
         }
     }

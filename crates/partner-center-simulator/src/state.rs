@@ -4,6 +4,7 @@
 //! It knows nothing of HTTP beyond the `Authorization` header.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use axum::http::HeaderValue;
 
@@ -16,7 +17,7 @@ use crate::tokens::{Caller, TokenStore};
 /// The state that all requests share.
 #[derive(Default)]
 pub(crate) struct SimulatorState {
-    pub(crate) scenario: Scenario,
+    pub(crate) scenario: Arc<Scenario>,
     pub(crate) log: RequestLog,
     pub(crate) tokens: TokenStore,
     pub(crate) device_codes: DeviceCodes,
@@ -27,7 +28,7 @@ pub(crate) struct SimulatorState {
     calls: HashMap<(Endpoint, String), u32>,
 }
 
-/// The usage endpoint's verdict on the `Authorization` header.
+/// Partner Center's verdict on the `Authorization` header.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Authorization {
     Valid(Caller),
@@ -48,7 +49,7 @@ impl SimulatorState {
     /// Replaces the scenario and resets its counts of calls; issued tokens stay valid.
     pub(crate) fn replace_scenario(&mut self, scenario: Scenario) {
         self.tokens.add_initial_tokens(&scenario);
-        self.scenario = scenario;
+        self.scenario = Arc::new(scenario);
         self.calls.clear();
     }
 
@@ -58,10 +59,20 @@ impl SimulatorState {
         self.apply(Endpoint::Token, tenant, behaviour)
     }
 
-    /// Counts a call of the usage endpoint and returns the behaviour that applies to it.
-    pub(crate) fn next_usage_behaviour(&mut self, tenant: &str) -> Behaviour<UsageAnswer> {
-        let behaviour = self.scenario.for_tenant(tenant).usage.clone();
-        self.apply(Endpoint::Usage, tenant, behaviour)
+    /// Counts a call of one of Partner Center's endpoints and returns the behaviour that applies to it.
+    pub(crate) fn next_collection_behaviour(
+        &mut self,
+        endpoint: Endpoint,
+        tenant: &str,
+    ) -> Behaviour<UsageAnswer> {
+        let settings = self.scenario.for_tenant(tenant);
+        let behaviour = match endpoint {
+            Endpoint::Deployment => settings.deployment.without_rows(),
+            Endpoint::CommercialUsage => settings.commercial_usage.without_rows(),
+            Endpoint::CommercialDeployment => settings.commercial_deployment.without_rows(),
+            _ => settings.usage.clone(),
+        };
+        self.apply(endpoint, tenant, behaviour)
     }
 
     fn apply<A: Default>(
