@@ -2,14 +2,10 @@
 //!
 //! It does not know how a response is written.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
-use crate::notation::human_duration;
-
 /// What the two commercial endpoints have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Commercial {
     /// Which of the documented paths exist; another one is not found.
@@ -26,24 +22,9 @@ pub struct Commercial {
     pub counts_as_text: bool,
     /// What happens to the rows between the first page and the others.
     pub between_pages: BetweenPages,
-    /// How far back `processedDateTime` reaches in the portfolio.
-    #[serde(with = "human_duration")]
-    pub history: Duration,
-}
-
-impl Default for Commercial {
-    fn default() -> Self {
-        Self {
-            paths: Paths::default(),
-            next_link: NextLink::default(),
-            total_count: TotalCount::default(),
-            active_property: ActiveProperty::default(),
-            groupby: Grouping::default(),
-            counts_as_text: false,
-            between_pages: BetweenPages::default(),
-            history: Duration::from_hours(365 * 24),
-        }
-    }
+    /// How many days back `processedDateTime` reaches in the portfolio, if there is a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_days: Option<u32>,
 }
 
 /// Which of the documented paths exist.

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::{Value, json};
 
@@ -85,7 +85,7 @@ pub(crate) const DEPLOYMENT: Collection = Collection {
 };
 
 /// What determines a page, apart from the query.
-pub(crate) struct Source {
+pub(crate) struct Source<'a> {
     pub(crate) collection: Collection,
     pub(crate) rows: Rows<Properties>,
     pub(crate) commercial: Commercial,
@@ -93,10 +93,7 @@ pub(crate) struct Source {
     /// The largest number of rows on a page, if it is less than the caller asks for.
     pub(crate) page_size: usize,
     pub(crate) now: Timestamp,
-}
-
-/// What a link to the next page starts with: the origin, if the caller addressed one, and the path.
-pub(crate) struct Address<'a> {
+    /// The origin and the path that the caller addressed.
     pub(crate) origin: Option<&'a str>,
     pub(crate) path: &'a str,
 }
@@ -111,14 +108,9 @@ struct Envelope<'a> {
     total_count: Option<u64>,
 }
 
-impl Source {
-    /// Writes a page without rows, without a byte order mark.
-    pub(crate) fn empty(&self) -> String {
-        self.json(&[], None, 0)
-    }
-
+impl Source<'_> {
     /// Writes the page that a query asks for, without a byte order mark, or returns `None` if the query is invalid.
-    pub(crate) fn page(&self, address: &Address<'_>, query: &str) -> Option<String> {
+    pub(crate) fn page(&self, query: &str) -> Option<String> {
         let mut query = Query::parse(query, self.collection.fields)?;
         match self.commercial.groupby {
             Grouping::Ignored => query.groupby.clear(),
@@ -140,8 +132,7 @@ impl Source {
         let limit = if self.page_size == 0 { query.top } else { query.top.min(self.page_size as u64) };
         let (page, total) = rows.page(filter, query.skip.saturating_add_signed(shift), limit);
         let end = query.skip.saturating_add(limit);
-        let link =
-            (end < total.saturating_add_signed(-shift)).then(|| self.link(address, &query.of_page(end)));
+        let link = (end < total.saturating_add_signed(-shift)).then(|| self.link(&query.of_page(end)));
         Some(self.json(&page, link, total))
     }
 
@@ -160,15 +151,16 @@ impl Source {
         serde_json::to_string(&envelope).expect("text, numbers and properties serialise to JSON")
     }
 
-    fn link(&self, address: &Address<'_>, query: &str) -> String {
-        let Address { origin, path } = *address;
-        let without_version = path.strip_prefix("/partner").unwrap_or(path);
-        let without_version = without_version.strip_prefix("/v1").unwrap_or(without_version);
-        match self.commercial.next_link {
-            NextLink::Absolute => format!("{}{path}?{query}", origin.unwrap_or_default()),
-            NextLink::RelativeWithoutVersion => format!("{without_version}?{query}"),
-            _ => format!("{path}?{query}"),
-        }
+    fn link(&self, query: &str) -> String {
+        let path = match self.commercial.next_link {
+            NextLink::RelativeWithoutVersion => {
+                self.path.trim_start_matches("/partner").trim_start_matches("/v1")
+            }
+            _ => self.path,
+        };
+        let is_absolute = self.commercial.next_link == NextLink::Absolute;
+        let origin = self.origin.filter(|_| is_absolute).unwrap_or_default();
+        format!("{origin}{path}?{query}")
     }
 
     /// All rows of the day, before the filter.
@@ -190,9 +182,9 @@ impl Source {
                 Selection::Properties(rows.map(Cow::Borrowed).collect())
             }
             Rows::Portfolio => {
-                let oldest = (self.now - self.commercial.history).to_zoned(TimeZone::UTC).date();
                 let curves = portfolio.processed(self.collection.curves);
-                if query.day.is_some_and(|day| day < oldest) {
+                let limit = self.commercial.history_days;
+                if limit.is_some_and(|days| portfolio.age_in_days() > i64::from(days)) {
                     Selection::Properties(Vec::new())
                 } else if query.groupby.is_empty() || query.names(&OF_CUSTOMERS) {
                     Selection::Customers(self.collection, portfolio, curves)
@@ -204,12 +196,7 @@ impl Source {
     }
 
     /// One row for each combination of the fields' values, with the sums of the counts.
-    fn grouped(
-        &self,
-        rows: &Selection<'_>,
-        filter: Option<&Filter>,
-        fields: &[String],
-    ) -> Selection<'static> {
+    fn grouped(&self, rows: &Selection<'_>, filter: Option<&Filter>, fields: &[&str]) -> Selection<'static> {
         let (mut positions, mut groups) = (HashMap::new(), Vec::<(Vec<_>, [i64; 2])>::new());
         for row in rows.iter().filter(|row| row.passes(filter)) {
             let key: Vec<_> = fields.iter().map(|field| row.text(field).map(Cow::into_owned)).collect();
@@ -223,7 +210,7 @@ impl Source {
         }
         let row = |(key, sums): (Vec<Option<String>>, [i64; 2])| {
             let texts =
-                fields.iter().zip(key).filter_map(|(field, text)| Some((field.clone(), json!(text?))));
+                fields.iter().zip(key).filter_map(|(field, text)| Some(((*field).to_owned(), json!(text?))));
             let names = [self.collection.used, self.collection.total];
             let counts = names.into_iter().zip(sums).map(|(name, sum)| {
                 let count = if self.commercial.counts_as_text { json!(sum.to_string()) } else { json!(sum) };

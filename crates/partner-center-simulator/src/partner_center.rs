@@ -19,14 +19,14 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::commercial::{Commercial, Paths};
-use crate::envelope::{self, Address, Source};
+use crate::envelope::{self, Source};
 use crate::log::Endpoint;
 use crate::portfolio::Portfolio;
-use crate::report::{self, ReportPage};
+use crate::report::{self, Report};
 use crate::rows::{Properties, Rows};
-use crate::scenario::{Behaviour, TenantSettings, UsageAnswer};
+use crate::scenario::{CollectionBehaviour, TenantSettings, UsageAnswer};
 use crate::simulator::Simulator;
-use crate::state::Authorization;
+use crate::state::{Authorization, collection};
 use crate::tokens::Caller;
 use crate::wire::{self, BYTE_ORDER_MARK, JSON_UTF8, RETRY_AFTER};
 
@@ -35,21 +35,21 @@ const PARTNER_V1: &str = "/partner/v1";
 
 /// The routes of the collections.
 pub(crate) fn router() -> Router<Simulator> {
-    let collection = |endpoint| {
+    let route = |endpoint| {
         get(move |State(simulator): State<Simulator>, uri: Uri, request: HeaderMap| {
-            collection(endpoint, simulator, uri, request)
+            respond(endpoint, simulator, uri, request)
         })
     };
     let mut router = Router::new()
-        .route("/v1/analytics/licenses/usage", collection(Endpoint::Usage))
-        .route("/v1/analytics/licenses/deployment", collection(Endpoint::Deployment));
+        .route("/v1/analytics/licenses/usage", route(Endpoint::Usage))
+        .route("/v1/analytics/licenses/deployment", route(Endpoint::Deployment));
     for version in ["/v1", PARTNER_V1] {
         for (kind, endpoint) in
             [("usage", Endpoint::CommercialUsage), ("deployment", Endpoint::CommercialDeployment)]
         {
             for slash in ["", "/"] {
                 let path = format!("{version}/analytics/commercial/{kind}/license{slash}");
-                router = router.route(&path, collection(endpoint));
+                router = router.route(&path, route(endpoint));
             }
         }
     }
@@ -60,7 +60,7 @@ pub(crate) fn router() -> Router<Simulator> {
 ///
 /// The access token is checked first, because only a valid one tells which tenant's behaviour applies. The request
 /// is logged before the delay, so that the log has it even when the caller gives up.
-async fn collection(endpoint: Endpoint, simulator: Simulator, uri: Uri, request: HeaderMap) -> Response {
+async fn respond(endpoint: Endpoint, simulator: Simulator, uri: Uri, request: HeaderMap) -> Response {
     let now = simulator.now();
     let origin = wire::origin(&request);
     let (authorization, scenario, mut behaviour) = {
@@ -139,18 +139,18 @@ pub(crate) async fn not_found(State(simulator): State<Simulator>, request: Heade
 }
 
 /// The response that the behaviour selects, before its overrides.
-fn scripted(behaviour: &Behaviour<UsageAnswer>, content: &Content<'_>) -> Response {
+fn scripted(behaviour: &CollectionBehaviour, content: &Content<'_>) -> Response {
     let ok = |body: String| wire::text(StatusCode::OK, JSON_UTF8, body);
-    let page = |respond: &dyn Fn(String) -> Response| match content.page() {
+    let is_empty = behaviour.answer == UsageAnswer::Empty;
+    let page = |respond: &dyn Fn(String) -> Response| match content.page(is_empty) {
         Some(page) => respond(page),
         None => api_error(StatusCode::BAD_REQUEST, 3000, "Invalid property"),
     };
     let marked = |page: String| [BYTE_ORDER_MARK, &page].concat();
     match behaviour.answer {
-        UsageAnswer::Ok => page(&|page| ok(marked(page))),
+        UsageAnswer::Ok | UsageAnswer::Empty => page(&|page| ok(marked(page))),
         UsageAnswer::NoBom => page(&ok),
         UsageAnswer::Truncated => page(&|page| truncated(marked(page))),
-        UsageAnswer::Empty => ok(marked(content.empty())),
         UsageAnswer::Malformed => ok(marked(r#"{"totalCount":1,"items":[{"prorated"#.to_owned())),
         UsageAnswer::NoContent => StatusCode::NO_CONTENT.into_response(),
         UsageAnswer::Html => wire::text(
@@ -210,71 +210,41 @@ struct Content<'a> {
 }
 
 impl Content<'_> {
-    /// The page that is asked for, if the request is valid.
-    fn page(&self) -> Option<String> {
-        let Some(source) = self.commercial() else {
-            let portfolio = Portfolio::new(self.settings.customers, self.now, None);
-            let items = if self.endpoint == Endpoint::Deployment {
-                report::deployment(&self.rows(self.settings.deployment.rows.as_ref()), &portfolio)
-            } else {
-                report::usage(self.settings.rows, &portfolio)
-            };
-            return report_page(self.report(), &items, self.settings.page_size, self.request)
-                .map(report::json);
-        };
-        let address = Address { origin: self.origin, path: self.uri.path() };
-        source.page(&address, self.uri.query().unwrap_or_default())
-    }
-
-    fn empty(&self) -> String {
-        let report = || report::json(ReportPage { name: self.report(), items: &[], next: None });
-        self.commercial().map_or_else(report, |source| source.empty())
-    }
-
-    fn report(&self) -> &'static str {
-        if self.endpoint == Endpoint::Deployment { "deployment" } else { "usage" }
-    }
-
-    /// The source of a commercial collection.
-    fn commercial(&self) -> Option<Source> {
+    /// The page that is asked for, or no rows at all, unless the request is invalid.
+    fn page(&self, is_empty: bool) -> Option<String> {
         let &TenantSettings { commercial, customers, page_size, .. } = self.settings;
-        let (collection, behaviour) = match self.endpoint {
-            Endpoint::CommercialUsage => {
-                let active = commercial.active_property.as_str();
-                (envelope::USAGE.with_used(active), self.settings.commercial_usage)
-            }
-            Endpoint::CommercialDeployment => (envelope::DEPLOYMENT, self.settings.commercial_deployment),
-            _ => return None,
+        let rows = if is_empty { Rows::Listed(Vec::new()) } else { self.rows() };
+        let report = |report: Report| {
+            let rows = report.rows(&rows, &Portfolio::new(customers, self.now, None));
+            let start = self.request.get("ms-continuationtoken").map_or(Some(0), |token| {
+                // The number of rows before the page.
+                token.to_str().ok()?.parse().ok()
+            });
+            report.page(&rows, start?, page_size)
         };
-        let rows = self.rows(behaviour.rows.as_ref());
-        Some(Source { collection, rows, commercial, customers, page_size, now: self.now })
+        let collection = match self.endpoint {
+            Endpoint::Deployment => return report(report::DEPLOYMENT),
+            Endpoint::CommercialUsage => envelope::USAGE.with_used(commercial.active_property.as_str()),
+            Endpoint::CommercialDeployment => envelope::DEPLOYMENT,
+            _ => return report(report::USAGE),
+        };
+        let (origin, path, now) = (self.origin, self.uri.path(), self.now);
+        let source = Source { collection, rows, commercial, customers, page_size, now, origin, path };
+        source.page(self.uri.query().unwrap_or_default())
     }
 
-    /// The rows of an endpoint's own, or those that go with the rows of the usage report.
-    fn rows(&self, own: Option<&Rows<Properties>>) -> Rows<Properties> {
-        own.cloned().unwrap_or(match self.settings.rows {
+    /// The endpoint's own rows, or those that the scenario's `rows` stand for.
+    fn rows(&self) -> Rows<Properties> {
+        let own = collection(self.settings, self.endpoint).rows.clone();
+        own.unwrap_or_else(|| match self.settings.rows {
             Rows::Documented => Rows::Documented,
             Rows::Portfolio => Rows::Portfolio,
+            Rows::Listed(rows) if self.endpoint == Endpoint::Usage => {
+                Rows::Listed(rows.iter().map(report::properties).collect())
+            }
             Rows::Listed(_) => Rows::Listed(Vec::new()),
         })
     }
-}
-
-/// The page that the continuation token refers to; the token is the number of rows before that page.
-fn report_page<'a>(
-    name: &'static str,
-    items: &'a [String],
-    size: usize,
-    request: &HeaderMap,
-) -> Option<ReportPage<'a>> {
-    let start = match request.get("ms-continuationtoken") {
-        None => 0,
-        Some(token) => token.to_str().ok()?.parse().ok()?,
-    };
-    let (_, rest) = items.split_at_checked(start)?;
-    let size = if size == 0 { rest.len() } else { size.min(rest.len()) };
-    let next = (size < rest.len()).then_some(start + size);
-    Some(ReportPage { name, items: rest.split_at_checked(size)?.0, next })
 }
 
 fn access_denied() -> Response {

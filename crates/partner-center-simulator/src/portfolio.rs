@@ -113,6 +113,8 @@ pub(crate) struct Portfolio {
     now: Timestamp,
     /// The day in the past that is asked for, instead of the latest counts.
     day: Option<Date>,
+    /// The latest days that were processed, for Dynamics and for Office.
+    latest: [Date; 2],
 }
 
 /// The licences of one curve, and whose they are.
@@ -141,7 +143,9 @@ const PRODUCT_ID: u64 = 6;
 
 impl Portfolio {
     pub(crate) fn new(customers: Customers, now: Timestamp, day: Option<Date>) -> Self {
-        Self { customers, now, day }
+        let days_ago =
+            |days: i64| (now - SignedDuration::from_hours(24 * days)).to_zoned(TimeZone::UTC).date();
+        Self { customers, now, day, latest: [5, 2].map(days_ago) }
     }
 
     /// The curves that had been processed at this time.
@@ -158,9 +162,15 @@ impl Portfolio {
     }
 
     fn latest_day(&self, curve: &Curve) -> Date {
-        let days = if curve.service == "crm" { 5 } else { 2 };
-        let latest = self.now - SignedDuration::from_hours(24 * days);
-        latest.to_zoned(TimeZone::UTC).date()
+        let [crm, other] = self.latest;
+        if curve.service == "crm" { crm } else { other }
+    }
+
+    /// How many days before today the day is that is asked for.
+    pub(crate) fn age_in_days(&self) -> i64 {
+        let seconds =
+            |day: Date| day.to_zoned(TimeZone::UTC).map_or(0, |midnight| midnight.timestamp().as_second());
+        self.day.map_or(0, |day| (self.now.as_second() - seconds(day)) / 86_400)
     }
 
     /// The counts of the whole partner.

@@ -14,7 +14,7 @@ pub(crate) struct Query {
     pub(crate) top: u64,
     pub(crate) skip: u64,
     pub(crate) filter: Option<Filter>,
-    pub(crate) groupby: Vec<String>,
+    pub(crate) groupby: Vec<&'static str>,
     pub(crate) day: Option<Date>,
     /// The parameters as sent, without `skip`.
     others: Vec<(String, String)>,
@@ -22,7 +22,7 @@ pub(crate) struct Query {
 
 impl Query {
     /// Parses a query, or returns `None` if a value is invalid; `fields` can be filtered and grouped by.
-    pub(crate) fn parse(text: &str, fields: &[&str]) -> Option<Self> {
+    pub(crate) fn parse(text: &str, fields: &[&'static str]) -> Option<Self> {
         let mut query = Self {
             top: MOST_ROWS,
             skip: 0,
@@ -37,7 +37,7 @@ impl Query {
                 "skip" => query.skip = value.parse().ok()?,
                 "filter" => query.filter = Some(Filter::parse(&value, fields)?),
                 "groupby" => {
-                    let names = value.split(',').map(|name| field(name.trim(), fields).map(str::to_owned));
+                    let names = value.split(',').map(|name| field(name.trim(), fields));
                     query.groupby = names.collect::<Option<_>>()?;
                 }
                 // A time of day is accepted and ignored.
@@ -60,137 +60,117 @@ impl Query {
     /// Whether the filter or the grouping names one of these fields.
     pub(crate) fn names(&self, fields: &[&str]) -> bool {
         let named = |field: &str| fields.contains(&field);
-        self.groupby.iter().any(|field| named(field))
-            || self.filter.as_ref().is_some_and(|filter| filter.names(&named))
+        self.groupby.iter().copied().any(named)
+            || self
+                .filter
+                .iter()
+                .flat_map(|filter| &filter.0)
+                .any(|word| matches!(word, Word::Field(field) if named(field)))
     }
 }
 
 /// Finds a field by its name, in any case.
-fn field<'a>(name: &str, fields: &[&'a str]) -> Option<&'a str> {
+fn field(name: &str, fields: &[&'static str]) -> Option<&'static str> {
     fields.iter().copied().find(|field| field.eq_ignore_ascii_case(name))
 }
 
-/// A condition on the properties of a row.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Filter {
-    Or(Box<Self>, Box<Self>),
-    And(Box<Self>, Box<Self>),
-    Equal(String, String),
-    NotEqual(String, String),
-}
+/// A condition on the properties of a row, as its words.
+pub(crate) struct Filter(Vec<Word>);
 
-impl Filter {
-    fn parse(text: &str, fields: &[&str]) -> Option<Self> {
-        // Parentheses are parsed by recursion.
-        let words = words(text).filter(|_| text.matches('(').count() <= 100)?;
-        let mut parser = Parser { words: &words, fields };
-        let filter = parser.any()?;
-        parser.words.is_empty().then_some(filter)
-    }
-
-    /// Whether a row passes, given its properties by name; texts are compared without regard to case.
-    pub(crate) fn passes<'a>(&self, property: &impl Fn(&str) -> Option<Cow<'a, str>>) -> bool {
-        let is =
-            |name: &str, text: &str| property(name).is_some_and(|value| value.eq_ignore_ascii_case(text));
-        match self {
-            Self::Or(left, right) => left.passes(property) || right.passes(property),
-            Self::And(left, right) => left.passes(property) && right.passes(property),
-            Self::Equal(name, text) => is(name, text),
-            Self::NotEqual(name, text) => !is(name, text),
-        }
-    }
-
-    fn names(&self, named: &impl Fn(&str) -> bool) -> bool {
-        match self {
-            Self::Or(left, right) | Self::And(left, right) => left.names(named) || right.names(named),
-            Self::Equal(name, _) | Self::NotEqual(name, _) => named(name),
-        }
-    }
-}
-
-/// A word of a filter; only a quoted one is a text.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 enum Word {
+    Field(&'static str),
+    /// A text in quotation marks.
     Text(String),
     Other(String),
 }
 
+impl Filter {
+    fn parse(text: &str, fields: &[&'static str]) -> Option<Self> {
+        let words = words(text, fields)?;
+        // Parentheses are evaluated by recursion.
+        let is_shallow = words.iter().filter(|word| is(word, "(")).count() <= 100;
+        let mut rest = &*words;
+        let is_valid = is_shallow && any(&mut rest, &|_| None).is_some() && rest.is_empty();
+        is_valid.then_some(Self(words))
+    }
+
+    /// Whether a row passes, given its properties by name; texts are compared without regard to case.
+    pub(crate) fn passes<'a>(&self, property: &impl Fn(&str) -> Option<Cow<'a, str>>) -> bool {
+        any(&mut &*self.0, property).unwrap_or_default()
+    }
+}
+
 /// Splits a filter into words, or returns `None` if a quotation has no end.
-fn words(text: &str) -> Option<Vec<Word>> {
+fn words(text: &str, fields: &[&'static str]) -> Option<Vec<Word>> {
     let (mut words, mut characters) = (Vec::new(), text.chars().peekable());
     while let Some(first) = characters.next() {
+        let mut word = String::new();
         match first {
             ' ' => {}
             '(' | ')' => words.push(Word::Other(first.into())),
             '\'' => {
-                let mut quoted = String::new();
                 loop {
                     match characters.next()? {
                         '\'' if characters.next_if_eq(&'\'').is_none() => break,
-                        character => quoted.push(character),
+                        character => word.push(character),
                     }
                 }
-                words.push(Word::Text(quoted));
+                words.push(Word::Text(word));
             }
             _ => {
-                let mut word = String::from(first);
+                word.push(first);
                 while let Some(next) = characters.next_if(|next| !" ()'".contains(*next)) {
                     word.push(next);
                 }
-                words.push(Word::Other(word));
+                words.push(field(&word, fields).map_or(Word::Other(word), Word::Field));
             }
         }
     }
     Some(words)
 }
 
-/// Reads a filter from the rest of its words.
-struct Parser<'a> {
-    words: &'a [Word],
-    fields: &'a [&'a str],
+// Each of these evaluates the start of the words and leaves the rest; `None` stands for a filter that is invalid.
+
+fn any<'a>(words: &mut &[Word], property: &impl Fn(&str) -> Option<Cow<'a, str>>) -> Option<bool> {
+    let mut passes = all(words, property)?;
+    while take(words, "or") {
+        passes |= all(words, property)?;
+    }
+    Some(passes)
 }
 
-impl Parser<'_> {
-    fn any(&mut self) -> Option<Filter> {
-        let mut filter = self.all()?;
-        while self.take("or") {
-            filter = Filter::Or(Box::new(filter), Box::new(self.all()?));
-        }
-        Some(filter)
+fn all<'a>(words: &mut &[Word], property: &impl Fn(&str) -> Option<Cow<'a, str>>) -> Option<bool> {
+    let mut passes = one(words, property)?;
+    while take(words, "and") {
+        passes &= one(words, property)?;
     }
+    Some(passes)
+}
 
-    fn all(&mut self) -> Option<Filter> {
-        let mut filter = self.one()?;
-        while self.take("and") {
-            filter = Filter::And(Box::new(filter), Box::new(self.one()?));
-        }
-        Some(filter)
+fn one<'a>(words: &mut &[Word], property: &impl Fn(&str) -> Option<Cow<'a, str>>) -> Option<bool> {
+    if take(words, "(") {
+        let passes = any(words, property)?;
+        return take(words, ")").then_some(passes);
     }
+    let [Word::Field(name), Word::Other(operator), Word::Text(text), rest @ ..] = words else { return None };
+    *words = rest;
+    let is_equal = property(name).is_some_and(|value| value.eq_ignore_ascii_case(text));
+    match operator.as_str() {
+        "eq" => Some(is_equal),
+        "ne" => Some(!is_equal),
+        _ => None,
+    }
+}
 
-    fn one(&mut self) -> Option<Filter> {
-        if self.take("(") {
-            let filter = self.any()?;
-            return self.take(")").then_some(filter);
-        }
-        let [Word::Other(name), Word::Other(operator), Word::Text(text), rest @ ..] = self.words else {
-            return None;
-        };
-        self.words = rest;
-        let name = field(name, self.fields)?.to_owned();
-        match operator.as_str() {
-            "eq" => Some(Filter::Equal(name, text.clone())),
-            "ne" => Some(Filter::NotEqual(name, text.clone())),
-            _ => None,
-        }
+fn take(words: &mut &[Word], word: &str) -> bool {
+    let is_next = words.first().is_some_and(|first| is(first, word));
+    if is_next {
+        *words = &words[1..];
     }
+    is_next
+}
 
-    fn take(&mut self, word: &str) -> bool {
-        match self.words {
-            [Word::Other(first), rest @ ..] if first == word => {
-                self.words = rest;
-                true
-            }
-            _ => false,
-        }
-    }
+fn is(word: &Word, text: &str) -> bool {
+    matches!(word, Word::Other(other) if other == text)
 }

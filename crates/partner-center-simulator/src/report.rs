@@ -2,130 +2,105 @@
 //!
 //! It does not know who requests a report, nor the status and headers of the response.
 
-use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::portfolio::{Curve, Portfolio, SERVICES, WORKLOADS};
-use crate::rows::{Properties, ReportRow, ReportRows, Rows};
+use crate::portfolio::{Curve, Holding, Portfolio, SERVICES, WORKLOADS};
+use crate::rows::{Properties, ReportRow, Rows};
 
-/// One page of a report.
-#[derive(Clone, Copy)]
-pub(crate) struct ReportPage<'a> {
-    /// The last part of the report's path.
-    pub(crate) name: &'static str,
-    /// The rows, as JSON.
-    pub(crate) items: &'a [String],
-    /// The continuation token of the next page, if there is one.
-    pub(crate) next: Option<usize>,
+/// One of the two reports.
+pub(crate) struct Report {
+    /// The last part of its path.
+    name: &'static str,
+    object_type: &'static str,
+    curves: &'static [Curve],
+    /// The properties of a row of the portfolio, apart from those that both reports have.
+    properties: fn(&Holding<'_>) -> Value,
+    documented: &'static str,
 }
 
-/// Writes a page as compact JSON, without a byte order mark.
-pub(crate) fn json(page: ReportPage<'_>) -> String {
-    let ReportPage { name, items, next } = page;
-    let (count, items) = (items.len(), items.join(","));
-    // As recorded from other collections: the path is relative and omits the version.
-    let links = next.map_or_else(String::new, |token| {
-        format!(
-            r#""links":{{"next":{{"uri":"/analytics/licenses/{name}?seekOperation=Next","method":"GET","headers":[{{"key":"MS-ContinuationToken","value":"{token}"}}]}}}},"#
-        )
-    });
-    format!(r#"{{"totalCount":{count},"items":[{items}],{links}"attributes":{{"objectType":"Collection"}}}}"#)
-}
+pub(crate) const USAGE: Report = Report {
+    name: "usage",
+    object_type: "PartnerLicensesUsageInsights",
+    curves: &WORKLOADS,
+    properties: |holding| json!({"proratedLicensesUsagePercent": holding.counts.percent(), "workloadName": holding.curve.workload}),
+    documented: r#"[
+        {"proratedLicensesUsagePercent": 0.0, "workloadName": "Microsoft Dynamics CRM",
+         "processedDateTime": "2017-03-10T00:00:00+00:00", "serviceName": "crm", "channel": "reseller"},
+        {"proratedLicensesUsagePercent": 0.0, "workloadName": "SharePoint",
+         "processedDateTime": "2017-03-10T00:00:00+00:00", "serviceName": "crm", "channel": "reseller"},
+        {"proratedLicensesUsagePercent": 0.0, "workloadName": "Exchange",
+         "processedDateTime": "2017-03-09T00:00:00+00:00", "serviceName": "o365", "channel": "reseller"},
+        {"proratedLicensesUsagePercent": 0.0, "workloadName": "SharePoint",
+         "processedDateTime": "2017-03-09T00:00:00+00:00", "serviceName": "o365", "channel": "reseller"},
+        {"proratedLicensesUsagePercent": 0.0, "workloadName": "Skype For Business",
+         "processedDateTime": "2017-03-09T00:00:00+00:00", "serviceName": "o365", "channel": "reseller"}]"#,
+};
 
-/// The rows of a usage report, as JSON.
-pub(crate) fn usage(rows: &ReportRows, portfolio: &Portfolio) -> Vec<String> {
-    usage_rows(rows, portfolio).iter().map(usage_item).collect()
-}
-
-fn usage_item(row: &ReportRow) -> String {
-    let properties = [
-        row.percent.map(|percent| property("proratedLicensesUsagePercent", &percent)),
-        row.workload.as_ref().map(|workload| property("workloadName", workload)),
-        row.processed.as_ref().map(|processed| property("processedDateTime", processed)),
-        row.service.as_ref().map(|service| property("serviceName", service)),
-        row.channel.as_ref().map(|channel| property("channel", channel)),
-        Some(r#""attributes":{"objectType":"PartnerLicensesUsageInsights"}"#.to_owned()),
-    ];
-    format!("{{{}}}", properties.into_iter().flatten().collect::<Vec<_>>().join(","))
-}
-
-fn property(name: &str, value: &impl Serialize) -> String {
-    let value = serde_json::to_string(value).expect("numbers and text serialise to JSON");
-    format!(r#""{name}":{value}"#)
-}
-
-/// The rows that a scenario selects.
-fn usage_rows(rows: &ReportRows, portfolio: &Portfolio) -> Vec<ReportRow> {
-    match rows {
-        Rows::Documented => documented(),
-        Rows::Portfolio => {
-            let row = |curve| {
-                let total = portfolio.total(curve);
-                ReportRow {
-                    service: Some(curve.service.to_owned()),
-                    workload: Some(curve.workload.to_owned()),
-                    channel: Some(curve.channel.to_owned()),
-                    percent: Some(total.counts.percent()),
-                    processed: Some(processed(portfolio, curve)),
-                }
-            };
-            portfolio.processed(&WORKLOADS).into_iter().map(row).collect()
-        }
-        Rows::Listed(rows) => rows.clone(),
-    }
-}
-
-fn documented() -> Vec<ReportRow> {
-    [
-        ("crm", "Microsoft Dynamics CRM", "2017-03-10T00:00:00+00:00"),
-        ("crm", "SharePoint", "2017-03-10T00:00:00+00:00"),
-        ("o365", "Exchange", "2017-03-09T00:00:00+00:00"),
-        ("o365", "SharePoint", "2017-03-09T00:00:00+00:00"),
-        ("o365", "Skype For Business", "2017-03-09T00:00:00+00:00"),
-    ]
-    .map(|(service, workload, processed)| ReportRow {
-        service: Some(service.to_owned()),
-        workload: Some(workload.to_owned()),
-        channel: Some("reseller".to_owned()),
-        percent: Some(0.0),
-        processed: Some(processed.to_owned()),
-    })
-    .into()
-}
-
-/// The rows of a deployment report, as JSON.
-pub(crate) fn deployment(rows: &Rows<Properties>, portfolio: &Portfolio) -> Vec<String> {
-    const DOCUMENTED: &str = r#"[
+pub(crate) const DEPLOYMENT: Report = Report {
+    name: "deployment",
+    object_type: "PartnerLicensesDeploymentInsights",
+    curves: &SERVICES,
+    properties: |holding| json!({"proratedDeploymentPercent": holding.counts.percent(), "licensesSold": holding.counts.total}),
+    documented: r#"[
         {"proratedDeploymentPercent": 0.0, "licensesSold": 343, "processedDateTime": "2017-03-10T00:00:00+00:00",
          "serviceName": "crm", "channel": "reseller"},
-        {"proratedDeploymentPercent": 1.0, "licensesSold": 4464, "processedDateTime": "2017-03-14T03:25:16.36+00:00",
-         "serviceName": "o365", "channel": "reseller"}]"#;
-    let mut rows: Vec<Properties> = match rows {
-        Rows::Documented => serde_json::from_str(DOCUMENTED).expect("the documented rows are JSON"),
-        Rows::Portfolio => {
-            let row = |curve: &'static Curve| {
-                let counts = portfolio.total(curve).counts;
-                let properties = [
-                    ("proratedDeploymentPercent", json!(counts.percent())),
-                    ("licensesSold", json!(counts.total)),
-                    ("processedDateTime", json!(processed(portfolio, curve))),
-                    ("serviceName", json!(curve.service)),
-                    ("channel", json!(curve.channel)),
-                ];
-                properties.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
-            };
-            portfolio.processed(&SERVICES).into_iter().map(row).collect()
+        {"proratedDeploymentPercent": 1.0, "licensesSold": 4464,
+         "processedDateTime": "2017-03-14T03:25:16.36+00:00", "serviceName": "o365", "channel": "reseller"}]"#,
+};
+
+impl Report {
+    /// Writes the page after some rows as compact JSON, without a byte order mark, or returns `None` if there are fewer
+    /// rows; the continuation token is the number of rows before a page, and 0 stands for a page of any size.
+    pub(crate) fn page(&self, rows: &[Properties], start: usize, size: usize) -> Option<String> {
+        let (_, rest) = rows.split_at_checked(start)?;
+        let size = if size == 0 { rest.len() } else { size.min(rest.len()) };
+        let (rows, others) = rest.split_at_checked(size)?;
+        let mut page = json!({"totalCount": size, "items": rows});
+        if !others.is_empty() {
+            // As recorded from other collections: the path is relative and omits the version.
+            page["links"] = json!({"next": {
+                "uri": format!("/analytics/licenses/{}?seekOperation=Next", self.name),
+                "method": "GET",
+                "headers": [{"key": "MS-ContinuationToken", "value": (start + size).to_string()}],
+            }});
         }
-        Rows::Listed(rows) => rows.clone(),
-    };
-    for row in &mut rows {
-        row.entry("attributes").or_insert_with(|| json!({"objectType": "PartnerLicensesDeploymentInsights"}));
+        page["attributes"] = json!({"objectType": "Collection"});
+        Some(page.to_string())
     }
-    rows.iter().map(|row| json!(row).to_string()).collect()
+
+    /// The rows that a scenario selects.
+    pub(crate) fn rows(&self, rows: &Rows<Properties>, portfolio: &Portfolio) -> Vec<Properties> {
+        let mut rows: Vec<Properties> = match rows {
+            Rows::Documented => serde_json::from_str(self.documented).expect("the documented rows are JSON"),
+            Rows::Portfolio => {
+                let row = |curve| {
+                    let mut row = (self.properties)(&portfolio.total(curve));
+                    row["processedDateTime"] = format!("{}T00:00:00+00:00", portfolio.day(curve)).into();
+                    row["serviceName"] = curve.service.into();
+                    row["channel"] = curve.channel.into();
+                    serde_json::from_value(row).expect("a row is an object")
+                };
+                portfolio.processed(self.curves).into_iter().map(row).collect()
+            }
+            Rows::Listed(rows) => rows.clone(),
+        };
+        for row in &mut rows {
+            row.entry("attributes").or_insert_with(|| json!({"objectType": self.object_type}));
+        }
+        rows
+    }
 }
 
-fn processed(portfolio: &Portfolio, curve: &Curve) -> String {
-    format!("{}T00:00:00+00:00", portfolio.day(curve))
+/// The properties that the response has for a row of a usage report.
+pub(crate) fn properties(row: &ReportRow) -> Properties {
+    let properties = [
+        ("proratedLicensesUsagePercent", row.percent.map(Value::from)),
+        ("workloadName", row.workload.clone().map(Value::from)),
+        ("processedDateTime", row.processed.clone().map(Value::from)),
+        ("serviceName", row.service.clone().map(Value::from)),
+        ("channel", row.channel.clone().map(Value::from)),
+    ];
+    properties.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 #[cfg(test)]
@@ -145,23 +120,27 @@ mod tests {
         Portfolio::new(Customers::default(), now, None)
     }
 
-    fn portfolio(minute: i64) -> Vec<ReportRow> {
-        usage_rows(&ReportRows::Portfolio, &partner(at(minute)))
+    fn portfolio(minute: i64) -> Vec<Properties> {
+        USAGE.rows(&Rows::Portfolio, &partner(at(minute)))
+    }
+
+    fn percent(row: &Properties) -> f64 {
+        row["proratedLicensesUsagePercent"].as_f64().unwrap()
     }
 
     fn percents_over_a_day(workload: &str) -> Vec<f64> {
         (0..1440)
             .flat_map(portfolio)
-            .filter(|row| row.workload.as_deref() == Some(workload))
-            .map(|row| row.percent.unwrap())
+            .filter(|row| row["workloadName"] == workload)
+            .map(|row| percent(&row))
             .collect()
     }
 
     #[test]
     fn the_documented_report_has_the_documented_bytes() {
         let fixture = include_bytes!("../../../tests/fixtures/usage-documented-wire-bytes.json");
-        let items = usage(&ReportRows::Documented, &partner(at(0)));
-        let report = json(ReportPage { name: "usage", items: &items, next: None });
+        let rows = USAGE.rows(&Rows::Documented, &partner(at(0)));
+        let report = USAGE.page(&rows, 0, 0).unwrap();
         assert_eq!(["\u{feff}", &report].concat().as_bytes(), fixture);
     }
 
@@ -170,7 +149,7 @@ mod tests {
         let row =
             ReportRow { workload: Some("a\"b".to_owned()), percent: Some(41.5), ..ReportRow::default() };
         assert_eq!(
-            json(ReportPage { name: "usage", items: &[usage_item(&row)], next: None }),
+            USAGE.page(&USAGE.rows(&Rows::Listed(vec![properties(&row)]), &partner(at(0))), 0, 0).unwrap(),
             concat!(
                 r#"{"totalCount":1,"items":[{"proratedLicensesUsagePercent":41.5,"workloadName":"a\"b","#,
                 r#""attributes":{"objectType":"PartnerLicensesUsageInsights"}}],"#,
@@ -182,7 +161,10 @@ mod tests {
     #[test]
     fn the_portfolio_has_one_row_per_service_workload_and_channel() {
         let rows = portfolio(0);
-        let keys: BTreeSet<_> = rows.iter().map(|row| (&row.service, &row.workload, &row.channel)).collect();
+        let keys: BTreeSet<_> = rows
+            .iter()
+            .map(|row| ["serviceName", "workloadName", "channel"].map(|name| row[name].to_string()))
+            .collect();
         assert_eq!((rows.len(), keys.len()), (14, 14));
     }
 
@@ -190,7 +172,7 @@ mod tests {
     fn every_portfolio_figure_changes_within_minutes_and_has_at_most_two_decimals() {
         for index in 0..WORKLOADS.len() {
             let figures: BTreeSet<_> =
-                (0..5).map(|minute| portfolio(minute).remove(index).percent.unwrap().to_string()).collect();
+                (0..5).map(|minute| percent(&portfolio(minute)[index]).to_string()).collect();
             assert!(figures.len() > 2, "{figures:?}");
             assert!(
                 figures
@@ -220,7 +202,7 @@ mod tests {
     #[test]
     fn the_portfolio_was_processed_at_midnight_some_days_ago() {
         let rows = portfolio(0);
-        assert_eq!(rows[0].processed.as_deref(), Some("2026-11-21T00:00:00+00:00"));
-        assert_eq!(rows[13].processed.as_deref(), Some("2026-11-18T00:00:00+00:00"));
+        assert_eq!(rows[0]["processedDateTime"], "2026-11-21T00:00:00+00:00");
+        assert_eq!(rows[13]["processedDateTime"], "2026-11-18T00:00:00+00:00");
     }
 }

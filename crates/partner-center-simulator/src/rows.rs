@@ -27,15 +27,13 @@ pub type ReportRows = Rows<ReportRow>;
 /// The properties of a row, exactly as they are sent.
 pub type Properties = Map<String, Value>;
 
-/// The rows of an endpoint that has none of its own; it accepts no value.
+/// The rows of the token endpoint: none, and a scenario cannot list any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct NoRows;
 
 impl<'de> Deserialize<'de> for NoRows {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(D::Error::custom(
-            "`token` has no rows, and those of `usage` belong beside it, in the scenario's `rows`",
-        ))
+        Err(D::Error::custom("a token endpoint has no rows"))
     }
 }
 

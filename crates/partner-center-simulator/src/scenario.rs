@@ -67,7 +67,7 @@ pub struct Scenario {
     pub device: Device,
     /// How a sign-in in the browser ends.
     pub authorize: Authorize,
-    /// The rows of the usage report.
+    /// The rows of every collection, or the list of those of the usage report.
     pub rows: ReportRows,
     /// The largest number of rows on one page of a collection, or 0 for no such limit.
     #[serde(skip_serializing_if = "is_default")]
@@ -81,7 +81,7 @@ pub struct Scenario {
     /// How the token endpoint responds.
     pub token: Behaviour<TokenAnswer>,
     /// How the usage endpoint responds to a valid access token.
-    pub usage: Behaviour<UsageAnswer>,
+    pub usage: CollectionBehaviour,
     /// How the deployment endpoint responds to a valid access token.
     #[serde(skip_serializing_if = "is_default")]
     pub deployment: CollectionBehaviour,
@@ -115,7 +115,7 @@ pub struct TenantScenario {
     /// How a sign-in in the browser ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorize: Option<Authorize>,
-    /// The rows of the usage report.
+    /// The rows of every collection, or the list of those of the usage report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<ReportRows>,
     /// The largest number of rows on one page of a collection, or 0 for no such limit.
@@ -132,7 +132,7 @@ pub struct TenantScenario {
     pub token: Option<Behaviour<TokenAnswer>>,
     /// How the usage endpoint responds to a valid access token.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Behaviour<UsageAnswer>>,
+    pub usage: Option<CollectionBehaviour>,
     /// How the deployment endpoint responds to a valid access token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deployment: Option<CollectionBehaviour>,
@@ -156,7 +156,7 @@ pub(crate) struct TenantSettings<'a> {
     pub(crate) customers: Customers,
     pub(crate) commercial: Commercial,
     pub(crate) token: &'a Behaviour<TokenAnswer>,
-    pub(crate) usage: &'a Behaviour<UsageAnswer>,
+    pub(crate) usage: &'a CollectionBehaviour,
     pub(crate) deployment: &'a CollectionBehaviour,
     pub(crate) commercial_usage: &'a CollectionBehaviour,
     pub(crate) commercial_deployment: &'a CollectionBehaviour,
@@ -295,10 +295,10 @@ pub struct Behaviour<A, R = NoRows> {
     pub times: Option<u32>,
 }
 
-/// How an endpoint with rows of its own responds.
+/// How an endpoint of Partner Center responds.
 ///
-/// If they are absent, they are those of the portfolio or of Microsoft's documentation if the usage report has those,
-/// and there are none if the usage report's rows are listed.
+/// Without rows of its own, it has those that the scenario's `rows` name; if that lists rows, they are those of the usage
+/// report, and the other endpoints have none.
 pub type CollectionBehaviour = Behaviour<UsageAnswer, Option<Rows<Properties>>>;
 
 /// The kinds of response of the token endpoint.
@@ -425,26 +425,6 @@ impl Scenario {
             commercial_deployment: own
                 .and_then(|own| own.commercial_deployment.as_ref())
                 .unwrap_or(&self.commercial_deployment),
-        }
-    }
-}
-
-impl CollectionBehaviour {
-    /// The behaviour alone.
-    pub(crate) fn without_rows(&self) -> Behaviour<UsageAnswer> {
-        Behaviour {
-            rows: NoRows,
-            answer: self.answer,
-            delay: self.delay,
-            retry_after: self.retry_after,
-            status: self.status,
-            headers: self.headers.clone(),
-            body: self.body.clone(),
-            body_base64: self.body_base64.clone(),
-            merge: self.merge.clone(),
-            gzip: self.gzip,
-            skip: self.skip,
-            times: self.times,
         }
     }
 }

@@ -11,7 +11,7 @@ use axum::http::HeaderValue;
 use crate::authorization_codes::AuthorizationCodes;
 use crate::device_codes::DeviceCodes;
 use crate::log::{Endpoint, RequestLog};
-use crate::scenario::{Behaviour, Scenario, TokenAnswer, UsageAnswer};
+use crate::scenario::{Behaviour, CollectionBehaviour, Scenario, TenantSettings, TokenAnswer};
 use crate::tokens::{Caller, TokenStore};
 
 /// The state that all requests share.
@@ -64,23 +64,17 @@ impl SimulatorState {
         &mut self,
         endpoint: Endpoint,
         tenant: &str,
-    ) -> Behaviour<UsageAnswer> {
-        let settings = self.scenario.for_tenant(tenant);
-        let behaviour = match endpoint {
-            Endpoint::Deployment => settings.deployment.without_rows(),
-            Endpoint::CommercialUsage => settings.commercial_usage.without_rows(),
-            Endpoint::CommercialDeployment => settings.commercial_deployment.without_rows(),
-            _ => settings.usage.clone(),
-        };
+    ) -> CollectionBehaviour {
+        let behaviour = collection(&self.scenario.for_tenant(tenant), endpoint).clone();
         self.apply(endpoint, tenant, behaviour)
     }
 
-    fn apply<A: Default>(
+    fn apply<A: Default, R: Default>(
         &mut self,
         endpoint: Endpoint,
         tenant: &str,
-        behaviour: Behaviour<A>,
-    ) -> Behaviour<A> {
+        behaviour: Behaviour<A, R>,
+    ) -> Behaviour<A, R> {
         if behaviour.skip == 0 && behaviour.times.is_none() {
             return behaviour;
         }
@@ -106,6 +100,16 @@ impl SimulatorState {
         } else {
             Authorization::Valid(caller)
         }
+    }
+}
+
+/// The behaviour of one of Partner Center's endpoints.
+pub(crate) fn collection<'a>(settings: &TenantSettings<'a>, endpoint: Endpoint) -> &'a CollectionBehaviour {
+    match endpoint {
+        Endpoint::Deployment => settings.deployment,
+        Endpoint::CommercialUsage => settings.commercial_usage,
+        Endpoint::CommercialDeployment => settings.commercial_deployment,
+        _ => settings.usage,
     }
 }
 

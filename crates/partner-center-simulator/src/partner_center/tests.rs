@@ -345,3 +345,10 @@ async fn listed_rows_of_the_deployment_report_are_sent_as_they_are_written_and_i
     headers.push(("ms-continuationtoken", next["headers"][0]["value"].as_str().unwrap()));
     assert_eq!(parsed(&get(&simulator, DEPLOYMENT, &headers).await)["items"][0]["serviceName"], 5);
 }
+
+#[tokio::test]
+async fn the_usage_report_can_have_rows_that_are_sent_as_they_are_written() {
+    let rows = r#"[{"proratedLicensesUsagePercent":"91.5","workloadName":null,"attributes":{}}]"#;
+    let answer = scripted(&format!("{{ rows: {rows}, times: 0 }}")).await;
+    assert_eq!(parsed(&answer)["items"].to_string(), rows);
+}

@@ -45,7 +45,7 @@ fn a_serialised_scenario_parses_to_itself() {
          device: {answer: blocked, polls: 0, interval: 1s}, authorize: {answer: page}, \
          deployment: {rows: portfolio, delay: 2s}, commercial_usage: {rows: [{a: null, b: -1}], answer: empty}, \
          commercial_deployment: {rows: []}, customers: {count: 3, products: 1, workloads: 2, seed: 5}, \
-         commercial: {paths: partner_v1, next_link: absent, history: 7d, active_property: licensesActive}, \
+         commercial: {paths: partner_v1, next_link: absent, history_days: 7, active_property: licensesActive}, \
          tenants: {a: {token: {answer: malformed}, mfa: true, device: {answer: decline}}, \
          b: {deployment: {}, commercial: {}, customers: {seed: 1}}}}",
     )
@@ -84,12 +84,11 @@ fn other_invalid_values_are_named() {
         ("authorize: { anser: page }", "anser"),
         ("rows: [", "line 1"),
         ("usage: {}\nusage: {}", "usage"),
-        ("usage: { rows: portfolio }", "those of `usage` belong beside it, in the scenario's `rows`"),
-        ("token: { rows: [] }", "`token` has no rows"),
+        ("token: { rows: [] }", "a token endpoint has no rows"),
         ("deployment: { rows: all }", "expected `documented`, `portfolio` or a list of rows"),
         ("commercial_usage: { rows: [5] }", "expected mapping start at line 1, column 28"),
         ("commercial: { paths: v2 }", "v2"),
-        ("commercial: { history: long }", "`long` is not a duration"),
+        ("commercial: { history_days: -1 }", "line 1, column 29"),
         ("customers: { count: 0 }", "expected a number from 1 to 1000000 at line 1"),
         ("customers: { products: 1001 }", "expected a number from 1 to 1000"),
         ("customers: { workloads: 15 }", "expected a number from 1 to 14"),

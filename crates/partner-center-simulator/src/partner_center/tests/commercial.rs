@@ -458,7 +458,7 @@ fn sums(page: &Value, counts: [&str; 2]) -> BTreeMap<[String; 3], [u32; 2]> {
 
 #[tokio::test]
 async fn usage_from_both_sources_is_the_same_at_any_moment() {
-    for minute in (0..90 * 1440).step_by(1999) {
+    for minute in (0..90 * 1440).step_by(6007) {
         let now = clock() + SignedDuration::from_mins(minute);
         let simulator = Simulator::new(Scenario::parse("rows: portfolio").unwrap(), move || now);
         let caller = Caller::new(&simulator).await;
@@ -510,7 +510,7 @@ async fn a_row_of_the_portfolio_has_the_properties_of_the_sample() {
 async fn a_day_in_the_past_is_the_same_whenever_it_is_asked_for_and_has_an_end() {
     let path = |day: &str| format!("{COMMERCIAL_USAGE}?processedDateTime={day}");
     let at = |now: Timestamp| {
-        let scenario = "{ rows: portfolio, commercial: { history: 30days }, customers: { count: 5 } }";
+        let scenario = "{ rows: portfolio, commercial: { history_days: 30 }, customers: { count: 5 } }";
         Simulator::new(Scenario::parse(scenario).unwrap(), move || now)
     };
     let (today, tomorrow) = (at(clock()), at(clock() + SignedDuration::from_hours(24)));
