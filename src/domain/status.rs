@@ -125,6 +125,22 @@ pub struct Latency {
     sum: f64,
 }
 
+// === impl Traffic ===
+
+impl Traffic {
+    /// Starts the counters of endpoints to which requests may be sent, so that rate() sees their first increase.
+    pub fn expect(&mut self, endpoints: impl IntoIterator<Item = Endpoint>) {
+        for endpoint in endpoints {
+            for code in [Code::Status(200), Code::Error] {
+                self.requests.entry((endpoint, code)).or_default();
+            }
+            self.durations.entry(endpoint).or_default();
+            self.retries.entry(endpoint).or_default();
+            self.throttled.entry(endpoint).or_default();
+        }
+    }
+}
+
 // === impl Latency ===
 
 impl Latency {
@@ -207,14 +223,7 @@ impl Ledger {
     /// The ledger of a new account. Each write notifies `changed`.
     pub fn new(name: Option<AccountName>, changed: Arc<Notify>) -> Self {
         let mut status = AccountStatus { name, ..AccountStatus::default() };
-        for endpoint in Endpoint::ALL {
-            // These series exist from the start, so that rate() sees their first increase.
-            status.traffic.requests.insert((endpoint, Code::Status(200)), 0);
-            status.traffic.requests.insert((endpoint, Code::Error), 0);
-            status.traffic.durations.insert(endpoint, Latency::default());
-            status.traffic.retries.insert(endpoint, 0);
-            status.traffic.throttled.insert(endpoint, 0);
-        }
+        status.traffic.expect([Endpoint::Token, Endpoint::Usage]);
         Self { status: Arc::new(watch::Sender::new(status)), changed }
     }
 

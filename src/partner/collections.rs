@@ -61,7 +61,25 @@ struct Session<'a> {
     renewed: bool,
 }
 
+/// The endpoints of a collection: the old one, and its successor.
+const fn endpoints(collection: Collection) -> [Endpoint; 2] {
+    match collection {
+        Collection::Usage => [Endpoint::Usage, Endpoint::CommercialUsage],
+        Collection::Deployment => [Endpoint::Deployment, Endpoint::CommercialDeployment],
+        // Both have customers, and the old ones have none.
+        Collection::Customers => [Endpoint::CommercialUsage, Endpoint::CommercialDeployment],
+    }
+}
+
 impl PartnerCenter {
+    /// The endpoints to which requests for a collection may be sent.
+    pub fn endpoints(&self, collection: Collection) -> impl Iterator<Item = Endpoint> {
+        let choice = if collection == Collection::Customers { SourceChoice::Auto } else { self.account.collections.source };
+        let [old, new] = endpoints(collection);
+        let old = (choice != SourceChoice::Commercial).then_some(old);
+        old.into_iter().chain((choice != SourceChoice::Licenses).then_some(new))
+    }
+
     /// Fetches a collection, and returns it with the ids of its last page.
     ///
     /// # Errors
@@ -78,7 +96,7 @@ impl PartnerCenter {
             Collection::Usage => {
                 let sources = Sources {
                     name: "usage",
-                    endpoints: [Endpoint::Usage, Endpoint::CommercialUsage],
+                    endpoints: endpoints(collection),
                     licenses: wire::usage(limit),
                     commercial: commercial::usage,
                     group: "serviceCode,serviceName,workloadName,channel",
@@ -88,7 +106,7 @@ impl PartnerCenter {
             Collection::Deployment => {
                 let sources = Sources {
                     name: "deployment",
-                    endpoints: [Endpoint::Deployment, Endpoint::CommercialDeployment],
+                    endpoints: endpoints(collection),
                     licenses: wire::deployment(limit),
                     commercial: commercial::deployment,
                     group: "serviceCode,serviceName,channel",
@@ -116,17 +134,17 @@ impl Session<'_> {
             let rows = finish(decoder, &response, &self.redactor())?;
             Ok((rows, refusal::ids(&response, &self.redactor())))
         });
+        let gone = |error: &FetchError| matches!(error.status, Some(StatusCode::NOT_FOUND | StatusCode::GONE));
+        let is_gone = first.as_ref().is_err_and(gone);
         let has_nothing = match &first {
             Ok((rows, _)) => rows.rows().is_empty(),
-            Err(error) => {
-                matches!(error.status, Some(StatusCode::NOT_FOUND | StatusCode::GONE)) || !error.rejected.is_empty()
-            }
+            Err(error) => is_gone || !error.rejected.is_empty(),
         };
         if choice == SourceChoice::Licenses || !has_nothing {
             return first;
         }
         match self.commercial(name, new, commercial, group).await {
-            Ok(second) if first.is_err() || !second.0.rows().is_empty() => Ok(second),
+            Ok(second) if is_gone || !second.0.rows().is_empty() => Ok(second),
             Ok(_) => first,
             Err(error) => {
                 self.tell(new, &error);

@@ -258,6 +258,8 @@ fn decode(content: &[u8], owner: &str, collection: Collection) -> Option<LastGoo
         }
         Collection::Deployment => {
             let row = |row: Saved<'_>| {
+                // Otherwise it is a row of the usage collection.
+                row.workload.is_none().then_some(())?;
                 Some(LicenseDeployment {
                     service: labels.share(&row.service),
                     channel: labels.share(&row.channel),

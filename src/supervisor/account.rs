@@ -136,7 +136,11 @@ impl Ready {
         let asked = collections.iter().map(|collection| Arc::clone(&collection.plan.asked)).collect();
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let guard = ended.clone().drop_guard();
-        ledger.write(|status| status.track(settings.collections.iter().map(|it| (it.collection, it.interval))));
+        ledger.write(|status| {
+            status.track(settings.collections.iter().map(|it| (it.collection, it.interval)));
+            let endpoints = settings.collections.iter().flat_map(|it| center.endpoints(it.collection));
+            status.traffic.expect(endpoints);
+        });
         tasks.spawn({
             let (ledger, stop, center) = (ledger.clone(), stop.clone(), Arc::new(center));
             async move {

@@ -50,7 +50,7 @@ fn an_account_overrides_single_keys_of_the_defaults() {
 fn each_problem_of_the_collections_is_named_with_its_path() {
     for (text, problem) in [
         ("usage: {source: both}", "usage.source: must be one of auto, licenses, commercial"),
-        ("usage: {enabled: false}", "usage.enabled: unknown key; it belongs below collections.deployment; known here: source"),
+        ("usage: {sauce: auto}", "usage.sauce: unknown key; did you mean source? known here: source"),
         ("deployment: true", "deployment: expected keys and values, found a boolean"),
         ("deployment: {enabled: 1}", "deployment.enabled: expected true or false, found a number"),
         ("customers: {series: 1.5}", "customers.series: is not a whole number between 0 and 100000"),
@@ -65,7 +65,6 @@ fn each_problem_of_the_collections_is_named_with_its_path() {
     ] {
         assert_eq!(problems_of(&with(&format!("collections: {{{text}}}"))), [format!("collections.{problem}")]);
         let own = problems_of(&file_of(&[&format!("collections: {{{text}}}")]));
-        let problem = problem.replace("below collections", "below accounts[0].collections");
         assert_eq!(own, [format!("accounts[0].collections.{problem}")]);
     }
 }
