@@ -152,14 +152,10 @@ impl Source<'_> {
     }
 
     fn link(&self, query: &str) -> String {
-        let path = match self.commercial.next_link {
-            NextLink::RelativeWithoutVersion => {
-                self.path.trim_start_matches("/partner").trim_start_matches("/v1")
-            }
-            _ => self.path,
-        };
-        let is_absolute = self.commercial.next_link == NextLink::Absolute;
-        let origin = self.origin.filter(|_| is_absolute).unwrap_or_default();
+        let form = self.commercial.next_link;
+        let origin = self.origin.filter(|_| form == NextLink::Absolute).unwrap_or_default();
+        let versioned = self.path.find("/analytics").filter(|_| form == NextLink::RelativeWithoutVersion);
+        let (_, path) = self.path.split_at(versioned.unwrap_or_default());
         format!("{origin}{path}?{query}")
     }
 

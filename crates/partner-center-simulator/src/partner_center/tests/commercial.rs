@@ -427,6 +427,22 @@ async fn groups_of_the_portfolio_are_the_same_with_and_without_visiting_the_cust
 }
 
 #[tokio::test]
+async fn the_groups_of_one_customer_are_the_sums_of_its_rows() {
+    let simulator = simulator("{ rows: portfolio, customers: { count: 3, products: 2 } }");
+    let caller = Caller::new(&simulator).await;
+    let first = parsed(&caller.get(&format!("{COMMERCIAL_USAGE}?top=1")).await)["Value"][0].clone();
+    let id = first["customerTenantId"].as_str().unwrap().to_lowercase();
+    let filter = format!("filter=customerTenantId%20eq%20'{id}'");
+    let rows = parsed(&caller.get(&format!("{COMMERCIAL_USAGE}?{filter}")).await);
+    assert_eq!(rows["TotalCount"], 28);
+    // The name of a parameter is accepted in any case.
+    let path = format!("{COMMERCIAL_USAGE}?groupBy=serviceCode,%20WORKLOADNAME,channel&{filter}");
+    let groups = parsed(&caller.get(&path).await);
+    let counts = ["licenseActive", "licensesQualified"];
+    assert_eq!((groups["TotalCount"].as_u64(), sums(&groups, counts)), (Some(14), sums(&rows, counts)));
+}
+
+#[tokio::test]
 async fn grouping_can_be_ignored_or_refused() {
     let path = format!("{COMMERCIAL_USAGE}?groupby=channel");
     let ignored = page("commercial: { groupby: ignored }", &path).await;
@@ -520,6 +536,8 @@ async fn a_day_in_the_past_is_the_same_whenever_it_is_asked_for_and_has_an_end()
     ];
     assert_eq!(one, other);
     assert_eq!(one["TotalCount"], 140);
+    let unlimited = page("{ rows: portfolio, customers: { count: 5 } }", &path("2001-01-01")).await;
+    assert_eq!(unlimited["TotalCount"], 140);
     let days: BTreeSet<_> = texts(&one["Value"], "processedDateTime").into_iter().collect();
     assert_eq!(days, BTreeSet::from(["2026-11-10T00:00:00"]));
     let caller = Caller::new(&today).await;
