@@ -14,7 +14,8 @@ use crate::config::Thresholds;
 use crate::domain::account::AccountName;
 use crate::domain::clock::unix_seconds;
 use crate::domain::collection::Collection;
-use crate::domain::polled::CollectionStatus;
+use crate::domain::deployment::LicenseDeployment;
+use crate::domain::polled::{CollectionStatus, LastGood};
 use crate::domain::failure::FailureReason;
 use crate::domain::status::{AccountStatus, Code, Endpoint, Latency, Ledger};
 use crate::domain::row::RowError;
@@ -23,9 +24,9 @@ use crate::polling::Render;
 
 use super::family::{self, Collect, Families, Family, Selection};
 use super::table::{
-    ACCESS_EXPIRY, CERTIFICATE_EXPIRY, DURATION, FAILURES, INTERVAL, LAST_SCRAPE, LAST_SUCCESS, MFA,
-    NEXT_SCRAPE, PROCESSED, REFRESH_EXPIRY, REFRESH_ISSUED, REJECTED, REQUEST_DURATION, REQUESTS, RETRIES,
-    ROWS, SCRAPES, THRESHOLD, THROTTLED, UP, USAGE,
+    ACCESS_EXPIRY, ACTIVE, CERTIFICATE_EXPIRY, DEPLOYED, DEPLOYMENT, DEPLOYMENT_PROCESSED, DURATION, FAILURES, INTERVAL, LAST_SCRAPE, LAST_SUCCESS, MFA,
+    NEXT_SCRAPE, PROCESSED, QUALIFIED, REFRESH_EXPIRY, REFRESH_ISSUED, REJECTED, REQUEST_DURATION, REQUESTS, RETRIES,
+    ROWS, SCRAPES, SOLD, SOURCE, THRESHOLD, THROTTLED, UP, USAGE,
 };
 use super::value::Value;
 
@@ -134,6 +135,17 @@ impl Series {
         self.rows(out, &USAGE, |row| Some(row.percent.get()))?;
         self.rows(out, &PROCESSED, |row| Some(unix_seconds(row.processed_at)))?;
         self.rows(out, &THRESHOLD, |row| self.accounts.thresholds.applying_to(row))?;
+        let licenses = |row: &LicenseUsage| row.licenses;
+        self.rows(out, &ACTIVE, |row| licenses(row).map(|licenses| licenses.active))?;
+        self.rows(out, &QUALIFIED, |row| licenses(row).map(|licenses| licenses.qualified))?;
+        self.labelled(out, &SOURCE, |status| {
+            let usage = self.visible(status, Collection::Usage)?;
+            Some(([usage.report.source().as_str().into()], true))
+        })?;
+        self.deployment(out, &DEPLOYMENT, |row| Some(row.percent.get()))?;
+        self.deployment(out, &SOLD, |row| row.sold)?;
+        self.deployment(out, &DEPLOYED, |row| row.deployed)?;
+        self.deployment(out, &DEPLOYMENT_PROCESSED, |row| Some(unix_seconds(row.processed_at)))?;
         self.polled(out, &ROWS, |status| Some(status.last_good.as_ref()?.report.len() as u64))?;
         self.counted(out, &REJECTED, RowError::ALL.map(|it| (it, it.as_str())), |status| &status.rejected)
     }
@@ -176,19 +188,40 @@ impl Series {
         self.each(out, &MFA, |status| status.credentials.mfa_compliant)
     }
 
-    /// Adds one sample for each visible row that has a value.
-    fn rows(
+    /// The rows of a collection that are served.
+    fn visible<'a>(&self, status: &'a AccountStatus, collection: Collection) -> Option<&'a LastGood> {
+        status.of(collection)?.visible(self.at, self.accounts.stale_after)
+    }
+
+    /// Adds one sample for each visible row of usage that has a value.
+    fn rows<V: Into<Value>>(
         &self,
         out: &mut Families<'_>,
         family: &'static Family,
-        value: impl Fn(&LicenseUsage) -> Option<f64>,
+        value: impl Fn(&LicenseUsage) -> Option<V>,
     ) -> fmt::Result {
         self.labelled(out, family, |status| {
-            let usage = status.of(Collection::Usage);
-            let visible = usage.and_then(|usage| usage.visible(self.at, self.accounts.stale_after));
+            let visible = self.visible(status, Collection::Usage);
             let rows = visible.map_or(&[][..], |good| good.report.usage());
             rows.iter().filter_map(|row| {
                 let labels = [&row.service, &row.workload, &row.channel];
+                Some((labels.map(|label| Cow::Borrowed(&**label)), value(row)?))
+            })
+        })
+    }
+
+    /// Adds one sample for each visible row of deployment that has a value.
+    fn deployment<V: Into<Value>>(
+        &self,
+        out: &mut Families<'_>,
+        family: &'static Family,
+        value: impl Fn(&LicenseDeployment) -> Option<V>,
+    ) -> fmt::Result {
+        self.labelled(out, family, |status| {
+            let visible = self.visible(status, Collection::Deployment);
+            let rows = visible.map_or(&[][..], |good| good.report.deployment());
+            rows.iter().filter_map(|row| {
+                let labels = [&row.service, &row.channel];
                 Some((labels.map(|label| Cow::Borrowed(&**label)), value(row)?))
             })
         })

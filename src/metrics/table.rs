@@ -27,6 +27,20 @@ families! {
         "When Microsoft aggregated the row, usually days ago: processedDateTime of Partner Center's /v1/analytics/licenses/usage, polled in the background and cached."
     THRESHOLD Gauge "partner_license_usage_threshold_percent" ["service" "workload" "channel"]
         "Configured threshold, scale 0-100: usage below it counts as low; absent for muted rows."
+    ACTIVE Gauge "partner_license_usage_active_licenses" ["service" "workload" "channel"]
+        "Licences in use, of those that qualify: the sum of licensesActive; absent where the source has no numbers."
+    QUALIFIED Gauge "partner_license_usage_qualified_licenses" ["service" "workload" "channel"]
+        "Licences that qualify for the workload: the sum of licensesQualified; absent where the source has no numbers."
+    SOURCE Gauge "partner_license_usage_source_info" ["source"]
+        "A metric with a constant '1' value labeled by where the usage rows that are served came from: licenses, or commercial, its successor."
+    DEPLOYMENT Gauge "partner_license_deployment_percent" ["service" "channel"]
+        "Share of sold licences that is assigned, scale 0-100, may exceed 100: proratedDeploymentPercent, or the sum of licensesDeployed in that of licensesSold."
+    SOLD Gauge "partner_license_deployment_sold_licenses" ["service" "channel"]
+        "Licences sold: licensesSold; absent where the source does not say."
+    DEPLOYED Gauge "partner_license_deployment_deployed_licenses" ["service" "channel"]
+        "Licences assigned to users: licensesDeployed; absent where the source does not say."
+    DEPLOYMENT_PROCESSED Gauge "partner_license_deployment_processed_timestamp_seconds" ["service" "channel"]
+        "When Microsoft aggregated the row, usually days ago: processedDateTime of the deployment collection."
     ROWS Gauge "partner_license_rows" ["collection"]
         "Rows in the last successful poll of the Partner Center collection; 0 if it was empty."
     REJECTED Counter "partner_license_rows_rejected_total" ["collection" "reason"]

@@ -9,8 +9,10 @@ use crate::domain::clock::Clock;
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::status::{AccountStatus, Code, Endpoint, Ledger};
 use crate::domain::figures::Percent;
-use crate::domain::row::RowError;
-use crate::domain::usage::{LicenseUsage, UsageReport};
+use crate::domain::collection::Collection;
+use crate::domain::deployment::LicenseDeployment;
+use crate::domain::row::{RowError, Rows, Source};
+use crate::domain::usage::{LicenseUsage, Qualified, UsageReport};
 use crate::polling::Render;
 use exporter_toolkit::negotiation::{Coding, Format};
 
@@ -75,8 +77,22 @@ fn collected(
 /// Everything an account can have to show, once.
 fn fill(ledger: &Ledger) {
     ledger.write(|status| {
-        let rows = [row("o365", "Exchange", 38.25), row("crm", "Teams", 104.5), Err(RowError::InvalidDate)];
+        let exchange = LicenseUsage {
+            licenses: Some(Qualified { active: 153, qualified: 400 }),
+            ..row("o365", "Exchange", 38.25).unwrap()
+        };
+        let rows = [Ok(exchange), row("crm", "Teams", 104.5), Err(RowError::InvalidDate)];
         collected(status, rows, NOW - 2 * HOUR, Duration::from_millis(1250));
+        let deployment = LicenseDeployment {
+            service: "o365".into(),
+            channel: "reseller".into(),
+            percent: Percent::new(26.16).unwrap(),
+            sold: Some(4464),
+            deployed: Some(1168),
+            processed_at: NOW - 48 * HOUR,
+        };
+        let deployment = Rows::collect_from(Source::Commercial, [Ok(deployment)]).into();
+        status.of_mut(Collection::Deployment).poll_ended(Ok(deployment), NOW - 2 * HOUR, HOUR / 60);
         let text = "it failed".to_owned();
         let failure = Failure {
             reason: FailureReason::Throttled,

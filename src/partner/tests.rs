@@ -26,7 +26,8 @@ use crate::domain::clock::Clock;
 use crate::domain::collection::{Collected, Collection};
 use crate::domain::failure::FailureReason;
 use crate::domain::status::{Code, Endpoint, Ledger};
-use crate::domain::usage::UsageReport;
+use crate::domain::deployment::LicenseDeployment;
+use crate::domain::usage::{LicenseUsage, UsageReport};
 
 mod credentials;
 mod logs;
@@ -35,6 +36,7 @@ mod renewals;
 mod requests;
 mod responses;
 mod secrets;
+mod sources;
 mod store;
 mod unusual_responses;
 
@@ -126,11 +128,16 @@ impl TestBed {
     }
 
     fn account(&self, first_token: &str, scheme: &str) -> Account {
+        self.account_with(first_token, scheme, "licenses")
+    }
+
+    fn account_with(&self, first_token: &str, scheme: &str, source: &str) -> Account {
         let address = self.address;
         let config = format!(
             "accounts: [{{tenant_id: {TENANT}, client_id: {CLIENT_ID}, client_secret: {CLIENT_SECRET}, \
              refresh_token: {first_token}, cloud: custom, api_base_url: \"{scheme}://{address}\", \
-             login_base_url: \"{scheme}://{address}\", locale: de-DE}}]"
+             login_base_url: \"{scheme}://{address}\", locale: de-DE, \
+             collections: {{usage: {{source: {source}}}}}}}]"
         );
         Config::parse(&config, &|_| None).unwrap().accounts.remove(0)
     }

@@ -248,6 +248,13 @@ fn log_success(
     } else {
         tracing::info!(account, collection, rows, duration_s, next_poll_s, "First poll succeeded");
     }
+    if let Some(was) = before.last_good.as_ref().map(|good| good.report.source())
+        && was != report.source()
+        && before.has_succeeded()
+    {
+        let (was, source) = (was.as_str(), report.source().as_str());
+        tracing::info!(account, collection, was, source, rows, "The rows come from another source");
+    }
     // After a restart an empty collection is reported once more.
     let before_rows = before.last_good.as_ref().map(|good| good.report.len());
     let was_empty = before.has_succeeded() && before_rows == Some(0);

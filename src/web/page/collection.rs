@@ -5,7 +5,8 @@ use maud::{Markup, html};
 
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::schedule::LastPoll;
-use crate::domain::collection::Collection;
+use crate::domain::collection::{Collected, Collection};
+use crate::domain::row::Source;
 use crate::domain::polled::{CollectionStatus, LastGood};
 use crate::domain::row::listing;
 use crate::domain::usage::{EMPTY_REMEDY, OLD_FIGURE_AGE};
@@ -14,7 +15,7 @@ use crate::metrics::Accounts;
 use super::context::Context;
 use super::fact::fact;
 use super::limits::{OVERDUE_INTERVALS, is_overdue};
-use super::table::{RowCounts, table};
+use super::table::{RowCounts, deployment_table, table};
 use super::text::{Count, Length, day, link, time, visible, with_commands};
 
 /// A collection of an account as the page shows it.
@@ -123,8 +124,13 @@ impl CollectionView {
     /// The `most` lowest rows, if there are any that can be shown.
     pub(super) fn rows(&self, accounts: &Accounts, (most, now): (usize, Timestamp)) -> Option<Markup> {
         let good = self.status.visible(now, accounts.stale_after)?;
-        let usage = good.report.usage();
-        (!usage.is_empty()).then(|| table(usage, &accounts.thresholds, self.counts, (most, now)))
+        match &*good.report {
+            Collected::Usage(_) if good.report.is_empty() => None,
+            Collected::Usage(usage) => {
+                Some(table(usage.rows(), &accounts.thresholds, self.counts, (most, now)))
+            }
+            Collected::Deployment(rows) => (!good.report.is_empty()).then(|| deployment_table(rows.rows(), most)),
+        }
     }
 
     fn describe(&self, failure: &Failure, now: Timestamp) -> Markup {
@@ -148,6 +154,12 @@ impl CollectionView {
         }
     }
 
+    /// Where the rows of usage came from, if that is not the usual source.
+    fn source(&self) -> Option<&'static str> {
+        let source = self.status.last_good.as_ref()?.report.source();
+        (source == Source::Commercial).then_some("analytics/commercial")
+    }
+
     /// When rows were fetched, when Microsoft made them, and when the next poll is due.
     pub(super) fn facts(&self, accounts: &Accounts, now: Timestamp) -> Markup {
         let status = &self.status;
@@ -164,6 +176,7 @@ impl CollectionView {
                 }
                 None => (fact("Rows fetched", "never", None)),
             }
+            @if let Some(source) = self.source() { (fact("Source", source, None)) }
             @if let Some((oldest, newest)) = processed {
                 @let detail = html! { (day(newest)) @if oldest < newest { ", oldest " (day(oldest)) } };
                 (fact("Data processed", ago(newest, self.counts.old > 0), Some(detail)))
