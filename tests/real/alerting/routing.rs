@@ -85,7 +85,7 @@ fn by_polls(row: &str) -> [Inhibition; 4] {
                 "UsageLow warning account=fabrikam service=o365 workload=Exchange channel=reseller"
                     .to_owned(),
                 "UsageCollectionEmpty warning account=contoso collection=deployment".to_owned(),
-                "ScrapeFailing warning account=contoso collection=deployment".to_owned(),
+                "ScrapeFailing warning account=contoso collection=customers".to_owned(),
                 "MfaNotCompliant warning account=contoso".to_owned(),
             ]),
         ),
