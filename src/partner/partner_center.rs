@@ -16,7 +16,7 @@ use crate::domain::usage::UsageReport;
 
 use super::access_token::AccessToken;
 use super::access_token_cache::AccessTokenCache;
-use super::blocking::off_workers;
+use super::blocking::on_one_thread;
 use super::claims::Claims;
 use super::error::FetchError;
 use super::http::{ClientError, HttpClient, Retries, RetryPolicy};
@@ -197,7 +197,7 @@ impl PartnerCenter {
                 collection.settle();
                 (next, collection, response)
             };
-            let (next, so_far, response) = off_workers(read).await;
+            let (next, so_far, response) = on_one_thread(read).await;
             collection = so_far;
             let unusable = |why: &dyn fmt::Display| refusal::unusable(&why.to_string(), &response, &redactor);
             if response.status == StatusCode::NO_CONTENT {

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::Account;
 use crate::domain::status::LastGood;
 use crate::domain::usage::{LabelPool, LicenseUsage, Percent, UsageReport};
+use crate::large_buffer;
 use crate::state::file::{Sha256, StateFile};
 
 /// The file of one account's last good rows.
@@ -51,13 +52,13 @@ pub enum SnapshotError {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Record<'a> {
+struct Record<R> {
     version: u32,
     owner: String,
     polled_at: Timestamp,
     /// Whether a later poll failed.
     failed_since: bool,
-    rows: Vec<Row<'a>>,
+    rows: R,
     /// The checksum of this record with an empty string here, see [`Record::checksum`].
     sha256: String,
 }
@@ -69,11 +70,29 @@ struct Row<'a> {
     workload: Cow<'a, str>,
     channel: Cow<'a, str>,
     /// As text, since a JSON number may lose its last bit.
-    percent: String,
+    percent: Cow<'a, str>,
     processed_at: Timestamp,
 }
 
+/// Rows to be written. Each is converted while it is written, since all together would take more memory than the file.
+struct Rows<'a>(&'a [LicenseUsage]);
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|row| Row {
+            service: Cow::Borrowed(&row.service),
+            workload: Cow::Borrowed(&row.workload),
+            channel: Cow::Borrowed(&row.channel),
+            percent: row.percent.get().to_string().into(),
+            processed_at: row.processed_at,
+        }))
+    }
+}
+
 const VERSION: u32 = 1;
+
+/// The size in bytes of a row with short labels.
+const TYPICAL_ROW: usize = 150;
 
 /// The size in bytes of the largest file that is read.
 const MAX_BYTES: u64 = 64 << 20;
@@ -147,7 +166,7 @@ impl SnapshotStore {
         ensure_readable(labels.sum())?;
         let content = encode(good, self.file.owner());
         ensure_readable(content.len())?;
-        self.file.replace(&content)
+        self.file.replace(content)
     }
 }
 
@@ -161,30 +180,24 @@ fn ensure_readable(bytes: usize) -> io::Result<()> {
 }
 
 fn encode(good: &LastGood, owner: &str) -> Vec<u8> {
-    fn row(row: &LicenseUsage) -> Row<'_> {
-        Row {
-            service: Cow::Borrowed(&row.service),
-            workload: Cow::Borrowed(&row.workload),
-            channel: Cow::Borrowed(&row.channel),
-            percent: row.percent.get().to_string(),
-            processed_at: row.processed_at,
-        }
-    }
     let mut record = Record {
         version: VERSION,
         owner: owner.to_owned(),
         polled_at: good.at,
         failed_since: good.failed_since,
-        rows: good.report.rows().iter().map(row).collect(),
+        rows: Rows(good.report.rows()),
         sha256: String::new(),
     };
     record.sha256 = record.checksum();
-    serde_json::to_vec_pretty(&record).expect(ALWAYS_JSON)
+    let mut content = Vec::new();
+    large_buffer::reserve(&mut content, good.report.rows().len() * TYPICAL_ROW);
+    serde_json::to_writer_pretty(&mut content, &record).expect(ALWAYS_JSON);
+    content
 }
 
 /// The content of a file, if it is complete and has this owner.
 fn decode(content: &[u8], owner: &str) -> Option<LastGood> {
-    let mut record: Record<'_> = serde_json::from_slice(content).ok()?;
+    let mut record: Record<Vec<Row<'_>>> = serde_json::from_slice(content).ok()?;
     let claimed = std::mem::take(&mut record.sha256);
     if record.version != VERSION || record.owner != owner || record.checksum() != claimed {
         return None;
@@ -206,7 +219,7 @@ fn decode(content: &[u8], owner: &str) -> Option<LastGood> {
 
 const ALWAYS_JSON: &str = "a record of strings and times serialises to JSON";
 
-impl Record<'_> {
+impl<R: Serialize> Record<R> {
     /// The checksum of the content, regardless of white space in the file. `sha256` must be empty.
     fn checksum(&self) -> String {
         let mut hash = Sha256::default();

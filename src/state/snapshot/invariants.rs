@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::domain::usage::LicenseUsage;
 
-use super::{LastGood, Record, VERSION, decode, encode};
+use super::{LastGood, Record, Row, VERSION, decode, encode};
 
 pub(super) const OWNER: &str = "https://login.example contoso.example c11e";
 const OTHERS: &str = "https://login.example fabrikam.example c11e";
@@ -15,7 +15,7 @@ pub fn file(content: &[u8]) {
         round_trip(&good);
     }
     // Random content never has a matching checksum, so give it one.
-    if let Ok(mut record) = serde_json::from_slice::<Record<'_>>(content) {
+    if let Ok(mut record) = serde_json::from_slice::<Record<Vec<Row<'_>>>>(content) {
         record.version = VERSION;
         OWNER.clone_into(&mut record.owner);
         record.sha256.clear();
