@@ -320,7 +320,7 @@ async fn a_body_is_prepared_once_and_once_more_after_a_poll() {
     for polls in 2..=3 {
         // A poll writes more than once, and changes no row.
         ledger.write(|status| {
-            *status.traffic.requests.entry((Endpoint::Usage, Code::Status(200))).or_insert(0) += 1
+            *status.traffic.requests.entry((Endpoint::Usage, Code::Status(200))).or_insert(0) += 1;
         });
         succeed(&ledger);
         ledger.write(|status| status.next_poll_at = Some(NOW));
