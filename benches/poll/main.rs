@@ -14,10 +14,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use partner_license_exporter::config::Config;
+use partner_license_exporter::domain::collection::Collection;
 use partner_license_exporter::domain::clock::Clock;
 use partner_license_exporter::domain::status::Ledger;
 use partner_license_exporter::metrics::Accounts;
-use partner_license_exporter::partner::{PartnerCenter, TokenStore, TrustAnchors, UsageSource};
+use partner_license_exporter::partner::{PartnerCenter, TokenStore, Source as _, TrustAnchors, Turns};
 use partner_license_exporter::polling::Render;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -59,12 +60,13 @@ async fn main() {
         let (center, accounts) = exporter(address, directory.path());
         let (mut polls, mut parses) = (Vec::new(), Vec::new());
         let mut published = accounts.render(Clock::system().now());
+        let mut turn = Turns::default().take().await;
         // The first fetch signs in.
         for round in 0..=ROUNDS {
-            let report = center.fetch().await.unwrap();
-            assert_eq!(report.rows().len(), rows);
+            let report = center.fetch(Collection::Usage, &mut turn).await.unwrap();
+            assert_eq!(report.len(), rows);
             let at = Clock::system().now();
-            accounts.ledgers[0].write(|status| status.poll_ended(Ok(report), at, Duration::ZERO));
+            accounts.ledgers[0].write(|status| status.of_mut(Collection::Usage).poll_ended(Ok(report), at, Duration::ZERO));
             let snapshot = accounts.render(at);
             let poll = last_byte.lock().unwrap().elapsed();
             published = black_box(snapshot);
@@ -163,7 +165,6 @@ fn exporter(address: SocketAddr, directory: &std::path::Path) -> (PartnerCenter,
         PartnerCenter::new(account, store, &ledger, &Clock::system(), config.poll_timeout, &anchors).unwrap();
     let accounts = Accounts {
         ledgers: vec![ledger],
-        poll_interval: config.poll_interval,
         stale_after: config.stale_after,
         thresholds: config.thresholds,
     };

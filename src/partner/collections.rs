@@ -15,7 +15,7 @@ use crate::domain::row::{Row, Rows};
 use crate::domain::status::Endpoint;
 
 use super::access_token::AccessToken;
-use super::blocking::off_workers;
+use super::blocking::on_one_thread;
 use super::commercial::{self, PAGE_ROWS, Sums};
 use super::commercial_server::Known;
 use super::error::FetchError;
@@ -188,7 +188,7 @@ impl Session<'_> {
         }
         let redactor = self.redactor();
         let ids = refusal::ids(&response, &redactor);
-        let rows = off_workers(move || finish(sums, &response, &redactor)).await?;
+        let rows = on_one_thread(move || finish(sums, &response, &redactor)).await?;
         self.center.commercial.set(|known| known.told.retain(|(told, _)| *told != endpoint));
         Ok((rows, ids))
     }
@@ -272,7 +272,7 @@ impl Session<'_> {
                 decoder.settle();
                 (next, decoder, response)
             };
-            let (next, so_far, response) = off_workers(read).await;
+            let (next, so_far, response) = on_one_thread(read).await;
             decoder = so_far;
             let unusable = |why: &dyn fmt::Display| refusal::unusable(&why.to_string(), &response, &redactor);
             if response.status == StatusCode::NO_CONTENT {

@@ -17,6 +17,7 @@ use crate::domain::clock::Clock;
 use crate::domain::failure::FailureReason;
 use crate::domain::schedule::Schedule;
 use crate::domain::status::{Code, Endpoint, Ledger};
+use crate::large_buffer;
 
 use super::error::FetchError;
 use super::response::HttpResponse;
@@ -280,6 +281,7 @@ async fn read_capped(endpoint: Endpoint, mut response: Response) -> Result<Vec<u
                 _ => FetchError::new(FailureReason::Payload, text),
             });
         }
+        large_buffer::reserve(&mut body, chunk.len());
         body.extend_from_slice(&chunk);
     }
     Ok(body)

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::Account;
 use crate::domain::collection::{Collected, Collection};
@@ -19,6 +19,7 @@ use crate::domain::deployment::LicenseDeployment;
 use crate::domain::figures::Percent;
 use crate::domain::row::{LabelPool, Row, Rows, Source};
 use crate::domain::usage::{LicenseUsage, Qualified};
+use crate::large_buffer;
 use crate::state::file::{Sha256, StateFile};
 
 /// The file of the last good rows of one collection of an account.
@@ -56,7 +57,7 @@ pub enum SnapshotError {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Record<'a> {
+struct Record<R> {
     version: u32,
     owner: String,
     polled_at: Timestamp,
@@ -64,8 +65,8 @@ struct Record<'a> {
     failed_since: bool,
     /// Where the rows came from, if that is not the old source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    source: Option<Cow<'a, str>>,
-    rows: Vec<Saved<'a>>,
+    source: Option<String>,
+    rows: R,
     /// The checksum of this record with an empty string here, see [`Record::checksum`].
     sha256: String,
 }
@@ -79,7 +80,7 @@ struct Saved<'a> {
     workload: Option<Cow<'a, str>>,
     channel: Cow<'a, str>,
     /// As text, since a JSON number may lose its last bit.
-    percent: String,
+    percent: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     active: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,7 +92,22 @@ struct Saved<'a> {
     processed_at: Timestamp,
 }
 
+/// Rows to be written. Each is converted while it is written, since all together would take more memory than the file.
+struct SavedRows<'a>(&'a Collected);
+
+impl Serialize for SavedRows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Collected::Usage(rows) => serializer.collect_seq(rows.rows().iter().map(usage)),
+            Collected::Deployment(rows) => serializer.collect_seq(rows.rows().iter().map(deployment)),
+        }
+    }
+}
+
 const VERSION: u32 = 1;
+
+/// The size in bytes of a row with short labels.
+const TYPICAL_ROW: usize = 150;
 
 /// The size in bytes of the largest file that is read.
 const MAX_BYTES: u64 = 64 << 20;
@@ -171,7 +187,7 @@ impl SnapshotStore {
         ensure_readable(good.report.label_bytes())?;
         let content = encode(good, self.file.owner());
         ensure_readable(content.len())?;
-        self.file.replace(&content)
+        self.file.replace(content)
     }
 }
 
@@ -185,22 +201,21 @@ fn ensure_readable(bytes: usize) -> io::Result<()> {
 }
 
 fn encode(good: &LastGood, owner: &str) -> Vec<u8> {
-    let rows = match &*good.report {
-        Collected::Usage(rows) => rows.rows().iter().map(usage).collect(),
-        Collected::Deployment(rows) => rows.rows().iter().map(deployment).collect(),
-    };
     let source = good.report.source();
     let mut record = Record {
         version: VERSION,
         owner: owner.to_owned(),
         polled_at: good.at,
         failed_since: good.failed_since,
-        source: (source != Source::Licenses).then(|| source.as_str().into()),
-        rows,
+        source: (source != Source::Licenses).then(|| source.as_str().to_owned()),
+        rows: SavedRows(&good.report),
         sha256: String::new(),
     };
     record.sha256 = record.checksum();
-    serde_json::to_vec_pretty(&record).expect(ALWAYS_JSON)
+    let mut content = Vec::new();
+    large_buffer::reserve(&mut content, good.report.len() * TYPICAL_ROW);
+    serde_json::to_writer_pretty(&mut content, &record).expect(ALWAYS_JSON);
+    content
 }
 
 fn usage(row: &LicenseUsage) -> Saved<'_> {
@@ -208,7 +223,7 @@ fn usage(row: &LicenseUsage) -> Saved<'_> {
         service: Cow::Borrowed(&row.service),
         workload: Some(Cow::Borrowed(&row.workload)),
         channel: Cow::Borrowed(&row.channel),
-        percent: row.percent.get().to_string(),
+        percent: row.percent.get().to_string().into(),
         active: row.licenses.map(|licenses| licenses.active),
         qualified: row.licenses.map(|licenses| licenses.qualified),
         processed_at: row.processed_at,
@@ -220,7 +235,7 @@ fn deployment(row: &LicenseDeployment) -> Saved<'_> {
     Saved {
         service: Cow::Borrowed(&row.service),
         channel: Cow::Borrowed(&row.channel),
-        percent: row.percent.get().to_string(),
+        percent: row.percent.get().to_string().into(),
         sold: row.sold,
         deployed: row.deployed,
         processed_at: row.processed_at,
@@ -230,7 +245,7 @@ fn deployment(row: &LicenseDeployment) -> Saved<'_> {
 
 /// The content of a file, if it is complete, has this owner and these rows.
 fn decode(content: &[u8], owner: &str, collection: Collection) -> Option<LastGood> {
-    let mut record: Record<'_> = serde_json::from_slice(content).ok()?;
+    let mut record: Record<Vec<Saved<'_>>> = serde_json::from_slice(content).ok()?;
     let claimed = std::mem::take(&mut record.sha256);
     if record.version != VERSION || record.owner != owner || record.checksum() != claimed {
         return None;
@@ -279,7 +294,7 @@ fn decode(content: &[u8], owner: &str, collection: Collection) -> Option<LastGoo
 
 const ALWAYS_JSON: &str = "a record of strings and times serialises to JSON";
 
-impl Record<'_> {
+impl<R: Serialize> Record<R> {
     /// The checksum of the content, regardless of white space in the file. `sha256` must be empty.
     fn checksum(&self) -> String {
         let mut hash = Sha256::default();

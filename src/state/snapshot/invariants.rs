@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::domain::collection::{Collected, Collection};
 
-use super::{LastGood, Record, VERSION, decode, encode};
+use super::{LastGood, Record, Saved, VERSION, decode, encode};
 
 pub(super) const OWNER: &str = "https://login.example contoso.example c11e";
 const OTHERS: &str = "https://login.example fabrikam.example c11e";
@@ -21,7 +21,7 @@ fn used_or_not(content: &[u8], collection: Collection) {
         round_trip(&good);
     }
     // Random content never has a matching checksum, so give it one.
-    if let Ok(mut record) = serde_json::from_slice::<Record<'_>>(content) {
+    if let Ok(mut record) = serde_json::from_slice::<Record<Vec<Saved<'_>>>>(content) {
         record.version = VERSION;
         OWNER.clone_into(&mut record.owner);
         record.sha256.clear();
