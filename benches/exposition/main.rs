@@ -16,10 +16,10 @@ use std::time::Duration;
 use exporter_toolkit::negotiation::{Coding, Format};
 use jiff::Timestamp;
 use partner_license_exporter::config::Config;
-use partner_license_exporter::domain::collection::Collection;
 use partner_license_exporter::domain::clock::{Clock, unix_seconds};
-use partner_license_exporter::domain::status::Ledger;
+use partner_license_exporter::domain::collection::Collection;
 use partner_license_exporter::domain::figures::Percent;
+use partner_license_exporter::domain::status::Ledger;
 use partner_license_exporter::domain::usage::{LicenseUsage, UsageReport};
 use partner_license_exporter::metrics::{self, Accounts, BUILD, FAMILIES, Family, OwnMetrics, Selection};
 use partner_license_exporter::polling::Render;
@@ -149,10 +149,8 @@ fn accounts_with(rows: u32, now: Timestamp) -> Accounts {
             processed_at: now,
         })
     }));
-    ledger.write(|status| status.of_mut(Collection::Usage).poll_ended(Ok(report.into()), now, Duration::from_secs(1)));
-    Accounts {
-        ledgers: vec![ledger],
-        stale_after: config.stale_after,
-        thresholds: config.thresholds,
-    }
+    ledger.write(|status| {
+        status.of_mut(Collection::Usage).poll_ended(Ok(report.into()), now, Duration::from_secs(1))
+    });
+    Accounts { ledgers: vec![ledger], stale_after: config.stale_after, thresholds: config.thresholds }
 }

@@ -14,11 +14,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use partner_license_exporter::config::Config;
-use partner_license_exporter::domain::collection::Collection;
 use partner_license_exporter::domain::clock::Clock;
+use partner_license_exporter::domain::collection::Collection;
 use partner_license_exporter::domain::status::Ledger;
 use partner_license_exporter::metrics::Accounts;
-use partner_license_exporter::partner::{PartnerCenter, TokenStore, Source as _, TrustAnchors, Turns};
+use partner_license_exporter::partner::{PartnerCenter, Source as _, TokenStore, TrustAnchors, Turns};
 use partner_license_exporter::polling::Render;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -66,7 +66,8 @@ async fn main() {
             let report = center.fetch(Collection::Usage, &mut turn).await.unwrap();
             assert_eq!(report.len(), rows);
             let at = Clock::system().now();
-            accounts.ledgers[0].write(|status| status.of_mut(Collection::Usage).poll_ended(Ok(report), at, Duration::ZERO));
+            accounts.ledgers[0]
+                .write(|status| status.of_mut(Collection::Usage).poll_ended(Ok(report), at, Duration::ZERO));
             let snapshot = accounts.render(at);
             let poll = last_byte.lock().unwrap().elapsed();
             published = black_box(snapshot);
@@ -163,10 +164,7 @@ fn exporter(address: SocketAddr, directory: &std::path::Path) -> (PartnerCenter,
     let anchors = TrustAnchors::default();
     let center =
         PartnerCenter::new(account, store, &ledger, &Clock::system(), config.poll_timeout, &anchors).unwrap();
-    let accounts = Accounts {
-        ledgers: vec![ledger],
-        stale_after: config.stale_after,
-        thresholds: config.thresholds,
-    };
+    let accounts =
+        Accounts { ledgers: vec![ledger], stale_after: config.stale_after, thresholds: config.thresholds };
     (center, accounts)
 }

@@ -89,9 +89,8 @@ impl Collections {
 impl Customers {
     fn read(mut section: Section, defaults: &Self, problems: &mut Problems) -> Self {
         let enabled = section.boolean("enabled", problems).unwrap_or(defaults.enabled);
-        let mut duration = |key, default| {
-            section.duration(key, MIN_DURATION, MAX_DURATION, problems).unwrap_or(default)
-        };
+        let mut duration =
+            |key, default| section.duration(key, MIN_DURATION, MAX_DURATION, problems).unwrap_or(default);
         let poll_interval = duration("poll_interval", defaults.poll_interval);
         let poll_timeout = duration("poll_timeout", defaults.poll_timeout);
         let series = section.whole_number("series", 0..=MAX_SERIES, problems);

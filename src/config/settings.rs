@@ -65,11 +65,8 @@ pub struct Polled {
 impl Config {
     /// The collections of an account that are polled.
     pub fn polled(&self, account: &Account) -> Vec<Polled> {
-        let usual = |collection| Polled {
-            collection,
-            interval: self.poll_interval,
-            timeout: self.poll_timeout,
-        };
+        let usual =
+            |collection| Polled { collection, interval: self.poll_interval, timeout: self.poll_timeout };
         let Collections { source: _, deployment, customers } = &account.collections;
         let mut polled = vec![usual(Collection::Usage)];
         if *deployment {
@@ -77,7 +74,11 @@ impl Config {
         }
         if customers.enabled {
             let Customers { poll_interval, poll_timeout, .. } = *customers;
-            polled.push(Polled { collection: Collection::Customers, interval: poll_interval, timeout: poll_timeout });
+            polled.push(Polled {
+                collection: Collection::Customers,
+                interval: poll_interval,
+                timeout: poll_timeout,
+            });
         }
         polled
     }
@@ -96,7 +97,8 @@ impl Config {
         let thresholds = Thresholds::read(root.section("thresholds", &mut problems), &mut problems);
         let collections = Collections::read(&mut root, &Collections::default(), &mut problems);
         let label_limit = root.whole_number("label_value_length_limit", LABEL_LIMITS, &mut problems);
-        let label_limit = label_limit.map_or(MAX_LABEL_BYTES, |limit| usize::try_from(limit).unwrap_or(MAX_LABEL_BYTES));
+        let label_limit =
+            label_limit.map_or(MAX_LABEL_BYTES, |limit| usize::try_from(limit).unwrap_or(MAX_LABEL_BYTES));
         let mut accounts = account::read_all(&mut root, &collections, &mut problems);
         for (n, account) in accounts.iter_mut().enumerate() {
             account.label_value_length_limit = label_limit;

@@ -21,7 +21,10 @@ impl Percent {
     ///
     /// # Errors
     /// [`RowError::NoLicenses`] if `whole` is 0.
-    #[expect(clippy::cast_precision_loss, reason = "numbers of licences are at most 2^53, and sums far below")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "numbers of licences are at most 2^53, and sums far below"
+    )]
     pub fn of(part: u64, whole: u64) -> Result<Self, RowError> {
         if whole == 0 { Err(RowError::NoLicenses) } else { Self::new(part as f64 / whole as f64 * 100.0) }
     }
@@ -68,7 +71,9 @@ mod tests {
 
     #[test]
     fn a_number_of_licences_is_whole_and_fits_into_a_float() {
-        for (value, expected) in [(0.0, 0), (-0.0, 0), (206.0, 206), (1e-9, 0), (9_007_199_254_740_992.0, 1 << 53)] {
+        for (value, expected) in
+            [(0.0, 0), (-0.0, 0), (206.0, 206), (1e-9, 0), (9_007_199_254_740_992.0, 1 << 53)]
+        {
             assert_eq!(licenses(value), Ok(expected), "{value}");
         }
         for bad in [-1.0, 0.5, 206.001, 9_007_199_254_740_994.0, f64::NAN, f64::INFINITY] {

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::collection::Collected;
-use crate::domain::schedule::LastPoll;
+use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::row::RowError;
+use crate::domain::schedule::LastPoll;
 
 /// The last good collection.
 #[derive(Clone, Debug)]
@@ -150,7 +150,6 @@ impl CollectionStatus {
         self.last_good.as_ref()?.vanishes_at(stale_after)
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use crate::domain::account::AccountName;
 use crate::domain::collection::Collection;
-use crate::domain::polled::CollectionStatus;
 use crate::domain::failure::Failure;
+use crate::domain::polled::CollectionStatus;
 
 /// What is known about one account.
 #[derive(Clone, Debug, Default)]
@@ -200,7 +200,8 @@ impl AccountStatus {
 
     /// The collections whose last poll failed, each with its failure.
     pub fn failures(&self) -> impl Iterator<Item = (Collection, &Failure)> {
-        let failure = |(collection, status): (&Collection, _)| Some((*collection, CollectionStatus::failure(status)?));
+        let failure =
+            |(collection, status): (&Collection, _)| Some((*collection, CollectionStatus::failure(status)?));
         self.collections.iter().filter_map(failure)
     }
 

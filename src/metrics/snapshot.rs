@@ -15,18 +15,19 @@ use crate::domain::account::AccountName;
 use crate::domain::clock::unix_seconds;
 use crate::domain::collection::Collection;
 use crate::domain::deployment::LicenseDeployment;
-use crate::domain::polled::{CollectionStatus, LastGood};
 use crate::domain::failure::FailureReason;
-use crate::domain::status::{AccountStatus, Code, Endpoint, Latency, Ledger};
+use crate::domain::polled::{CollectionStatus, LastGood};
 use crate::domain::row::RowError;
+use crate::domain::status::{AccountStatus, Code, Endpoint, Latency, Ledger};
 use crate::domain::usage::LicenseUsage;
 use crate::polling::Render;
 
 use super::family::{self, Collect, Families, Family, Selection};
 use super::table::{
-    ACCESS_EXPIRY, ACTIVE, CERTIFICATE_EXPIRY, DEPLOYED, DEPLOYMENT, DEPLOYMENT_PROCESSED, DURATION, FAILURES, INTERVAL, LAST_SCRAPE, LAST_SUCCESS, MFA,
-    NEXT_SCRAPE, PROCESSED, QUALIFIED, REFRESH_EXPIRY, REFRESH_ISSUED, REJECTED, REQUEST_DURATION, REQUESTS, RETRIES,
-    ROWS, SCRAPES, SOLD, SOURCE, THRESHOLD, THROTTLED, UP, USAGE,
+    ACCESS_EXPIRY, ACTIVE, CERTIFICATE_EXPIRY, DEPLOYED, DEPLOYMENT, DEPLOYMENT_PROCESSED, DURATION,
+    FAILURES, INTERVAL, LAST_SCRAPE, LAST_SUCCESS, MFA, NEXT_SCRAPE, PROCESSED, QUALIFIED, REFRESH_EXPIRY,
+    REFRESH_ISSUED, REJECTED, REQUEST_DURATION, REQUESTS, RETRIES, ROWS, SCRAPES, SOLD, SOURCE, THRESHOLD,
+    THROTTLED, UP, USAGE,
 };
 use super::value::Value;
 
@@ -235,9 +236,8 @@ impl Series {
         value: impl Fn(&CollectionStatus) -> Option<V>,
     ) -> fmt::Result {
         self.labelled(out, family, |status| {
-            let of = |(collection, status): (&Collection, _)| {
-                Some(([collection.as_str().into()], value(status)?))
-            };
+            let of =
+                |(collection, status): (&Collection, _)| Some(([collection.as_str().into()], value(status)?));
             status.collections.iter().filter_map(of)
         })
     }
@@ -255,9 +255,7 @@ impl Series {
             status.collections.iter().flat_map(move |(collection, status)| {
                 let counts = counts(status);
                 let count = |key| counts.get(key).copied().unwrap_or(0);
-                keys.iter().map(move |(key, word)| {
-                    ([collection.as_str().into(), (*word).into()], count(key))
-                })
+                keys.iter().map(move |(key, word)| ([collection.as_str().into(), (*word).into()], count(key)))
             })
         })
     }

@@ -6,12 +6,12 @@ use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::domain::clock::Clock;
-use crate::domain::failure::{Failure, FailureReason};
-use crate::domain::status::{AccountStatus, Code, Endpoint, Ledger};
-use crate::domain::figures::Percent;
 use crate::domain::collection::Collection;
 use crate::domain::deployment::LicenseDeployment;
+use crate::domain::failure::{Failure, FailureReason};
+use crate::domain::figures::Percent;
 use crate::domain::row::{RowError, Rows, Source};
+use crate::domain::status::{AccountStatus, Code, Endpoint, Ledger};
 use crate::domain::usage::{LicenseUsage, Qualified, UsageReport};
 use crate::polling::Render;
 use exporter_toolkit::negotiation::{Coding, Format};

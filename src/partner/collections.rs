@@ -74,7 +74,11 @@ const fn endpoints(collection: Collection) -> [Endpoint; 2] {
 impl PartnerCenter {
     /// The endpoints to which requests for a collection may be sent.
     pub fn endpoints(&self, collection: Collection) -> impl Iterator<Item = Endpoint> {
-        let choice = if collection == Collection::Customers { SourceChoice::Auto } else { self.account.collections.source };
+        let choice = if collection == Collection::Customers {
+            SourceChoice::Auto
+        } else {
+            self.account.collections.source
+        };
         let [old, new] = endpoints(collection);
         let old = (choice != SourceChoice::Commercial).then_some(old);
         old.into_iter().chain((choice != SourceChoice::Licenses).then_some(new))
@@ -129,12 +133,14 @@ impl Session<'_> {
         if choice == SourceChoice::Commercial {
             return self.commercial(name, new, commercial, group).await;
         }
-        let pages = Pages::begin(&self.center.account.cloud.api_base_url, &format!("analytics/licenses/{name}"));
+        let pages =
+            Pages::begin(&self.center.account.cloud.api_base_url, &format!("analytics/licenses/{name}"));
         let first = self.pages(old, pages, licenses).await.and_then(|(decoder, response)| {
             let rows = finish(decoder, &response, &self.redactor())?;
             Ok((rows, refusal::ids(&response, &self.redactor())))
         });
-        let gone = |error: &FetchError| matches!(error.status, Some(StatusCode::NOT_FOUND | StatusCode::GONE));
+        let gone =
+            |error: &FetchError| matches!(error.status, Some(StatusCode::NOT_FOUND | StatusCode::GONE));
         let is_gone = first.as_ref().is_err_and(gone);
         let has_nothing = match &first {
             Ok((rows, _)) => rows.rows().is_empty(),
@@ -175,13 +181,23 @@ impl Session<'_> {
         let (mut sums, response) = self.commercial_pages(name, endpoint, sums, group).await?;
         let account = self.center.account.display_name();
         if let Some((received, announced)) = sums.discrepancy() {
-            tracing::warn!(account, endpoint = endpoint.as_str(), received, announced, "The number of rows is not the announced one");
+            tracing::warn!(
+                account,
+                endpoint = endpoint.as_str(),
+                received,
+                announced,
+                "The number of rows is not the announced one"
+            );
         }
         for service in sums.services_without_date() {
             let filter = format!("serviceCode eq '{}'", service.replace('\'', "''"));
             let pages = self.commercial_begin(name, &[("top", "1"), ("filter", &filter)]);
             let dated = self.get_with_valid_token(endpoint, pages.current()).await?;
-            let date = if dated.status.is_success() { commercial::first_date(dated.json()).ok().flatten() } else { None };
+            let date = if dated.status.is_success() {
+                commercial::first_date(dated.json()).ok().flatten()
+            } else {
+                None
+            };
             if let Some(date) = date {
                 sums.set_date(service, date);
             }
@@ -256,7 +272,11 @@ impl Session<'_> {
             if !response.status.is_success() {
                 // What was fetched before is not fetched again because of a short pause.
                 let pause = self.held().saturating_duration_since(Instant::now());
-                if pages.has_begun() && response.retry_after.is_some() && pauses < MAX_PAUSES && pause < LONGEST_PAUSE {
+                if pages.has_begun()
+                    && response.retry_after.is_some()
+                    && pauses < MAX_PAUSES
+                    && pause < LONGEST_PAUSE
+                {
                     pauses += 1;
                     sleep_until(self.held()).await;
                     continue;
@@ -350,7 +370,11 @@ impl Session<'_> {
 }
 
 /// What all pages bring, of which this is the last response.
-fn finish<D: Decode>(decoder: D, response: &HttpResponse, redactor: &Redactor) -> Result<D::Output, FetchError> {
+fn finish<D: Decode>(
+    decoder: D,
+    response: &HttpResponse,
+    redactor: &Redactor,
+) -> Result<D::Output, FetchError> {
     decoder.finish().map_err(|error| {
         let unusable = refusal::unusable(&error.to_string(), response, redactor);
         match error {

@@ -159,8 +159,12 @@ impl<R: Row, const N: usize> Sums<R, N> {
     /// The services of which no row has a date: the server leaves it out where it groups rows.
     pub(super) fn services_without_date(&self) -> Vec<Arc<str>> {
         let undated = |key: u32| self.entries.iter().all(|entry| entry.key != key || entry.date.is_none());
-        let mut services: Vec<_> =
-            self.keys.iter().filter(|(_, key)| undated(**key)).map(|(labels, _)| Arc::clone(&labels[0])).collect();
+        let mut services: Vec<_> = self
+            .keys
+            .iter()
+            .filter(|(_, key)| undated(**key))
+            .map(|(labels, _)| Arc::clone(&labels[0]))
+            .collect();
         services.sort_unstable();
         services.dedup();
         services
@@ -186,7 +190,8 @@ impl<R: Row, const N: usize> Sums<R, N> {
             if let Some(Scalar::Text(text)) = field { text.hash(&mut identity) } else { identity.write_u8(0) }
         }
         let identity = identity.finish();
-        let [code, name, workload, channel, _, _, date, active, active_in_sample, qualified, deployed, sold] = members;
+        let [code, name, workload, channel, _, _, date, active, active_in_sample, qualified, deployed, sold] =
+            members;
         let date = match self.fields.date(date) {
             Err(RowError::MissingDate) => None,
             date => Some(date?),
@@ -243,7 +248,8 @@ impl<R: Row, const N: usize> Sums<R, N> {
         for (labels, key) in self.keys {
             let (figures, oldest) = sums[key as usize];
             let date = oldest.or_else(|| self.processed_at.get(&labels[0]).copied());
-            incoming.add(date.ok_or(RowError::MissingDate).and_then(|at| (self.kind.row)(labels, figures, at)));
+            incoming
+                .add(date.ok_or(RowError::MissingDate).and_then(|at| (self.kind.row)(labels, figures, at)));
         }
         for (error, count) in self.rejected {
             for _ in 0..count {
@@ -283,7 +289,9 @@ impl<R: Row + Send + 'static, const N: usize> Decode for Sums<R, N> {
         let of_page = self.received - before;
         let announces_more = page.total.is_some_and(|total| total > self.received as u64);
         Ok(match page.next {
-            Next::End if announces_more && of_page > 0 || of_page == PAGE_ROWS && page.total.is_none() => Next::Skip(self.received),
+            Next::End if announces_more && of_page > 0 || of_page == PAGE_ROWS && page.total.is_none() => {
+                Next::Skip(self.received)
+            }
             next => next,
         })
     }

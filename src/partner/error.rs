@@ -105,8 +105,16 @@ impl FetchError {
 
 impl From<FetchError> for Failure {
     fn from(error: FetchError) -> Self {
-        let FetchError { reason, needs_operator, retry_after, rejected, remedy, text, oauth_error: _, status: _ } =
-            error;
+        let FetchError {
+            reason,
+            needs_operator,
+            retry_after,
+            rejected,
+            remedy,
+            text,
+            oauth_error: _,
+            status: _,
+        } = error;
         Self { reason, needs_operator, retry_after, rejected, remedy, text }
     }
 }

@@ -33,7 +33,11 @@ impl Fields {
     /// If it is missing, is no text or is too long.
     pub(super) fn label(&mut self, field: Field<'_>) -> Result<Arc<str>, RowError> {
         let text = text(field).ok_or(RowError::InvalidLabel)?.ok_or(RowError::MissingLabel)?;
-        if text.len() <= self.max_label_bytes { Ok(self.labels.share(&text)) } else { Err(RowError::InvalidLabel) }
+        if text.len() <= self.max_label_bytes {
+            Ok(self.labels.share(&text))
+        } else {
+            Err(RowError::InvalidLabel)
+        }
     }
 
     /// The time at which Microsoft processed the row.

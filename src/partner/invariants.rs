@@ -12,8 +12,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::domain::failure::{Failure, FailureReason};
-use crate::domain::schedule::{LastPoll, Schedule};
 use crate::domain::row::{MAX_LABEL_BYTES, RowError};
+use crate::domain::schedule::{LastPoll, Schedule};
 use crate::domain::usage::{LicenseUsage, UsageReport};
 
 use super::page::{Next, PageError, PageLink};
@@ -71,7 +71,8 @@ pub fn payload(body: &[u8]) {
 /// The rows of a page, and the link to the next one.
 fn parse(body: &[u8]) -> Result<(Vec<ParsedRow>, Option<PageLink>), PageError> {
     let mut rows = Vec::new();
-    let next = usage(MAX_LABEL_BYTES).read_page(response(StatusCode::OK, body).json(), |_, row| rows.push(row))?;
+    let next =
+        usage(MAX_LABEL_BYTES).read_page(response(StatusCode::OK, body).json(), |_, row| rows.push(row))?;
     Ok((rows, if let Next::Link(link) = next { Some(link) } else { None }))
 }
 

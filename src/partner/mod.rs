@@ -59,8 +59,8 @@ pub use sign_in::{BrowserSignIn, DeviceCode, Progress, SignIn, SignedIn, sign_in
 pub use source::Source;
 pub use store::{StoreError, TokenStore};
 pub use token_record::Flaw;
-pub use turn::{Turn, Turns};
 pub use trust_anchors::{Tls, TrustAnchors, TrustAnchorsError};
+pub use turn::{Turn, Turns};
 
 // For tests and fuzz targets.
 #[cfg(any(test, fuzzing))]

@@ -58,7 +58,6 @@ pub(super) enum Next {
     Skip(usize),
 }
 
-
 /// An item of a page.
 pub(super) enum Item<'a, const N: usize> {
     /// The members that were asked for, each if it is there.
@@ -124,7 +123,8 @@ fn parse_next(envelope: &Envelope, links: &RawValue) -> serde_json::Result<Optio
         return next.map(|next| serde_json::from_str(next.get()).map(|JsonObject(link)| link)).transpose();
     }
     // Microsoft shows no example. If it is neither an address nor a link, the rows are counted instead.
-    let uri = serde_json::from_str(links.get()).map(|uri| PageLink { uri, method: None, headers: Vec::new() });
+    let uri =
+        serde_json::from_str(links.get()).map(|uri| PageLink { uri, method: None, headers: Vec::new() });
     Ok(uri.or_else(|_| serde_json::from_str(links.get()).map(|JsonObject(link)| link)).ok())
 }
 

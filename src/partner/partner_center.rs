@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-
 use crate::config::Account;
 use crate::domain::clock::Clock;
 use crate::domain::status::{Endpoint, Ledger};
@@ -70,7 +69,15 @@ impl PartnerCenter {
         let (endpoint, tokens) = (Arc::clone(&token_endpoint), Arc::clone(&refresh_tokens));
         let renewal = Renewal::new(endpoint, tokens, ledger.clone(), timeout);
         let access_tokens = AccessTokenCache::new(renewal, clock.clone(), timeout);
-        Ok(Self { account, ledger, http, token_endpoint, refresh_tokens, access_tokens, commercial: CommercialServer::default() })
+        Ok(Self {
+            account,
+            ledger,
+            http,
+            token_endpoint,
+            refresh_tokens,
+            access_tokens,
+            commercial: CommercialServer::default(),
+        })
     }
 
     /// Notes in the ledger what is known about the refresh token before its first use.

@@ -24,9 +24,9 @@ use super::*;
 use crate::config::{Account, Config};
 use crate::domain::clock::Clock;
 use crate::domain::collection::{Collected, Collection};
+use crate::domain::deployment::LicenseDeployment;
 use crate::domain::failure::FailureReason;
 use crate::domain::status::{Code, Endpoint, Ledger};
-use crate::domain::deployment::LicenseDeployment;
 use crate::domain::usage::{LicenseUsage, UsageReport};
 
 mod credentials;

@@ -62,7 +62,8 @@ pub(super) struct Licenses<R, const N: usize> {
 
 /// The usage collection. Labels longer than `max_label_bytes` are refused.
 pub(super) fn usage(max_label_bytes: usize) -> Licenses<LicenseUsage, 5> {
-    let names = ["serviceName", "workloadName", "channel", "proratedLicensesUsagePercent", "processedDateTime"];
+    let names =
+        ["serviceName", "workloadName", "channel", "proratedLicensesUsagePercent", "processedDateTime"];
     let parse = |fields: &mut Fields, [service, workload, channel, value, processed_at]: [Field<'_>; 5]| {
         let percent = percent(&value)?;
         let processed_at = fields.date(processed_at)?;
@@ -79,9 +80,9 @@ pub(super) fn deployment(max_label_bytes: usize) -> Licenses<LicenseDeployment, 
     let parse = |fields: &mut Fields, [service, channel, value, sold, processed_at]: [Field<'_>; 5]| {
         let percent = percent(&value)?;
         // A row without it still has a percentage.
-        let sold = count(&sold).map(Some).or_else(|error| {
-            if error == RowError::MissingValue { Ok(None) } else { Err(error) }
-        })?;
+        let sold = count(&sold)
+            .map(Some)
+            .or_else(|error| if error == RowError::MissingValue { Ok(None) } else { Err(error) })?;
         let processed_at = fields.date(processed_at)?;
         let (service, channel) = (fields.label(service)?, fields.label(channel)?);
         Ok(LicenseDeployment { service, channel, percent, sold, deployed: None, processed_at })
@@ -91,7 +92,13 @@ pub(super) fn deployment(max_label_bytes: usize) -> Licenses<LicenseDeployment, 
 
 impl<R: Row, const N: usize> Licenses<R, N> {
     fn new(names: [&'static str; N], parse: Parse<R, N>, max_label_bytes: usize) -> Self {
-        Self { incoming: Incoming::default(), fields: Fields::new(max_label_bytes), names, parse, received: 0 }
+        Self {
+            incoming: Incoming::default(),
+            fields: Fields::new(max_label_bytes),
+            names,
+            parse,
+            received: 0,
+        }
     }
 
     /// Calls `each` for every row of a page, and returns what follows the page.

@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::{Clock, Deadline, STEP};
 use crate::domain::collection::{Collected, Collection};
-use crate::domain::polled::CollectionStatus;
 use crate::domain::failure::{Failure, FailureReason};
+use crate::domain::polled::CollectionStatus;
+use crate::domain::row::listing;
 use crate::domain::schedule::Schedule;
 use crate::domain::status::{AccountStatus, Ledger};
-use crate::domain::row::listing;
 use crate::domain::usage::EMPTY_REMEDY;
 use crate::partner::{FetchError, Source};
 
@@ -101,7 +101,8 @@ impl<S: Source> Poller<S> {
 
     fn write(&self, change: impl FnMut(&mut CollectionStatus)) {
         // A reload may have removed the collection.
-        self.ledger.write(|status| status.collections.get_mut(&self.plan.collection).into_iter().for_each(change));
+        self.ledger
+            .write(|status| status.collections.get_mut(&self.plan.collection).into_iter().for_each(change));
     }
 
     /// Whether the credentials have changed since this collection looked last.

@@ -14,9 +14,9 @@ use super::*;
 use crate::domain::clock::Clock;
 use crate::domain::collection::{Collected, Collection};
 use crate::domain::failure::FailureReason;
+use crate::domain::figures::Percent;
 use crate::domain::schedule::Schedule;
 use crate::domain::status::Ledger;
-use crate::domain::figures::Percent;
 use crate::domain::usage::{LicenseUsage, UsageReport};
 use crate::partner::{FetchError, Source, Turn};
 
@@ -222,10 +222,15 @@ async fn the_ledger_says_how_each_poll_ended_and_when_the_next_is_due() {
     let ledger = ledger();
     let mut changes = ledger.subscribe();
     let polling = start(&ledger, [Succeeds, Hangs]);
-    let good = changes.wait_for(|status| status.usage().polls == 1 && status.usage().next_poll_at > Some(START)).await;
+    let good = changes
+        .wait_for(|status| status.usage().polls == 1 && status.usage().next_poll_at > Some(START))
+        .await;
     let status = good.unwrap().clone();
     assert!(status.usage().up() && status.usage().failure().is_none());
-    assert_eq!((status.usage().last_poll_at, status.usage().last_poll_duration), (Some(START), Some(Duration::ZERO)));
+    assert_eq!(
+        (status.usage().last_poll_at, status.usage().last_poll_duration),
+        (Some(START), Some(Duration::ZERO))
+    );
     assert_eq!(status.usage().next_poll_at, Some(START + Duration::from_mins(342)));
     assert_eq!(status.usage().last_good.as_ref().map(|good| good.at), Some(START));
 
@@ -328,7 +333,8 @@ async fn after_a_restart_the_first_poll_is_due_a_quarter_of_an_hour_after_the_re
     let minute = Duration::from_mins(1);
     let mut polling = resume(&ledger, START - 4 * minute, [Fails(FailureReason::Server), Succeeds]);
     let mut changes = ledger.subscribe();
-    let due = changes.wait_for(|status| status.usage().next_poll_at.is_some()).await.unwrap().usage().next_poll_at;
+    let due =
+        changes.wait_for(|status| status.usage().next_poll_at.is_some()).await.unwrap().usage().next_poll_at;
     assert_eq!(due, Some(START + 11 * minute), "known at once");
     assert_eq!(polling.next().await, 660_000, "15 min less 4 min");
     assert_eq!(polling.next().await, 690_000, "30s after the failure, as usual");

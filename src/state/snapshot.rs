@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::Account;
 use crate::domain::collection::{Collected, Collection};
-use crate::domain::polled::LastGood;
 use crate::domain::deployment::LicenseDeployment;
 use crate::domain::figures::Percent;
+use crate::domain::polled::LastGood;
 use crate::domain::row::{LabelPool, Row, Rows, Source};
 use crate::domain::usage::{LicenseUsage, Qualified};
 use crate::large_buffer;
@@ -133,7 +133,8 @@ impl SnapshotStore {
     ) -> Result<Option<LastGood>, SnapshotError> {
         let file_error = |cause| SnapshotError::File { path: self.file.path().to_owned(), cause };
         let content = self.file.read().map_err(file_error)?;
-        let usable = content.as_deref().and_then(|content| decode(content, self.file.owner(), self.collection));
+        let usable =
+            content.as_deref().and_then(|content| decode(content, self.file.owner(), self.collection));
         let good = match (content, usable) {
             (_, Some(good)) => Some(good),
             (None, None) => self.take_back(),
@@ -264,7 +265,10 @@ fn decode(content: &[u8], owner: &str, collection: Collection) -> Option<LastGoo
                     workload: labels.share(&row.workload?),
                     channel: labels.share(&row.channel),
                     percent: Percent::new(row.percent.parse().ok()?).ok()?,
-                    licenses: row.active.zip(row.qualified).map(|(active, qualified)| Qualified { active, qualified }),
+                    licenses: row
+                        .active
+                        .zip(row.qualified)
+                        .map(|(active, qualified)| Qualified { active, qualified }),
                     processed_at: row.processed_at,
                 })
             };

@@ -162,7 +162,10 @@ async fn a_reload_replaces_the_accounts_and_one_that_stays_keeps_its_counters() 
     running.reloader.reload().await.unwrap().unwrap();
     assert!(running.accounts.has_changed().unwrap());
     assert_eq!(running.names(), ["new", "contoso"]);
-    assert_eq!(running.accounts.borrow_and_update().ledgers[0].read().usage().poll_interval, Duration::from_hours(3));
+    assert_eq!(
+        running.accounts.borrow_and_update().ledgers[0].read().usage().poll_interval,
+        Duration::from_hours(3)
+    );
     // The reload polls a second time; the first poll is still counted.
     let status = wait_for(&running.account(1), |status| status.usage().polls == 2).await;
     assert!(status.usage().last_good.is_some());
@@ -293,10 +296,13 @@ async fn a_reload_does_not_poll_before_the_server_allows_it() {
     let running = bed.start();
     let ledger = running.account(0);
     let held =
-        wait_for(&ledger, |status| status.usage().polls == 1 && status.usage().next_poll_at > Some(NOW)).await.hold_until;
+        wait_for(&ledger, |status| status.usage().polls == 1 && status.usage().next_poll_at > Some(NOW))
+            .await
+            .hold_until;
     running.reloader.reload().await.unwrap().unwrap();
     // The new task publishes the time of its first poll before it waits.
-    let status = wait_for(&ledger, |status| status.usage().next_poll_at > Some(NOW + Duration::from_secs(590))).await;
+    let status =
+        wait_for(&ledger, |status| status.usage().next_poll_at > Some(NOW + Duration::from_secs(590))).await;
     assert_eq!((status.usage().polls, status.hold_until), (1, held));
     running.stop().await;
     assert_eq!(ledger.read().usage().polls, 1);
@@ -414,7 +420,12 @@ async fn a_restart_restores_rows_before_the_first_poll_and_polls_an_account_with
     let bed = TestBed::new("").await;
     bed.write(&["contoso"], "");
     let running = bed.start();
-    let before = wait_for(&running.account(0), |status| status.usage().polls == 1).await.usage().last_good.clone().unwrap();
+    let before = wait_for(&running.account(0), |status| status.usage().polls == 1)
+        .await
+        .usage()
+        .last_good
+        .clone()
+        .unwrap();
     running.stop().await;
     assert!(snapshot_of(&bed).exists(), "a stop waits for the last write");
 
@@ -426,7 +437,11 @@ async fn a_restart_restores_rows_before_the_first_poll_and_polls_an_account_with
     assert!(!ledger.read().usage().up() && ledger.read().is_ready());
     wait_for(&running.account(1), |status| status.usage().polls == 1).await;
     let status = wait_for(&ledger, |status| status.usage().next_poll_at.is_some()).await;
-    assert_eq!(status.usage().next_poll_at, Some(NOW + Duration::from_mins(15)), "the rows have just been polled");
+    assert_eq!(
+        status.usage().next_poll_at,
+        Some(NOW + Duration::from_mins(15)),
+        "the rows have just been polled"
+    );
     assert_eq!(status.usage().polls, 0);
     // A reload polls nevertheless.
     running.reloader.reload().await.unwrap().unwrap();

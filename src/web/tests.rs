@@ -46,15 +46,13 @@ fn ledgers(names: &[&str]) -> Vec<Ledger> {
 }
 
 fn accounts_with(ledgers: Vec<Ledger>) -> Accounts {
-    Accounts {
-        ledgers,
-        stale_after: None,
-        thresholds: Thresholds::default(),
-    }
+    Accounts { ledgers, stale_after: None, thresholds: Thresholds::default() }
 }
 
 fn succeed(ledger: &Ledger) {
-    ledger.write(|status| status.usage_mut().poll_ended(Ok(UsageReport::default().into()), NOW, Duration::ZERO));
+    ledger.write(|status| {
+        status.usage_mut().poll_ended(Ok(UsageReport::default().into()), NOW, Duration::ZERO)
+    });
 }
 
 /// A supervisor without accounts that reloads `source`.

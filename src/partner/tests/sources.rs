@@ -50,7 +50,9 @@ async fn the_second_source_is_asked_only_where_the_first_is_gone_empty_or_unusab
         assert_eq!((rows.source(), rows.rows().len()), (source, 14), "{scenario}");
         assert!(bed.paths().len() >= requests, "{scenario}: {:?}", bed.paths());
     }
-    for scenario in ["usage: {answer: server_error}", "usage: {answer: forbidden}", "usage: {answer: throttled}"] {
+    for scenario in
+        ["usage: {answer: server_error}", "usage: {answer: forbidden}", "usage: {answer: throttled}"]
+    {
         let bed = TestBed::new(scenario).await;
         assert!(bed.client_from("auto").usage().await.is_err(), "{scenario}");
         assert!(bed.paths().iter().all(|path| path == USAGE), "{scenario}: {:?}", bed.paths());

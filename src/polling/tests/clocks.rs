@@ -63,7 +63,10 @@ async fn a_clock_that_is_set_back_delays_no_poll_and_no_time_remains_in_the_futu
     assert_eq!(polling.next().await, 665_000, "a minute after it was noticed");
     let now = clock.now();
     let status = ledger.read();
-    assert!(status.usage().last_poll_at <= Some(now) && status.usage().last_good.as_ref().unwrap().at <= now, "{now}");
+    assert!(
+        status.usage().last_poll_at <= Some(now) && status.usage().last_good.as_ref().unwrap().at <= now,
+        "{now}"
+    );
     polling.stop().await;
 }
 

@@ -30,7 +30,12 @@ async fn log_with(ledger: &Ledger, script: Vec<Answer>) -> Vec<Level> {
     let mut changes = ledger.subscribe();
     let polls = script.len() as u64;
     let polling = start(ledger, script.into_iter().chain([Hangs]));
-    drop(changes.wait_for(|status| status.usage().polls == polls && status.usage().next_poll_at.is_some()).await.unwrap());
+    drop(
+        changes
+            .wait_for(|status| status.usage().polls == polls && status.usage().next_poll_at.is_some())
+            .await
+            .unwrap(),
+    );
     polling.stop().await;
     let lines = lines.0.lock().unwrap();
     lines.clone()

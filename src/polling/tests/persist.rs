@@ -12,7 +12,8 @@ fn store(directory: &tempfile::TempDir) -> SnapshotStore {
 }
 
 fn good_poll(ledger: &Ledger, at: Timestamp) {
-    ledger.write(|status| status.usage_mut().poll_ended(Ok(UsageReport::default().into()), at, Duration::ZERO));
+    ledger
+        .write(|status| status.usage_mut().poll_ended(Ok(UsageReport::default().into()), at, Duration::ZERO));
 }
 
 fn saved(store: &SnapshotStore) -> Option<Timestamp> {
@@ -28,7 +29,10 @@ async fn the_last_good_poll_is_saved_even_if_polling_ends_right_after_it() {
         good_poll(&ledger, START + HOUR);
         ended.cancel();
     };
-    tokio::join!(super::persist(store.clone(), ("contoso", Collection::Usage), &ledger, ended.clone()), polling);
+    tokio::join!(
+        super::persist(store.clone(), ("contoso", Collection::Usage), &ledger, ended.clone()),
+        polling
+    );
     assert_eq!(saved(&store), Some(START + HOUR));
 }
 
@@ -42,7 +46,10 @@ async fn a_failed_poll_keeps_the_saved_rows_and_marks_them_as_failed_since() {
         ledger.write(|status| status.usage_mut().poll_ended(Err(error.into()), START + HOUR, Duration::ZERO));
         ended.cancel();
     };
-    tokio::join!(super::persist(store.clone(), ("contoso", Collection::Usage), &ledger, ended.clone()), polling);
+    tokio::join!(
+        super::persist(store.clone(), ("contoso", Collection::Usage), &ledger, ended.clone()),
+        polling
+    );
     assert_eq!(saved(&store), Some(START));
     assert!(store.restore(Timestamp::MAX, None).unwrap().unwrap().failed_since);
 }

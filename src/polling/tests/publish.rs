@@ -66,7 +66,8 @@ impl Publishing {
 }
 
 fn poll_ends(ledger: &Ledger, at: Timestamp) {
-    ledger.write(|status| status.usage_mut().poll_ended(Ok(UsageReport::default().into()), at, Duration::ZERO));
+    ledger
+        .write(|status| status.usage_mut().poll_ended(Ok(UsageReport::default().into()), at, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,9 @@
 use jiff::Timestamp;
 
 use crate::domain::collection::{Collected, Collection};
+use crate::domain::deployment::LicenseDeployment;
+use crate::domain::row::Source;
+use crate::domain::usage::LicenseUsage;
 
 use super::{LastGood, Record, Saved, VERSION, decode, encode};
 
@@ -61,7 +64,10 @@ pub(super) fn damaged(good: &LastGood, content: &[u8], at: usize, byte: u8) {
     }
 }
 
+type Parts<'a> = ((&'a [LicenseUsage], &'a [LicenseDeployment], Source), Timestamp, bool);
+
 /// Everything that a file contains. The number of dropped rows is not saved.
-pub(super) fn parts(good: &LastGood) -> (&Collected, Timestamp, bool) {
-    (&good.report, good.at, good.failed_since)
+pub(super) fn parts(good: &LastGood) -> Parts<'_> {
+    let report = &good.report;
+    ((report.usage(), report.deployment(), report.source()), good.at, good.failed_since)
 }

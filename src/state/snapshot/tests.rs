@@ -177,7 +177,8 @@ fn a_file_that_cannot_be_read_or_written_is_an_error_and_leaves_nothing_behind()
 #[test]
 fn a_directory_that_was_removed_is_created_again() {
     let directory = tempfile::tempdir().unwrap();
-    let store = SnapshotStore::new(&directory.path().join("gone"), &account("contoso.example"), Collection::Usage);
+    let store =
+        SnapshotStore::new(&directory.path().join("gone"), &account("contoso.example"), Collection::Usage);
     assert!(store.restore(NOW, None).unwrap().is_none());
     store.save(&good([])).unwrap();
     assert!(store.restore(NOW, None).unwrap().is_some());

@@ -156,7 +156,10 @@ impl World {
             })
         };
         let failure = status.usage().failure().map(|failure| &failure.text);
-        assert!(status.usage().up() && status.usage().polls == before.usage().polls + 1, "day {day}: {failure:?}");
+        assert!(
+            status.usage().up() && status.usage().polls == before.usage().polls + 1,
+            "day {day}: {failure:?}"
+        );
         assert_eq!(status.usage().last_good.as_ref().unwrap().report.usage().len(), 5, "day {day}");
         let (all, successful) = sign_ins(&before);
         let expected = (all + 1, successful + 1);
@@ -342,7 +345,8 @@ async fn a_year(rotation: Rotation, kind: Kind, outage: Outage) {
         if world.days.is_multiple_of(7) {
             world.stop().await;
             world.start();
-            let restored = world.ledger().read().usage().last_good.clone().map(|good| good.report.usage().len());
+            let restored =
+                world.ledger().read().usage().last_good.clone().map(|good| good.report.usage().len());
             assert_eq!(restored, Some(5), "day {}: the rows are restored after the restart", world.days);
         }
     }

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use crate::domain::collection::Collection;
-use crate::domain::polled::CollectionStatus;
 use crate::domain::failure::FailureReason;
+use crate::domain::polled::CollectionStatus;
 use crate::domain::status::{AccountStatus, Credentials};
 use crate::metrics::Accounts;
 

@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use crate::domain::failure::{Failure, FailureReason};
-use crate::domain::schedule::LastPoll;
 use crate::domain::collection::{Collected, Collection};
-use crate::domain::row::Source;
+use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::polled::{CollectionStatus, LastGood};
+use crate::domain::row::Source;
 use crate::domain::row::listing;
+use crate::domain::schedule::LastPoll;
 use crate::domain::usage::{EMPTY_REMEDY, OLD_FIGURE_AGE};
 use crate::metrics::Accounts;
 
@@ -77,7 +77,8 @@ impl CollectionView {
         let rows = good.map_or(0, |good| good.report.len());
         let usage = good.map_or(&[][..], |good| good.report.usage());
         let counts = RowCounts { rows, ..RowCounts::of(usage, &accounts.thresholds, now) };
-        let overdue = status.last_good.as_ref().is_some_and(|good| is_overdue(good.at, status.poll_interval, now));
+        let overdue =
+            status.last_good.as_ref().is_some_and(|good| is_overdue(good.at, status.poll_interval, now));
         let state = match status.last_poll {
             LastPoll::Never => CollectionState::Waiting,
             LastPoll::Failed { .. } => CollectionState::Failing,
@@ -129,7 +130,9 @@ impl CollectionView {
             Collected::Usage(usage) => {
                 Some(table(usage.rows(), &accounts.thresholds, self.counts, (most, now)))
             }
-            Collected::Deployment(rows) => (!good.report.is_empty()).then(|| deployment_table(rows.rows(), most)),
+            Collected::Deployment(rows) => {
+                (!good.report.is_empty()).then(|| deployment_table(rows.rows(), most))
+            }
         }
     }
 
@@ -163,8 +166,7 @@ impl CollectionView {
     /// When rows were fetched, when Microsoft made them, and when the next poll is due.
     pub(super) fn facts(&self, accounts: &Accounts, now: Timestamp) -> Markup {
         let status = &self.status;
-        let processed =
-            status.visible(now, accounts.stale_after).and_then(|good| good.report.processed());
+        let processed = status.visible(now, accounts.stale_after).and_then(|good| good.report.processed());
         let ago = |at, doubtful| {
             let text = format!("{} ago", Length::between(at, now));
             html! { @if doubtful { strong.doubtful { (text) } } @else { (text) } }

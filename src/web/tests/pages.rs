@@ -6,10 +6,10 @@ use jiff::SignedDuration;
 use super::super::WEB_CONFIG_EXTENSION;
 use super::*;
 use crate::domain::failure::{Failure, FailureReason};
-use crate::domain::polled::LastGood;
-use crate::domain::status::Credentials;
 use crate::domain::figures::Percent;
+use crate::domain::polled::LastGood;
 use crate::domain::row::RowError;
+use crate::domain::status::Credentials;
 use crate::domain::usage::LicenseUsage;
 use crate::partner::FetchError;
 
@@ -143,7 +143,8 @@ async fn a_working_account_shows_since_when_and_the_age_of_its_data() {
     let accounts = ledgers(&["contoso"]);
     let older = LicenseUsage { processed_at: "2026-11-12T00:00:00Z".parse().unwrap(), ..row("Teams", 50.0) };
     collected(&accounts[0], [row("Exchange", 50.0), older]);
-    accounts[0].write(|status| status.usage_mut().next_poll_at = Some(NOW + SignedDuration::from_secs(20_000)));
+    accounts[0]
+        .write(|status| status.usage_mut().next_poll_at = Some(NOW + SignedDuration::from_secs(20_000)));
     let body = page(accounts_with(accounts)).await;
     assert_contains(
         &body,
