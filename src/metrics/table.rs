@@ -62,9 +62,9 @@ families! {
     INTERVAL Gauge "partner_license_poll_interval_seconds" ["collection"]
         "Configured pause between two successful polls of the Partner Center collection."
     REQUESTS Counter "partner_license_api_requests_total" ["endpoint" "code"]
-        "HTTP requests sent to Entra ID (token) and Partner Center (usage), by status code; the code is error if no complete response arrived."
+        "HTTP requests sent to Entra ID (token) and Partner Center (all others), by status code; the code is error if no complete response arrived."
     REQUEST_DURATION Histogram "partner_license_api_request_duration_seconds" ["endpoint"]
-        "Duration of HTTP requests sent to Entra ID (token) and Partner Center (usage)."
+        "Duration of HTTP requests sent to Entra ID (token) and Partner Center (all others)."
     RETRIES Counter "partner_license_api_retries_total" ["endpoint"]
         "HTTP requests that retried a failed request within the same poll."
     THROTTLED Counter "partner_license_api_throttled_total" ["endpoint"]

@@ -66,19 +66,13 @@ const fn endpoints(collection: Collection) -> [Endpoint; 2] {
     match collection {
         Collection::Usage => [Endpoint::Usage, Endpoint::CommercialUsage],
         Collection::Deployment => [Endpoint::Deployment, Endpoint::CommercialDeployment],
-        // Both have customers, and the old ones have none.
-        Collection::Customers => [Endpoint::CommercialUsage, Endpoint::CommercialDeployment],
     }
 }
 
 impl PartnerCenter {
     /// The endpoints to which requests for a collection may be sent.
     pub fn endpoints(&self, collection: Collection) -> impl Iterator<Item = Endpoint> {
-        let choice = if collection == Collection::Customers {
-            SourceChoice::Auto
-        } else {
-            self.account.collections.source
-        };
+        let choice = self.account.collections.source;
         let [old, new] = endpoints(collection);
         let old = (choice != SourceChoice::Commercial).then_some(old);
         old.into_iter().chain((choice != SourceChoice::Licenses).then_some(new))
@@ -117,7 +111,6 @@ impl PartnerCenter {
                 };
                 session.either(sources).await.map(|(rows, ids)| (rows.into(), ids))
             }
-            Collection::Customers => unreachable!("not yet"),
         }
     }
 }
