@@ -21,7 +21,7 @@ use super::commercial_server::Known;
 use super::error::FetchError;
 use super::http::Retries;
 use super::page::Next;
-use super::paging::{LinkError, PARTNER_VERSION, PageRequest, Pages, VERSION};
+use super::paging::{LinkError, MAX_COMMERCIAL_PAGES, PARTNER_VERSION, PageRequest, Pages, VERSION};
 use super::partner_center::PartnerCenter;
 use super::redaction::Redactor;
 use super::refusal;
@@ -244,7 +244,7 @@ impl Session<'_> {
         let version = self.center.commercial.get().version.unwrap_or(PARTNER_VERSION);
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
         let path = format!("analytics/commercial/{name}/license/?{query}");
-        Pages::below(&self.center.account.cloud.api_base_url, version, &path)
+        Pages::below(&self.center.account.cloud.api_base_url, version, &path, MAX_COMMERCIAL_PAGES)
     }
 
     fn redactor(&self) -> Redactor {
@@ -263,13 +263,10 @@ impl Session<'_> {
             let mut response = self.get_with_valid_token(endpoint, pages.current()).await?;
             let redactor = self.redactor();
             if !response.status.is_success() {
-                // What was fetched before is not fetched again because of a short pause.
+                // The pages before it are not fetched again because of a short pause, where there may be a hundred.
                 let pause = self.held().saturating_duration_since(Instant::now());
-                if pages.has_begun()
-                    && response.retry_after.is_some()
-                    && pauses < MAX_PAUSES
-                    && pause < LONGEST_PAUSE
-                {
+                let may_wait = pages.has_begun() && decoder.received().is_some() && pauses < MAX_PAUSES;
+                if may_wait && response.retry_after.is_some() && pause < LONGEST_PAUSE {
                     pauses += 1;
                     sleep_until(self.held()).await;
                     continue;

@@ -231,7 +231,8 @@ pub fn put_scenario(url: &str, scenario: &str) {
 /// An account as an item of `accounts`: it signs in at `login` with the credentials that the simulator accepts, and
 /// requests its usage from `api`, from the old source unless it has `collections`. `more` contains further keys.
 pub fn account(name: Option<&str>, tenant: &str, login: &str, api: &str, more: &str) -> String {
-    let source = if more.contains("collections:") { "" } else { ", collections: { usage: { source: licenses } }" };
+    let source =
+        if more.contains("collections:") { "" } else { ", collections: { usage: { source: licenses } }" };
     let name = name.map_or_else(String::new, |name| format!("name: \"{name}\", "));
     format!(
         "  - {{ {name}tenant_id: {tenant}, client_id: {client}, client_secret: {secret}, \
