@@ -32,7 +32,11 @@ fn when_the_source_changes_and_changes_back_the_series_of_usage_stay_the_same() 
     exporter.wait_for("the old source", |metrics| (source(metrics) == ["licenses"]).then_some(()));
     let before = exporter.metrics();
     assert_eq!(keys(&before).len(), 14);
-    assert_eq!(before.named("partner_license_usage_active_licenses").count(), 0, "the old source has no numbers");
+    assert_eq!(
+        before.named("partner_license_usage_active_licenses").count(),
+        0,
+        "the old source has no numbers"
+    );
     for (scenario, expected, numbers) in [
         ("{rows: portfolio, usage: {answer: not_found}}", "commercial", 14),
         ("{rows: portfolio}", "licenses", 0),
@@ -48,7 +52,11 @@ fn when_the_source_changes_and_changes_back_the_series_of_usage_stay_the_same() 
         assert_eq!(changed.named("partner_license_usage_qualified_licenses").count(), numbers, "{scenario}");
     }
     let log = exporter.process.stderr.text();
-    assert_eq!(log.matches("The rows come from another source").count(), 4, "one line for each change:\n{log}");
+    assert_eq!(
+        log.matches("The rows come from another source").count(),
+        4,
+        "one line for each change:\n{log}"
+    );
     assert!(get(&exporter.url).contains("Rows fetched"));
 }
 
@@ -88,7 +96,8 @@ fn a_collection_that_a_reload_turns_on_or_off_costs_the_others_nothing() {
         exporter.wait_for("the deployment collection, or its end", |metrics| {
             assert_eq!(keys(metrics).len(), 14, "the rows of usage stay");
             assert!(polls(metrics) >= Some(before), "its counters go on");
-            let of_deployment = metrics.named("partner_license_up").any(|(labels, _)| labels["collection"] == "deployment");
+            let of_deployment =
+                metrics.named("partner_license_up").any(|(labels, _)| labels["collection"] == "deployment");
             let rows = metrics.named("partner_license_deployment_percent").count();
             (rows == expected && of_deployment == (expected > 0)).then_some(())
         });
