@@ -245,7 +245,8 @@ fn log_success(
     } else if before.was_polled() {
         tracing::debug!(account, collection, rows, duration_s, next_poll_s, "Poll succeeded");
     } else {
-        tracing::info!(account, collection, rows, duration_s, next_poll_s, "First poll succeeded");
+        let source = report.source().as_str();
+        tracing::info!(account, collection, rows, source, duration_s, next_poll_s, "First poll succeeded");
     }
     if let Some(was) = before.last_good.as_ref().map(|good| good.report.source())
         && was != report.source()
