@@ -22,9 +22,9 @@ macro_rules! families {
 
 families! {
     USAGE Gauge "partner_license_usage_percent" ["service" "workload" "channel"]
-        "Share of qualified licences in use, scale 0-100, may exceed 100: proratedLicensesUsagePercent of Partner Center's usage collection, or active by qualified licences of its successor; polled in the background and cached."
+        "Share of qualified licences in use, scale 0-100, may exceed 100: proratedLicensesUsagePercent of Partner Center's /v1/analytics/licenses/usage, or active by qualified licences of its successor, polled in the background and cached."
     PROCESSED Gauge "partner_license_usage_processed_timestamp_seconds" ["service" "workload" "channel"]
-        "When Microsoft aggregated the row, usually days ago: processedDateTime of Partner Center's usage collection, polled in the background and cached."
+        "When Microsoft aggregated the row, usually days ago: processedDateTime of Partner Center's /v1/analytics/licenses/usage or its successor, polled in the background and cached."
     THRESHOLD Gauge "partner_license_usage_threshold_percent" ["service" "workload" "channel"]
         "Configured threshold, scale 0-100: usage below it counts as low; absent for muted rows."
     ACTIVE Gauge "partner_license_usage_active_licenses" ["service" "workload" "channel"]

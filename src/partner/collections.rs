@@ -275,7 +275,7 @@ impl Session<'_> {
                 }
                 return Err(self.refused(&response));
             }
-            let is_empty = response.status == StatusCode::NO_CONTENT || response.json().is_empty();
+            let is_empty = response.json().is_empty();
             // A large page takes a tenth of a second, in which scrapes would wait.
             let read = move || {
                 let next = decoder.read(response.json());
@@ -288,11 +288,15 @@ impl Session<'_> {
             decoder = so_far;
             let redactor = self.redactor();
             let unusable = |why: &dyn fmt::Display| refusal::unusable(&why.to_string(), &response, &redactor);
-            if is_empty {
+            if response.status == StatusCode::NO_CONTENT {
                 let error = unusable(&"the response has no content");
                 return Err(FetchError { status: Some(StatusCode::NO_CONTENT), ..error });
             }
-            match next.map_err(|error| unusable(&error))? {
+            let next = next.map_err(|error| FetchError {
+                status: is_empty.then_some(StatusCode::NO_CONTENT),
+                ..unusable(&error)
+            });
+            match next? {
                 Next::End => return Ok((decoder, response)),
                 Next::Link(link) => pages.follow(&link).or_else(|error| match (error, decoder.received()) {
                     (LinkError::Unusable | LinkError::ForeignOrigin, Some(rows)) => pages.skip(rows),

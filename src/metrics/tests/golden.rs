@@ -21,11 +21,11 @@ fn one_account_without_a_name() {
     assert_eq!(lines.join("\n"), UNNAMED.trim_end());
 }
 
-const TWO_NAMED: &str = r#"# HELP partner_license_usage_percent Share of qualified licences in use, scale 0-100, may exceed 100: proratedLicensesUsagePercent of Partner Center's usage collection, or active by qualified licences of its successor; polled in the background and cached.
+const TWO_NAMED: &str = r#"# HELP partner_license_usage_percent Share of qualified licences in use, scale 0-100, may exceed 100: proratedLicensesUsagePercent of Partner Center's /v1/analytics/licenses/usage, or active by qualified licences of its successor, polled in the background and cached.
 # TYPE partner_license_usage_percent gauge
 partner_license_usage_percent{account="contoso",service="crm",workload="Teams",channel="reseller"} 104.5
 partner_license_usage_percent{account="contoso",service="o365",workload="Exchange",channel="reseller"} 38.25
-# HELP partner_license_usage_processed_timestamp_seconds When Microsoft aggregated the row, usually days ago: processedDateTime of Partner Center's usage collection, polled in the background and cached.
+# HELP partner_license_usage_processed_timestamp_seconds When Microsoft aggregated the row, usually days ago: processedDateTime of Partner Center's /v1/analytics/licenses/usage or its successor, polled in the background and cached.
 # TYPE partner_license_usage_processed_timestamp_seconds gauge
 partner_license_usage_processed_timestamp_seconds{account="contoso",service="crm",workload="Teams",channel="reseller"} 1794873600
 partner_license_usage_processed_timestamp_seconds{account="contoso",service="o365",workload="Exchange",channel="reseller"} 1794873600

@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_cost_beyond_14_is_warned_about_and_not_that_of_a_decoy() {
-        let found = users(&[("alice", of_cost(18)), ("bob", of_cost(10)), ("carol", of_cost(15))]);
+        let found = users(&[("alice", of_cost(18)), ("bob", of_cost(14)), ("carol", of_cost(15))]);
         assert_eq!(
             ["alice", "bob", "carol", "nobody"].map(|user| work(&found, user)),
             [1 << 18, 1 << 14, 1 << 15, 1 << 14]
