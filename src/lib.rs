@@ -6,6 +6,7 @@
 pub mod domain;
 
 // Configuration and state.
+mod large_buffer;
 pub mod config;
 pub mod state;
 

@@ -171,7 +171,7 @@ impl Supervisor {
             .map(|PreparedAccount { work, certificate_expires_at }| match work {
                 Work::Keep(position) => {
                     let kept = before[position].take().expect("no two accounts have the same identity");
-                    kept.asked.notify_one();
+                    kept.asked.iter().for_each(|asked| asked.notify_one());
                     (Ok(kept), certificate_expires_at)
                 }
                 Work::Start(ready) => (Err(ready), certificate_expires_at),
@@ -195,7 +195,6 @@ impl Supervisor {
 fn accounts_of(config: &Config, running: &[Running]) -> Accounts {
     Accounts {
         ledgers: running.iter().map(|running| running.ledger.clone()).collect(),
-        poll_interval: config.poll_interval,
         stale_after: config.stale_after,
         thresholds: config.thresholds.clone(),
     }

@@ -21,9 +21,9 @@ pub(crate) fn points<'a>(
         if let Some(value) = value(row) {
             let labels = vec![
                 ("account", Cow::from(account)),
-                ("service", Cow::from(&row.service)),
-                ("workload", Cow::from(&row.workload)),
-                ("channel", Cow::from(&row.channel)),
+                ("service", Cow::Borrowed(&*row.service)),
+                ("workload", Cow::Borrowed(&*row.workload)),
+                ("channel", Cow::Borrowed(&*row.channel)),
             ];
             points.push((labels, value));
         }

@@ -17,8 +17,10 @@ use exporter_toolkit::negotiation::{Coding, Format};
 use jiff::Timestamp;
 use partner_license_exporter::config::Config;
 use partner_license_exporter::domain::clock::{Clock, unix_seconds};
+use partner_license_exporter::domain::collection::Collection;
+use partner_license_exporter::domain::figures::Percent;
 use partner_license_exporter::domain::status::Ledger;
-use partner_license_exporter::domain::usage::{LicenseUsage, Percent, UsageReport};
+use partner_license_exporter::domain::usage::{LicenseUsage, UsageReport};
 use partner_license_exporter::metrics::{self, Accounts, BUILD, FAMILIES, Family, OwnMetrics, Selection};
 use partner_license_exporter::polling::Render;
 use tokio::time::Instant;
@@ -59,7 +61,8 @@ fn cold(accounts: &Accounts, now: Timestamp, coding: Coding, rounds: u32) {
     let families: [&Family; 3] = std::array::from_fn(|n| FAMILIES[n]);
     let selection = Selection::of(families.map(|family| family.name.to_owned()));
     let status = accounts.ledgers[0].read();
-    let rows = status.last_good.as_ref().unwrap().report.rows();
+    let good = status.of(Collection::Usage).unwrap().last_good.as_ref().unwrap();
+    let rows = good.report.usage();
     let before = || {
         let mut out = Vec::new();
         let percents = baseline::points(ACCOUNT, rows, |row| Some(row.percent.get()));
@@ -138,18 +141,16 @@ fn accounts_with(rows: u32, now: Timestamp) -> Accounts {
     let ledger = Ledger::new(config.accounts[0].name.clone(), Arc::default());
     let report = UsageReport::collect((0..rows).map(|n| {
         Ok(LicenseUsage {
-            service: format!("service-{}", n / 100),
-            workload: format!("Workload {}", n % 100),
-            channel: "reseller".to_owned(),
+            service: format!("service-{}", n / 100).into(),
+            workload: format!("Workload {}", n % 100).into(),
+            channel: "reseller".into(),
             percent: Percent::new(f64::from(n * 7919 % 10_000) / 100.0)?,
+            licenses: None,
             processed_at: now,
         })
     }));
-    ledger.write(|status| status.poll_ended(Ok(report), now, Duration::from_secs(1)));
-    Accounts {
-        ledgers: vec![ledger],
-        poll_interval: config.poll_interval,
-        stale_after: config.stale_after,
-        thresholds: config.thresholds,
-    }
+    ledger.write(|status| {
+        status.of_mut(Collection::Usage).poll_ended(Ok(report.into()), now, Duration::from_secs(1))
+    });
+    Accounts { ledgers: vec![ledger], stale_after: config.stale_after, thresholds: config.thresholds }
 }

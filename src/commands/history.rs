@@ -107,8 +107,6 @@ impl History<'_> {
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let exposed: Vec<Series<'_>> = self.scrape.lines().filter_map(Series::parse).collect();
         let rows = self.rows(&exposed);
-        let interval = exposed.iter().find(|series| series.name == "partner_license_poll_interval_seconds");
-        let interval = interval.map_or(DAY, |series| series.current);
         for series in &exposed {
             // Only the series of a row have its labels.
             let row = rows.iter().find(|row| row.labels == series.labels);
@@ -116,6 +114,7 @@ impl History<'_> {
                 Some(_) => (self.instances.len(), f64::from(self.days)),
                 None => (1, OTHER_DAYS),
             };
+            let interval = poll_interval(&exposed, series);
             for instance in self.instances.iter().take(targets) {
                 let labels = join(&target(instance), series.labels);
                 let from = self.end - days * DAY;
@@ -126,7 +125,7 @@ impl History<'_> {
             }
         }
         self.recordings(out, &rows)?;
-        self.alerts(out, &rows, &exposed, interval)?;
+        self.alerts(out, &rows, &exposed)?;
         out.write_all(b"# EOF\n")
     }
 
@@ -197,9 +196,7 @@ impl History<'_> {
                 _ => 0.0,
             },
             "partner_license_api_retries_total" => 2.0 * failed,
-            "partner_license_usage_rows_rejected_total" if label("reason") == Some("missing_value") => {
-                rejected
-            }
+            "partner_license_rows_rejected_total" if label("reason") == Some("missing_value") => rejected,
             "partner_license_api_requests_total" => match label("code") {
                 Some("200") => polls,
                 Some("error") => 3.0 * failed,
@@ -265,13 +262,7 @@ impl History<'_> {
         Ok(())
     }
 
-    fn alerts(
-        &self,
-        out: &mut impl Write,
-        rows: &[UsageRow<'_>],
-        exposed: &[Series<'_>],
-        interval: f64,
-    ) -> io::Result<()> {
+    fn alerts(&self, out: &mut impl Write, rows: &[UsageRow<'_>], exposed: &[Series<'_>]) -> io::Result<()> {
         for row in rows {
             let Some(threshold) = row.threshold else { continue };
             let (start, end) = (self.start(), self.end);
@@ -296,10 +287,11 @@ impl History<'_> {
             self.alert(out, &STALE, row.labels, is_stale)?;
         }
         let outage = self.outage();
-        let overdue = Period { from: outage.from + OVERDUE_INTERVALS * interval, to: outage.to };
-        for account in exposed.iter().filter(|series| series.name == "partner_license_up") {
-            self.alert(out, &FAILING, account.labels, |t| outage.contains(t))?;
-            self.alert(out, &OVERDUE, account.labels, |t| overdue.contains(t))?;
+        for collection in exposed.iter().filter(|series| series.name == "partner_license_up") {
+            let limit = OVERDUE_INTERVALS * poll_interval(exposed, collection);
+            let overdue = Period { from: outage.from + limit, to: outage.to };
+            self.alert(out, &FAILING, collection.labels, |t| outage.contains(t))?;
+            self.alert(out, &OVERDUE, collection.labels, |t| overdue.contains(t))?;
         }
         let failed_reload = self.failed_reload();
         for instance in self.instances.iter().take(1) {
@@ -428,6 +420,16 @@ fn target(instance: &str) -> String {
     format!("instance=\"{instance}\",job=\"{JOB}\"")
 }
 
+/// The poll interval of a series' collection, or the first interval if the series belongs to no collection.
+fn poll_interval(exposed: &[Series<'_>], series: &Series<'_>) -> f64 {
+    let intervals = || exposed.iter().filter(|other| other.name == "partner_license_poll_interval_seconds");
+    let is_own = |other: &&Series<'_>| {
+        let more = series.labels.strip_prefix(other.labels);
+        more.is_some_and(|more| more.is_empty() || more.starts_with(','))
+    };
+    intervals().find(is_own).or_else(|| intervals().next()).map_or(DAY, |interval| interval.current)
+}
+
 /// Joins two lists of labels, of which the second may be empty.
 fn join(labels: &str, more: &str) -> String {
     if more.is_empty() { labels.to_owned() } else { format!("{labels},{more}") }
@@ -451,8 +453,8 @@ mod tests {
              partner_license_usage_percent{ROW} {percent}\n\
              partner_license_usage_processed_timestamp_seconds{ROW} {processed}\n\
              partner_license_usage_threshold_percent{ROW} 40\n\
-             partner_license_up{{account=\"a\"}} 1\n\
-             partner_license_poll_interval_seconds{{account=\"a\"}} 15\n\
+             partner_license_up{{account=\"a\",collection=\"usage\"}} 1\n\
+             partner_license_poll_interval_seconds{{account=\"a\",collection=\"usage\"}} 15\n\
              process_max_fds 1024\n"
         )
     }
@@ -618,13 +620,31 @@ mod tests {
         for (interval, is_overdue) in [("15", true), ("14400", false)] {
             let all = history(
                 &scrape(50.0, 2.0)
-                    .replace("{account=\"a\"} 15\n", &format!("{{account=\"a\"}} {interval}\n")),
+                    .replace("collection=\"usage\"} 15\n", &format!("collection=\"usage\"}} {interval}\n")),
             );
             let failing = of(&all, &["ALERTS{", "ScrapeFailing", "firing"]);
             let overdue = of(&all, &["ALERTS{", "ScrapeOverdue", "critical", "firing"]);
             assert!(!failing.is_empty());
             assert_eq!(!overdue.is_empty(), is_overdue, "every {interval} s");
         }
+    }
+
+    #[test]
+    fn each_collection_has_its_own_interval() {
+        let customers =
+            |name: &str| format!("partner_license_{name}{{account=\"a\",collection=\"customers\"");
+        let [up, interval] = ["up", "poll_interval_seconds"].map(customers);
+        let next = customers("next_scrape_timestamp_seconds");
+        let all = history(&format!("{}{up}}} 1\n{interval}}} 14400\n{next}}} 0\n", scrape(50.0, 2.0)));
+        assert!(of(&all, &["_up{", "customers"]).iter().any(|(_, up)| *up == 0.0));
+        assert!(
+            of(&all, &["next_scrape", "customers"])
+                .iter()
+                .all(|(at, due)| { (0.0..=14400.0).contains(&(due - at)) && due % 14400.0 == 0.0 })
+        );
+        let overdue = |collection| of(&all, &["ALERTS{", "ScrapeOverdue", collection]);
+        assert!(!overdue("usage").is_empty() && overdue("customers").is_empty());
+        assert!(!of(&all, &["ALERTS{", "ScrapeFailing", "customers", "firing"]).is_empty());
     }
 
     #[test]

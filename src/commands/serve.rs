@@ -1,5 +1,6 @@
 //! `serve`: runs the exporter.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::commands::settings;
 use crate::config::ConfigSource;
 use crate::domain::account::AccountName;
 use crate::domain::clock::Clock;
-use crate::domain::schedule::LastPoll;
+use crate::domain::polled::CollectionStatus;
 use crate::domain::status::{AccountStatus, Ledger};
 use crate::metrics::{Accounts, BUILD, MetricsSnapshot, OwnMetrics};
 use crate::polling::{self, Render};
@@ -114,13 +115,11 @@ fn status_line(statuses: impl Iterator<Item = AccountStatus>) -> String {
     let (mut all, mut up, mut failing) = (0, 0, Vec::new());
     for status in statuses {
         all += 1;
-        match &status.last_poll {
-            LastPoll::Never => {}
-            LastPoll::Succeeded => up += 1,
-            LastPoll::Failed { failure, .. } => {
-                let name = status.name.as_ref().map_or("the account", AccountName::as_str);
-                failing.push(format!("{name} ({})", failure.reason.as_str()));
-            }
+        up += usize::from(status.collections.values().all(CollectionStatus::up));
+        let reasons: BTreeSet<_> = status.failures().map(|(_, failure)| failure.reason.as_str()).collect();
+        if !reasons.is_empty() {
+            let name = status.name.as_ref().map_or("the account", AccountName::as_str);
+            failing.push(format!("{name} ({})", Vec::from_iter(reasons).join(", ")));
         }
     }
     let more = failing.len().saturating_sub(MAX_NAMES);
@@ -145,13 +144,15 @@ async fn reload_on_hangup(mut hangup: Signal, reloader: Reloader, stop: Cancella
 mod tests {
     use super::*;
     use crate::domain::failure::{Failure, FailureReason};
+    use crate::domain::schedule::LastPoll;
 
     #[test]
     fn the_status_line_counts_the_accounts_and_names_a_few_that_fail() {
-        let account = |name: &str, last_poll| AccountStatus {
-            name: AccountName::new(name.to_owned()).filter(|name| !name.as_str().is_empty()),
-            last_poll,
-            ..AccountStatus::default()
+        let account = |name: &str, last_poll| {
+            let name = AccountName::new(name.to_owned()).filter(|name| !name.as_str().is_empty());
+            let mut status = AccountStatus { name, ..AccountStatus::default() };
+            status.usage_mut().last_poll = last_poll;
+            status
         };
         let failed = |reason| LastPoll::Failed { failure: Failure::of(reason), in_a_row: 1 };
         let up = || account("a", LastPoll::Succeeded);

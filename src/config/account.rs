@@ -13,10 +13,11 @@ use exporter_toolkit::secret::Secret;
 use exporter_toolkit::yaml::{Problems, Section};
 
 use crate::domain::account::AccountName;
-use crate::domain::usage::MAX_LABEL_BYTES;
+use crate::domain::row::MAX_LABEL_BYTES;
 
 use super::certificate::not_pem;
 use super::cloud::Cloud;
+use super::collections::Collections;
 use super::credential::ClientCredential;
 use super::environment::Environment;
 use super::provided;
@@ -43,6 +44,8 @@ pub struct Account {
     pub proxy_url: Option<Secret>,
     /// A PEM file with trust anchors in addition to the system's.
     pub ca_file: Option<PathBuf>,
+    /// Which collections are polled, and how.
+    pub collections: Collections,
     /// The longest label value of a row in bytes, which is a key of the whole file; 1 to [`MAX_LABEL_BYTES`].
     pub label_value_length_limit: usize,
     /// The flags with which a command is about this account, such as `--config.file=… --account …`; empty for the
@@ -97,7 +100,11 @@ const LOCALE: &str = "en-US";
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
 
 /// Reads `accounts`.
-pub(super) fn read_all(root: &mut Section, problems: &mut Problems) -> Vec<Account> {
+pub(super) fn read_all(
+    root: &mut Section,
+    collections: &Collections,
+    problems: &mut Problems,
+) -> Vec<Account> {
     let before = problems.len();
     let Some(sections) = root.sections("accounts", problems) else {
         if problems.len() == before {
@@ -125,7 +132,7 @@ pub(super) fn read_all(root: &mut Section, problems: &mut Problems) -> Vec<Accou
             _ => {}
         }
         let path = section.own_path();
-        let Some(account) = read(section, name, problems) else { continue };
+        let Some(account) = read(section, name, collections, problems) else { continue };
         if accounts.iter().any(|other: &Account| other.shares_token_with(&account)) {
             problems.add(path, "has the same tenant_id and client_id as another account");
         }
@@ -134,7 +141,12 @@ pub(super) fn read_all(root: &mut Section, problems: &mut Problems) -> Vec<Accou
     accounts
 }
 
-fn read(mut section: Section, name: Option<AccountName>, problems: &mut Problems) -> Option<Account> {
+fn read(
+    mut section: Section,
+    name: Option<AccountName>,
+    collections: &Collections,
+    problems: &mut Problems,
+) -> Option<Account> {
     let mut id = |key, kind| {
         let before = problems.len();
         let value = section.text(key, problems);
@@ -160,6 +172,7 @@ fn read(mut section: Section, name: Option<AccountName>, problems: &mut Problems
     if let Some(Err(text)) = ca_file.as_ref().map(|path| trust_anchors(path)) {
         problems.add(section.path("ca_file"), text);
     }
+    let collections = Collections::read(&mut section, collections, problems);
     section.finish(problems);
     Some(Account {
         name,
@@ -171,6 +184,7 @@ fn read(mut section: Section, name: Option<AccountName>, problems: &mut Problems
         locale,
         proxy_url: proxy_url.map(|text| Secret::Value(text.into())),
         ca_file,
+        collections,
         label_value_length_limit: MAX_LABEL_BYTES,
         command_flags: String::new(),
     })
@@ -214,6 +228,7 @@ pub(super) fn from_environment(environment: Environment<'_>, problems: &mut Prob
         locale: LOCALE.to_owned(),
         proxy_url: None,
         ca_file: None,
+        collections: Collections::default(),
         label_value_length_limit: MAX_LABEL_BYTES,
         command_flags: String::new(),
     })

@@ -1,6 +1,7 @@
 //! The whole configuration: defaults, limits, and warnings.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,9 +10,11 @@ use jiff::Timestamp;
 
 use exporter_toolkit::yaml::{Problem, Problems, Section};
 
-use crate::domain::usage::MAX_LABEL_BYTES;
+use crate::domain::collection::Collection;
+use crate::domain::row::MAX_LABEL_BYTES;
 
 use super::account::{self, Account};
+use super::collections::{Collections, Customers, MAX_DURATION, MIN_DURATION};
 use super::environment::{self, Environment};
 use super::exposure;
 use super::provided;
@@ -45,13 +48,41 @@ const LONGEST_SAFE_INTERVAL: Duration = Duration::from_hours(30 * 24);
 const DEFAULT_POLL_INTERVAL: Duration = Duration::from_hours(6);
 const DEFAULT_POLL_TIMEOUT: Duration = Duration::from_mins(2);
 const DEFAULT_STALE_AFTER: Duration = Duration::from_hours(48);
-/// The shortest interval and timeout.
-const MIN_DURATION: Duration = Duration::from_secs(1);
-/// The longest duration: a year as humantime counts it, so that messages say `1year`, and far from overflowing a
-/// timestamp.
-const MAX_DURATION: Duration = Duration::from_hours(8766);
+/// The bounds of `label_value_length_limit`.
+const LABEL_LIMITS: RangeInclusive<u64> = 1..=MAX_LABEL_BYTES as u64;
+
+/// How a collection of an account is polled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Polled {
+    /// The collection.
+    pub collection: Collection,
+    /// The time between two successful polls.
+    pub interval: Duration,
+    /// How long one poll may take, retries included.
+    pub timeout: Duration,
+}
 
 impl Config {
+    /// The collections of an account that are polled.
+    pub fn polled(&self, account: &Account) -> Vec<Polled> {
+        let usual =
+            |collection| Polled { collection, interval: self.poll_interval, timeout: self.poll_timeout };
+        let Collections { source: _, deployment, customers } = &account.collections;
+        let mut polled = vec![usual(Collection::Usage)];
+        if *deployment {
+            polled.push(usual(Collection::Deployment));
+        }
+        if customers.enabled {
+            let Customers { poll_interval, poll_timeout, .. } = *customers;
+            polled.push(Polled {
+                collection: Collection::Customers,
+                interval: poll_interval,
+                timeout: poll_timeout,
+            });
+        }
+        polled
+    }
+
     /// Checks the text of a configuration file.
     ///
     /// # Errors
@@ -64,8 +95,11 @@ impl Config {
         let stale_after = root.duration("stale_after", Duration::ZERO, MAX_DURATION, &mut problems);
         let state_directory = root.text("state_directory", &mut problems).map(PathBuf::from);
         let thresholds = Thresholds::read(root.section("thresholds", &mut problems), &mut problems);
-        let label_limit = read_label_limit(&mut root, &mut problems);
-        let mut accounts = account::read_all(&mut root, &mut problems);
+        let collections = Collections::read(&mut root, &Collections::default(), &mut problems);
+        let label_limit = root.whole_number("label_value_length_limit", LABEL_LIMITS, &mut problems);
+        let label_limit =
+            label_limit.map_or(MAX_LABEL_BYTES, |limit| usize::try_from(limit).unwrap_or(MAX_LABEL_BYTES));
+        let mut accounts = account::read_all(&mut root, &collections, &mut problems);
         for (n, account) in accounts.iter_mut().enumerate() {
             account.label_value_length_limit = label_limit;
             if account.name.as_ref().is_some_and(|name| name.as_str().len() > label_limit) {
@@ -144,15 +178,4 @@ impl Config {
         warnings.extend(files.into_iter().filter_map(exposure::warning));
         warnings
     }
-}
-
-/// Reads `label_value_length_limit`, a whole number of bytes.
-fn read_label_limit(root: &mut Section, problems: &mut Problems) -> usize {
-    const KEY: &str = "label_value_length_limit";
-    let Some(number) = root.number(KEY, problems) else { return MAX_LABEL_BYTES };
-    let limit = (1..=MAX_LABEL_BYTES).find(|limit| number.to_string() == limit.to_string());
-    limit.unwrap_or_else(|| {
-        problems.add(root.path(KEY), format!("is not a whole number between 1 and {MAX_LABEL_BYTES}"));
-        MAX_LABEL_BYTES
-    })
 }

@@ -7,6 +7,7 @@ use secrecy::ExposeSecret;
 use super::environment::DEFAULT_STATE_DIRECTORY;
 use super::*;
 
+mod collections;
 mod credentials;
 mod environment;
 mod problems;

@@ -4,7 +4,12 @@
 
 pub mod account;
 pub mod clock;
+pub mod row;
+pub mod figures;
 pub mod usage;
+pub mod deployment;
+pub mod collection;
 pub mod failure;
 pub mod schedule;
+pub mod polled;
 pub mod status;

@@ -1,7 +1,7 @@
-//! What is known about one account: its last good rows, how its last poll ended, its HTTP requests.
+//! What is known about one account: its collections, its HTTP requests, its credentials.
 //!
-//! [`AccountStatus`] is plain data with one pure transition, [`AccountStatus::poll_ended`]. The account's own task
-//! writes it through its [`Ledger`]; everything else reads it there and is notified of changes.
+//! [`AccountStatus`] is plain data. The account's own task writes it through its [`Ledger`]; everything else reads it
+//! there and is notified of changes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,20 +12,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::domain::account::AccountName;
-use crate::domain::failure::{Failure, FailureReason};
-use crate::domain::schedule::LastPoll;
-use crate::domain::usage::{RowError, UsageReport};
-
-/// The last good collection.
-#[derive(Clone, Debug)]
-pub struct LastGood {
-    /// Its rows.
-    pub report: Arc<UsageReport>,
-    /// When its poll ended.
-    pub at: Timestamp,
-    /// Whether a later poll failed.
-    pub failed_since: bool,
-}
+use crate::domain::collection::Collection;
+use crate::domain::failure::Failure;
+use crate::domain::polled::CollectionStatus;
 
 /// What is known about one account.
 #[derive(Clone, Debug, Default)]
@@ -34,24 +23,8 @@ pub struct AccountStatus {
     pub name: Option<AccountName>,
     /// Whether a reload added the account: readiness does not wait for it.
     pub added_by_reload: bool,
-    /// The last good collection, kept through failures and restored after a restart.
-    pub last_good: Option<LastGood>,
-    /// How the last poll ended.
-    pub last_poll: LastPoll,
-    /// When the last poll ended.
-    pub last_poll_at: Option<Timestamp>,
-    /// How long the last poll took.
-    pub last_poll_duration: Option<Duration>,
-    /// When the first poll of the current run of successes or of failures ended.
-    pub outcome_since: Option<Timestamp>,
-    /// When the next poll is due; in the past while a poll is in progress.
-    pub next_poll_at: Option<Timestamp>,
-    /// The number of completed polls, successful or failed.
-    pub polls: u64,
-    /// The number of failed polls, by reason.
-    pub failures: BTreeMap<FailureReason, u64>,
-    /// The number of dropped rows, by error.
-    pub rejected: BTreeMap<RowError, u64>,
+    /// What is known about each collection that is polled.
+    pub collections: BTreeMap<Collection, CollectionStatus>,
     /// The account's HTTP requests.
     pub traffic: Traffic,
     /// What is known about the account's credentials.
@@ -110,17 +83,27 @@ pub enum Endpoint {
     Token,
     /// Partner Center's licence usage collection.
     Usage,
+    /// Its licence deployment collection.
+    Deployment,
+    /// The commercial usage collection, the successor of the usage collection.
+    CommercialUsage,
+    /// The commercial deployment collection.
+    CommercialDeployment,
 }
 
 impl Endpoint {
     /// Every endpoint, in the order in which they are exported.
-    pub const ALL: [Self; 2] = [Self::Token, Self::Usage];
+    pub const ALL: [Self; 5] =
+        [Self::Token, Self::Usage, Self::Deployment, Self::CommercialUsage, Self::CommercialDeployment];
 
     /// The label value.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Token => "token",
             Self::Usage => "usage",
+            Self::Deployment => "deployment",
+            Self::CommercialUsage => "commercial_usage",
+            Self::CommercialDeployment => "commercial_deployment",
         }
     }
 }
@@ -142,17 +125,19 @@ pub struct Latency {
     sum: f64,
 }
 
-// === impl LastGood ===
+// === impl Traffic ===
 
-impl LastGood {
-    /// When these rows stop being served; `None` = never.
-    pub fn vanishes_at(&self, stale_after: Option<Duration>) -> Option<Timestamp> {
-        Some(self.at.saturating_add(stale_after?).unwrap_or(Timestamp::MAX))
-    }
-
-    /// Whether these rows may be served at `now`.
-    pub fn is_fresh(&self, now: Timestamp, stale_after: Option<Duration>) -> bool {
-        self.vanishes_at(stale_after).is_none_or(|end| now < end)
+impl Traffic {
+    /// Starts the counters of endpoints to which requests may be sent, so that rate() sees their first increase.
+    pub fn expect(&mut self, endpoints: impl IntoIterator<Item = Endpoint>) {
+        for endpoint in endpoints {
+            for code in [Code::Status(200), Code::Error] {
+                self.requests.entry((endpoint, code)).or_default();
+            }
+            self.durations.entry(endpoint).or_default();
+            self.retries.entry(endpoint).or_default();
+            self.throttled.entry(endpoint).or_default();
+        }
     }
 }
 
@@ -182,89 +167,47 @@ impl Latency {
 // === impl AccountStatus ===
 
 impl AccountStatus {
-    /// Records a poll that ended at `at` after `took`. A failure leaves the last good rows as they are.
-    pub fn poll_ended(&mut self, outcome: Result<UsageReport, Failure>, at: Timestamp, took: Duration) {
-        self.polls += 1;
-        self.last_poll_at = Some(at);
-        self.last_poll_duration = Some(took);
-        let rejected = match &outcome {
-            Ok(report) => report.rejected(),
-            Err(failure) => &failure.rejected,
-        };
-        for (error, count) in rejected {
-            *self.rejected.entry(*error).or_insert(0) += count;
-        }
-        let last = match outcome {
-            Ok(report) => {
-                self.hold_until = None;
-                self.last_good = Some(LastGood { report: Arc::new(report), at, failed_since: false });
-                LastPoll::Succeeded
-            }
-            Err(failure) => {
-                *self.failures.entry(failure.reason).or_insert(0) += 1;
-                if let Some(good) = &mut self.last_good {
-                    good.failed_since = true;
-                }
-                let before =
-                    if let LastPoll::Failed { in_a_row, .. } = self.last_poll { in_a_row } else { 0 };
-                LastPoll::Failed { failure, in_a_row: before.saturating_add(1) }
-            }
-        };
-        if std::mem::discriminant(&self.last_poll) != std::mem::discriminant(&last) {
-            self.outcome_since = Some(at);
-        }
-        self.last_poll = last;
+    /// What is known about a collection, if it is polled.
+    pub fn of(&self, collection: Collection) -> Option<&CollectionStatus> {
+        self.collections.get(&collection)
     }
 
-    /// Whether something happened later than `now`, so that the clock was wrong then.
-    pub fn is_ahead_of(&self, now: Timestamp) -> bool {
-        const TOLERANCE: Duration = Duration::from_mins(1);
-        let times = [self.last_poll_at, self.last_good.as_ref().map(|good| good.at)];
-        times.into_iter().flatten().max().is_some_and(|at| at > now.saturating_add(TOLERANCE).unwrap_or(now))
+    /// What is known about a collection, which is added if it was not polled before.
+    pub fn of_mut(&mut self, collection: Collection) -> &mut CollectionStatus {
+        self.collections.entry(collection).or_default()
     }
 
-    /// Replaces times after `now`: what they belong to happened no later than that.
-    pub fn correct_times(&mut self, now: Timestamp) {
-        let good = self.last_good.as_mut().map(|good| &mut good.at);
-        let polls = [self.last_poll_at.as_mut(), self.outcome_since.as_mut()];
-        for at in polls.into_iter().chain([good]).flatten() {
-            *at = now.min(*at);
+    /// Sets which collections are polled, each with its interval. One that is no longer polled is forgotten.
+    pub fn track(&mut self, polled: impl IntoIterator<Item = (Collection, Duration)>) {
+        let mut before = std::mem::take(&mut self.collections);
+        for (collection, poll_interval) in polled {
+            let status = before.remove(&collection).unwrap_or_default();
+            self.collections.insert(collection, CollectionStatus { poll_interval, ..status });
         }
     }
 
-    /// The failure of the last poll, if it failed.
-    pub fn failure(&self) -> Option<&Failure> {
-        if let LastPoll::Failed { failure, .. } = &self.last_poll { Some(failure) } else { None }
+    /// What is known about the usage collection, which is always polled.
+    #[cfg(test)]
+    pub(crate) fn usage(&self) -> &CollectionStatus {
+        &self.collections[&Collection::Usage]
     }
 
-    /// Whether the last poll of this process succeeded; restored rows do not count.
-    pub fn up(&self) -> bool {
-        self.last_poll == LastPoll::Succeeded
+    /// The same, to change it.
+    #[cfg(test)]
+    pub(crate) fn usage_mut(&mut self) -> &mut CollectionStatus {
+        self.of_mut(Collection::Usage)
     }
 
-    /// Whether this process has completed a poll, successful or failed.
-    pub fn was_polled(&self) -> bool {
-        self.last_poll != LastPoll::Never
+    /// The collections whose last poll failed, each with its failure.
+    pub fn failures(&self) -> impl Iterator<Item = (Collection, &Failure)> {
+        let failure =
+            |(collection, status): (&Collection, _)| Some((*collection, CollectionStatus::failure(status)?));
+        self.collections.iter().filter_map(failure)
     }
 
-    /// Whether a poll of this process has succeeded; restored rows do not count.
-    pub fn has_succeeded(&self) -> bool {
-        self.polls > self.failures.values().sum()
-    }
-
-    /// Whether the account is ready: a poll has completed, or rows have been restored.
+    /// Whether each collection was polled, or its rows were restored.
     pub fn is_ready(&self) -> bool {
-        self.was_polled() || self.last_good.is_some()
-    }
-
-    /// The rows that may be served at `now`: the last good ones, until they are older than `stale_after`.
-    pub fn visible(&self, now: Timestamp, stale_after: Option<Duration>) -> Option<&LastGood> {
-        self.last_good.as_ref().filter(|good| good.is_fresh(now, stale_after))
-    }
-
-    /// When the last good rows stop being served; `None` = never, or there are none.
-    pub fn vanishes_at(&self, stale_after: Option<Duration>) -> Option<Timestamp> {
-        self.last_good.as_ref()?.vanishes_at(stale_after)
+        self.collections.values().all(CollectionStatus::is_ready)
     }
 }
 
@@ -281,15 +224,16 @@ impl Ledger {
     /// The ledger of a new account. Each write notifies `changed`.
     pub fn new(name: Option<AccountName>, changed: Arc<Notify>) -> Self {
         let mut status = AccountStatus { name, ..AccountStatus::default() };
-        for endpoint in Endpoint::ALL {
-            // These series exist from the start, so that rate() sees their first increase.
-            status.traffic.requests.insert((endpoint, Code::Status(200)), 0);
-            status.traffic.requests.insert((endpoint, Code::Error), 0);
-            status.traffic.durations.insert(endpoint, Latency::default());
-            status.traffic.retries.insert(endpoint, 0);
-            status.traffic.throttled.insert(endpoint, 0);
-        }
+        status.traffic.expect([Endpoint::Token, Endpoint::Usage]);
         Self { status: Arc::new(watch::Sender::new(status)), changed }
+    }
+
+    /// The ledger of an account whose usage collection is polled every six hours.
+    #[cfg(test)]
+    pub(crate) fn of_usage(name: Option<AccountName>) -> Self {
+        let ledger = Self::new(name, Arc::default());
+        ledger.write(|status| status.track([(Collection::Usage, Duration::from_hours(6))]));
+        ledger
     }
 
     /// Changes the status. Readers wait for `change`, so it must be quick.
@@ -323,52 +267,5 @@ mod tests {
         assert_eq!(counts[..3], [(0.05, 2), (0.1, 1), (0.25, 0)]);
         assert_eq!(counts[9..], [(60.0, 0), (120.0, 1), (f64::INFINITY, 1)]);
         assert!((latency.sum() - 241.12).abs() < 1e-9);
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn failure() -> Failure {
-        Failure::of(FailureReason::Network)
-    }
-
-    #[test]
-    fn good_rows_survive_failures_until_they_are_stale() {
-        let day = Duration::from_hours(24);
-        let mut status = AccountStatus::default();
-        status.poll_ended(Ok(UsageReport::default()), at(0), Duration::ZERO);
-        status.poll_ended(Err(failure()), at(100), Duration::ZERO);
-        assert!(!status.up());
-        assert!(status.visible(at(86_399), Some(day)).is_some());
-        assert!(status.visible(at(86_400), Some(day)).is_none());
-        assert!(status.visible(at(10_000_000), None).is_some());
-    }
-
-    #[test]
-    fn after_the_clock_was_set_back_no_time_is_in_the_future_and_rows_last_as_long_as_configured() {
-        let (mut status, hour) = (AccountStatus::default(), Duration::from_hours(1));
-        status.poll_ended(Ok(UsageReport::default()), at(100_000), Duration::ZERO);
-        assert!(!status.is_ahead_of(at(99_940)), "a minute is within the corrections of a clock");
-        assert!(status.is_ahead_of(at(99_939)));
-        status.correct_times(at(50_000));
-        assert!(!status.is_ahead_of(at(50_000)));
-        assert_eq!((status.last_poll_at, status.outcome_since), (Some(at(50_000)), Some(at(50_000))));
-        assert_eq!(status.vanishes_at(Some(hour)), Some(at(53_600)));
-        status.correct_times(at(60_000));
-        assert_eq!(status.vanishes_at(Some(hour)), Some(at(53_600)), "the past stays");
-    }
-
-    #[test]
-    fn failures_in_a_row_are_counted_until_a_success() {
-        let mut status = AccountStatus::default();
-        for second in 1..=3 {
-            status.poll_ended(Err(failure()), at(second), Duration::ZERO);
-        }
-        assert!(matches!(status.last_poll, LastPoll::Failed { in_a_row: 3, .. }));
-        assert_eq!((status.failures[&FailureReason::Network], status.outcome_since), (3, Some(at(1))));
-        status.poll_ended(Ok(UsageReport::default()), at(9), Duration::ZERO);
-        assert!(status.up() && status.failure().is_none());
-        assert_eq!((status.polls, status.outcome_since), (4, Some(at(9))));
     }
 }

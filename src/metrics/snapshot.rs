@@ -13,16 +13,21 @@ use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder};
 use crate::config::Thresholds;
 use crate::domain::account::AccountName;
 use crate::domain::clock::unix_seconds;
+use crate::domain::collection::Collection;
+use crate::domain::deployment::LicenseDeployment;
 use crate::domain::failure::FailureReason;
+use crate::domain::polled::{CollectionStatus, LastGood};
+use crate::domain::row::RowError;
 use crate::domain::status::{AccountStatus, Code, Endpoint, Latency, Ledger};
-use crate::domain::usage::{LicenseUsage, RowError};
+use crate::domain::usage::LicenseUsage;
 use crate::polling::Render;
 
 use super::family::{self, Collect, Families, Family, Selection};
 use super::table::{
-    ACCESS_EXPIRY, CERTIFICATE_EXPIRY, DURATION, FAILURES, INTERVAL, LAST_SCRAPE, LAST_SUCCESS, MFA,
-    NEXT_SCRAPE, PROCESSED, REFRESH_EXPIRY, REFRESH_ISSUED, REJECTED, REQUEST_DURATION, REQUESTS, RETRIES,
-    ROWS, SCRAPES, THRESHOLD, THROTTLED, UP, USAGE,
+    ACCESS_EXPIRY, ACTIVE, CERTIFICATE_EXPIRY, DEPLOYED, DEPLOYMENT, DEPLOYMENT_PROCESSED, DURATION,
+    FAILURES, INTERVAL, LAST_SCRAPE, LAST_SUCCESS, MFA, NEXT_SCRAPE, PROCESSED, QUALIFIED, REFRESH_EXPIRY,
+    REFRESH_ISSUED, REJECTED, REQUEST_DURATION, REQUESTS, RETRIES, ROWS, SCRAPES, SOLD, SOURCE, THRESHOLD,
+    THROTTLED, UP, USAGE,
 };
 use super::value::Value;
 
@@ -31,8 +36,6 @@ use super::value::Value;
 pub struct Accounts {
     /// The ledgers, one per account, in the order of the configuration.
     pub ledgers: Vec<Ledger>,
-    /// The setting `poll_interval`.
-    pub poll_interval: Duration,
     /// The setting `stale_after`; `None` means that rows never vanish.
     pub stale_after: Option<Duration>,
     /// The setting `thresholds`.
@@ -73,7 +76,8 @@ impl Render for Accounts {
 
     fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         let of = |status: AccountStatus| {
-            [status.vanishes_at(self.stale_after), status.credentials.refresh_token_end()]
+            let vanish = status.collections.values().map(|it| it.vanishes_at(self.stale_after));
+            vanish.chain([status.credentials.refresh_token_end()]).collect::<Vec<_>>()
         };
         let ends = self.ledgers.iter().flat_map(|ledger| of(ledger.read())).flatten();
         ends.filter(|end| *end > now).min()
@@ -83,9 +87,10 @@ impl Render for Accounts {
 // === impl MetricsSnapshot ===
 
 impl MetricsSnapshot {
-    /// Whether the last collection of every account is known.
+    /// Whether the last rows of every collection are known.
     pub fn is_complete(&self) -> bool {
-        self.series.statuses.iter().all(|status| status.last_good.is_some())
+        let mut collections = self.series.statuses.iter().flat_map(|status| status.collections.values());
+        collections.all(|status| status.last_good.is_some())
     }
 
     /// Returns a body without the trailer, if it is encoded already.
@@ -131,25 +136,31 @@ impl Series {
         self.rows(out, &USAGE, |row| Some(row.percent.get()))?;
         self.rows(out, &PROCESSED, |row| Some(unix_seconds(row.processed_at)))?;
         self.rows(out, &THRESHOLD, |row| self.accounts.thresholds.applying_to(row))?;
-        self.each(out, &ROWS, |status| Some(status.last_good.as_ref()?.report.rows().len() as u64))?;
-        self.labelled(out, &REJECTED, |status| {
-            let count = |error| status.rejected.get(&error).copied().unwrap_or(0);
-            RowError::ALL.map(|error| ([error.as_str().into()], count(error)))
-        })
+        let licenses = |row: &LicenseUsage| row.licenses;
+        self.rows(out, &ACTIVE, |row| licenses(row).map(|licenses| licenses.active))?;
+        self.rows(out, &QUALIFIED, |row| licenses(row).map(|licenses| licenses.qualified))?;
+        self.labelled(out, &SOURCE, |status| {
+            let usage = self.visible(status, Collection::Usage)?;
+            Some(([usage.report.source().as_str().into()], true))
+        })?;
+        self.deployment(out, &DEPLOYMENT, |row| Some(row.percent.get()))?;
+        self.deployment(out, &SOLD, |row| row.sold)?;
+        self.deployment(out, &DEPLOYED, |row| row.deployed)?;
+        self.deployment(out, &DEPLOYMENT_PROCESSED, |row| Some(unix_seconds(row.processed_at)))?;
+        self.polled(out, &ROWS, |status| Some(status.last_good.as_ref()?.report.len() as u64))?;
+        self.counted(out, &REJECTED, RowError::ALL.map(|it| (it, it.as_str())), |status| &status.rejected)
     }
 
     fn collect_polls(&self, out: &mut Families<'_>) -> fmt::Result {
-        self.each(out, &UP, |status| Some(status.up()))?;
-        self.each(out, &SCRAPES, |status| Some(status.polls))?;
-        self.labelled(out, &FAILURES, |status| {
-            let count = |reason| status.failures.get(&reason).copied().unwrap_or(0);
-            FailureReason::ALL.map(|reason| ([reason.as_str().into()], count(reason)))
-        })?;
-        self.each(out, &DURATION, |status| Some(status.last_poll_duration?.as_secs_f64()))?;
-        self.times(out, &LAST_SCRAPE, |status| status.last_poll_at)?;
-        self.times(out, &LAST_SUCCESS, |status| Some(status.last_good.as_ref()?.at))?;
-        self.times(out, &NEXT_SCRAPE, |status| status.next_poll_at)?;
-        self.each(out, &INTERVAL, |_| Some(self.accounts.poll_interval.as_secs_f64()))
+        let reasons = FailureReason::ALL.map(|it| (it, it.as_str()));
+        self.polled(out, &UP, |status| Some(status.up()))?;
+        self.polled(out, &SCRAPES, |status| Some(status.polls))?;
+        self.counted(out, &FAILURES, reasons, |status| &status.failures)?;
+        self.polled(out, &DURATION, |status| Some(status.last_poll_duration?.as_secs_f64()))?;
+        self.polled(out, &LAST_SCRAPE, |status| status.last_poll_at.map(unix_seconds))?;
+        self.polled(out, &LAST_SUCCESS, |status| Some(unix_seconds(status.last_good.as_ref()?.at)))?;
+        self.polled(out, &NEXT_SCRAPE, |status| status.next_poll_at.map(unix_seconds))?;
+        self.polled(out, &INTERVAL, |status| Some(status.poll_interval.as_secs_f64()))
     }
 
     fn collect_traffic(&self, out: &mut Families<'_>) -> fmt::Result {
@@ -178,19 +189,73 @@ impl Series {
         self.each(out, &MFA, |status| status.credentials.mfa_compliant)
     }
 
-    /// Adds one sample for each visible row that has a value.
-    fn rows(
+    /// The rows of a collection that are served.
+    fn visible<'a>(&self, status: &'a AccountStatus, collection: Collection) -> Option<&'a LastGood> {
+        status.of(collection)?.visible(self.at, self.accounts.stale_after)
+    }
+
+    /// Adds one sample for each visible row of usage that has a value.
+    fn rows<V: Into<Value>>(
         &self,
         out: &mut Families<'_>,
         family: &'static Family,
-        value: impl Fn(&LicenseUsage) -> Option<f64>,
+        value: impl Fn(&LicenseUsage) -> Option<V>,
     ) -> fmt::Result {
         self.labelled(out, family, |status| {
-            let visible = status.visible(self.at, self.accounts.stale_after);
-            let rows = visible.map_or(&[][..], |good| good.report.rows()).iter();
-            rows.filter_map(|row| {
+            let visible = self.visible(status, Collection::Usage);
+            let rows = visible.map_or(&[][..], |good| good.report.usage());
+            rows.iter().filter_map(|row| {
                 let labels = [&row.service, &row.workload, &row.channel];
-                Some((labels.map(Cow::from), value(row)?))
+                Some((labels.map(|label| Cow::Borrowed(&**label)), value(row)?))
+            })
+        })
+    }
+
+    /// Adds one sample for each visible row of deployment that has a value.
+    fn deployment<V: Into<Value>>(
+        &self,
+        out: &mut Families<'_>,
+        family: &'static Family,
+        value: impl Fn(&LicenseDeployment) -> Option<V>,
+    ) -> fmt::Result {
+        self.labelled(out, family, |status| {
+            let visible = self.visible(status, Collection::Deployment);
+            let rows = visible.map_or(&[][..], |good| good.report.deployment());
+            rows.iter().filter_map(|row| {
+                let labels = [&row.service, &row.channel];
+                Some((labels.map(|label| Cow::Borrowed(&**label)), value(row)?))
+            })
+        })
+    }
+
+    /// Adds one sample for each collection that has a value.
+    fn polled<V: Into<Value>>(
+        &self,
+        out: &mut Families<'_>,
+        family: &'static Family,
+        value: impl Fn(&CollectionStatus) -> Option<V>,
+    ) -> fmt::Result {
+        self.labelled(out, family, |status| {
+            let of =
+                |(collection, status): (&Collection, _)| Some(([collection.as_str().into()], value(status)?));
+            status.collections.iter().filter_map(of)
+        })
+    }
+
+    /// Adds the counts of each collection, also those that are 0.
+    fn counted<K: Copy + Ord, const N: usize>(
+        &self,
+        out: &mut Families<'_>,
+        family: &'static Family,
+        keys: [(K, &'static str); N],
+        counts: impl Fn(&CollectionStatus) -> &BTreeMap<K, u64>,
+    ) -> fmt::Result {
+        self.labelled(out, family, |status| {
+            let (keys, counts) = (&keys, &counts);
+            status.collections.iter().flat_map(move |(collection, status)| {
+                let counts = counts(status);
+                let count = |key| counts.get(key).copied().unwrap_or(0);
+                keys.iter().map(move |(key, word)| ([collection.as_str().into(), (*word).into()], count(key)))
             })
         })
     }

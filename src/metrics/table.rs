@@ -27,26 +27,40 @@ families! {
         "When Microsoft aggregated the row, usually days ago: processedDateTime of Partner Center's /v1/analytics/licenses/usage, polled in the background and cached."
     THRESHOLD Gauge "partner_license_usage_threshold_percent" ["service" "workload" "channel"]
         "Configured threshold, scale 0-100: usage below it counts as low; absent for muted rows."
-    ROWS Gauge "partner_license_usage_rows" []
-        "Rows in the last successful usage collection; 0 if it was empty."
-    REJECTED Counter "partner_license_usage_rows_rejected_total" ["reason"]
-        "Rows dropped from usage collections, by reason."
-    UP Gauge "partner_license_up" []
-        "Whether the last poll of the Partner Center API succeeded (1) or not (0)."
-    SCRAPES Counter "partner_license_scrapes_total" []
-        "Completed polls of the Partner Center API, successful or failed."
-    FAILURES Counter "partner_license_scrape_failures_total" ["reason"]
-        "Failed polls of the Partner Center API, by reason."
-    DURATION Gauge "partner_license_scrape_duration_seconds" []
-        "Duration of the last poll of the Partner Center API, successful or failed."
-    LAST_SCRAPE Gauge "partner_license_last_scrape_timestamp_seconds" []
-        "When the last poll of the Partner Center API ended, successful or failed."
-    LAST_SUCCESS Gauge "partner_license_last_success_timestamp_seconds" []
-        "When the last successful poll of the Partner Center API ended."
-    NEXT_SCRAPE Gauge "partner_license_next_scrape_timestamp_seconds" []
-        "When the next poll of the Partner Center API is due."
-    INTERVAL Gauge "partner_license_poll_interval_seconds" []
-        "Configured pause between two successful polls of the Partner Center API."
+    ACTIVE Gauge "partner_license_usage_active_licenses" ["service" "workload" "channel"]
+        "Licences in use, of those that qualify: the sum of licensesActive; absent where the source has no numbers."
+    QUALIFIED Gauge "partner_license_usage_qualified_licenses" ["service" "workload" "channel"]
+        "Licences that qualify for the workload: the sum of licensesQualified; absent where the source has no numbers."
+    SOURCE Gauge "partner_license_usage_source_info" ["source"]
+        "A metric with a constant '1' value labeled by where the usage rows that are served came from: licenses, or commercial, its successor."
+    DEPLOYMENT Gauge "partner_license_deployment_percent" ["service" "channel"]
+        "Share of sold licences that is assigned, scale 0-100, may exceed 100: proratedDeploymentPercent, or the sum of licensesDeployed in that of licensesSold."
+    SOLD Gauge "partner_license_deployment_sold_licenses" ["service" "channel"]
+        "Licences sold: licensesSold; absent where the source does not say."
+    DEPLOYED Gauge "partner_license_deployment_deployed_licenses" ["service" "channel"]
+        "Licences assigned to users: licensesDeployed; absent where the source does not say."
+    DEPLOYMENT_PROCESSED Gauge "partner_license_deployment_processed_timestamp_seconds" ["service" "channel"]
+        "When Microsoft aggregated the row, usually days ago: processedDateTime of the deployment collection."
+    ROWS Gauge "partner_license_rows" ["collection"]
+        "Rows in the last successful poll of the Partner Center collection; 0 if it was empty."
+    REJECTED Counter "partner_license_rows_rejected_total" ["collection" "reason"]
+        "Rows dropped from the Partner Center collection, by reason."
+    UP Gauge "partner_license_up" ["collection"]
+        "Whether the last poll of the Partner Center collection succeeded (1) or not (0)."
+    SCRAPES Counter "partner_license_scrapes_total" ["collection"]
+        "Completed polls of the Partner Center collection, successful or failed."
+    FAILURES Counter "partner_license_scrape_failures_total" ["collection" "reason"]
+        "Failed polls of the Partner Center collection, by reason."
+    DURATION Gauge "partner_license_scrape_duration_seconds" ["collection"]
+        "Duration of the last poll of the Partner Center collection, successful or failed."
+    LAST_SCRAPE Gauge "partner_license_last_scrape_timestamp_seconds" ["collection"]
+        "When the last poll of the Partner Center collection ended, successful or failed."
+    LAST_SUCCESS Gauge "partner_license_last_success_timestamp_seconds" ["collection"]
+        "When the last successful poll of the Partner Center collection ended."
+    NEXT_SCRAPE Gauge "partner_license_next_scrape_timestamp_seconds" ["collection"]
+        "When the next poll of the Partner Center collection is due."
+    INTERVAL Gauge "partner_license_poll_interval_seconds" ["collection"]
+        "Configured pause between two successful polls of the Partner Center collection."
     REQUESTS Counter "partner_license_api_requests_total" ["endpoint" "code"]
         "HTTP requests sent to Entra ID (token) and Partner Center (usage), by status code; the code is error if no complete response arrived."
     REQUEST_DURATION Histogram "partner_license_api_request_duration_seconds" ["endpoint"]

@@ -6,9 +6,13 @@ use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::domain::clock::Clock;
+use crate::domain::collection::Collection;
+use crate::domain::deployment::LicenseDeployment;
 use crate::domain::failure::{Failure, FailureReason};
+use crate::domain::figures::Percent;
+use crate::domain::row::{RowError, Rows, Source};
 use crate::domain::status::{AccountStatus, Code, Endpoint, Ledger};
-use crate::domain::usage::{LicenseUsage, Percent, RowError, UsageReport};
+use crate::domain::usage::{LicenseUsage, Qualified, UsageReport};
 use crate::polling::Render;
 use exporter_toolkit::negotiation::{Coding, Format};
 
@@ -39,12 +43,7 @@ fn config(names: &[&str], more: &str) -> Config {
 /// Accounts of a configuration that were not polled yet.
 fn accounts_of(config: Config) -> Accounts {
     Accounts {
-        ledgers: config
-            .accounts
-            .into_iter()
-            .map(|account| Ledger::new(account.name, Arc::default()))
-            .collect(),
-        poll_interval: config.poll_interval,
+        ledgers: config.accounts.into_iter().map(|account| Ledger::of_usage(account.name)).collect(),
         stale_after: config.stale_after,
         thresholds: config.thresholds,
     }
@@ -56,10 +55,11 @@ fn accounts_named(names: &[&str]) -> Accounts {
 
 fn row(service: &str, workload: &str, percent: f64) -> Result<LicenseUsage, RowError> {
     Ok(LicenseUsage {
-        service: service.to_owned(),
-        workload: workload.to_owned(),
-        channel: "reseller".to_owned(),
+        service: service.into(),
+        workload: workload.into(),
+        channel: "reseller".into(),
         percent: Percent::new(percent)?,
+        licenses: None,
         processed_at: "2026-11-17T00:00:00Z".parse().unwrap(),
     })
 }
@@ -71,14 +71,28 @@ fn collected(
     at: Timestamp,
     took: Duration,
 ) {
-    status.poll_ended(Ok(UsageReport::collect(rows)), at, took);
+    status.usage_mut().poll_ended(Ok(UsageReport::collect(rows).into()), at, took);
 }
 
 /// Everything an account can have to show, once.
 fn fill(ledger: &Ledger) {
     ledger.write(|status| {
-        let rows = [row("o365", "Exchange", 38.25), row("crm", "Teams", 104.5), Err(RowError::InvalidDate)];
+        let exchange = LicenseUsage {
+            licenses: Some(Qualified { active: 153, qualified: 400 }),
+            ..row("o365", "Exchange", 38.25).unwrap()
+        };
+        let rows = [Ok(exchange), row("crm", "Teams", 104.5), Err(RowError::InvalidDate)];
         collected(status, rows, NOW - 2 * HOUR, Duration::from_millis(1250));
+        let deployment = LicenseDeployment {
+            service: "o365".into(),
+            channel: "reseller".into(),
+            percent: Percent::new(26.16).unwrap(),
+            sold: Some(4464),
+            deployed: Some(1168),
+            processed_at: NOW - 48 * HOUR,
+        };
+        let deployment = Rows::collect_from(Source::Commercial, [Ok(deployment)]).into();
+        status.of_mut(Collection::Deployment).poll_ended(Ok(deployment), NOW - 2 * HOUR, HOUR / 60);
         let text = "it failed".to_owned();
         let failure = Failure {
             reason: FailureReason::Throttled,
@@ -88,8 +102,8 @@ fn fill(ledger: &Ledger) {
             remedy: FailureReason::Throttled.remedy().into(),
             text,
         };
-        status.poll_ended(Err(failure), NOW - HOUR, Duration::from_millis(300));
-        status.next_poll_at = Some(NOW + HOUR);
+        status.usage_mut().poll_ended(Err(failure), NOW - HOUR, Duration::from_millis(300));
+        status.usage_mut().next_poll_at = Some(NOW + HOUR);
         for (endpoint, code, seconds) in [
             (Endpoint::Token, Code::Status(200), 0.25),
             (Endpoint::Usage, Code::Status(200), 1.0),

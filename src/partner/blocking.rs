@@ -1,7 +1,10 @@
 //! Runs work outside the runtime's workers, which long computations and file systems that hang would block.
 
 use std::future::pending;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::LazyLock;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
 
 use tracing::dispatcher;
 
@@ -15,5 +18,49 @@ pub async fn off_workers<T: Send + 'static>(work: impl FnOnce() -> T + Send + 's
             // The runtime ends, and with it the caller.
             Err(_) => pending().await,
         },
+    }
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// The queue of the thread for work that takes much memory; `None` if the system has no thread for it.
+static QUEUE: LazyLock<Option<Sender<Work>>> = LazyLock::new(|| {
+    let (queue, works) = channel::<Work>();
+    let thread = thread::Builder::new().name("parser".to_owned());
+    thread.spawn(move || works.iter().for_each(|work| work())).ok().map(|_| queue)
+});
+
+/// Runs `work` as [`off_workers`] does, but always on the same thread, one after the other. The allocator keeps memory
+/// for each thread, so that the same work on many threads would keep it many times.
+pub(super) async fn on_one_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let in_turn = move || {
+        let Some(queue) = &*QUEUE else { return work() };
+        let subscriber = dispatcher::get_default(Clone::clone);
+        let (sender, outcome) = channel();
+        let work = move || {
+            let outcome = catch_unwind(AssertUnwindSafe(|| dispatcher::with_default(&subscriber, work)));
+            // Nobody waits for it if the runtime ends.
+            sender.send(outcome).ok();
+        };
+        queue.send(Box::new(work)).expect("the thread never ends");
+        outcome.recv().expect("the work has an outcome").unwrap_or_else(|panic| resume_unwind(panic))
+    };
+    off_workers(in_turn).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_is_done_on_one_thread_even_after_a_panic() {
+        let thread = || on_one_thread(|| thread::current().id());
+        let first = thread().await;
+        let panics = tokio::spawn(on_one_thread(|| panic!("on purpose")));
+        let panic = panics.await.unwrap_err().into_panic();
+        assert_eq!(panic.downcast_ref(), Some(&"on purpose"));
+        let (second, third) = tokio::join!(thread(), thread());
+        assert_eq!([second, third], [first, first]);
+        assert_ne!(first, thread::current().id());
     }
 }

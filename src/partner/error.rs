@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use reqwest::StatusCode;
+
 use crate::domain::failure::{Failure, FailureReason};
-use crate::domain::usage::RowError;
+use crate::domain::row::RowError;
 
 use super::oauth::OAuthError;
 use super::remedy;
@@ -23,6 +25,8 @@ pub struct FetchError {
     pub(super) remedy: Cow<'static, str>,
     /// The OAuth 2.0 error code of the sign-in service, if its response had one.
     pub(super) oauth_error: Option<OAuthError>,
+    /// The status of the API's answer, if it refused the request.
+    pub(super) status: Option<StatusCode>,
     pub(super) text: String,
 }
 
@@ -36,6 +40,7 @@ impl FetchError {
             rejected: BTreeMap::new(),
             remedy: reason.remedy().into(),
             oauth_error: None,
+            status: None,
             text: text.into(),
         }
     }
@@ -100,8 +105,16 @@ impl FetchError {
 
 impl From<FetchError> for Failure {
     fn from(error: FetchError) -> Self {
-        let FetchError { reason, needs_operator, retry_after, rejected, remedy, text, oauth_error: _ } =
-            error;
+        let FetchError {
+            reason,
+            needs_operator,
+            retry_after,
+            rejected,
+            remedy,
+            text,
+            oauth_error: _,
+            status: _,
+        } = error;
         Self { reason, needs_operator, retry_after, rejected, remedy, text }
     }
 }

@@ -17,6 +17,7 @@ use crate::domain::clock::Clock;
 use crate::domain::failure::FailureReason;
 use crate::domain::schedule::Schedule;
 use crate::domain::status::{Code, Endpoint, Ledger};
+use crate::large_buffer;
 
 use super::error::FetchError;
 use super::response::HttpResponse;
@@ -90,7 +91,7 @@ pub enum ClientError {
 /// The HTTP clients of one account.
 pub(super) struct HttpClient {
     token_client: Client,
-    usage_client: Client,
+    api_client: Client,
     ledger: Ledger,
     retry: RetryPolicy,
     clock: Clock,
@@ -117,8 +118,8 @@ impl HttpClient {
         let build =
             |https: bool| build_client(account, tls.as_ref().filter(|_| https), retry.request_timeout);
         let token_client = build(login)?;
-        let usage_client = if api == login { token_client.clone() } else { build(api)? };
-        Ok(Self { token_client, usage_client, ledger, retry, clock })
+        let api_client = if api == login { token_client.clone() } else { build(api)? };
+        Ok(Self { token_client, api_client, ledger, retry, clock })
     }
 
     /// Sends a request, which `make_request` builds anew for each attempt.
@@ -163,7 +164,7 @@ impl HttpClient {
     fn client(&self, endpoint: Endpoint) -> &Client {
         match endpoint {
             Endpoint::Token => &self.token_client,
-            Endpoint::Usage => &self.usage_client,
+            _ => &self.api_client,
         }
     }
 
@@ -277,9 +278,10 @@ async fn read_capped(endpoint: Endpoint, mut response: Response) -> Result<Vec<u
             let text = format!("the response from {service} is larger than {limit} MiB");
             return Err(match endpoint {
                 Endpoint::Token => FetchError::sign_in_payload(text),
-                Endpoint::Usage => FetchError::new(FailureReason::Payload, text),
+                _ => FetchError::new(FailureReason::Payload, text),
             });
         }
+        large_buffer::reserve(&mut body, chunk.len());
         body.extend_from_slice(&chunk);
     }
     Ok(body)

@@ -12,14 +12,19 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::domain::failure::{Failure, FailureReason};
+use crate::domain::row::{MAX_LABEL_BYTES, RowError};
 use crate::domain::schedule::{LastPoll, Schedule};
-use crate::domain::usage::{LicenseUsage, MAX_LABEL_BYTES, RowError, UsageReport};
+use crate::domain::usage::{LicenseUsage, UsageReport};
 
+use super::page::{Next, PageError, PageLink};
 use super::paging::{LinkError, Pages};
 use super::redaction::Redactor;
 use super::refusal;
 use super::response::HttpResponse;
-use super::wire::{self, Collection, CollectionPage, PageLink, ParsedRow, WireError};
+use super::wire::{Decode as _, WireError, usage};
+
+/// A row, or why it was dropped.
+type ParsedRow = Result<LicenseUsage, RowError>;
 
 // === The body of a success ===
 
@@ -27,64 +32,70 @@ use super::wire::{self, Collection, CollectionPage, PageLink, ParsedRow, WireErr
 pub fn payload(body: &[u8]) {
     const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
     const GOOD: &str = r#"{"serviceName":"s","workloadName":"the good one","channel":"c","proratedLicensesUsagePercent":1,"processedDateTime":"2026-01-01T00:00:00Z"}"#;
-    let parse = |body: &[u8]| wire::parse_page(response(StatusCode::OK, body).json());
     // A good row is kept whatever stands beside it.
     if let Ok(any) = serde_json::from_slice::<&RawValue>(body) {
-        let page = parse(format!(r#"{{"items":[{any},{GOOD},{any}]}}"#).as_bytes()).expect("a page");
-        let report = report([page.rows]).expect("it has a good row");
-        assert!(report.rows().iter().any(|row| row.workload == "the good one"), "it is lost beside {any}");
+        let page = format!(r#"{{"items":[{any},{GOOD},{any}]}}"#);
+        let report = report(&[page.as_bytes()]).expect("it has a good row");
+        assert!(report.rows().iter().any(|row| &*row.workload == "the good one"), "it is lost beside {any}");
     }
-    let page = match parse(body) {
+    let (rows, next) = match parse(body) {
         Ok(page) => page,
         Err(error) => return fit_for_a_message(&error.to_string()),
     };
-    kept_or_counted(&page);
-    if let Some(link) = &page.next {
+    kept_or_counted(body, &rows);
+    if let Some(link) = &next {
         stays_within_the_api(link);
     }
     if !body.starts_with(BYTE_ORDER_MARK) {
         let marked = parse(&[BYTE_ORDER_MARK, body].concat()).expect("the mark is ignored");
-        assert_eq!(format!("{marked:?}"), format!("{page:?}"));
+        assert_eq!(format!("{marked:?}"), format!("{:?}", (&rows, &next)));
     }
     // A generic parser agrees, unless a number out of range or too deep a nesting is an error for it.
     if let Ok(value) = serde_json::from_slice::<Value>(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)) {
         let items = value["items"].as_array().expect("only a list named items makes a page");
-        assert_eq!(items.len(), page.rows.len(), "each item is kept or counted");
-        for (item, row) in items.iter().zip(&page.rows) {
+        assert_eq!(items.len(), rows.len(), "each item is kept or counted");
+        for (item, row) in items.iter().zip(&rows) {
             match row {
                 Ok(row) => matches_its_item(item, row),
                 Err(error) => assert!(has_the_flaw(item, *error), "{error:?} is not the flaw of {item}"),
             }
         }
         assert_eq!(
-            page.next.is_some(),
+            next.is_some(),
             value["links"]["next"].is_object(),
             "there is a next page if the body has a link"
         );
     }
 }
 
-fn report<const PAGES: usize>(pages: [Vec<ParsedRow>; PAGES]) -> Result<UsageReport, WireError> {
-    let mut collection = Collection::new(MAX_LABEL_BYTES);
+/// The rows of a page, and the link to the next one.
+fn parse(body: &[u8]) -> Result<(Vec<ParsedRow>, Option<PageLink>), PageError> {
+    let mut rows = Vec::new();
+    let next =
+        usage(MAX_LABEL_BYTES).read_page(response(StatusCode::OK, body).json(), |_, row| rows.push(row))?;
+    Ok((rows, if let Next::Link(link) = next { Some(link) } else { None }))
+}
+
+fn report(pages: &[&[u8]]) -> Result<UsageReport, WireError> {
+    let mut collection = usage(MAX_LABEL_BYTES);
     for page in pages {
-        collection.append(page).expect("there are few rows");
+        collection.read(response(StatusCode::OK, page).json())?;
     }
-    collection.report()
+    collection.finish()
 }
 
 /// Checks the rows of a page, alone and as two equal pages of a collection.
-fn kept_or_counted(page: &CollectionPage) {
-    let rows = || page.rows.clone();
-    match (report([rows()]), report([rows(), rows()])) {
+fn kept_or_counted(body: &[u8], rows: &[ParsedRow]) {
+    match (report(&[body]), report(&[body, body])) {
         (Ok(once), Ok(twice)) => {
             once.assert_sound();
-            assert_eq!(once.rows().len() + once.dropped(), page.rows.len());
-            assert_eq!(once.rows().is_empty(), page.rows.is_empty());
+            assert_eq!(once.rows().len() + once.dropped(), rows.len());
+            assert_eq!(once.rows().is_empty(), rows.is_empty());
             assert_eq!(twice.rows(), once.rows(), "repeated rows change nothing");
         }
         (Err(WireError::NothingUsable(rejected)), Err(WireError::NothingUsable(_))) => {
-            assert_eq!(rejected.values().sum::<u64>(), page.rows.len() as u64);
-            assert!(page.rows.iter().all(Result::is_err), "there was a usable row");
+            assert_eq!(rejected.values().sum::<u64>(), rows.len() as u64);
+            assert!(rows.iter().all(Result::is_err), "there was a usable row");
         }
         (once, twice) => panic!("{once:?}, and as two pages {twice:?}"),
     }
@@ -94,7 +105,7 @@ fn matches_its_item(item: &Value, row: &LicenseUsage) {
     for (name, label) in
         [("serviceName", &row.service), ("workloadName", &row.workload), ("channel", &row.channel)]
     {
-        assert_eq!(item[name].as_str(), Some(label.as_str()), "{name}");
+        assert_eq!(item[name].as_str(), Some(&**label), "{name}");
         assert!(!label.is_empty() && label.len() <= MAX_LABEL_BYTES, "{name}");
     }
     assert_eq!(item["proratedLicensesUsagePercent"].as_f64(), Some(row.percent.get()));
@@ -115,7 +126,7 @@ fn has_the_flaw(item: &Value, error: RowError) -> bool {
         RowError::InvalidLabel => labels
             .iter()
             .any(|label| !label.is_null() && label.as_str().is_none_or(|text| text.len() > MAX_LABEL_BYTES)),
-        RowError::Unreadable | RowError::Duplicate => false,
+        RowError::Unreadable | RowError::Duplicate | RowError::NoLicenses => false,
     }
 }
 

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer as _, MapAccess, SeqAccess, Visitor};
-use serde_json::Deserializer;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// A JSON value, of which only a number or a text is kept.
@@ -25,24 +24,35 @@ pub(super) fn members<'de, V: Deserialize<'de>, const N: usize>(
     json: &'de RawValue,
     names: [&'static str; N],
 ) -> serde_json::Result<Option<[Option<V>; N]>> {
-    if !json.get().starts_with('{') {
-        return serde_json::from_str::<Scalar<'_>>(json.get()).map(|_| None);
-    }
-    Deserializer::from_str(json.get())
-        .deserialize_map(MembersVisitor { names, values: PhantomData })
-        .map(Some)
+    Members::named(names).deserialize(&mut serde_json::Deserializer::from_str(json.get()))
 }
 
-struct MembersVisitor<V, const N: usize> {
+/// What [`members`] reads, as a part of a larger value.
+pub(super) struct Members<V, const N: usize> {
     names: [&'static str; N],
     values: PhantomData<V>,
 }
 
-impl<'de, V: Deserialize<'de>, const N: usize> Visitor<'de> for MembersVisitor<V, N> {
-    type Value = [Option<V>; N];
+impl<V, const N: usize> Members<V, N> {
+    /// The members with these names.
+    pub(super) const fn named(names: [&'static str; N]) -> Self {
+        Self { names, values: PhantomData }
+    }
+}
+
+impl<'de, V: Deserialize<'de>, const N: usize> DeserializeSeed<'de> for Members<V, N> {
+    type Value = Option<[Option<V>; N]>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, V: Deserialize<'de>, const N: usize> Visitor<'de> for Members<V, N> {
+    type Value = Option<[Option<V>; N]>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+        f.write_str("any value")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
@@ -54,12 +64,40 @@ impl<'de, V: Deserialize<'de>, const N: usize> Visitor<'de> for MembersVisitor<V
                 None => drop(members.next_value::<Scalar<'_>>()?),
             }
         }
-        Ok(found)
+        Ok(Some(found))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+        ScalarVisitor.visit_seq(list).map(|_| None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(None)
     }
 }
 
 impl<'de> Deserialize<'de> for Scalar<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ScalarVisitor)
     }
 }

@@ -36,12 +36,18 @@ mod renewal;
 mod access_token_cache;
 mod sign_in;
 
-// The usage collection.
+// The collections.
 mod json_members;
+mod page;
+mod fields;
 mod wire;
+mod commercial;
+mod commercial_server;
 mod paging;
+mod turn;
 mod source;
 mod partner_center;
+mod collections;
 
 pub use blocking::off_workers;
 pub use claims::Claims;
@@ -50,10 +56,11 @@ pub use http::ClientError;
 pub use partner_center::PartnerCenter;
 pub use server_certificate::ServerCertificate;
 pub use sign_in::{BrowserSignIn, DeviceCode, Progress, SignIn, SignedIn, sign_in_failed};
-pub use source::UsageSource;
+pub use source::Source;
 pub use store::{StoreError, TokenStore};
 pub use token_record::Flaw;
 pub use trust_anchors::{Tls, TrustAnchors, TrustAnchorsError};
+pub use turn::{Turn, Turns};
 
 // For tests and fuzz targets.
 #[cfg(any(test, fuzzing))]

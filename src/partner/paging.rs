@@ -5,7 +5,7 @@
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::wire::PageLink;
+use super::page::PageLink;
 
 /// A request for a page, without the headers that every request has.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,15 +39,22 @@ const MAX_TEXT: usize = 8 * 1024;
 /// The most headers of a link; links of Partner Center have one.
 const MAX_HEADERS: usize = 16;
 /// The most pages of a collection, far more than one of a few rows needs.
-const MAX_PAGES: usize = 100;
+const MAX_PAGES: usize = 250;
 /// The version of the API. Links usually omit it, and Microsoft's SDK then adds it.
-const VERSION: &str = "/v1/";
+pub(super) const VERSION: &str = "/v1/";
+/// The version in another form, which Microsoft's examples of commercial collections have.
+pub(super) const PARTNER_VERSION: &str = "/partner/v1/";
 
 impl Pages {
     /// Begins with `path` of the API at `api_base_url`, which has no trailing slash.
     pub(super) fn begin(api_base_url: &str, path: &str) -> Self {
+        Self::below(api_base_url, VERSION, path)
+    }
+
+    /// Begins with `path` below `version` of the API at `api_base_url`.
+    pub(super) fn below(api_base_url: &str, version: &str, path: &str) -> Self {
         const CHECKED: &str = "the configuration has checked the URL";
-        let base: Url = format!("{api_base_url}{VERSION}").parse().expect(CHECKED);
+        let base: Url = format!("{api_base_url}{version}").parse().expect(CHECKED);
         let url = base.join(path).expect(CHECKED);
         Self { base, requests: vec![PageRequest { url, headers: HeaderMap::new() }] }
     }
@@ -60,6 +67,23 @@ impl Pages {
     /// Continues with the page that `link`, found in the current one, leads to.
     pub(super) fn follow(&mut self, link: &PageLink) -> Result<(), LinkError> {
         let next = self.resolve(link)?;
+        self.push(next)
+    }
+
+    /// Continues with the page that begins after `rows` rows, which the parameter `skip` says.
+    pub(super) fn skip(&mut self, rows: usize) -> Result<(), LinkError> {
+        let mut url = self.requests[0].url.clone();
+        let pairs: Vec<_> = url.query_pairs().into_owned().filter(|(name, _)| name != "skip").collect();
+        url.query_pairs_mut().clear().extend_pairs(pairs).append_pair("skip", &rows.to_string());
+        self.push(PageRequest { url, headers: HeaderMap::new() })
+    }
+
+    /// Whether the current page is not the first one.
+    pub(super) fn has_begun(&self) -> bool {
+        self.requests.len() > 1
+    }
+
+    fn push(&mut self, next: PageRequest) -> Result<(), LinkError> {
         if self.requests.contains(&next) {
             return Err(LinkError::Loop);
         }
@@ -82,7 +106,8 @@ impl Pages {
         url.set_fragment(None);
         if !url.path().starts_with(self.base.path()) {
             let path = url.path();
-            let path = path.strip_prefix(VERSION).unwrap_or_else(|| path.trim_start_matches('/'));
+            let path = [PARTNER_VERSION, VERSION].iter().find_map(|version| path.strip_prefix(version));
+            let path = path.unwrap_or_else(|| url.path().trim_start_matches('/'));
             let path = format!("{}{path}", self.base.path());
             url.set_path(&path);
         }
@@ -111,7 +136,7 @@ mod tests {
 
     use super::*;
     use crate::partner::invariants;
-    use crate::partner::wire::LinkHeader;
+    use crate::partner::page::LinkHeader;
 
     const BASE: &str = "https://api.example";
 

@@ -4,44 +4,32 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::HeaderValue;
-use reqwest::{Client, StatusCode};
-use secrecy::ExposeSecret;
-use uuid::Uuid;
-
 use crate::config::Account;
 use crate::domain::clock::Clock;
 use crate::domain::status::{Endpoint, Ledger};
-use crate::domain::usage::UsageReport;
 
-use super::access_token::AccessToken;
 use super::access_token_cache::AccessTokenCache;
-use super::blocking::off_workers;
 use super::claims::Claims;
+use super::commercial_server::CommercialServer;
 use super::error::FetchError;
-use super::http::{ClientError, HttpClient, Retries, RetryPolicy};
-use super::paging::{PageRequest, Pages};
-use super::redaction::Redactor;
+use super::http::{ClientError, HttpClient, RetryPolicy};
 use super::refresh_tokens::RefreshTokens;
-use super::refusal;
 use super::renewal::Renewal;
-use super::response::HttpResponse;
 use super::server_certificate::ServerCertificate;
 use super::sign_in::SignIn;
-use super::source::UsageSource;
 use super::store::TokenStore;
 use super::token_endpoint::{Rotation, TokenEndpoint};
 use super::trust_anchors::TrustAnchors;
-use super::wire::{self, Collection, WireError};
 
 /// Partner Center, as one account uses it.
 pub struct PartnerCenter {
-    account: Arc<Account>,
-    ledger: Ledger,
-    http: Arc<HttpClient>,
+    pub(super) account: Arc<Account>,
+    pub(super) ledger: Ledger,
+    pub(super) http: Arc<HttpClient>,
     token_endpoint: Arc<TokenEndpoint>,
     refresh_tokens: Arc<RefreshTokens>,
     pub(super) access_tokens: AccessTokenCache,
+    pub(super) commercial: CommercialServer,
 }
 
 impl PartnerCenter {
@@ -81,7 +69,15 @@ impl PartnerCenter {
         let (endpoint, tokens) = (Arc::clone(&token_endpoint), Arc::clone(&refresh_tokens));
         let renewal = Renewal::new(endpoint, tokens, ledger.clone(), timeout);
         let access_tokens = AccessTokenCache::new(renewal, clock.clone(), timeout);
-        Ok(Self { account, ledger, http, token_endpoint, refresh_tokens, access_tokens })
+        Ok(Self {
+            account,
+            ledger,
+            http,
+            token_endpoint,
+            refresh_tokens,
+            access_tokens,
+            commercial: CommercialServer::default(),
+        })
     }
 
     /// Notes in the ledger what is known about the refresh token before its first use.
@@ -103,7 +99,7 @@ impl PartnerCenter {
     pub async fn reach(&self, endpoint: Endpoint) -> Result<Option<ServerCertificate>, FetchError> {
         let url = match endpoint {
             Endpoint::Token => self.token_endpoint.url("token"),
-            Endpoint::Usage => format!("{}/", self.account.cloud.api_base_url),
+            _ => format!("{}/", self.account.cloud.api_base_url),
         };
         self.http.reach(endpoint, &url).await
     }
@@ -120,111 +116,6 @@ impl PartnerCenter {
     /// Prepares the sign-in of a person to this account.
     pub fn sign_in(&self) -> SignIn {
         SignIn::new(Arc::clone(&self.token_endpoint), Arc::clone(&self.refresh_tokens))
-    }
-
-    async fn get(&self, page: &PageRequest, token: &AccessToken) -> Result<HttpResponse, FetchError> {
-        // As documented, a retry repeats the request id; neither id is used for another call.
-        let (request_id, correlation_id) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
-        let request = |client: &Client| {
-            client
-                .get(page.url.clone())
-                .headers(page.headers.clone())
-                .bearer_auth(token.secret().expose_secret())
-                .header("Accept", "application/json")
-                .header("MS-RequestId", &request_id)
-                .header("MS-CorrelationId", &correlation_id)
-                .header("X-Locale", &self.account.locale)
-                // Asks for `isMfaCompliant`, which says whether the token has the MFA claim that the API demands.
-                .header("ValidateMfa", "true")
-        };
-        let ids = [format!("MS-RequestId {request_id}"), format!("MS-CorrelationId {correlation_id}")];
-        let response = self.http.send(Endpoint::Usage, request, Retries::ByPolicy).await;
-        let mut response = response.map_err(|error| error.with_ids(&ids))?;
-        // The API repeats the ids. A gateway or a proxy does not, but may log them.
-        for (name, id) in [("ms-requestid", request_id), ("ms-correlationid", correlation_id)] {
-            let id = HeaderValue::from_maybe_shared(id).expect("an id is plain ASCII");
-            response.headers.entry(name).or_insert(id);
-        }
-        let compliant = response.headers.get("isMfaCompliant").and_then(|value| value.to_str().ok());
-        if let Some(compliant) = compliant.and_then(|text| text.to_ascii_lowercase().parse().ok()) {
-            self.ledger.write(|status| status.credentials.mfa_compliant = Some(compliant));
-        }
-        Ok(response)
-    }
-
-    /// Requests a page. An access token may be refused before it expires: it is renewed once per collection.
-    async fn get_with_valid_token(
-        &self,
-        page: &PageRequest,
-        token: &mut AccessToken,
-        renewed: &mut bool,
-    ) -> Result<HttpResponse, FetchError> {
-        let is_refused = |response: &HttpResponse| response.status == StatusCode::UNAUTHORIZED;
-        let mut response = self.get(page, token).await?;
-        if is_refused(&response) && response.retry_after.is_none() && !*renewed {
-            *renewed = true;
-            self.access_tokens.discard(token).await;
-            *token = self.access_tokens.token().await?;
-            response = self.get(page, token).await?;
-        }
-        if is_refused(&response) {
-            self.access_tokens.discard(token).await;
-        }
-        Ok(response)
-    }
-
-    /// Fetches the usage collection, and returns it with the ids of its last page.
-    ///
-    /// # Errors
-    /// [`FetchError`] if the sign-in or a request fails, or if the collection cannot be used.
-    pub async fn fetch_with_ids(&self) -> Result<(UsageReport, Vec<String>), FetchError> {
-        let mut token = self.access_tokens.token().await?;
-        let mut renewed = false;
-        let mut collection = Collection::new(self.account.label_value_length_limit);
-        let mut pages = Pages::begin(&self.account.cloud.api_base_url, "analytics/licenses/usage");
-        loop {
-            let response = self.get_with_valid_token(pages.current(), &mut token, &mut renewed).await?;
-            let redactor = Redactor::new(vec![token.secret().clone()]);
-            if !response.status.is_success() {
-                let error = refusal::by_api(&response, &redactor);
-                return Err(error.with_command_flags(&self.account.command_flags));
-            }
-            // A large page takes a tenth of a second, in which scrapes would wait for a worker.
-            let parse = move || (wire::parse_page(response.json()), response);
-            let (page, response) = off_workers(parse).await;
-            let unusable = |why: &dyn fmt::Display| refusal::unusable(&why.to_string(), &response, &redactor);
-            if response.status == StatusCode::NO_CONTENT {
-                return Err(unusable(&"the response has no content"));
-            }
-            let page = page.map_err(|error| unusable(&error))?;
-            collection.append(page.rows).map_err(|error| unusable(&error))?;
-            // The report has all pages or there is none, since missing pages would look like lost series.
-            let Some(next) = page.next else {
-                let report = off_workers(|| collection.report()).await;
-                let report = report.map_err(|error| match &error {
-                    WireError::NothingUsable(rejected) => {
-                        FetchError { rejected: rejected.clone(), ..unusable(&error) }
-                    }
-                    _ => unusable(&error),
-                });
-                return Ok((report?, refusal::ids(&response, &redactor)));
-            };
-            pages.follow(&next).map_err(|error| unusable(&error))?;
-        }
-    }
-}
-
-impl UsageSource for PartnerCenter {
-    async fn fetch(&self) -> Result<UsageReport, FetchError> {
-        Ok(self.fetch_with_ids().await?.0)
-    }
-
-    async fn credentials_changed(&self) -> bool {
-        self.access_tokens.credentials_changed().await
-    }
-
-    async fn drain(&self) {
-        self.access_tokens.drain().await;
     }
 }
 

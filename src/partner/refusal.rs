@@ -77,7 +77,8 @@ pub(super) fn by_api(response: &HttpResponse, redactor: &Redactor) -> FetchError
         (status, _) if status.is_client_error() && reason == FailureReason::Server => Some(REFUSED_REQUEST),
         _ => None,
     };
-    error(reason, line, response).with_remedy(remedy).with_ids(&ids(response, redactor))
+    let error = error(reason, line, response).with_remedy(remedy).with_ids(&ids(response, redactor));
+    FetchError { status: Some(response.status), ..error }
 }
 
 /// The error for a response of the sign-in service that is not a success.

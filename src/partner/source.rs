@@ -2,14 +2,20 @@
 
 use std::future::Future;
 
-use crate::domain::usage::UsageReport;
+use crate::domain::collection::{Collected, Collection};
 
 use super::error::FetchError;
+use super::turn::Turn;
 
-/// A source of the usage collection.
-pub trait UsageSource: Send + Sync + 'static {
-    /// Fetches the whole collection once. The future may be dropped at any time.
-    fn fetch(&self) -> impl Future<Output = Result<UsageReport, FetchError>> + Send;
+/// A source of an account's collections.
+pub trait Source: Send + Sync + 'static {
+    /// Fetches a whole collection once. It may pass the turn between two requests. The future may be dropped at any
+    /// time.
+    fn fetch(
+        &self,
+        collection: Collection,
+        turn: &mut Turn,
+    ) -> impl Future<Output = Result<Collected, FetchError>> + Send;
 
     /// Whether the credentials differ from those used or compared last, so that a fetch that failed may succeed.
     fn credentials_changed(&self) -> impl Future<Output = bool> + Send;

@@ -268,7 +268,7 @@ impl TokenStore {
     }
 
     fn write(&self, successor: Successor) -> Result<(), StoreError> {
-        let saved = self.file.replace(&token_record::encode(&successor.token, self.file.owner()));
+        let saved = self.file.replace(token_record::encode(&successor.token, self.file.owner()));
         let mut memory = self.memory();
         match saved {
             Ok(()) => *memory = Memory { newest: Some(successor.token), unsaved: None },

@@ -23,8 +23,11 @@ use super::http::RetryPolicy;
 use super::*;
 use crate::config::{Account, Config};
 use crate::domain::clock::Clock;
+use crate::domain::collection::{Collected, Collection};
+use crate::domain::deployment::LicenseDeployment;
 use crate::domain::failure::FailureReason;
 use crate::domain::status::{Code, Endpoint, Ledger};
+use crate::domain::usage::{LicenseUsage, UsageReport};
 
 mod credentials;
 mod logs;
@@ -33,12 +36,24 @@ mod renewals;
 mod requests;
 mod responses;
 mod secrets;
+mod sources;
 mod store;
 mod unusual_responses;
 
 const TENANT: &str = "contoso.example";
 const USAGE: &str = "/v1/analytics/licenses/usage";
 const START: Timestamp = Timestamp::constant(1_795_410_800, 0);
+
+impl PartnerCenter {
+    /// Fetches the usage collection.
+    pub(crate) async fn usage(&self) -> Result<UsageReport, FetchError> {
+        let mut turn = Turns::default().take().await;
+        match self.fetch(Collection::Usage, &mut turn).await? {
+            Collected::Usage(report) => Ok(report),
+            other => panic!("{other:?}"),
+        }
+    }
+}
 
 /// A request that arrived at the simulator.
 #[derive(Clone, Debug)]
@@ -113,11 +128,16 @@ impl TestBed {
     }
 
     fn account(&self, first_token: &str, scheme: &str) -> Account {
+        self.account_with(first_token, scheme, "licenses")
+    }
+
+    fn account_with(&self, first_token: &str, scheme: &str, source: &str) -> Account {
         let address = self.address;
         let config = format!(
             "accounts: [{{tenant_id: {TENANT}, client_id: {CLIENT_ID}, client_secret: {CLIENT_SECRET}, \
              refresh_token: {first_token}, cloud: custom, api_base_url: \"{scheme}://{address}\", \
-             login_base_url: \"{scheme}://{address}\", locale: de-DE}}]"
+             login_base_url: \"{scheme}://{address}\", locale: de-DE, \
+             collections: {{usage: {{source: {source}}}}}}}]"
         );
         Config::parse(&config, &|_| None).unwrap().accounts.remove(0)
     }

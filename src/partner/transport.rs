@@ -106,7 +106,7 @@ fn time(time: UnixTime) -> Timestamp {
 pub(super) fn service(endpoint: Endpoint) -> &'static str {
     match endpoint {
         Endpoint::Token => "the sign-in service",
-        Endpoint::Usage => "the API",
+        _ => "the API",
     }
 }
 

@@ -1,14 +1,16 @@
-//! Polls the accounts, persists their last good rows, and renders what changes.
+//! Polls the collections of the accounts, persists their last good rows, and renders what changes.
 //!
 //! The modules stand in order of dependency.
 
 mod persist;
 mod publish;
+mod shared;
 mod run;
 
 pub use persist::persist;
 pub use publish::{Render, publish};
 pub use run::{Plan, run};
+pub use shared::Shared;
 
 #[cfg(test)]
 mod tests;

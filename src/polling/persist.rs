@@ -1,31 +1,39 @@
-//! Writes an account's last good rows to disk in the background, without delaying the polls.
+//! Writes the last good rows of a collection to disk in the background, without delaying the polls.
 
 use std::io;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::status::{LastGood, Ledger};
+use crate::domain::collection::Collection;
+use crate::domain::polled::LastGood;
+use crate::domain::status::{AccountStatus, Ledger};
 use crate::state::snapshot::SnapshotStore;
 
 /// Saves each change of the last good rows until `ended`, including the last one. Changes made during a write are
 /// saved after it, and only the newest of them.
-pub async fn persist(store: SnapshotStore, account: &str, ledger: &Ledger, ended: CancellationToken) {
+pub async fn persist(
+    store: SnapshotStore,
+    (account, collection): (&str, Collection),
+    ledger: &Ledger,
+    ended: CancellationToken,
+) {
+    let good = |status: &AccountStatus| status.of(collection)?.last_good.clone();
     let mut saved = None;
     let mut changes = ledger.subscribe();
     let mut failing = false;
     loop {
         let is_last = tokio::select! { biased;
             () = ended.cancelled() => true,
-            changed = changes.wait_for(|status| !same(status.last_good.as_ref(), saved.as_ref())) => changed.is_err(),
+            changed = changes.wait_for(|status| !same(good(status).as_ref(), saved.as_ref())) => changed.is_err(),
         };
-        let current = ledger.read().last_good;
+        let current = good(&ledger.read());
         if let Some(good) = current.clone().filter(|_| !same(current.as_ref(), saved.as_ref())) {
             let store = store.clone();
             // The disk may be slow, so the write must not block the runtime's threads.
             let result = tokio::task::spawn_blocking(move || store.save(&good)).await;
             let result = result.unwrap_or_else(|panic| Err(io::Error::other(panic)));
-            log_change(account, failing, &result);
+            log_change((account, collection.as_str()), failing, &result);
             failing = result.is_err();
         }
         saved = current;
@@ -44,15 +52,15 @@ fn same(one: Option<&LastGood>, other: Option<&LastGood>) -> bool {
     }
 }
 
-fn log_change(account: &str, was_failing: bool, result: &io::Result<()>) {
+fn log_change((account, collection): (&str, &str), was_failing: bool, result: &io::Result<()>) {
     match (was_failing, result) {
         (false, Ok(())) => {}
-        (true, Ok(())) => tracing::info!(account, "The last good rows are saved to disk again"),
+        (true, Ok(())) => tracing::info!(account, collection, "The last good rows are saved to disk again"),
         (false, Err(error)) => {
-            tracing::warn!(account, err = %error, "Cannot save the last good rows to disk");
+            tracing::warn!(account, collection, err = %error, "Cannot save the last good rows to disk");
         }
         (true, Err(error)) => {
-            tracing::debug!(account, err = %error, "Still cannot save the last good rows to disk");
+            tracing::debug!(account, collection, err = %error, "Still cannot save the last good rows to disk");
         }
     }
 }

@@ -12,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::domain::clock::Clock;
+use crate::domain::collection::{Collected, Collection};
 use crate::domain::failure::FailureReason;
+use crate::domain::figures::Percent;
 use crate::domain::schedule::Schedule;
 use crate::domain::status::Ledger;
-use crate::domain::usage::{LicenseUsage, Percent, UsageReport};
-use crate::partner::{FetchError, UsageSource};
+use crate::domain::usage::{LicenseUsage, UsageReport};
+use crate::partner::{FetchError, Source, Turn};
 
 mod clocks;
 mod outage;
@@ -48,13 +50,13 @@ struct Scripted {
     new_credentials: Arc<AtomicBool>,
 }
 
-impl UsageSource for Scripted {
-    async fn fetch(&self) -> Result<UsageReport, FetchError> {
+impl Source for Scripted {
+    async fn fetch(&self, _: Collection, _: &mut Turn) -> Result<Collected, FetchError> {
         self.fetches.send(Instant::now()).unwrap();
         let answer = self.answers.lock().unwrap().try_recv();
         match answer.expect("the script has another answer") {
-            Succeeds => Ok(UsageReport::collect([Ok(row())])),
-            Empty => Ok(UsageReport::default()),
+            Succeeds => Ok(UsageReport::collect([Ok(row())]).into()),
+            Empty => Ok(UsageReport::default().into()),
             Fails(reason) => Err(FetchError::scripted(reason, None)),
             Throttles(s) => Err(FetchError::scripted(FailureReason::Throttled, Some(Duration::from_secs(s)))),
             Hangs => std::future::pending().await,
@@ -134,18 +136,20 @@ fn start_with(
     };
     let mut plan = Plan {
         account: "contoso".to_owned(),
+        collection: Collection::Usage,
         schedule: Schedule::new(6 * HOUR),
         timeout: Duration::from_mins(2),
         resumes: None,
         stagger: Duration::ZERO,
         asked: Arc::default(),
+        shared: Shared::default(),
         clock: Clock::from_tokio(START),
         jitter: || 0.0,
     };
     change(&mut plan);
     let asked = Arc::clone(&plan.asked);
     let stop = CancellationToken::new();
-    let task = tokio::spawn(run(source, plan, ledger.clone(), stop.clone()));
+    let task = tokio::spawn(run(Arc::new(source), plan, ledger.clone(), stop.clone()));
     Polling { started: Instant::now(), fetches, drained, new_credentials, asked, stop, task, _script: script }
 }
 
@@ -166,16 +170,17 @@ impl Polling {
 
 fn row() -> LicenseUsage {
     LicenseUsage {
-        service: "o365".to_owned(),
-        workload: "Exchange".to_owned(),
-        channel: "reseller".to_owned(),
+        service: "o365".into(),
+        workload: "Exchange".into(),
+        channel: "reseller".into(),
         percent: Percent::new(80.0).unwrap(),
+        licenses: None,
         processed_at: START,
     }
 }
 
 fn ledger() -> Ledger {
-    Ledger::new(None, Arc::default())
+    Ledger::of_usage(None)
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,9 +212,9 @@ async fn each_poll_starts_at_its_second_through_successes_and_failures() {
     }
     polling.stop().await;
     let status = ledger.read();
-    let failures: Vec<_> = status.failures.iter().map(|(reason, n)| (reason.as_str(), *n)).collect();
+    let failures: Vec<_> = status.usage().failures.iter().map(|(reason, n)| (reason.as_str(), *n)).collect();
     let once = ["consent", "throttled", "server", "timeout", "network"].map(|reason| (reason, 1));
-    assert_eq!((status.polls, failures), (8, once.to_vec()));
+    assert_eq!((status.usage().polls, failures), (8, once.to_vec()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,23 +222,28 @@ async fn the_ledger_says_how_each_poll_ended_and_when_the_next_is_due() {
     let ledger = ledger();
     let mut changes = ledger.subscribe();
     let polling = start(&ledger, [Succeeds, Hangs]);
-    let good = changes.wait_for(|status| status.polls == 1 && status.next_poll_at > Some(START)).await;
+    let good = changes
+        .wait_for(|status| status.usage().polls == 1 && status.usage().next_poll_at > Some(START))
+        .await;
     let status = good.unwrap().clone();
-    assert!(status.up() && status.failure().is_none());
-    assert_eq!((status.last_poll_at, status.last_poll_duration), (Some(START), Some(Duration::ZERO)));
-    assert_eq!(status.next_poll_at, Some(START + Duration::from_mins(342)));
-    assert_eq!(status.last_good.map(|good| good.at), Some(START));
+    assert!(status.usage().up() && status.usage().failure().is_none());
+    assert_eq!(
+        (status.usage().last_poll_at, status.usage().last_poll_duration),
+        (Some(START), Some(Duration::ZERO))
+    );
+    assert_eq!(status.usage().next_poll_at, Some(START + Duration::from_mins(342)));
+    assert_eq!(status.usage().last_good.as_ref().map(|good| good.at), Some(START));
 
-    let failed = changes.wait_for(|status| status.polls == 2).await;
+    let failed = changes.wait_for(|status| status.usage().polls == 2).await;
     let status = failed.unwrap().clone();
-    let failure = status.failure().cloned().unwrap();
+    let failure = status.usage().failure().cloned().unwrap();
     assert_eq!(failure.reason, FailureReason::Timeout);
     assert_eq!(failure.text, "the poll took longer than poll_timeout (2m)");
-    assert_eq!(status.last_poll_duration, Some(Duration::from_mins(2)));
-    assert_eq!(status.last_poll_at, Some(START + Duration::from_mins(344)));
-    assert_eq!(status.last_good.map(|good| good.at), Some(START), "the last good rows stay");
+    assert_eq!(status.usage().last_poll_duration, Some(Duration::from_mins(2)));
+    assert_eq!(status.usage().last_poll_at, Some(START + Duration::from_mins(344)));
+    assert_eq!(status.usage().last_good.as_ref().map(|good| good.at), Some(START), "the last good rows stay");
     polling.stop().await;
-    assert_eq!(ledger.read().next_poll_at, None, "no poll is due");
+    assert_eq!(ledger.read().usage().next_poll_at, None, "no poll is due");
 }
 
 #[tokio::test(start_paused = true)]
@@ -323,7 +333,8 @@ async fn after_a_restart_the_first_poll_is_due_a_quarter_of_an_hour_after_the_re
     let minute = Duration::from_mins(1);
     let mut polling = resume(&ledger, START - 4 * minute, [Fails(FailureReason::Server), Succeeds]);
     let mut changes = ledger.subscribe();
-    let due = changes.wait_for(|status| status.next_poll_at.is_some()).await.unwrap().next_poll_at;
+    let due =
+        changes.wait_for(|status| status.usage().next_poll_at.is_some()).await.unwrap().usage().next_poll_at;
     assert_eq!(due, Some(START + 11 * minute), "known at once");
     assert_eq!(polling.next().await, 660_000, "15 min less 4 min");
     assert_eq!(polling.next().await, 690_000, "30s after the failure, as usual");
@@ -350,9 +361,9 @@ async fn a_loop_of_restarts_polls_no_more_often_than_every_quarter_of_an_hour() 
         tokio::time::sleep(pause).await;
         polling.stop().await;
         let status = ledger.read();
-        polls += status.polls;
+        polls += status.usage().polls;
         // The clock of each process starts at the same time, so the poll moves into the past instead.
-        last_poll = status.last_poll_at.or(last_poll).map(|at| at - pause);
+        last_poll = status.usage().last_poll_at.or(last_poll).map(|at| at - pause);
     }
     assert_eq!(polls, 4);
 }
@@ -383,7 +394,7 @@ async fn a_stop_ends_a_wait_at_once_and_drains_the_source() {
     polling.next().await;
     tokio::time::sleep(HOUR).await;
     assert_eq!(polling.stop().await, 1);
-    assert_eq!(ledger.read().polls, 1);
+    assert_eq!(ledger.read().usage().polls, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -395,7 +406,7 @@ async fn a_stop_ends_a_fetch_at_once_and_drains_the_source() {
     assert_eq!(polling.stop().await, 1);
     let status = ledger.read();
     assert_eq!(
-        (status.polls, status.was_polled(), status.failures.len()),
+        (status.usage().polls, status.usage().was_polled(), status.usage().failures.len()),
         (0, false, 0),
         "a stop is not a failure"
     );
@@ -414,7 +425,7 @@ async fn the_failures_of_one_account_do_not_affect_another() {
         assert_eq!(polling_good.next().await, second * 1000);
     }
     let (good, bad) = (good.read(), bad.read());
-    assert!(good.up() && good.failures.is_empty() && good.hold_until.is_none());
-    assert_eq!(bad.polls, bad.failures.values().sum::<u64>());
-    assert!(!bad.up() && bad.last_good.is_none());
+    assert!(good.usage().up() && good.usage().failures.is_empty() && good.hold_until.is_none());
+    assert_eq!(bad.usage().polls, bad.usage().failures.values().sum::<u64>());
+    assert!(!bad.usage().up() && bad.usage().last_good.is_none());
 }

@@ -189,12 +189,11 @@ impl StateFile {
     /// # Errors
     /// If the file cannot be written, or not within 10 s, the old content is still there. Only if the file system hangs
     /// during the last step may either content be there.
-    pub fn replace(&self, content: &[u8]) -> io::Result<()> {
+    pub fn replace(&self, content: Vec<u8>) -> io::Result<()> {
         self.replace_within(WRITE_DEADLINE, content)
     }
 
-    fn replace_within(&self, deadline: Duration, content: &[u8]) -> io::Result<()> {
-        let content = content.to_vec();
+    fn replace_within(&self, deadline: Duration, content: Vec<u8>) -> io::Result<()> {
         self.change(deadline, move |file, abandoned| {
             let directory = file.directory();
             create(directory)?;

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Account;
+use crate::config::{Account, Polled};
 use crate::domain::status::Ledger;
 use crate::partner::{PartnerCenter, Tls, TokenStore};
 use crate::polling::{self, Plan};
@@ -21,21 +21,20 @@ use crate::state::snapshot::SnapshotStore;
 pub(super) struct Settings {
     pub(super) account: Account,
     pub(super) state_directory: PathBuf,
-    pub(super) poll_interval: Duration,
-    pub(super) poll_timeout: Duration,
+    pub(super) collections: Vec<Polled>,
     pub(super) tls: Option<Tls>,
 }
 
 impl PartialEq for Settings {
     fn eq(&self, other: &Self) -> bool {
-        let Self { account, state_directory, poll_interval, poll_timeout, tls } = self;
+        let Self { account, state_directory, collections, tls } = self;
         let same_tls = match (tls, &other.tls) {
             (Some(one), Some(other)) => one.is_same_as(other),
             (one, other) => one.is_none() && other.is_none(),
         };
         same_tls
-            && (account, state_directory, poll_interval, poll_timeout)
-                == (&other.account, &other.state_directory, &other.poll_interval, &other.poll_timeout)
+            && (account, state_directory, collections)
+                == (&other.account, &other.state_directory, &other.collections)
     }
 }
 
@@ -45,8 +44,8 @@ pub(super) struct Running {
     pub(super) settings: Arc<Settings>,
     pub(super) ledger: Ledger,
     pub(super) store: TokenStore,
-    /// Asks the task for a poll now.
-    pub(super) asked: Arc<Notify>,
+    /// Each asks for a poll of a collection now.
+    pub(super) asked: Vec<Arc<Notify>>,
     /// Stops the task.
     pub(super) stop: CancellationToken,
     /// Cancelled when the task has ended.
@@ -70,57 +69,86 @@ pub(super) struct Ready {
     pub(super) ledger: Ledger,
     pub(super) store: TokenStore,
     pub(super) center: PartnerCenter,
-    pub(super) plan: Plan,
-    pub(super) snapshots: SnapshotStore,
-    /// Whether the ledger is new, so that its rows may be on disk.
+    pub(super) collections: Vec<ReadyCollection>,
+    /// Whether the ledger is new.
     pub(super) is_new: bool,
     /// Cancelled when the task that used the same refresh token has ended.
     pub(super) predecessor: Option<CancellationToken>,
 }
 
-impl Ready {
-    /// Restores the rows on disk into a new ledger. Returns when their poll ended, unless a later poll failed.
-    pub(super) fn restore(&self, now: Timestamp, stale_after: Option<Duration>) -> Option<Timestamp> {
+/// A collection that has everything it needs to be polled.
+pub(super) struct ReadyCollection {
+    pub(super) plan: Plan,
+    pub(super) snapshots: SnapshotStore,
+    /// Whether the ledger did not know it, so that its rows may be on disk.
+    pub(super) is_new: bool,
+}
+
+impl ReadyCollection {
+    /// Restores the rows on disk into a ledger that does not know the collection. Returns when their poll ended, unless
+    /// a later poll failed.
+    pub(super) fn restore(
+        &self,
+        ledger: &Ledger,
+        now: Timestamp,
+        stale_after: Option<Duration>,
+    ) -> Option<Timestamp> {
         if !self.is_new {
             return None;
         }
-        let account = self.settings.account.display_name();
+        let (account, collection) = (&self.plan.account, self.plan.collection);
         match self.snapshots.restore(now, stale_after) {
             Ok(good) => {
                 let good = good?;
-                let (at, rows, failed_since) = (good.at, good.report.rows().len(), good.failed_since);
-                tracing::info!(account, rows, polled_at = %at, "Restored the last good rows");
-                self.ledger.write(|status| status.last_good = Some(good));
+                let (at, rows, failed_since) = (good.at, good.report.len(), good.failed_since);
+                let name = collection.as_str();
+                tracing::info!(account, collection = name, rows, polled_at = %at, "Restored the last good rows");
+                ledger.write(|status| status.of_mut(collection).last_good = Some(good));
                 // An operator who restarts a failing exporter wants to see whether that helped.
                 (!failed_since).then_some(at)
             }
             Err(error) => {
-                tracing::warn!(account, err = %error, "Cannot restore the last good rows");
+                let collection = collection.as_str();
+                tracing::warn!(account, collection, err = %error, "Cannot restore the last good rows");
                 None
             }
         }
     }
 
+    /// Polls the collection until `stop`, and saves its rows.
+    async fn run(self, center: Arc<PartnerCenter>, ledger: Ledger, stop: CancellationToken) {
+        let Self { plan, snapshots, is_new: _ } = self;
+        let (account, collection, polled) = (plan.account.clone(), plan.collection, CancellationToken::new());
+        let polling = async {
+            polling::run(center, plan, ledger.clone(), stop).await;
+            polled.cancel();
+        };
+        // First, so that it sees the ledger before polling changes it.
+        let persisting = polling::persist(snapshots, (&account, collection), &ledger, polled.clone());
+        tokio::join!(persisting, polling);
+    }
+}
+
+impl Ready {
     /// Starts the account's task, which first waits for its predecessor: both would use the same refresh token.
     pub(super) fn launch(self, tasks: &mut JoinSet<()>) -> Running {
-        let Self { settings, ledger, store, center, plan, snapshots, is_new: _, predecessor } = self;
-        let asked = Arc::clone(&plan.asked);
+        let Self { settings, ledger, store, center, collections, is_new: _, predecessor } = self;
+        let asked = collections.iter().map(|collection| Arc::clone(&collection.plan.asked)).collect();
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let guard = ended.clone().drop_guard();
+        ledger.write(|status| {
+            status.track(settings.collections.iter().map(|it| (it.collection, it.interval)));
+            let endpoints = settings.collections.iter().flat_map(|it| center.endpoints(it.collection));
+            status.traffic.expect(endpoints);
+        });
         tasks.spawn({
-            let (ledger, stop) = (ledger.clone(), stop.clone());
+            let (ledger, stop, center) = (ledger.clone(), stop.clone(), Arc::new(center));
             async move {
                 if let Some(ended) = predecessor {
                     ended.cancelled().await;
                 }
-                let (name, polled) = (plan.account.clone(), CancellationToken::new());
-                let polling = async {
-                    polling::run(center, plan, ledger.clone(), stop).await;
-                    polled.cancel();
-                };
-                // First, so that it sees the ledger before polling changes it.
-                let persisting = polling::persist(snapshots, &name, &ledger, polled.clone());
-                tokio::join!(persisting, polling);
+                let run = |it: ReadyCollection| it.run(Arc::clone(&center), ledger.clone(), stop.clone());
+                collections.into_iter().map(run).collect::<JoinSet<()>>().join_all().await;
                 drop(guard);
             }
         });

@@ -8,15 +8,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use crate::config::{Account, Config, ConfigError, exposure};
+use crate::config::{Account, Config, ConfigError, Polled, exposure};
 use crate::domain::clock::Clock;
 use crate::domain::schedule::Schedule;
 use crate::domain::status::Ledger;
 use crate::partner::{ClientError, PartnerCenter, StoreError, TokenStore, TrustAnchors};
-use crate::polling::Plan;
+use crate::polling::{Plan, Shared};
 use crate::state::snapshot::SnapshotStore;
 
-use super::account::{Ready, Running, Settings};
+use super::account::{Ready, ReadyCollection, Running, Settings};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -102,9 +102,11 @@ impl Preparation {
         // From here on nothing can fail.
         for account in &mut accounts {
             let Work::Start(ready) = &mut account.work else { continue };
-            let restored = ready.restore(self.clock.now(), config.stale_after);
-            // A reload polls every account at once, including those it adds.
-            ready.plan.resumes = restored.filter(|_| self.running.is_empty());
+            for collection in &mut ready.collections {
+                let restored = collection.restore(&ready.ledger, self.clock.now(), config.stale_after);
+                // A reload polls every account at once, including those it adds.
+                collection.plan.resumes = restored.filter(|_| self.running.is_empty());
+            }
             if ready.is_new {
                 ready.center.announce();
             }
@@ -132,8 +134,7 @@ impl Preparation {
         let settings = Settings {
             account: account.clone(),
             state_directory: config.state_directory.clone(),
-            poll_interval: config.poll_interval,
-            poll_timeout: config.poll_timeout,
+            collections: config.polled(account),
             tls: anchors.of(account).map_err(|error| of_account(error.into()))?,
         };
         let known = self.running.iter().position(|it| it.account().identity() == account.identity());
@@ -160,23 +161,30 @@ impl Preparation {
         let center =
             PartnerCenter::new(account, store.clone(), &ledger, &self.clock, config.poll_timeout, anchors)
                 .map_err(of_account)?;
-        let plan = Plan {
-            account: account.display_name().to_owned(),
-            schedule: Schedule::new(config.poll_interval),
-            timeout: config.poll_timeout,
-            resumes: None,
-            stagger,
-            asked: Arc::default(),
-            clock: self.clock.clone(),
-            jitter: fastrand::f64,
-        };
+        let (shared, before) = (Shared::default(), ledger.read());
+        let collections = settings.collections.iter().map(|&Polled { collection, interval, timeout }| {
+            let plan = Plan {
+                account: account.display_name().to_owned(),
+                collection,
+                schedule: Schedule::new(interval),
+                timeout,
+                resumes: None,
+                stagger,
+                asked: Arc::default(),
+                shared: shared.clone(),
+                clock: self.clock.clone(),
+                jitter: fastrand::f64,
+            };
+            let snapshots = SnapshotStore::new(&config.state_directory, account, collection);
+            ReadyCollection { plan, snapshots, is_new: before.of(collection).is_none() }
+        });
+        let collections = collections.collect();
         Ok(Work::Start(Box::new(Ready {
             settings,
             ledger,
             store,
             center,
-            plan,
-            snapshots: SnapshotStore::new(&config.state_directory, account),
+            collections,
             is_new: known.is_none(),
             predecessor: predecessor.map(|running| running.ended.clone()),
         })))

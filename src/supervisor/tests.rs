@@ -146,7 +146,7 @@ async fn every_account_is_polled_at_the_start() {
     bed.write(&["contoso", "fabrikam"], "");
     let running = bed.start();
     for n in 0..2 {
-        assert!(wait_for(&running.account(n), |status| status.polls == 1).await.up());
+        assert!(wait_for(&running.account(n), |status| status.usage().polls == 1).await.usage().up());
     }
     running.stop().await;
 }
@@ -157,17 +157,20 @@ async fn a_reload_replaces_the_accounts_and_one_that_stays_keeps_its_counters() 
     bed.write(&["contoso", "leaving"], "");
     let mut running = bed.start();
     let contoso = running.account(0);
-    wait_for(&contoso, |status| status.polls == 1).await;
+    wait_for(&contoso, |status| status.usage().polls == 1).await;
     bed.write(&["new", "contoso"], "poll_interval: 3h\nthresholds: {default_percent: 7}");
     running.reloader.reload().await.unwrap().unwrap();
     assert!(running.accounts.has_changed().unwrap());
     assert_eq!(running.names(), ["new", "contoso"]);
-    assert_eq!(running.accounts.borrow_and_update().poll_interval, Duration::from_hours(3));
+    assert_eq!(
+        running.accounts.borrow_and_update().ledgers[0].read().usage().poll_interval,
+        Duration::from_hours(3)
+    );
     // The reload polls a second time; the first poll is still counted.
-    let status = wait_for(&running.account(1), |status| status.polls == 2).await;
-    assert!(status.last_good.is_some());
-    assert_eq!(contoso.read().polls, 2, "it is the same ledger");
-    wait_for(&running.account(0), |status| status.polls == 1).await;
+    let status = wait_for(&running.account(1), |status| status.usage().polls == 2).await;
+    assert!(status.usage().last_good.is_some());
+    assert_eq!(contoso.read().usage().polls, 2, "it is the same ledger");
+    wait_for(&running.account(0), |status| status.usage().polls == 1).await;
     assert_eq!(bed.last_reload(), '1');
     running.stop().await;
 }
@@ -178,7 +181,7 @@ async fn a_reload_lets_an_account_that_has_not_changed_go_on_and_replaces_one_th
     bed.write(&["contoso", "fabrikam"], "");
     let running = bed.start();
     for n in 0..2 {
-        wait_for(&running.account(n), |status| status.polls == 1).await;
+        wait_for(&running.account(n), |status| status.usage().polls == 1).await;
     }
     let text = fs::read_to_string(bed.path()).unwrap();
     let changed = text.replace("tenant_id: fabrikam.example", "tenant_id: fabrikam.example, locale: de-DE");
@@ -186,11 +189,11 @@ async fn a_reload_lets_an_account_that_has_not_changed_go_on_and_replaces_one_th
         fs::write(bed.path(), text).unwrap();
         running.reloader.reload().await.unwrap().unwrap();
     }
-    assert!(wait_for(&running.account(1), |status| status.polls == 2).await.up());
+    assert!(wait_for(&running.account(1), |status| status.usage().polls == 2).await.usage().up());
     // Asked for a poll, an account waits for a minute after the last one.
     let soon = Some(NOW + Duration::from_mins(1));
-    let status = wait_for(&running.account(0), |status| status.next_poll_at <= soon).await;
-    assert_eq!(status.polls, 1);
+    let status = wait_for(&running.account(0), |status| status.usage().next_poll_at <= soon).await;
+    assert_eq!(status.usage().polls, 1);
     let sign_ins = |n: usize| {
         let status = running.account(n).read();
         status.traffic.requests[&(Endpoint::Token, Code::Status(200))]
@@ -222,10 +225,10 @@ async fn a_secret_file_that_has_changed_makes_a_reload_poll_at_once() {
     let text = text.replace(&inline, &format!("client_secret_file: {}", secret.display()));
     fs::write(bed.path(), text).unwrap();
     let running = bed.start();
-    wait_for(&running.account(0), |status| status.polls == 1).await;
+    wait_for(&running.account(0), |status| status.usage().polls == 1).await;
     fs::write(&secret, format!("{CLIENT_SECRET}\n")).unwrap();
     running.reloader.reload().await.unwrap().unwrap();
-    assert!(wait_for(&running.account(0), |status| status.polls == 2).await.up());
+    assert!(wait_for(&running.account(0), |status| status.usage().polls == 2).await.usage().up());
     running.stop().await;
 }
 
@@ -247,7 +250,7 @@ async fn a_reload_that_hangs_fails_after_its_limit_and_a_stop_does_not_wait_for_
     let (accounts, stop) = (supervisor.accounts(), CancellationToken::new());
     let task = tokio::spawn(supervisor.run(hangs, || (), stop.clone()));
     let running = Running { accounts, reloader, stop, task };
-    wait_for(&running.account(0), |status| status.polls == 1).await;
+    wait_for(&running.account(0), |status| status.usage().polls == 1).await;
     tokio::time::pause();
     let (reloader, again) = (running.reloader.clone(), running.reloader.clone());
     let mut reload = pin!(reloader.reload());
@@ -281,8 +284,8 @@ async fn an_account_removed_and_added_again_waits_for_its_sign_in_in_progress() 
     running.reloader.reload().await.unwrap().unwrap();
     bed.write(&["fabrikam", "contoso"], "");
     running.reloader.reload().await.unwrap().unwrap();
-    let status = wait_for(&running.account(1), |status| status.polls == 1).await;
-    assert!(status.up(), "{:?}", status.failure());
+    let status = wait_for(&running.account(1), |status| status.usage().polls == 1).await;
+    assert!(status.usage().up(), "{:?}", status.usage().failure());
     running.stop().await;
 }
 
@@ -293,13 +296,16 @@ async fn a_reload_does_not_poll_before_the_server_allows_it() {
     let running = bed.start();
     let ledger = running.account(0);
     let held =
-        wait_for(&ledger, |status| status.polls == 1 && status.next_poll_at > Some(NOW)).await.hold_until;
+        wait_for(&ledger, |status| status.usage().polls == 1 && status.usage().next_poll_at > Some(NOW))
+            .await
+            .hold_until;
     running.reloader.reload().await.unwrap().unwrap();
     // The new task publishes the time of its first poll before it waits.
-    let status = wait_for(&ledger, |status| status.next_poll_at > Some(NOW + Duration::from_secs(590))).await;
-    assert_eq!((status.polls, status.hold_until), (1, held));
+    let status =
+        wait_for(&ledger, |status| status.usage().next_poll_at > Some(NOW + Duration::from_secs(590))).await;
+    assert_eq!((status.usage().polls, status.hold_until), (1, held));
     running.stop().await;
-    assert_eq!(ledger.read().polls, 1);
+    assert_eq!(ledger.read().usage().polls, 1);
 }
 
 #[tokio::test]
@@ -307,14 +313,14 @@ async fn an_account_removed_and_added_again_still_honours_its_retry_after() {
     let bed = TestBed::new("usage: {answer: throttled, retry_after: 600}").await;
     bed.write(&["contoso"], "");
     let running = bed.start();
-    let held = wait_for(&running.account(0), |status| status.polls == 1).await.hold_until;
+    let held = wait_for(&running.account(0), |status| status.usage().polls == 1).await.hold_until;
     assert!(held.is_some());
     for accounts in [&["fabrikam"][..], &["fabrikam", "contoso"]] {
         bed.write(accounts, "");
         running.reloader.reload().await.unwrap().unwrap();
     }
-    let status = wait_for(&running.account(1), |status| status.next_poll_at.is_some()).await;
-    assert_eq!((status.polls, status.hold_until), (0, held));
+    let status = wait_for(&running.account(1), |status| status.usage().next_poll_at.is_some()).await;
+    assert_eq!((status.usage().polls, status.hold_until), (0, held));
     running.stop().await;
 }
 
@@ -324,7 +330,7 @@ async fn an_invalid_file_changes_nothing_and_is_reported() {
     bed.write(&["contoso"], "");
     let running = bed.start();
     let ledger = running.account(0);
-    wait_for(&ledger, |status| status.polls == 1).await;
+    wait_for(&ledger, |status| status.usage().polls == 1).await;
     assert_eq!(bed.last_reload(), '1');
     bed.write(&["contoso"], "colour: blue");
     let error = running.reloader.reload().await.unwrap().unwrap_err();
@@ -336,7 +342,7 @@ async fn an_invalid_file_changes_nothing_and_is_reported() {
     // The account is still running: a valid reload makes it poll again.
     bed.write(&["contoso"], "poll_interval: 5h");
     running.reloader.reload().await.unwrap().unwrap();
-    wait_for(&ledger, |status| status.polls == 2).await;
+    wait_for(&ledger, |status| status.usage().polls == 2).await;
     assert_eq!(bed.last_reload(), '1');
     running.stop().await;
 }
@@ -358,7 +364,7 @@ async fn an_unusable_state_directory_fails_the_start_and_a_reload_but_no_running
     fs::write(bed.path(), broken).unwrap();
     let error = running.reloader.reload().await.unwrap().unwrap_err();
     assert!(matches!(&*error, StartError::Store(_)), "{error}");
-    wait_for(&running.account(0), |status| status.polls == 1).await;
+    wait_for(&running.account(0), |status| status.usage().polls == 1).await;
     running.stop().await;
 }
 
@@ -383,7 +389,7 @@ async fn a_stop_ends_every_account_and_refuses_reloads() {
     let (ledger, reloader) = (running.account(0), running.reloader.clone());
     wait_for(&ledger, |status| status.credentials.access_token_expires_at.is_some()).await;
     running.stop().await;
-    assert_eq!(ledger.read().next_poll_at, None);
+    assert_eq!(ledger.read().usage().next_poll_at, None);
     assert!(reloader.reload().await.is_none());
 }
 
@@ -414,23 +420,32 @@ async fn a_restart_restores_rows_before_the_first_poll_and_polls_an_account_with
     let bed = TestBed::new("").await;
     bed.write(&["contoso"], "");
     let running = bed.start();
-    let before = wait_for(&running.account(0), |status| status.polls == 1).await.last_good.unwrap();
+    let before = wait_for(&running.account(0), |status| status.usage().polls == 1)
+        .await
+        .usage()
+        .last_good
+        .clone()
+        .unwrap();
     running.stop().await;
     assert!(snapshot_of(&bed).exists(), "a stop waits for the last write");
 
     bed.write(&["contoso", "fabrikam"], "");
     let running = bed.start();
     let ledger = running.account(0);
-    let good = ledger.read().last_good.expect("restored rows");
+    let good = ledger.read().usage().last_good.clone().expect("restored rows");
     assert_eq!((good.report, good.at), (before.report, before.at));
-    assert!(!ledger.read().up() && ledger.read().is_ready());
-    wait_for(&running.account(1), |status| status.polls == 1).await;
-    let status = wait_for(&ledger, |status| status.next_poll_at.is_some()).await;
-    assert_eq!(status.next_poll_at, Some(NOW + Duration::from_mins(15)), "the rows have just been polled");
-    assert_eq!(status.polls, 0);
+    assert!(!ledger.read().usage().up() && ledger.read().is_ready());
+    wait_for(&running.account(1), |status| status.usage().polls == 1).await;
+    let status = wait_for(&ledger, |status| status.usage().next_poll_at.is_some()).await;
+    assert_eq!(
+        status.usage().next_poll_at,
+        Some(NOW + Duration::from_mins(15)),
+        "the rows have just been polled"
+    );
+    assert_eq!(status.usage().polls, 0);
     // A reload polls nevertheless.
     running.reloader.reload().await.unwrap().unwrap();
-    assert!(wait_for(&running.account(0), |status| status.polls == 1).await.up());
+    assert!(wait_for(&running.account(0), |status| status.usage().polls == 1).await.usage().up());
     running.stop().await;
 }
 
@@ -439,15 +454,15 @@ async fn a_start_after_a_failed_poll_polls_at_once_even_if_its_rows_are_fresh() 
     let bed = TestBed::new("").await;
     bed.write(&["contoso"], "");
     let running = bed.start();
-    wait_for(&running.account(0), |status| status.polls == 1).await;
+    wait_for(&running.account(0), |status| status.usage().polls == 1).await;
     bed.simulator.set_scenario(Scenario::parse("usage: {answer: forbidden}").unwrap());
     bed.write(&["contoso"], "poll_interval: 5h");
     running.reloader.reload().await.unwrap().unwrap();
-    wait_for(&running.account(0), |status| status.polls == 2).await;
+    wait_for(&running.account(0), |status| status.usage().polls == 2).await;
     running.stop().await;
     let again = bed.start();
-    assert!(again.account(0).read().last_good.is_some());
-    wait_for(&again.account(0), |status| status.polls == 1).await;
+    assert!(again.account(0).read().usage().last_good.is_some());
+    wait_for(&again.account(0), |status| status.usage().polls == 1).await;
     again.stop().await;
 }
 
@@ -456,7 +471,7 @@ async fn an_account_added_by_a_reload_has_its_rows_restored_and_is_polled_at_onc
     let bed = TestBed::new("").await;
     bed.write(&["contoso", "fabrikam"], "");
     let running = bed.start();
-    wait_for(&running.account(0), |status| status.polls == 1).await;
+    wait_for(&running.account(0), |status| status.usage().polls == 1).await;
     bed.write(&["fabrikam"], "");
     running.reloader.reload().await.unwrap().unwrap();
     let written = async {
@@ -468,10 +483,10 @@ async fn an_account_added_by_a_reload_has_its_rows_restored_and_is_polled_at_onc
     bed.write(&["fabrikam", "contoso"], "");
     running.reloader.reload().await.unwrap().unwrap();
     let ledger = running.account(1);
-    assert!(ledger.read().last_good.is_some());
+    assert!(ledger.read().usage().last_good.is_some());
     let added = [0, 1].map(|n| running.account(n).read().added_by_reload);
     assert_eq!(added, [false, true], "readiness does not wait for contoso");
-    assert!(wait_for(&ledger, |status| status.polls == 1).await.up());
+    assert!(wait_for(&ledger, |status| status.usage().polls == 1).await.usage().up());
     running.stop().await;
 }
 
@@ -480,13 +495,13 @@ async fn a_reload_loses_no_refresh_token_whose_file_has_vanished() {
     let bed = TestBed::new("rotation: strict").await;
     bed.write(&["contoso"], "");
     let running = bed.start();
-    assert!(wait_for(&running.account(0), |status| status.polls == 1).await.up());
+    assert!(wait_for(&running.account(0), |status| status.usage().polls == 1).await.usage().up());
     let name = format!("refresh-token-contoso.example-{CLIENT_ID}.json");
     fs::remove_file(bed.directory.path().join("state").join(name)).unwrap();
     // The task of the changed account has neither the file nor its own memory of the token.
     bed.write(&["contoso"], "poll_interval: 5h");
     running.reloader.reload().await.unwrap().unwrap();
-    assert!(wait_for(&running.account(0), |status| status.polls == 2).await.up());
+    assert!(wait_for(&running.account(0), |status| status.usage().polls == 2).await.usage().up());
     running.stop().await;
 }
 
@@ -511,7 +526,7 @@ async fn the_state_directory_is_examined_once_for_all_accounts() {
     bed.write(&names, "");
     let running = bed.start();
     for n in 0..names.len() {
-        wait_for(&running.account(n), |status| status.last_good.is_some()).await;
+        wait_for(&running.account(n), |status| status.usage().last_good.is_some()).await;
     }
     running.stop().await;
     let directory = bed.directory.path().join("state");

@@ -42,20 +42,17 @@ fn ledgers(names: &[&str]) -> Vec<Ledger> {
         );
     }
     let config = Config::parse(&text, &no_environment).unwrap();
-    config.accounts.into_iter().map(|account| Ledger::new(account.name, Arc::default())).collect()
+    config.accounts.into_iter().map(|account| Ledger::of_usage(account.name)).collect()
 }
 
 fn accounts_with(ledgers: Vec<Ledger>) -> Accounts {
-    Accounts {
-        ledgers,
-        poll_interval: Duration::from_hours(6),
-        stale_after: None,
-        thresholds: Thresholds::default(),
-    }
+    Accounts { ledgers, stale_after: None, thresholds: Thresholds::default() }
 }
 
 fn succeed(ledger: &Ledger) {
-    ledger.write(|status| status.poll_ended(Ok(UsageReport::default()), NOW, Duration::ZERO));
+    ledger.write(|status| {
+        status.usage_mut().poll_ended(Ok(UsageReport::default().into()), NOW, Duration::ZERO)
+    });
 }
 
 /// A supervisor without accounts that reloads `source`.

@@ -123,7 +123,7 @@ fn observe(
         });
     }
     let metrics = exporter.wait_for("metrics about the polls", |metrics| {
-        let polls = |row: &Row| metrics.value("partner_license_scrapes_total", &[("account", row.name)]);
+        let polls = |row: &Row| metrics.of_usage("partner_license_scrapes_total", &[("account", row.name)]);
         rows.iter().all(|row| polls(row) >= Some(1.0)).then(|| metrics.0.clone())
     });
     let received = simulator.requests();

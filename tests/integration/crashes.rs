@@ -129,7 +129,7 @@ fn kill_at_random(simulator: &Simulator, worker: u32) -> BTreeMap<Moment, u32> {
     }
     let again = Exporter::start_in(directory, &config, &[]);
     again.wait_for("a good poll", |metrics| {
-        (metrics.value("partner_license_up", &[]) == Some(1.0)).then_some(())
+        (metrics.of_usage("partner_license_up", &[]) == Some(1.0)).then_some(())
     });
     reached
 }

@@ -417,10 +417,10 @@ fn the_doctor_does_not_rotate_the_token_of_a_running_exporter() {
     }
     let before = stored();
     eventually("a new sign-in of the exporter", || (stored() != before).then_some(()));
-    let polls = exporter.metrics().value("partner_license_scrapes_total", &[]).unwrap();
+    let polls = exporter.metrics().of_usage("partner_license_scrapes_total", &[]).unwrap();
     exporter.wait_for_polls(None, polls + 1.0);
     let metrics = exporter.metrics();
-    assert_eq!(metrics.value("partner_license_up", &[]).map(|up| up > 0.0), Some(true));
+    assert_eq!(metrics.of_usage("partner_license_up", &[]).map(|up| up > 0.0), Some(true));
     let failures = metrics.named("partner_license_scrape_failures_total").map(|(_, value)| value);
     assert!(failures.sum::<f64>() < 0.5, "{}", exporter.process.stderr.text());
 }

@@ -66,7 +66,7 @@ fn logged(exporter: &Exporter, account: Option<&str>, message: &str) -> Vec<Valu
 /// Returns a value if the metrics show a successful poll of the account.
 fn works(metrics: &Exposition, account: &str) -> Option<()> {
     let rows = metrics.named(USAGE).filter(|(labels, _)| labels["account"] == account).count();
-    (metrics.value(UP, &[("account", account)])? == 1.0 && rows == 5).then_some(())
+    (metrics.of_usage(UP, &[("account", account)])? == 1.0 && rows == 5).then_some(())
 }
 
 // === network faults ===
@@ -198,7 +198,7 @@ fn every_network_fault_is_counted_under_its_reason_and_affects_nothing_else() {
     // One scrape shows all outcomes, since a failed account is polled again after fifteen seconds or more.
     let metrics = exporter.wait_for("outcome of every fault", |metrics| {
         let is_over = |row: &Row| {
-            let polls = metrics.value("partner_license_scrapes_total", &[("account", row.fault)]);
+            let polls = metrics.of_usage("partner_license_scrapes_total", &[("account", row.fault)]);
             // A sign-in can outlast its poll.
             polls.is_some_and(|polls| polls >= 1.0) && requests(metrics, row.fault, row.endpoint).len() == 1
         };
@@ -218,7 +218,7 @@ fn every_network_fault_is_counted_under_its_reason_and_affects_nothing_else() {
 fn assert_outcome(row: &Row, metrics: &Exposition, exporter: &Exporter) {
     let (fault, (reason, code, count)) = (row.fault, row.outcome);
     let account = ("account", fault);
-    assert_eq!(metrics.value(UP, &[account]), Some(0.0), "{fault}");
+    assert_eq!(metrics.of_usage(UP, &[account]), Some(0.0), "{fault}");
     let failures = metrics.named("partner_license_scrape_failures_total");
     let failures: Vec<_> = failures
         .filter(|(labels, value)| labels["account"] == fault && *value > 0.0)
@@ -500,7 +500,7 @@ impl Disk {
         self.wait();
         assert_eq!(self.lines(FAILED), logged_failures, "only changes are logged");
         let metrics = self.exporter.metrics();
-        assert_eq!((metrics.value(UP, &[]), metrics.named(USAGE).count()), (Some(1.0), 5));
+        assert_eq!((metrics.of_usage(UP, &[]), metrics.named(USAGE).count()), (Some(1.0), 5));
         let failures: f64 =
             metrics.named("partner_license_scrape_failures_total").map(|(_, value)| value).sum();
         assert_eq!(failures, 0.0);
@@ -548,14 +548,14 @@ fn a_deleted_state_directory_is_created_again_with_the_newest_refresh_token() {
         eventually("the removal of the directory", || fs::remove_dir_all(&state).ok());
     }
     eventually("token and rows on the disk again", all_exist);
-    let polls = exporter.metrics().value("partner_license_scrapes_total", &[]).unwrap();
+    let polls = exporter.metrics().of_usage("partner_license_scrapes_total", &[]).unwrap();
     exporter.wait_for_polls(None, polls + 2.0);
     let metrics = exporter.metrics();
     assert_eq!(
-        metrics.value("partner_license_scrape_failures_total", &[("reason", "credentials")]),
+        metrics.of_usage("partner_license_scrape_failures_total", &[("reason", "credentials")]),
         Some(0.0)
     );
-    assert_eq!(metrics.value(UP, &[]), Some(1.0));
+    assert_eq!(metrics.of_usage(UP, &[]), Some(1.0));
     assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o700);
     assert_no_secrets(&exporter);
 
@@ -564,5 +564,5 @@ fn a_deleted_state_directory_is_created_again_with_the_newest_refresh_token() {
     exporter.process.wait();
     let again = Exporter::start_in(directory, &config, &[]);
     again.wait_for_polls(None, 1.0);
-    assert_eq!(again.metrics().value(UP, &[]), Some(1.0));
+    assert_eq!(again.metrics().of_usage(UP, &[]), Some(1.0));
 }

@@ -191,8 +191,9 @@ fn all_parsers_agree_about_all_formats_without_rows() {
     exporter.wait_for_polls(None, 1.0);
     let Some(found) = same_in_all_formats(&exporter) else { return };
     assert!(!found.families.contains_key(USAGE), "a family without samples is exported");
-    let value = |name: &str| found.samples[&(name.to_owned(), BTreeMap::new())].to_bits();
-    assert_eq!(value("partner_license_usage_rows"), 0.0_f64.to_bits());
+    let labels = BTreeMap::from([("collection".to_owned(), "usage".to_owned())]);
+    let value = |name: &str| found.samples[&(name.to_owned(), labels.clone())].to_bits();
+    assert_eq!(value("partner_license_rows"), 0.0_f64.to_bits());
     assert_eq!(value("partner_license_up"), 1.0_f64.to_bits());
 }
 

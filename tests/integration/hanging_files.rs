@@ -56,15 +56,15 @@ fn an_account_whose_files_are_pipes_fails_with_their_names_and_the_others_are_po
         replace_by_pipe(&state_file(&exporter, prefix, TENANT, suffix));
     }
     exporter.wait_for("the failure of the account", |metrics| {
-        (metrics.value(UP, &[("account", "broken")])? == 0.0).then_some(())
+        (metrics.of_usage(UP, &[("account", "broken")])? == 0.0).then_some(())
     });
     let text = exporter.process.stderr.wait_for("the error", |line| {
         line.contains("this is a pipe, not a regular file").then(|| line.to_owned())
     });
     assert!(text.contains(secret.to_str().unwrap()) || text.contains("refresh-token-"), "{text}");
-    let polls = exporter.metrics().value(POLLS, &[("account", "works")]).unwrap();
+    let polls = exporter.metrics().of_usage(POLLS, &[("account", "works")]).unwrap();
     exporter.wait_for_polls(Some("works"), polls + 3.0);
-    assert_eq!(exporter.metrics().value(UP, &[("account", "works")]), Some(1.0));
+    assert_eq!(exporter.metrics().of_usage(UP, &[("account", "works")]), Some(1.0));
     exporter.process.signal(Signal::TERM);
     let (status, took) = exporter.process.wait();
     assert_eq!(status.code(), Some(0));
@@ -129,7 +129,7 @@ fn a_file_system_that_hangs_stops_neither_other_accounts_nor_scrapes_nor_the_sto
 
     let Some(_secrets) = mount_hanging(namespaces, &exporter, &secrets) else { return not_run(missing) };
     exporter.wait_for("the failure of the account", |metrics| {
-        (metrics.value(UP, &[("account", "hanging")])? == 0.0).then_some(())
+        (metrics.of_usage(UP, &[("account", "hanging")])? == 0.0).then_some(())
     });
     let text = exporter
         .process
@@ -139,9 +139,9 @@ fn a_file_system_that_hangs_stops_neither_other_accounts_nor_scrapes_nor_the_sto
     let hangs = ["the file system did not answer within 2s", "an earlier access to this file still hangs"];
     assert!(hangs.iter().any(|hangs| text.contains(hangs)), "{text}");
     assert!(text.contains(secrets.join("secret").to_str().unwrap()), "{text}");
-    let polls = exporter.metrics().value(POLLS, &[("account", "works")]).unwrap();
+    let polls = exporter.metrics().of_usage(POLLS, &[("account", "works")]).unwrap();
     exporter.wait_for_polls(Some("works"), polls + 3.0);
-    assert_eq!(exporter.metrics().value(UP, &[("account", "works")]), Some(1.0));
+    assert_eq!(exporter.metrics().of_usage(UP, &[("account", "works")]), Some(1.0));
     assert_eq!(exporter.reload(), 500);
 
     // Now the files that every account reads and writes: the tokens and rows in memory are used.
@@ -150,9 +150,9 @@ fn a_file_system_that_hangs_stops_neither_other_accounts_nor_scrapes_nor_the_sto
     exporter.process.stderr.wait_for("a warning about a file of the other account", |line| {
         (line.contains("account=works") && line.contains(state.to_str().unwrap())).then_some(())
     });
-    let polls = exporter.metrics().value(POLLS, &[("account", "works")]).unwrap();
+    let polls = exporter.metrics().of_usage(POLLS, &[("account", "works")]).unwrap();
     exporter.wait_for_polls(Some("works"), polls + 2.0);
-    assert_eq!(exporter.metrics().value(UP, &[("account", "works")]), Some(1.0));
+    assert_eq!(exporter.metrics().of_usage(UP, &[("account", "works")]), Some(1.0));
     exporter.process.signal(Signal::TERM);
     let (status, took) = exporter.process.wait();
     assert_eq!(status.code(), Some(0));

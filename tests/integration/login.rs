@@ -262,7 +262,7 @@ fn the_command_of_a_remedy_can_be_pasted_into_a_shell_and_mends_the_account() {
     let (code, screen) = Terminal::start(&shell).end();
     assert_eq!(code, 0, "{}", screen.written());
     exporter.wait_for("success", |metrics| {
-        (metrics.value("partner_license_up", &[("account", "it's north")])? > 0.0).then_some(())
+        (metrics.of_usage("partner_license_up", &[("account", "it's north")])? > 0.0).then_some(())
     });
 }
 
@@ -586,7 +586,7 @@ fn signs_in_and_polls(scenario: &str, credential: &str, sent: &str) {
     let (code, screen) = setup.login(&[]).end();
     assert_eq!(code, 0, "{}", screen.written());
     let exporter = setup.exporter();
-    exporter.wait_for("rows", |metrics| (metrics.value("partner_license_up", &[])? > 0.0).then_some(()));
+    exporter.wait_for("rows", |metrics| (metrics.of_usage("partner_license_up", &[])? > 0.0).then_some(()));
     let requests = setup.simulator.requests();
     let credentials: Vec<_> = requests["requests"].as_array().unwrap().iter().collect();
     let tokens = credentials.iter().filter(|request| request["endpoint"] == "token");
@@ -653,12 +653,13 @@ fn a_public_client_signs_in_and_polls() {
 
 /// Waits until a poll succeeds after one refusal, without a reload.
 fn wait_for_recovery(exporter: &Exporter) {
-    exporter.wait_for("recovery", |metrics| (metrics.value("partner_license_up", &[])? > 0.0).then_some(()));
+    exporter
+        .wait_for("recovery", |metrics| (metrics.of_usage("partner_license_up", &[])? > 0.0).then_some(()));
     let log = exporter.process.stderr.text();
     for line in ["The credentials have changed; polling now", "Polling works again"] {
         assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
     }
-    assert_eq!(exporter.metrics().value("partner_license_scrapes_total", &[]), Some(2.0));
+    assert_eq!(exporter.metrics().of_usage("partner_license_scrapes_total", &[]), Some(2.0));
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl Exporter {
     }
 
     fn wait_for_more(&self, counter: &str, more: f64) {
-        let value = |metrics: &Exposition| metrics.value(counter, &[]).unwrap();
+        let value = |metrics: &Exposition| metrics.named(counter).map(|(_, value)| value).sum::<f64>();
         let before = value(&self.metrics());
         eventually(counter, || (value(&self.metrics()) >= before + more).then_some(()));
     }

@@ -44,7 +44,7 @@ fn the_documented_demo_serves_exactly_the_documented_series_without_account_labe
     let url = format!("http://{}", listening_on(&demo.stderr));
     let metrics = eventually("the first poll", || {
         let metrics = support::exposition::parse(&get(&format!("{url}/metrics")));
-        (metrics.value("partner_license_up", &[]) == Some(1.0)).then_some(metrics)
+        (metrics.of_usage("partner_license_up", &[]) == Some(1.0)).then_some(metrics)
     });
     let mut expected: Vec<_> = DOCUMENTED
         .map(|(service, workload, channel)| {
@@ -186,8 +186,8 @@ fn during_an_outage_of_the_api_rows_stay_until_they_are_stale_and_health_metrics
 
     let labels = [("service", "o365"), ("workload", "Exchange"), ("channel", "reseller")];
     exporter.wait_for("a failure under its reason, and the last good rows", |metrics| {
-        let failures = metrics.value("partner_license_scrape_failures_total", &[("reason", "network")])?;
-        let up = metrics.value("partner_license_up", &[])?;
+        let failures = metrics.of_usage("partner_license_scrape_failures_total", &[("reason", "network")])?;
+        let up = metrics.of_usage("partner_license_up", &[])?;
         let value = metrics.value(USAGE, &labels)?;
         (failures >= 1.0 && up == 0.0 && (value - 41.5).abs() < 1e-9).then_some(())
     });
@@ -221,8 +221,8 @@ fn series_of_rows_that_are_removed_from_the_collection_are_removed() {
     exporter.wait_for("one row", |metrics| (metrics.named(USAGE).count() == 1).then_some(()));
     simulator.scenario("usage: { answer: empty }");
     exporter.wait_for("an empty collection, which is a success", |metrics| {
-        let rows = metrics.value("partner_license_usage_rows", &[])?;
-        let up = metrics.value("partner_license_up", &[])?;
+        let rows = metrics.of_usage("partner_license_rows", &[])?;
+        let up = metrics.of_usage("partner_license_up", &[])?;
         (rows == 0.0 && up == 1.0 && metrics.named(USAGE).count() == 0).then_some(())
     });
 }
@@ -239,13 +239,14 @@ fn after_kill_9_the_exporter_signs_in_with_the_stored_successor_of_the_first_ref
     // An exporter with only the first token shows that this token is refused by now.
     let newcomer = Exporter::start(&config, &[]);
     newcomer.wait_for("refused credentials", |metrics| {
-        let refused = metrics.value("partner_license_scrape_failures_total", &[("reason", "credentials")])?;
+        let refused =
+            metrics.of_usage("partner_license_scrape_failures_total", &[("reason", "credentials")])?;
         (refused == 1.0).then_some(())
     });
 
     let again = Exporter::start_in(directory, &format!("poll_interval: 1s\n{config}"), &[]);
     again.wait_for_polls(None, 1.0);
-    assert_eq!(again.metrics().value("partner_license_up", &[]), Some(1.0));
+    assert_eq!(again.metrics().of_usage("partner_license_up", &[]), Some(1.0));
 }
 
 /// Returns the snapshot file of the only account.
@@ -278,17 +279,17 @@ fn a_restart_while_the_api_is_down_serves_the_last_good_rows_on_the_first_scrape
     let first = again.metrics();
     assert_eq!(first.named(USAGE).count(), 5);
     assert_eq!(first.named("partner_license_usage_processed_timestamp_seconds").count(), 5);
-    assert_eq!(first.value("partner_license_usage_rows", &[]), Some(5.0));
-    assert_eq!(first.value("partner_license_up", &[]), Some(0.0));
+    assert_eq!(first.of_usage("partner_license_rows", &[]), Some(5.0));
+    assert_eq!(first.of_usage("partner_license_up", &[]), Some(0.0));
     let polled_at: jiff::Timestamp = snapshot["polled_at"].as_str().unwrap().parse().unwrap();
     let polled_at = partner_license_exporter::domain::clock::unix_seconds(polled_at);
-    assert_eq!(first.value("partner_license_last_success_timestamp_seconds", &[]), Some(polled_at));
+    assert_eq!(first.of_usage("partner_license_last_success_timestamp_seconds", &[]), Some(polled_at));
     let failed = again.wait_for("a failed poll", |metrics| {
-        let failures = metrics.value("partner_license_scrape_failures_total", &[("reason", "network")])?;
+        let failures = metrics.of_usage("partner_license_scrape_failures_total", &[("reason", "network")])?;
         (failures >= 1.0).then(|| metrics.named(USAGE).count())
     });
     assert_eq!(failed, 5, "rows are missing after a failed poll");
-    assert_eq!(again.metrics().value("partner_license_up", &[]), Some(0.0));
+    assert_eq!(again.metrics().of_usage("partner_license_up", &[]), Some(0.0));
 }
 
 #[test]
@@ -316,24 +317,24 @@ fn a_restart_within_a_quarter_of_an_hour_is_ready_at_once_and_sends_no_request()
     let again = Exporter::start_in(directory, &config, &[]);
     assert_eq!(support::agent().get(format!("{}/-/ready", again.url)).call().unwrap().status(), 200);
     let due = again.wait_for("the next poll's time", |metrics| {
-        metrics.value("partner_license_next_scrape_timestamp_seconds", &[])
+        metrics.of_usage("partner_license_next_scrape_timestamp_seconds", &[])
     });
     let metrics = again.metrics();
     let last = "partner_license_last_success_timestamp_seconds";
-    assert_eq!(metrics.value(last, &[]), before.value(last, &[]));
+    assert_eq!(metrics.of_usage(last, &[]), before.of_usage(last, &[]));
     // Alerts on a refresh token that is about to expire must not wait for the next poll.
     let issued = "partner_license_refresh_token_issued_timestamp_seconds";
     assert!(before.value(issued, &[]).is_some());
     assert_eq!(metrics.value(issued, &[]), before.value(issued, &[]));
-    let wait = due - metrics.value(last, &[]).unwrap();
+    let wait = due - metrics.of_usage(last, &[]).unwrap();
     assert!((899.0..901.0).contains(&wait), "due {wait} s after the last good poll");
-    assert_eq!(metrics.value("partner_license_scrapes_total", &[]), Some(0.0));
-    assert_eq!(metrics.value("partner_license_up", &[]), Some(0.0), "a poll has run");
+    assert_eq!(metrics.of_usage("partner_license_scrapes_total", &[]), Some(0.0));
+    assert_eq!(metrics.of_usage("partner_license_up", &[]), Some(0.0), "a poll has run");
     assert_eq!(simulator.requests()["totals"], serde_json::json!({ "token": 1, "usage": 1 }));
     // A reload polls.
     assert_eq!(again.reload(), 200);
     again.wait_for_polls(None, 1.0);
-    assert_eq!(again.metrics().value("partner_license_up", &[]), Some(1.0));
+    assert_eq!(again.metrics().of_usage("partner_license_up", &[]), Some(1.0));
 }
 
 #[test]
@@ -389,9 +390,9 @@ fn rows_that_cannot_be_saved_are_served_and_one_warning_is_logged() {
     eventually("a directory with the name of the file", made);
     let cannot = |line: &str| line.contains("Cannot save the last good rows").then_some(());
     exporter.process.stderr.wait_for("warning", cannot);
-    let polls = exporter.metrics().value("partner_license_scrapes_total", &[]).unwrap();
+    let polls = exporter.metrics().of_usage("partner_license_scrapes_total", &[]).unwrap();
     exporter.wait_for_polls(None, polls + 2.0);
-    assert_eq!(exporter.metrics().value("partner_license_up", &[]), Some(1.0));
+    assert_eq!(exporter.metrics().of_usage("partner_license_up", &[]), Some(1.0));
     assert_eq!(exporter.metrics().named(USAGE).count(), 5);
     std::fs::remove_dir_all(&file).unwrap();
     exporter
@@ -490,9 +491,10 @@ fn a_failing_account_does_not_affect_another_account() {
     exporter.wait_for_polls(Some("fabrikam"), 1.0);
     let metrics = exporter.metrics();
     let (contoso, fabrikam) = (("account", "contoso"), ("account", "fabrikam"));
-    assert_eq!(metrics.value("partner_license_up", &[contoso]), Some(1.0));
-    assert_eq!(metrics.value("partner_license_up", &[fabrikam]), Some(0.0));
-    let refused = metrics.value("partner_license_scrape_failures_total", &[fabrikam, ("reason", "consent")]);
+    assert_eq!(metrics.of_usage("partner_license_up", &[contoso]), Some(1.0));
+    assert_eq!(metrics.of_usage("partner_license_up", &[fabrikam]), Some(0.0));
+    let refused =
+        metrics.of_usage("partner_license_scrape_failures_total", &[fabrikam, ("reason", "consent")]);
     assert!(refused >= Some(1.0), "{refused:?}");
     assert_eq!(metrics.named(USAGE).count(), 5);
     assert!(metrics.named(USAGE).all(|(labels, _)| labels["account"] == "contoso"));
@@ -550,13 +552,13 @@ fn reloads_do_not_poll_before_retry_after_has_passed() {
     let exporter = Exporter::start(&config, &[]);
     exporter.wait_for_polls(None, 1.0);
     let metrics = exporter.metrics();
-    let last = metrics.value("partner_license_last_scrape_timestamp_seconds", &[]).unwrap();
+    let last = metrics.of_usage("partner_license_last_scrape_timestamp_seconds", &[]).unwrap();
     let next = "partner_license_next_scrape_timestamp_seconds";
-    let due = metrics.value(next, &[]).unwrap();
+    let due = metrics.of_usage(next, &[]).unwrap();
     assert!((57.0..63.0).contains(&(due - last)), "due {} s after the answer", due - last);
     for _ in 0..10 {
         assert_eq!(exporter.reload(), 200);
-        let still_due = exporter.wait_for("the next poll's time", |metrics| metrics.value(next, &[]));
+        let still_due = exporter.wait_for("the next poll's time", |metrics| metrics.of_usage(next, &[]));
         assert!((still_due - due).abs() < 5.0, "due at {due}, after the reload at {still_due}");
     }
     assert_eq!(simulator.requests()["totals"], serde_json::json!({ "token": 1, "usage": 1 }));
@@ -577,7 +579,7 @@ fn the_exporter_is_ready_after_one_poll_of_every_account_even_if_one_failed() {
     assert_eq!(answer.status(), 503, "ready although one account has not been polled");
     assert!(get(&format!("{}/-/healthy", exporter.url)).contains("Healthy"));
     eventually("readiness", || (support::agent().get(&ready).call().unwrap().status() == 200).then_some(()));
-    assert_eq!(exporter.metrics().value("partner_license_up", &[("account", "fabrikam")]), Some(0.0));
+    assert_eq!(exporter.metrics().of_usage("partner_license_up", &[("account", "fabrikam")]), Some(0.0));
 }
 
 #[test]

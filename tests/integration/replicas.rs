@@ -59,5 +59,5 @@ fn assert_no_warnings(replica: &Exporter) {
     let log = replica.process.stderr.text();
     let is_warning = |line: &&str| line.contains("level=WARN") || line.contains("level=ERROR");
     assert_eq!(log.lines().find(is_warning), None);
-    assert_eq!(replica.metrics().value("partner_license_up", &[]), Some(1.0));
+    assert_eq!(replica.metrics().of_usage("partner_license_up", &[]), Some(1.0));
 }

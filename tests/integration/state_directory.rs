@@ -58,14 +58,10 @@ fn a_backup_that_is_restored_elsewhere_has_the_rows_and_a_token_that_works() {
     run_documented("restore", &elsewhere.path().join("state"), home.path());
     let after = Exporter::start_in(elsewhere, &config, &[]);
     let metrics = after.metrics();
-    assert_eq!(
-        metrics.value("partner_license_usage_rows", &[]),
-        Some(5.0),
-        "served from the first scrape on"
-    );
+    assert_eq!(metrics.of_usage("partner_license_rows", &[]), Some(5.0), "served from the first scrape on");
     assert_eq!(after.reload(), 200);
     after.wait_for("successful poll", |metrics| {
-        (metrics.value("partner_license_up", &[])? > 0.0).then_some(())
+        (metrics.of_usage("partner_license_up", &[])? > 0.0).then_some(())
     });
 }
 
@@ -87,9 +83,9 @@ fn the_files_of_version_1_are_read() {
         account.replace(&format!("refresh_token: {}, ", partner_center_simulator::REFRESH_TOKEN), "");
     let exporter = Exporter::start_in(directory, &format!("stale_after: 0s\naccounts:\n{account}"), &[]);
     let metrics = exporter.metrics();
-    assert_eq!(metrics.value("partner_license_usage_rows", &[]), Some(5.0));
+    assert_eq!(metrics.of_usage("partner_license_rows", &[]), Some(5.0));
     let written = Some(1_717_391_488.0);
-    assert_eq!(metrics.value("partner_license_last_success_timestamp_seconds", &[]), written);
+    assert_eq!(metrics.of_usage("partner_license_last_success_timestamp_seconds", &[]), written);
     assert_eq!(metrics.value("partner_license_refresh_token_issued_timestamp_seconds", &[]), written);
     // The poll that brought these rows was long ago, so the start polls at once.
     exporter.wait_for_polls(None, 1.0);

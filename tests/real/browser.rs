@@ -583,7 +583,7 @@ fn pictures(fixture: &Fixture) {
     let wait_for_polls = |up: [f64; 2]| {
         support::eventually("polls of both accounts", || {
             let metrics = support::exposition::parse(&support::get(&format!("{url}/metrics")));
-            let of = |account| metrics.value("partner_license_up", &[("account", account)]);
+            let of = |account| metrics.of_usage("partner_license_up", &[("account", account)]);
             (["portfolio", "documented"].map(of) == up.map(Some)).then_some(())
         });
     };

@@ -16,6 +16,11 @@ impl Exposition {
         self.0.get(&(name.to_owned(), labels)).copied()
     }
 
+    /// The value of the series about polls of the usage collection with exactly these other labels.
+    pub fn of_usage(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        self.value(name, &[labels, &[("collection", "usage")]].concat())
+    }
+
     /// The series with this name: labels and value of each.
     pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a BTreeMap<String, String>, f64)> {
         self.0

@@ -281,7 +281,7 @@ impl Exporter {
     pub fn wait_for_polls(&self, account: Option<&str>, polls: f64) {
         let labels: Vec<_> = account.map(|name| ("account", name)).into_iter().collect();
         self.wait_for("poll", |metrics| {
-            (metrics.value("partner_license_scrapes_total", &labels)? >= polls).then_some(())
+            (metrics.of_usage("partner_license_scrapes_total", &labels)? >= polls).then_some(())
         });
     }
 

@@ -128,7 +128,7 @@ class Site:
 
         def rows():
             body = get(self.ports["exporter"], "identity")[1].decode()
-            found = re.findall(r"^partner_license_usage_rows(?:{.*})? (\d+)$", body, re.MULTILINE)
+            found = re.findall(r"^partner_license_rows(?:{.*})? (\d+)$", body, re.MULTILINE)
             return sum(map(int, found)) == size
 
         wait_for(rows, f"{size:,} rows")

@@ -15,7 +15,7 @@ use crate::{guard, log::RequestLog, scenario::Scenario, simulator::Simulator, wi
 const LARGEST_SCENARIO: usize = 256 * 1024;
 
 const OVERVIEW: &str = "\
-A simulator of Entra ID's sign-in and of Partner Center's licence usage report.
+A simulator of Entra ID's sign-in and of Partner Center's licence usage and deployment.
 Nothing here is real: no tenant, no secret, no figure.
 
 POST   /{tenant}/oauth2/v2.0/token      exchanges a refresh token, a device code or an authorization code
@@ -23,6 +23,11 @@ POST   /{tenant}/oauth2/v2.0/devicecode issues a device code
 GET    /simulator/device                shows the page where a person enters a user code
 GET    /{tenant}/oauth2/v2.0/authorize  signs in with a browser
 GET    /v1/analytics/licenses/usage     returns the licence usage report
+GET    /v1/analytics/licenses/deployment
+                                        returns the licence deployment report
+GET    /v1/analytics/commercial/usage/license
+GET    /v1/analytics/commercial/deployment/license
+                                        return the usage and deployment of each customer, also below /partner/v1
 GET    /simulator/scenario              shows the scenario, as JSON
 PUT    /simulator/scenario              replaces the scenario, by YAML or JSON
 GET    /simulator/requests              shows the latest requests and how many there were
@@ -43,7 +48,7 @@ pub(crate) fn router() -> Router<Simulator> {
 
 /// `GET /simulator/scenario`
 async fn show_scenario(State(simulator): State<Simulator>) -> Response {
-    wire::json(StatusCode::OK, &simulator.state().scenario)
+    wire::json(StatusCode::OK, &*simulator.state().scenario)
 }
 
 /// `PUT /simulator/scenario`

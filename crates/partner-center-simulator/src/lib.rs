@@ -20,6 +20,8 @@
 mod certificate;
 mod notation;
 mod rows;
+mod commercial;
+mod portfolio;
 mod scenario;
 
 // What it keeps between requests.
@@ -34,6 +36,8 @@ mod simulator;
 // The two services and the control endpoints.
 mod wire;
 mod report;
+mod query;
+mod envelope;
 mod partner_center;
 mod entra;
 mod guard;
@@ -46,11 +50,13 @@ use axum::Router;
 use axum::routing::{get, post};
 
 pub use certificate::Certificate;
-pub use rows::{ReportRow, ReportRows};
+pub use commercial::{ActiveProperty, BetweenPages, Commercial, Grouping, NextLink, Paths, TotalCount};
+pub use portfolio::Customers;
+pub use rows::{NoRows, Properties, ReportRow, ReportRows, Rows};
 pub use scenario::{
-    Authorize, AuthorizeAnswer, Behaviour, CLIENT_ID, CLIENT_SECRET, Device, DeviceAnswer,
-    FederatedCredential, REFRESH_TOKEN, Rotation, Scenario, ScenarioError, TenantScenario, TokenAnswer,
-    UsageAnswer,
+    Authorize, AuthorizeAnswer, Behaviour, CLIENT_ID, CLIENT_SECRET, CollectionBehaviour, Device,
+    DeviceAnswer, FederatedCredential, REFRESH_TOKEN, Rotation, Scenario, ScenarioError, TenantScenario,
+    TokenAnswer, UsageAnswer,
 };
 pub use simulator::Simulator;
 
@@ -65,7 +71,7 @@ impl Simulator {
                 get(entra::authorize::authorize).post(entra::authorize::decide),
             )
             .route("/simulator/device", get(entra::device::page).post(entra::device::decide))
-            .route("/v1/analytics/licenses/usage", get(partner_center::usage))
+            .merge(partner_center::router())
             .merge(control::router())
             .fallback(partner_center::not_found)
             .method_not_allowed_fallback(partner_center::not_found)

@@ -1,6 +1,7 @@
 //! The latest requests, for tests and for people who want to see what their exporter sends.
 //!
-//! It keeps a few harmless headers and nothing from bodies or queries, so it never contains a secret or a token.
+//! It keeps a few harmless headers, nothing from bodies, and only the queries of collections, which contain no secret, so
+//! it never contains a secret or a token.
 
 use std::collections::VecDeque;
 
@@ -18,6 +19,9 @@ pub(crate) enum Endpoint {
     DeviceCode,
     Authorize,
     Usage,
+    Deployment,
+    CommercialUsage,
+    CommercialDeployment,
 }
 
 /// The latest requests and the number of all requests.
@@ -35,6 +39,12 @@ struct Totals {
     device_code: u64,
     #[serde(skip_serializing_if = "is_zero")]
     authorize: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    deployment: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    commercial_usage: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    commercial_deployment: u64,
 }
 
 /// One request, with the headers that are kept and what the handler adds.
@@ -42,6 +52,12 @@ struct Totals {
 pub(crate) struct Entry {
     endpoint: Endpoint,
     pub(crate) tenant: Option<String>,
+    /// The path of a request for a collection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<String>,
+    /// The query of a request for a collection, as it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) query: Option<String>,
     status: u16,
     request_id: Option<String>,
     correlation_id: Option<String>,
@@ -73,6 +89,9 @@ impl RequestLog {
             Endpoint::Usage => self.totals.usage += 1,
             Endpoint::DeviceCode => self.totals.device_code += 1,
             Endpoint::Authorize => self.totals.authorize += 1,
+            Endpoint::Deployment => self.totals.deployment += 1,
+            Endpoint::CommercialUsage => self.totals.commercial_usage += 1,
+            Endpoint::CommercialDeployment => self.totals.commercial_deployment += 1,
         }
         if self.requests.len() == CAPACITY {
             self.requests.pop_front();
@@ -83,6 +102,8 @@ impl RequestLog {
         let mut entry = Entry {
             endpoint,
             tenant: None,
+            path: None,
+            query: None,
             status: status.as_u16(),
             request_id: text(HeaderName::from_static("ms-requestid")),
             correlation_id: text(HeaderName::from_static("ms-correlationid")),

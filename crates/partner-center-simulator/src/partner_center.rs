@@ -1,66 +1,127 @@
-//! The licence usage endpoint of the Partner Center API.
+//! The endpoints of the Partner Center API, each of which returns a collection.
 //!
 //! It does not know how tokens are issued, only whether the state accepts one.
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
 use http_body::Frame;
 use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::commercial::{Commercial, Paths};
+use crate::envelope::{self, Source};
 use crate::log::Endpoint;
-use crate::report::{self, ReportPage};
-use crate::rows::ReportRow;
-use crate::scenario::{Behaviour, UsageAnswer};
+use crate::portfolio::Portfolio;
+use crate::report::{self, Report};
+use crate::rows::{Properties, Rows};
+use crate::scenario::{CollectionBehaviour, TenantSettings, UsageAnswer};
 use crate::simulator::Simulator;
-use crate::state::{Authorization, SimulatorState};
+use crate::state::{Authorization, collection};
 use crate::tokens::Caller;
 use crate::wire::{self, BYTE_ORDER_MARK, JSON_UTF8, RETRY_AFTER};
 
-/// `GET /v1/analytics/licenses/usage`
+/// What the paths of the commercial endpoints start with in Microsoft's examples, but not in its syntax lines.
+const PARTNER_V1: &str = "/partner/v1";
+
+/// The routes of the collections.
+pub(crate) fn router() -> Router<Simulator> {
+    let route = |endpoint| {
+        get(move |State(simulator): State<Simulator>, uri: Uri, request: HeaderMap| {
+            respond(endpoint, simulator, uri, request)
+        })
+    };
+    let mut router = Router::new()
+        .route("/v1/analytics/licenses/usage", route(Endpoint::Usage))
+        .route("/v1/analytics/licenses/deployment", route(Endpoint::Deployment));
+    for version in ["/v1", PARTNER_V1] {
+        for (kind, endpoint) in
+            [("usage", Endpoint::CommercialUsage), ("deployment", Endpoint::CommercialDeployment)]
+        {
+            for slash in ["", "/"] {
+                let path = format!("{version}/analytics/commercial/{kind}/license{slash}");
+                router = router.route(&path, route(endpoint));
+            }
+        }
+    }
+    router
+}
+
+/// Responds to a request for a collection.
 ///
 /// The access token is checked first, because only a valid one tells which tenant's behaviour applies. The request
 /// is logged before the delay, so that the log has it even when the caller gives up.
-pub(crate) async fn usage(State(simulator): State<Simulator>, request: HeaderMap) -> Response {
+async fn respond(endpoint: Endpoint, simulator: Simulator, uri: Uri, request: HeaderMap) -> Response {
     let now = simulator.now();
-    let mut behaviour = Behaviour::default();
-    let mut response = {
+    let origin = wire::origin(&request);
+    let (authorization, scenario, mut behaviour) = {
         let mut state = simulator.state();
-        let origin = wire::origin(&request);
         let authorization = state.authorize(request.get(header::AUTHORIZATION), origin.as_deref());
-        let response = match &authorization {
-            Authorization::Valid(Caller { tenant, mfa, .. }) => {
-                behaviour = state.next_usage_behaviour(tenant);
-                let response = scripted(&behaviour, &state, tenant, &request, now);
-                let mut response = wire::override_response(response, &behaviour);
-                report_mfa(&mut response, &request, *mfa && behaviour.answer != UsageAnswer::MfaRequired);
-                response
+        let behaviour = match &authorization {
+            Authorization::Valid(Caller { tenant, .. })
+                if exists(endpoint, uri.path(), &state.scenario.for_tenant(tenant).commercial) =>
+            {
+                Some(state.next_collection_behaviour(endpoint, tenant))
             }
-            Authorization::NoSecondFactor(_) => {
-                let mut response = mfa_required();
-                report_mfa(&mut response, &request, false);
-                response
-            }
-            Authorization::WrongAudience(caller) => wrong_audience(&caller.audience),
-            _ => access_denied(),
+            _ => None,
         };
-        state.log.record(Endpoint::Usage, &request, response.status(), |entry| {
-            let caller = authorization.caller();
-            entry.tenant = caller.map(|caller| caller.tenant.clone());
-            entry.sign_in = caller.map(|caller| caller.response);
-            entry.authorization = Some(authorization.as_str());
-        });
-        response
+        (authorization, Arc::clone(&state.scenario), behaviour)
     };
+    // Without the lock, because a page may have many rows.
+    let mut response = match (&authorization, &behaviour) {
+        (Authorization::Valid(Caller { tenant, mfa, .. }), Some(behaviour)) => {
+            let content = Content {
+                endpoint,
+                settings: &scenario.for_tenant(tenant),
+                uri: &uri,
+                origin: origin.as_deref(),
+                request: &request,
+                now,
+            };
+            let mut response = wire::override_response(scripted(behaviour, &content), behaviour);
+            report_mfa(&mut response, &request, *mfa && behaviour.answer != UsageAnswer::MfaRequired);
+            response
+        }
+        (Authorization::Valid(_), None) => api_error(StatusCode::NOT_FOUND, 1000, "Not found"),
+        (Authorization::NoSecondFactor(_), _) => {
+            let mut response = mfa_required();
+            report_mfa(&mut response, &request, false);
+            response
+        }
+        (Authorization::WrongAudience(caller), _) => wrong_audience(&caller.audience),
+        _ => access_denied(),
+    };
+    simulator.state().log.record(endpoint, &request, response.status(), |entry| {
+        let caller = authorization.caller();
+        entry.tenant = caller.map(|caller| caller.tenant.clone());
+        entry.sign_in = caller.map(|caller| caller.response);
+        entry.authorization = Some(authorization.as_str());
+        entry.path = Some(uri.path().to_owned());
+        entry.query = uri.query().map(str::to_owned);
+    });
     set_common_headers(&mut response, &request, now);
-    wire::finish(response, &behaviour).await
+    wire::finish(response, &behaviour.take().unwrap_or_default()).await
+}
+
+/// Whether a path of the endpoint exists.
+fn exists(endpoint: Endpoint, path: &str, commercial: &Commercial) -> bool {
+    let is_commercial = matches!(endpoint, Endpoint::CommercialUsage | Endpoint::CommercialDeployment);
+    !is_commercial
+        || match commercial.paths {
+            Paths::Both => true,
+            Paths::V1 => !path.starts_with(PARTNER_V1),
+            Paths::PartnerV1 => path.starts_with(PARTNER_V1),
+            Paths::None => false,
+        }
 }
 
 /// Reports whether the sign-in had a second factor, if the caller requests it by the header `ValidateMfa`.
@@ -78,25 +139,19 @@ pub(crate) async fn not_found(State(simulator): State<Simulator>, request: Heade
 }
 
 /// The response that the behaviour selects, before its overrides.
-fn scripted(
-    behaviour: &Behaviour<UsageAnswer>,
-    state: &SimulatorState,
-    tenant: &str,
-    request: &HeaderMap,
-    now: Timestamp,
-) -> Response {
-    let rows = report::rows(state.scenario.for_tenant(tenant).rows, now);
-    let Some(page) = page(&rows, state.scenario.for_tenant(tenant).page_size, request) else {
-        return api_error(StatusCode::BAD_REQUEST, 3000, "Invalid property");
-    };
-    let with_mark = |page| [BYTE_ORDER_MARK, &report::json(page)].concat();
+fn scripted(behaviour: &CollectionBehaviour, content: &Content<'_>) -> Response {
     let ok = |body: String| wire::text(StatusCode::OK, JSON_UTF8, body);
+    let is_empty = behaviour.answer == UsageAnswer::Empty;
+    let page = |respond: &dyn Fn(String) -> Response| match content.page(is_empty) {
+        Some(page) => respond(page),
+        None => api_error(StatusCode::BAD_REQUEST, 3000, "Invalid property"),
+    };
+    let marked = |page: String| [BYTE_ORDER_MARK, &page].concat();
     match behaviour.answer {
-        UsageAnswer::Ok => ok(with_mark(page)),
-        UsageAnswer::NoBom => ok(report::json(page)),
-        UsageAnswer::Empty => ok(with_mark(ReportPage::default())),
-        UsageAnswer::Malformed => ok([BYTE_ORDER_MARK, r#"{"totalCount":1,"items":[{"prorated"#].concat()),
-        UsageAnswer::Truncated => truncated(with_mark(page)),
+        UsageAnswer::Ok | UsageAnswer::Empty => page(&|page| ok(marked(page))),
+        UsageAnswer::NoBom => page(&ok),
+        UsageAnswer::Truncated => page(&|page| truncated(marked(page))),
+        UsageAnswer::Malformed => ok(marked(r#"{"totalCount":1,"items":[{"prorated"#.to_owned())),
         UsageAnswer::NoContent => StatusCode::NO_CONTENT.into_response(),
         UsageAnswer::Html => wire::text(
             StatusCode::OK,
@@ -134,7 +189,7 @@ fn scripted(
         ),
         UsageAnswer::NotFound => StatusCode::NOT_FOUND.into_response(),
         UsageAnswer::Echo => {
-            let sent = request.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+            let sent = content.request.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
             api_error(
                 StatusCode::BAD_REQUEST,
                 800_002,
@@ -144,16 +199,52 @@ fn scripted(
     }
 }
 
-/// The page that the continuation token refers to; the token is the number of rows before that page.
-fn page<'a>(rows: &'a [ReportRow], size: usize, request: &HeaderMap) -> Option<ReportPage<'a>> {
-    let start = match request.get("ms-continuationtoken") {
-        None => 0,
-        Some(token) => token.to_str().ok()?.parse().ok()?,
-    };
-    let (_, rest) = rows.split_at_checked(start)?;
-    let size = if size == 0 { rest.len() } else { size.min(rest.len()) };
-    let next = (size < rest.len()).then_some(start + size);
-    Some(ReportPage { rows: rest.split_at_checked(size)?.0, next })
+/// What determines the content of a collection.
+struct Content<'a> {
+    endpoint: Endpoint,
+    settings: &'a TenantSettings<'a>,
+    uri: &'a Uri,
+    origin: Option<&'a str>,
+    request: &'a HeaderMap,
+    now: Timestamp,
+}
+
+impl Content<'_> {
+    /// The page that is asked for, or no rows at all, unless the request is invalid.
+    fn page(&self, is_empty: bool) -> Option<String> {
+        let &TenantSettings { commercial, customers, page_size, .. } = self.settings;
+        let rows = if is_empty { Rows::Listed(Vec::new()) } else { self.rows() };
+        let report = |report: Report| {
+            let rows = report.rows(&rows, &Portfolio::new(customers, self.now, None));
+            let start = self.request.get("ms-continuationtoken").map_or(Some(0), |token| {
+                // The number of rows before the page.
+                token.to_str().ok()?.parse().ok()
+            });
+            report.page(&rows, start?, page_size)
+        };
+        let collection = match self.endpoint {
+            Endpoint::Deployment => return report(report::DEPLOYMENT),
+            Endpoint::CommercialUsage => envelope::USAGE.with_used(commercial.active_property.as_str()),
+            Endpoint::CommercialDeployment => envelope::DEPLOYMENT,
+            _ => return report(report::USAGE),
+        };
+        let (origin, path, now) = (self.origin, self.uri.path(), self.now);
+        let source = Source { collection, rows, commercial, customers, page_size, now, origin, path };
+        source.page(self.uri.query().unwrap_or_default())
+    }
+
+    /// The endpoint's own rows, or those that the scenario's `rows` stand for.
+    fn rows(&self) -> Rows<Properties> {
+        let own = collection(self.settings, self.endpoint).rows.clone();
+        own.unwrap_or_else(|| match self.settings.rows {
+            Rows::Documented => Rows::Documented,
+            Rows::Portfolio => Rows::Portfolio,
+            Rows::Listed(rows) if self.endpoint == Endpoint::Usage => {
+                Rows::Listed(rows.iter().map(report::properties).collect())
+            }
+            Rows::Listed(_) => Rows::Listed(Vec::new()),
+        })
+    }
 }
 
 fn access_denied() -> Response {

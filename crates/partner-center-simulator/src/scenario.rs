@@ -7,6 +7,7 @@
 //! rotation: strict
 //! rows: portfolio
 //! usage: { answer: throttled, retry_after: 57, times: 3 }
+//! commercial_usage: { rows: [{ workloadName: Exchange, licensesActive: -1 }] }
 //! tenants:
 //!   contoso.example: { token: { answer: consent_revoked } }
 //! ```
@@ -18,8 +19,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::certificate::Certificate;
+use crate::commercial::Commercial;
 use crate::notation::{base64_text, headers, human_duration, status_code};
-use crate::rows::ReportRows;
+use crate::portfolio::Customers;
+use crate::rows::{NoRows, Properties, ReportRows, Rows};
 
 /// The application id that a scenario accepts by default.
 pub const CLIENT_ID: &str = "00000000-0000-0000-0000-00000000c11e";
@@ -58,21 +61,36 @@ pub struct Scenario {
     pub rotation: Rotation,
     /// Whether people sign in with a second factor; it applies to all tokens of the sign-in.
     pub mfa: bool,
-    /// Whether the usage endpoint refuses tokens of a sign-in without a second factor.
+    /// Whether Partner Center refuses tokens of a sign-in without a second factor.
     pub enforce_mfa: bool,
     /// How a sign-in with a device code ends.
     pub device: Device,
     /// How a sign-in in the browser ends.
     pub authorize: Authorize,
-    /// The rows of the usage report.
+    /// The rows of every collection, or the list of those of the usage report.
     pub rows: ReportRows,
-    /// The number of rows on one page of the report, or 0 for a single page.
+    /// The largest number of rows on one page of a collection, or 0 for no such limit.
     #[serde(skip_serializing_if = "is_default")]
     pub page_size: usize,
+    /// The customers of the portfolio.
+    #[serde(skip_serializing_if = "is_default")]
+    pub customers: Customers,
+    /// What the two commercial endpoints have in common.
+    #[serde(skip_serializing_if = "is_default")]
+    pub commercial: Commercial,
     /// How the token endpoint responds.
     pub token: Behaviour<TokenAnswer>,
     /// How the usage endpoint responds to a valid access token.
-    pub usage: Behaviour<UsageAnswer>,
+    pub usage: CollectionBehaviour,
+    /// How the deployment endpoint responds to a valid access token.
+    #[serde(skip_serializing_if = "is_default")]
+    pub deployment: CollectionBehaviour,
+    /// How the commercial usage endpoint responds to a valid access token.
+    #[serde(skip_serializing_if = "is_default")]
+    pub commercial_usage: CollectionBehaviour,
+    /// How the commercial deployment endpoint responds to a valid access token.
+    #[serde(skip_serializing_if = "is_default")]
+    pub commercial_deployment: CollectionBehaviour,
     /// What differs for a tenant, keyed by the tenant in the token endpoint's path.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tenants: BTreeMap<String, TenantScenario>,
@@ -88,7 +106,7 @@ pub struct TenantScenario {
     /// Whether people sign in with a second factor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mfa: Option<bool>,
-    /// Whether the usage endpoint refuses tokens of a sign-in without a second factor.
+    /// Whether Partner Center refuses tokens of a sign-in without a second factor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforce_mfa: Option<bool>,
     /// How a sign-in with a device code ends.
@@ -97,18 +115,33 @@ pub struct TenantScenario {
     /// How a sign-in in the browser ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorize: Option<Authorize>,
-    /// The rows of the usage report.
+    /// The rows of every collection, or the list of those of the usage report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<ReportRows>,
-    /// The number of rows on one page of the report, or 0 for a single page.
+    /// The largest number of rows on one page of a collection, or 0 for no such limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page_size: Option<usize>,
+    /// The customers of the portfolio.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub customers: Option<Customers>,
+    /// What the two commercial endpoints have in common.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commercial: Option<Commercial>,
     /// How the token endpoint responds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Behaviour<TokenAnswer>>,
     /// How the usage endpoint responds to a valid access token.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Behaviour<UsageAnswer>>,
+    pub usage: Option<CollectionBehaviour>,
+    /// How the deployment endpoint responds to a valid access token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<CollectionBehaviour>,
+    /// How the commercial usage endpoint responds to a valid access token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commercial_usage: Option<CollectionBehaviour>,
+    /// How the commercial deployment endpoint responds to a valid access token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commercial_deployment: Option<CollectionBehaviour>,
 }
 
 /// The settings that apply to one tenant: its own values, or else the scenario's.
@@ -120,8 +153,13 @@ pub(crate) struct TenantSettings<'a> {
     pub(crate) authorize: &'a Authorize,
     pub(crate) rows: &'a ReportRows,
     pub(crate) page_size: usize,
+    pub(crate) customers: Customers,
+    pub(crate) commercial: Commercial,
     pub(crate) token: &'a Behaviour<TokenAnswer>,
-    pub(crate) usage: &'a Behaviour<UsageAnswer>,
+    pub(crate) usage: &'a CollectionBehaviour,
+    pub(crate) deployment: &'a CollectionBehaviour,
+    pub(crate) commercial_usage: &'a CollectionBehaviour,
+    pub(crate) commercial_deployment: &'a CollectionBehaviour,
 }
 
 /// An issuer whose tokens the application may present as its assertion.
@@ -211,8 +249,18 @@ pub enum AuthorizeAnswer {
 
 /// How one endpoint responds: the kind of response, what overrides its parts, and which calls it applies to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, bound(deserialize = "A: Deserialize<'de> + Default"))]
-pub struct Behaviour<A> {
+#[serde(
+    deny_unknown_fields,
+    default,
+    bound(
+        serialize = "A: Serialize, R: Serialize + Default + PartialEq",
+        deserialize = "A: Deserialize<'de> + Default, R: Deserialize<'de> + Default"
+    )
+)]
+pub struct Behaviour<A, R = NoRows> {
+    /// The rows, which are the same for all calls.
+    #[serde(skip_serializing_if = "is_default")]
+    pub rows: R,
     /// The kind of response.
     pub answer: A,
     /// How long the response is delayed.
@@ -246,6 +294,12 @@ pub struct Behaviour<A> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
 }
+
+/// How an endpoint of Partner Center responds.
+///
+/// Without rows of its own, it has those that the scenario's `rows` name; if that lists rows, they are those of the usage
+/// report, and the other endpoints have none.
+pub type CollectionBehaviour = Behaviour<UsageAnswer, Option<Rows<Properties>>>;
 
 /// The kinds of response of the token endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -288,7 +342,7 @@ pub enum TokenAnswer {
     Malformed,
 }
 
-/// The kinds of response of the usage endpoint.
+/// The kinds of response of Partner Center's collections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UsageAnswer {
@@ -360,8 +414,17 @@ impl Scenario {
             authorize: own.and_then(|own| own.authorize.as_ref()).unwrap_or(&self.authorize),
             rows: own.and_then(|own| own.rows.as_ref()).unwrap_or(&self.rows),
             page_size: own.and_then(|own| own.page_size).unwrap_or(self.page_size),
+            customers: own.and_then(|own| own.customers).unwrap_or(self.customers),
+            commercial: own.and_then(|own| own.commercial).unwrap_or(self.commercial),
             token: own.and_then(|own| own.token.as_ref()).unwrap_or(&self.token),
             usage: own.and_then(|own| own.usage.as_ref()).unwrap_or(&self.usage),
+            deployment: own.and_then(|own| own.deployment.as_ref()).unwrap_or(&self.deployment),
+            commercial_usage: own
+                .and_then(|own| own.commercial_usage.as_ref())
+                .unwrap_or(&self.commercial_usage),
+            commercial_deployment: own
+                .and_then(|own| own.commercial_deployment.as_ref())
+                .unwrap_or(&self.commercial_deployment),
         }
     }
 }
@@ -384,8 +447,13 @@ impl Default for Scenario {
             authorize: Authorize::default(),
             rows: ReportRows::default(),
             page_size: 0,
+            customers: Customers::default(),
+            commercial: Commercial::default(),
             token: Behaviour::default(),
             usage: Behaviour::default(),
+            deployment: Behaviour::default(),
+            commercial_usage: Behaviour::default(),
+            commercial_deployment: Behaviour::default(),
             tenants: BTreeMap::new(),
         }
     }

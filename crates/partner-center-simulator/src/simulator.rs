@@ -29,7 +29,7 @@ impl Simulator {
 
     /// Returns a copy of the current scenario.
     pub fn scenario(&self) -> Scenario {
-        self.state().scenario.clone()
+        Scenario::clone(&self.state().scenario)
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -4,19 +4,20 @@
 //! It knows nothing of HTTP beyond the `Authorization` header.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use axum::http::HeaderValue;
 
 use crate::authorization_codes::AuthorizationCodes;
 use crate::device_codes::DeviceCodes;
 use crate::log::{Endpoint, RequestLog};
-use crate::scenario::{Behaviour, Scenario, TokenAnswer, UsageAnswer};
+use crate::scenario::{Behaviour, CollectionBehaviour, Scenario, TenantSettings, TokenAnswer};
 use crate::tokens::{Caller, TokenStore};
 
 /// The state that all requests share.
 #[derive(Default)]
 pub(crate) struct SimulatorState {
-    pub(crate) scenario: Scenario,
+    pub(crate) scenario: Arc<Scenario>,
     pub(crate) log: RequestLog,
     pub(crate) tokens: TokenStore,
     pub(crate) device_codes: DeviceCodes,
@@ -27,7 +28,7 @@ pub(crate) struct SimulatorState {
     calls: HashMap<(Endpoint, String), u32>,
 }
 
-/// The usage endpoint's verdict on the `Authorization` header.
+/// Partner Center's verdict on the `Authorization` header.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Authorization {
     Valid(Caller),
@@ -48,7 +49,7 @@ impl SimulatorState {
     /// Replaces the scenario and resets its counts of calls; issued tokens stay valid.
     pub(crate) fn replace_scenario(&mut self, scenario: Scenario) {
         self.tokens.add_initial_tokens(&scenario);
-        self.scenario = scenario;
+        self.scenario = Arc::new(scenario);
         self.calls.clear();
     }
 
@@ -58,18 +59,22 @@ impl SimulatorState {
         self.apply(Endpoint::Token, tenant, behaviour)
     }
 
-    /// Counts a call of the usage endpoint and returns the behaviour that applies to it.
-    pub(crate) fn next_usage_behaviour(&mut self, tenant: &str) -> Behaviour<UsageAnswer> {
-        let behaviour = self.scenario.for_tenant(tenant).usage.clone();
-        self.apply(Endpoint::Usage, tenant, behaviour)
-    }
-
-    fn apply<A: Default>(
+    /// Counts a call of one of Partner Center's endpoints and returns the behaviour that applies to it.
+    pub(crate) fn next_collection_behaviour(
         &mut self,
         endpoint: Endpoint,
         tenant: &str,
-        behaviour: Behaviour<A>,
-    ) -> Behaviour<A> {
+    ) -> CollectionBehaviour {
+        let behaviour = collection(&self.scenario.for_tenant(tenant), endpoint).clone();
+        self.apply(endpoint, tenant, behaviour)
+    }
+
+    fn apply<A: Default, R: Default>(
+        &mut self,
+        endpoint: Endpoint,
+        tenant: &str,
+        behaviour: Behaviour<A, R>,
+    ) -> Behaviour<A, R> {
         if behaviour.skip == 0 && behaviour.times.is_none() {
             return behaviour;
         }
@@ -95,6 +100,16 @@ impl SimulatorState {
         } else {
             Authorization::Valid(caller)
         }
+    }
+}
+
+/// The behaviour of one of Partner Center's endpoints.
+pub(crate) fn collection<'a>(settings: &TenantSettings<'a>, endpoint: Endpoint) -> &'a CollectionBehaviour {
+    match endpoint {
+        Endpoint::Deployment => settings.deployment,
+        Endpoint::CommercialUsage => settings.commercial_usage,
+        Endpoint::CommercialDeployment => settings.commercial_deployment,
+        _ => settings.usage,
     }
 }
 

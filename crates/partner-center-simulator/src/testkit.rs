@@ -45,6 +45,11 @@ impl TestResponse {
     }
 }
 
+/// The body of a collection, which may start with a byte order mark.
+pub(super) fn parsed(response: &TestResponse) -> Value {
+    serde_json::from_str(response.text().trim_start_matches('\u{feff}')).unwrap()
+}
+
 pub(super) async fn send(
     simulator: &Simulator,
     method: Method,

@@ -62,7 +62,7 @@ pub(crate) fn forbid_caching(response: &mut Response, now: Timestamp) {
 }
 
 /// Applies a behaviour's body, `Retry-After` and status, before the endpoint sets its common headers.
-pub(crate) fn override_response<A>(mut response: Response, behaviour: &Behaviour<A>) -> Response {
+pub(crate) fn override_response<A, R>(mut response: Response, behaviour: &Behaviour<A, R>) -> Response {
     let body = behaviour.body.clone().map(String::into_bytes).or_else(|| behaviour.body_base64.clone());
     if let Some(body) = body {
         *response.body_mut() = body.into();
@@ -79,7 +79,7 @@ pub(crate) fn override_response<A>(mut response: Response, behaviour: &Behaviour
 }
 
 /// Applies the rest of a behaviour to a response that is otherwise complete: merge, compression, headers and delay.
-pub(crate) async fn finish<A>(mut response: Response, behaviour: &Behaviour<A>) -> Response {
+pub(crate) async fn finish<A, R>(mut response: Response, behaviour: &Behaviour<A, R>) -> Response {
     if !behaviour.merge.is_empty() {
         response = with_body(response, |body| merged(body, &behaviour.merge)).await;
     }

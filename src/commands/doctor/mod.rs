@@ -16,12 +16,14 @@ use tokio::time::timeout;
 
 use crate::commands::cli::DoctorFlags;
 use crate::commands::settings;
-use crate::config::{Account, Config};
+use crate::config::{Account, Config, Polled};
 use crate::domain::clock::Clock;
+use crate::domain::collection::Collected;
+use crate::domain::row::Source;
 use crate::domain::status::{Endpoint, Ledger};
-use crate::domain::usage::{EMPTY_REMEDY, UsageReport};
+use crate::domain::usage::EMPTY_REMEDY;
 use crate::partner::hints::LOGIN;
-use crate::partner::{FetchError, PartnerCenter, TokenStore, TrustAnchors};
+use crate::partner::{FetchError, PartnerCenter, TokenStore, TrustAnchors, Turns};
 
 use report::{Outcome, Report, failed, ok, skipped, warning};
 
@@ -107,12 +109,20 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> io:
             }
         }
     }
-    if !api_answers {
-        return report.add("usage", skipped("the API does not answer"));
+    for Polled { collection, timeout: limit, .. } in config.polled(account) {
+        let outcome = if api_answers {
+            let mut turn = Turns::default().take().await;
+            let fetched = timeout(limit, center.fetch_with_ids(collection, &mut turn)).await;
+            let fetched = fetched.unwrap_or_else(|_| Err(FetchError::deadline(limit)));
+            fetched.map_or_else(Outcome::from, |(rows, ids)| collected(&rows, &ids))
+        } else {
+            skipped("the API does not answer")
+        };
+        report.add(collection.as_str(), outcome)?;
     }
-    let late = |_| Err(FetchError::deadline(config.poll_timeout));
-    let usage = timeout(config.poll_timeout, center.fetch_with_ids()).await.unwrap_or_else(late);
-    report.add("usage", usage.map_or_else(Outcome::from, |(usage, ids)| collected(&usage, &ids)))?;
+    if !api_answers {
+        return Ok(());
+    }
     let compliance = match ledger.read().credentials.mfa_compliant {
         Some(true) => ok("Partner Center calls the sign-in compliant"),
         Some(false) => failed("Partner Center calls the sign-in not compliant", LOGIN),
@@ -121,13 +131,17 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> io:
     report.add("mfa_compliance", compliance)
 }
 
-fn collected(usage: &UsageReport, ids: &[String]) -> Outcome {
-    let (rows, rejected) = (usage.rows().len(), usage.rejected().values().sum::<u64>());
+fn collected(collected: &Collected, ids: &[String]) -> Outcome {
+    let (rows, rejected) = (collected.len(), collected.rejected().values().sum::<u64>());
     // If none of the rows can be used, the poll fails.
     if rows == 0 {
         warning(with_ids("the collection is empty", ids), EMPTY_REMEDY)
     } else {
-        ok(with_ids(&format!("{rows} rows, {rejected} dropped"), ids))
+        let source = match collected.source() {
+            Source::Licenses => "",
+            Source::Commercial => " from analytics/commercial",
+        };
+        ok(with_ids(&format!("{rows} rows{source}, {rejected} dropped"), ids))
     }
 }
 

@@ -1,10 +1,10 @@
 use super::*;
 
 const ROOT_KEYS: &str = "poll_interval, poll_timeout, stale_after, state_directory, thresholds, \
-     label_value_length_limit, accounts";
+     collections, label_value_length_limit, accounts";
 const ACCOUNT_KEYS: &str = "name, tenant_id, client_id, client_secret, client_secret_file, \
      client_certificate_file, federated_token_file, refresh_token, refresh_token_file, cloud, api_base_url, login_base_url, \
-     locale, proxy_url, ca_file";
+     locale, proxy_url, ca_file, collections";
 
 fn check(table: &[(String, &[&str])]) {
     for (text, expected) in table {

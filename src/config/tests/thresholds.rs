@@ -1,13 +1,15 @@
-use crate::domain::usage::{LicenseUsage, Percent};
+use crate::domain::figures::Percent;
+use crate::domain::usage::LicenseUsage;
 
 use super::*;
 
 fn row(service: &str, workload: &str, channel: &str) -> LicenseUsage {
     LicenseUsage {
-        service: service.to_owned(),
-        workload: workload.to_owned(),
-        channel: channel.to_owned(),
+        service: service.into(),
+        workload: workload.into(),
+        channel: channel.into(),
         percent: Percent::new(1.0).unwrap(),
+        licenses: None,
         processed_at: jiff::Timestamp::UNIX_EPOCH,
     }
 }

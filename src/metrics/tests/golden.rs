@@ -33,75 +33,125 @@ partner_license_usage_processed_timestamp_seconds{account="contoso",service="o36
 # TYPE partner_license_usage_threshold_percent gauge
 partner_license_usage_threshold_percent{account="contoso",service="crm",workload="Teams",channel="reseller"} 40
 partner_license_usage_threshold_percent{account="contoso",service="o365",workload="Exchange",channel="reseller"} 40
-# HELP partner_license_usage_rows Rows in the last successful usage collection; 0 if it was empty.
-# TYPE partner_license_usage_rows gauge
-partner_license_usage_rows{account="contoso"} 2
-# HELP partner_license_usage_rows_rejected_total Rows dropped from usage collections, by reason.
-# TYPE partner_license_usage_rows_rejected_total counter
-partner_license_usage_rows_rejected_total{account="contoso",reason="duplicate"} 0
-partner_license_usage_rows_rejected_total{account="contoso",reason="missing_value"} 0
-partner_license_usage_rows_rejected_total{account="contoso",reason="missing_label"} 0
-partner_license_usage_rows_rejected_total{account="contoso",reason="missing_date"} 0
-partner_license_usage_rows_rejected_total{account="contoso",reason="invalid_number"} 0
-partner_license_usage_rows_rejected_total{account="contoso",reason="invalid_date"} 1
-partner_license_usage_rows_rejected_total{account="contoso",reason="invalid_label"} 0
-partner_license_usage_rows_rejected_total{account="contoso",reason="not_an_object"} 0
-partner_license_usage_rows_rejected_total{account="contoso",reason="unreadable"} 0
-partner_license_usage_rows_rejected_total{account="fabrikam",reason="duplicate"} 0
-partner_license_usage_rows_rejected_total{account="fabrikam",reason="missing_value"} 0
-partner_license_usage_rows_rejected_total{account="fabrikam",reason="missing_label"} 0
-partner_license_usage_rows_rejected_total{account="fabrikam",reason="missing_date"} 0
-partner_license_usage_rows_rejected_total{account="fabrikam",reason="invalid_number"} 0
-partner_license_usage_rows_rejected_total{account="fabrikam",reason="invalid_date"} 0
-partner_license_usage_rows_rejected_total{account="fabrikam",reason="invalid_label"} 0
-partner_license_usage_rows_rejected_total{account="fabrikam",reason="not_an_object"} 0
-partner_license_usage_rows_rejected_total{account="fabrikam",reason="unreadable"} 0
-# HELP partner_license_up Whether the last poll of the Partner Center API succeeded (1) or not (0).
+# HELP partner_license_usage_active_licenses Licences in use, of those that qualify: the sum of licensesActive; absent where the source has no numbers.
+# TYPE partner_license_usage_active_licenses gauge
+partner_license_usage_active_licenses{account="contoso",service="o365",workload="Exchange",channel="reseller"} 153
+# HELP partner_license_usage_qualified_licenses Licences that qualify for the workload: the sum of licensesQualified; absent where the source has no numbers.
+# TYPE partner_license_usage_qualified_licenses gauge
+partner_license_usage_qualified_licenses{account="contoso",service="o365",workload="Exchange",channel="reseller"} 400
+# HELP partner_license_usage_source_info A metric with a constant '1' value labeled by where the usage rows that are served came from: licenses, or commercial, its successor.
+# TYPE partner_license_usage_source_info gauge
+partner_license_usage_source_info{account="contoso",source="licenses"} 1
+# HELP partner_license_deployment_percent Share of sold licences that is assigned, scale 0-100, may exceed 100: proratedDeploymentPercent, or the sum of licensesDeployed in that of licensesSold.
+# TYPE partner_license_deployment_percent gauge
+partner_license_deployment_percent{account="contoso",service="o365",channel="reseller"} 26.16
+# HELP partner_license_deployment_sold_licenses Licences sold: licensesSold; absent where the source does not say.
+# TYPE partner_license_deployment_sold_licenses gauge
+partner_license_deployment_sold_licenses{account="contoso",service="o365",channel="reseller"} 4464
+# HELP partner_license_deployment_deployed_licenses Licences assigned to users: licensesDeployed; absent where the source does not say.
+# TYPE partner_license_deployment_deployed_licenses gauge
+partner_license_deployment_deployed_licenses{account="contoso",service="o365",channel="reseller"} 1168
+# HELP partner_license_deployment_processed_timestamp_seconds When Microsoft aggregated the row, usually days ago: processedDateTime of the deployment collection.
+# TYPE partner_license_deployment_processed_timestamp_seconds gauge
+partner_license_deployment_processed_timestamp_seconds{account="contoso",service="o365",channel="reseller"} 1795238000
+# HELP partner_license_rows Rows in the last successful poll of the Partner Center collection; 0 if it was empty.
+# TYPE partner_license_rows gauge
+partner_license_rows{account="contoso",collection="usage"} 2
+partner_license_rows{account="contoso",collection="deployment"} 1
+# HELP partner_license_rows_rejected_total Rows dropped from the Partner Center collection, by reason.
+# TYPE partner_license_rows_rejected_total counter
+partner_license_rows_rejected_total{account="contoso",collection="usage",reason="duplicate"} 0
+partner_license_rows_rejected_total{account="contoso",collection="usage",reason="missing_value"} 0
+partner_license_rows_rejected_total{account="contoso",collection="usage",reason="missing_label"} 0
+partner_license_rows_rejected_total{account="contoso",collection="usage",reason="missing_date"} 0
+partner_license_rows_rejected_total{account="contoso",collection="usage",reason="invalid_number"} 0
+partner_license_rows_rejected_total{account="contoso",collection="usage",reason="invalid_date"} 1
+partner_license_rows_rejected_total{account="contoso",collection="usage",reason="invalid_label"} 0
+partner_license_rows_rejected_total{account="contoso",collection="usage",reason="not_an_object"} 0
+partner_license_rows_rejected_total{account="contoso",collection="usage",reason="unreadable"} 0
+partner_license_rows_rejected_total{account="contoso",collection="usage",reason="no_licenses"} 0
+partner_license_rows_rejected_total{account="contoso",collection="deployment",reason="duplicate"} 0
+partner_license_rows_rejected_total{account="contoso",collection="deployment",reason="missing_value"} 0
+partner_license_rows_rejected_total{account="contoso",collection="deployment",reason="missing_label"} 0
+partner_license_rows_rejected_total{account="contoso",collection="deployment",reason="missing_date"} 0
+partner_license_rows_rejected_total{account="contoso",collection="deployment",reason="invalid_number"} 0
+partner_license_rows_rejected_total{account="contoso",collection="deployment",reason="invalid_date"} 0
+partner_license_rows_rejected_total{account="contoso",collection="deployment",reason="invalid_label"} 0
+partner_license_rows_rejected_total{account="contoso",collection="deployment",reason="not_an_object"} 0
+partner_license_rows_rejected_total{account="contoso",collection="deployment",reason="unreadable"} 0
+partner_license_rows_rejected_total{account="contoso",collection="deployment",reason="no_licenses"} 0
+partner_license_rows_rejected_total{account="fabrikam",collection="usage",reason="duplicate"} 0
+partner_license_rows_rejected_total{account="fabrikam",collection="usage",reason="missing_value"} 0
+partner_license_rows_rejected_total{account="fabrikam",collection="usage",reason="missing_label"} 0
+partner_license_rows_rejected_total{account="fabrikam",collection="usage",reason="missing_date"} 0
+partner_license_rows_rejected_total{account="fabrikam",collection="usage",reason="invalid_number"} 0
+partner_license_rows_rejected_total{account="fabrikam",collection="usage",reason="invalid_date"} 0
+partner_license_rows_rejected_total{account="fabrikam",collection="usage",reason="invalid_label"} 0
+partner_license_rows_rejected_total{account="fabrikam",collection="usage",reason="not_an_object"} 0
+partner_license_rows_rejected_total{account="fabrikam",collection="usage",reason="unreadable"} 0
+partner_license_rows_rejected_total{account="fabrikam",collection="usage",reason="no_licenses"} 0
+# HELP partner_license_up Whether the last poll of the Partner Center collection succeeded (1) or not (0).
 # TYPE partner_license_up gauge
-partner_license_up{account="contoso"} 0
-partner_license_up{account="fabrikam"} 0
-# HELP partner_license_scrapes_total Completed polls of the Partner Center API, successful or failed.
+partner_license_up{account="contoso",collection="usage"} 0
+partner_license_up{account="contoso",collection="deployment"} 1
+partner_license_up{account="fabrikam",collection="usage"} 0
+# HELP partner_license_scrapes_total Completed polls of the Partner Center collection, successful or failed.
 # TYPE partner_license_scrapes_total counter
-partner_license_scrapes_total{account="contoso"} 2
-partner_license_scrapes_total{account="fabrikam"} 0
-# HELP partner_license_scrape_failures_total Failed polls of the Partner Center API, by reason.
+partner_license_scrapes_total{account="contoso",collection="usage"} 2
+partner_license_scrapes_total{account="contoso",collection="deployment"} 1
+partner_license_scrapes_total{account="fabrikam",collection="usage"} 0
+# HELP partner_license_scrape_failures_total Failed polls of the Partner Center collection, by reason.
 # TYPE partner_license_scrape_failures_total counter
-partner_license_scrape_failures_total{account="contoso",reason="consent"} 0
-partner_license_scrape_failures_total{account="contoso",reason="credentials"} 0
-partner_license_scrape_failures_total{account="contoso",reason="mfa"} 0
-partner_license_scrape_failures_total{account="contoso",reason="forbidden"} 0
-partner_license_scrape_failures_total{account="contoso",reason="throttled"} 1
-partner_license_scrape_failures_total{account="contoso",reason="server"} 0
-partner_license_scrape_failures_total{account="contoso",reason="timeout"} 0
-partner_license_scrape_failures_total{account="contoso",reason="network"} 0
-partner_license_scrape_failures_total{account="contoso",reason="tls"} 0
-partner_license_scrape_failures_total{account="contoso",reason="payload"} 0
-partner_license_scrape_failures_total{account="fabrikam",reason="consent"} 0
-partner_license_scrape_failures_total{account="fabrikam",reason="credentials"} 0
-partner_license_scrape_failures_total{account="fabrikam",reason="mfa"} 0
-partner_license_scrape_failures_total{account="fabrikam",reason="forbidden"} 0
-partner_license_scrape_failures_total{account="fabrikam",reason="throttled"} 0
-partner_license_scrape_failures_total{account="fabrikam",reason="server"} 0
-partner_license_scrape_failures_total{account="fabrikam",reason="timeout"} 0
-partner_license_scrape_failures_total{account="fabrikam",reason="network"} 0
-partner_license_scrape_failures_total{account="fabrikam",reason="tls"} 0
-partner_license_scrape_failures_total{account="fabrikam",reason="payload"} 0
-# HELP partner_license_scrape_duration_seconds Duration of the last poll of the Partner Center API, successful or failed.
+partner_license_scrape_failures_total{account="contoso",collection="usage",reason="consent"} 0
+partner_license_scrape_failures_total{account="contoso",collection="usage",reason="credentials"} 0
+partner_license_scrape_failures_total{account="contoso",collection="usage",reason="mfa"} 0
+partner_license_scrape_failures_total{account="contoso",collection="usage",reason="forbidden"} 0
+partner_license_scrape_failures_total{account="contoso",collection="usage",reason="throttled"} 1
+partner_license_scrape_failures_total{account="contoso",collection="usage",reason="server"} 0
+partner_license_scrape_failures_total{account="contoso",collection="usage",reason="timeout"} 0
+partner_license_scrape_failures_total{account="contoso",collection="usage",reason="network"} 0
+partner_license_scrape_failures_total{account="contoso",collection="usage",reason="tls"} 0
+partner_license_scrape_failures_total{account="contoso",collection="usage",reason="payload"} 0
+partner_license_scrape_failures_total{account="contoso",collection="deployment",reason="consent"} 0
+partner_license_scrape_failures_total{account="contoso",collection="deployment",reason="credentials"} 0
+partner_license_scrape_failures_total{account="contoso",collection="deployment",reason="mfa"} 0
+partner_license_scrape_failures_total{account="contoso",collection="deployment",reason="forbidden"} 0
+partner_license_scrape_failures_total{account="contoso",collection="deployment",reason="throttled"} 0
+partner_license_scrape_failures_total{account="contoso",collection="deployment",reason="server"} 0
+partner_license_scrape_failures_total{account="contoso",collection="deployment",reason="timeout"} 0
+partner_license_scrape_failures_total{account="contoso",collection="deployment",reason="network"} 0
+partner_license_scrape_failures_total{account="contoso",collection="deployment",reason="tls"} 0
+partner_license_scrape_failures_total{account="contoso",collection="deployment",reason="payload"} 0
+partner_license_scrape_failures_total{account="fabrikam",collection="usage",reason="consent"} 0
+partner_license_scrape_failures_total{account="fabrikam",collection="usage",reason="credentials"} 0
+partner_license_scrape_failures_total{account="fabrikam",collection="usage",reason="mfa"} 0
+partner_license_scrape_failures_total{account="fabrikam",collection="usage",reason="forbidden"} 0
+partner_license_scrape_failures_total{account="fabrikam",collection="usage",reason="throttled"} 0
+partner_license_scrape_failures_total{account="fabrikam",collection="usage",reason="server"} 0
+partner_license_scrape_failures_total{account="fabrikam",collection="usage",reason="timeout"} 0
+partner_license_scrape_failures_total{account="fabrikam",collection="usage",reason="network"} 0
+partner_license_scrape_failures_total{account="fabrikam",collection="usage",reason="tls"} 0
+partner_license_scrape_failures_total{account="fabrikam",collection="usage",reason="payload"} 0
+# HELP partner_license_scrape_duration_seconds Duration of the last poll of the Partner Center collection, successful or failed.
 # TYPE partner_license_scrape_duration_seconds gauge
-partner_license_scrape_duration_seconds{account="contoso"} 0.3
-# HELP partner_license_last_scrape_timestamp_seconds When the last poll of the Partner Center API ended, successful or failed.
+partner_license_scrape_duration_seconds{account="contoso",collection="usage"} 0.3
+partner_license_scrape_duration_seconds{account="contoso",collection="deployment"} 60
+# HELP partner_license_last_scrape_timestamp_seconds When the last poll of the Partner Center collection ended, successful or failed.
 # TYPE partner_license_last_scrape_timestamp_seconds gauge
-partner_license_last_scrape_timestamp_seconds{account="contoso"} 1795407200
-# HELP partner_license_last_success_timestamp_seconds When the last successful poll of the Partner Center API ended.
+partner_license_last_scrape_timestamp_seconds{account="contoso",collection="usage"} 1795407200
+partner_license_last_scrape_timestamp_seconds{account="contoso",collection="deployment"} 1795403600
+# HELP partner_license_last_success_timestamp_seconds When the last successful poll of the Partner Center collection ended.
 # TYPE partner_license_last_success_timestamp_seconds gauge
-partner_license_last_success_timestamp_seconds{account="contoso"} 1795403600
-# HELP partner_license_next_scrape_timestamp_seconds When the next poll of the Partner Center API is due.
+partner_license_last_success_timestamp_seconds{account="contoso",collection="usage"} 1795403600
+partner_license_last_success_timestamp_seconds{account="contoso",collection="deployment"} 1795403600
+# HELP partner_license_next_scrape_timestamp_seconds When the next poll of the Partner Center collection is due.
 # TYPE partner_license_next_scrape_timestamp_seconds gauge
-partner_license_next_scrape_timestamp_seconds{account="contoso"} 1795414400
-# HELP partner_license_poll_interval_seconds Configured pause between two successful polls of the Partner Center API.
+partner_license_next_scrape_timestamp_seconds{account="contoso",collection="usage"} 1795414400
+# HELP partner_license_poll_interval_seconds Configured pause between two successful polls of the Partner Center collection.
 # TYPE partner_license_poll_interval_seconds gauge
-partner_license_poll_interval_seconds{account="contoso"} 21600
-partner_license_poll_interval_seconds{account="fabrikam"} 21600
+partner_license_poll_interval_seconds{account="contoso",collection="usage"} 21600
+partner_license_poll_interval_seconds{account="contoso",collection="deployment"} 0
+partner_license_poll_interval_seconds{account="fabrikam",collection="usage"} 21600
 # HELP partner_license_api_requests_total HTTP requests sent to Entra ID (token) and Partner Center (usage), by status code; the code is error if no complete response arrived.
 # TYPE partner_license_api_requests_total counter
 partner_license_api_requests_total{account="contoso",endpoint="token",code="200"} 1
@@ -206,41 +256,44 @@ partner_license_usage_percent{service="o365",workload="Exchange",channel="resell
 partner_license_usage_processed_timestamp_seconds{service="o365",workload="Exchange",channel="reseller"} 1794873600
 # TYPE partner_license_usage_threshold_percent gauge
 partner_license_usage_threshold_percent{service="o365",workload="Exchange",channel="reseller"} 40
-# TYPE partner_license_usage_rows gauge
-partner_license_usage_rows 1
-# TYPE partner_license_usage_rows_rejected_total counter
-partner_license_usage_rows_rejected_total{reason="duplicate"} 0
-partner_license_usage_rows_rejected_total{reason="missing_value"} 0
-partner_license_usage_rows_rejected_total{reason="missing_label"} 0
-partner_license_usage_rows_rejected_total{reason="missing_date"} 0
-partner_license_usage_rows_rejected_total{reason="invalid_number"} 0
-partner_license_usage_rows_rejected_total{reason="invalid_date"} 0
-partner_license_usage_rows_rejected_total{reason="invalid_label"} 0
-partner_license_usage_rows_rejected_total{reason="not_an_object"} 0
-partner_license_usage_rows_rejected_total{reason="unreadable"} 0
+# TYPE partner_license_usage_source_info gauge
+partner_license_usage_source_info{source="licenses"} 1
+# TYPE partner_license_rows gauge
+partner_license_rows{collection="usage"} 1
+# TYPE partner_license_rows_rejected_total counter
+partner_license_rows_rejected_total{collection="usage",reason="duplicate"} 0
+partner_license_rows_rejected_total{collection="usage",reason="missing_value"} 0
+partner_license_rows_rejected_total{collection="usage",reason="missing_label"} 0
+partner_license_rows_rejected_total{collection="usage",reason="missing_date"} 0
+partner_license_rows_rejected_total{collection="usage",reason="invalid_number"} 0
+partner_license_rows_rejected_total{collection="usage",reason="invalid_date"} 0
+partner_license_rows_rejected_total{collection="usage",reason="invalid_label"} 0
+partner_license_rows_rejected_total{collection="usage",reason="not_an_object"} 0
+partner_license_rows_rejected_total{collection="usage",reason="unreadable"} 0
+partner_license_rows_rejected_total{collection="usage",reason="no_licenses"} 0
 # TYPE partner_license_up gauge
-partner_license_up 1
+partner_license_up{collection="usage"} 1
 # TYPE partner_license_scrapes_total counter
-partner_license_scrapes_total 1
+partner_license_scrapes_total{collection="usage"} 1
 # TYPE partner_license_scrape_failures_total counter
-partner_license_scrape_failures_total{reason="consent"} 0
-partner_license_scrape_failures_total{reason="credentials"} 0
-partner_license_scrape_failures_total{reason="mfa"} 0
-partner_license_scrape_failures_total{reason="forbidden"} 0
-partner_license_scrape_failures_total{reason="throttled"} 0
-partner_license_scrape_failures_total{reason="server"} 0
-partner_license_scrape_failures_total{reason="timeout"} 0
-partner_license_scrape_failures_total{reason="network"} 0
-partner_license_scrape_failures_total{reason="tls"} 0
-partner_license_scrape_failures_total{reason="payload"} 0
+partner_license_scrape_failures_total{collection="usage",reason="consent"} 0
+partner_license_scrape_failures_total{collection="usage",reason="credentials"} 0
+partner_license_scrape_failures_total{collection="usage",reason="mfa"} 0
+partner_license_scrape_failures_total{collection="usage",reason="forbidden"} 0
+partner_license_scrape_failures_total{collection="usage",reason="throttled"} 0
+partner_license_scrape_failures_total{collection="usage",reason="server"} 0
+partner_license_scrape_failures_total{collection="usage",reason="timeout"} 0
+partner_license_scrape_failures_total{collection="usage",reason="network"} 0
+partner_license_scrape_failures_total{collection="usage",reason="tls"} 0
+partner_license_scrape_failures_total{collection="usage",reason="payload"} 0
 # TYPE partner_license_scrape_duration_seconds gauge
-partner_license_scrape_duration_seconds 1
+partner_license_scrape_duration_seconds{collection="usage"} 1
 # TYPE partner_license_last_scrape_timestamp_seconds gauge
-partner_license_last_scrape_timestamp_seconds 1795410800
+partner_license_last_scrape_timestamp_seconds{collection="usage"} 1795410800
 # TYPE partner_license_last_success_timestamp_seconds gauge
-partner_license_last_success_timestamp_seconds 1795410800
+partner_license_last_success_timestamp_seconds{collection="usage"} 1795410800
 # TYPE partner_license_poll_interval_seconds gauge
-partner_license_poll_interval_seconds 21600
+partner_license_poll_interval_seconds{collection="usage"} 21600
 # TYPE partner_license_api_requests_total counter
 partner_license_api_requests_total{endpoint="token",code="200"} 0
 partner_license_api_requests_total{endpoint="token",code="error"} 0

@@ -146,7 +146,7 @@ fn a_body_is_encoded_once_and_compressed_from_the_plain_one() {
     let plain = snapshot.body(Format::Classic, Coding::Identity).bytes.clone();
     assert_eq!(snapshot.ready(Format::Classic, Coding::Identity).unwrap().bytes.as_ptr(), plain.as_ptr());
     // Later changes are not in this snapshot.
-    accounts.ledgers[0].write(|status| status.polls = 100);
+    accounts.ledgers[0].write(|status| status.usage_mut().polls = 100);
     let later = snapshot.body(Format::OpenMetrics, Coding::Identity).bytes.clone();
     assert_eq!(numbers(&String::from_utf8_lossy(&later)), numbers(&String::from_utf8_lossy(&plain)));
     assert!(snapshot.body(Format::Classic, Coding::Zstd).bytes.len() < plain.len());
@@ -192,7 +192,7 @@ fn rows_vanish_when_they_are_stale_and_the_accounts_health_stays() {
         assert_eq!((of(&before, family).len(), of(&after, family).len()), (2, 0), "{}", family.name);
     }
     let others = |all: &[Sample]| -> Vec<Sample> {
-        all.iter().filter(|sample| !sample.has("workload")).cloned().collect()
+        all.iter().filter(|sample| !sample.has("service") && !sample.has("source")).cloned().collect()
     };
     assert_eq!(others(&before), others(&after));
     assert_eq!(of(&after, &ROWS)[0].value, "2", "what the last good collection had is still known");

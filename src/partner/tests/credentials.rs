@@ -92,7 +92,7 @@ async fn a_certificate_signs_an_assertion_as_microsoft_documents_it() {
         [("rsa.pem", "PS256", RSA_THUMBPRINT), ("ec-sec1.pem", "ES256", EC_THUMBPRINT)]
     {
         let bed = bed(0).await;
-        bed.client_with(ClientCredential::Certificate(fixture(name))).fetch().await.unwrap();
+        bed.client_with(ClientCredential::Certificate(fixture(name))).usage().await.unwrap();
         let forms = bed.forms();
         let [form] = &forms[..] else { panic!("{forms:?}") };
         let (header, claims) = verified(form);
@@ -113,7 +113,7 @@ async fn a_certificate_signs_an_assertion_as_microsoft_documents_it() {
 #[tokio::test]
 async fn each_attempt_has_an_assertion_of_its_own() {
     let bed = bed(2).await;
-    bed.client_with(ClientCredential::Certificate(fixture("ec.pem"))).fetch().await.unwrap();
+    bed.client_with(ClientCredential::Certificate(fixture("ec.pem"))).usage().await.unwrap();
     let ids: std::collections::BTreeSet<String> =
         bed.forms().iter().map(|form| text(&verified(form).1["jti"])).collect();
     assert_eq!(ids.len(), 3);
@@ -125,10 +125,10 @@ async fn a_renewed_certificate_is_used_at_the_next_sign_in() {
     let path = bed.directory.path().join("client.pem");
     fs::copy(fixture("rsa.pem"), &path).unwrap();
     let client = bed.client_with(ClientCredential::Certificate(path.clone()));
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     fs::copy(fixture("ec.pem"), &path).unwrap();
     advance(Duration::from_hours(1)).await;
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     let used: Vec<String> = bed.forms().iter().map(|form| text(&verified(form).0["x5t#S256"])).collect();
     assert_eq!(used, [RSA_THUMBPRINT, EC_THUMBPRINT]);
 }
@@ -140,7 +140,7 @@ async fn a_certificate_that_has_become_unusable_has_the_reason_credentials() {
     fs::copy(fixture("rsa.pem"), &path).unwrap();
     let client = bed.client_with(ClientCredential::Certificate(path.clone()));
     fs::copy(fixture("encrypted-pkcs8.pem"), &path).unwrap();
-    let error = client.fetch().await.unwrap_err();
+    let error = client.usage().await.unwrap_err();
     assert_eq!(error.reason(), FailureReason::Credentials);
     let expected = format!(
         "client certificate: {} contains an encrypted private key; store it without a passphrase",
@@ -148,7 +148,7 @@ async fn a_certificate_that_has_become_unusable_has_the_reason_credentials() {
     );
     assert_eq!(error.to_string(), expected);
     fs::remove_file(&path).unwrap();
-    let error = client.fetch().await.unwrap_err();
+    let error = client.usage().await.unwrap_err();
     assert!(error.to_string().starts_with("client certificate: cannot read "), "{error}");
     assert!(
         error.remedy().starts_with("the file cannot be read: put a regular file there"),
@@ -182,7 +182,7 @@ async fn the_remedy_for_a_file_that_cannot_be_read_is_about_the_file_which_the_m
     ] {
         let client = bed.client_with(kind(path(name)));
         let failure = async || {
-            let error = client.fetch().await.unwrap_err();
+            let error = client.usage().await.unwrap_err();
             assert!(error.to_string().contains(path(name).to_str().unwrap()), "{error}");
             assert_eq!(error.reason(), FailureReason::Credentials);
             error.remedy().to_owned()
@@ -201,7 +201,7 @@ async fn the_remedy_for_a_file_that_cannot_be_read_is_about_the_file_which_the_m
         Account { refresh_token: Some(Secret::File(token.clone())), ..bed.account(REFRESH_TOKEN, "http") };
     let client = bed.client_of(&account, Duration::from_mins(1));
     let _release = hang(&token);
-    let error = client.fetch().await.unwrap_err();
+    let error = client.usage().await.unwrap_err();
     let expected = format!("refresh token: cannot read {}: ", token.display());
     assert!(error.to_string().starts_with(&expected), "{error}");
     assert!(error.remedy().contains("its file system hangs"), "{}", error.remedy());
@@ -213,10 +213,10 @@ async fn a_federated_token_is_read_anew_for_each_sign_in() {
     let path = bed.directory.path().join("token");
     fs::write(&path, "first.federated.token\n").unwrap();
     let client = bed.client_with(ClientCredential::FederatedToken(path.clone()));
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     fs::write(&path, "second.federated.token").unwrap();
     advance(Duration::from_hours(1)).await;
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     let forms = bed.forms();
     let sent: Vec<&str> = forms.iter().map(|form| form["client_assertion"].as_str()).collect();
     assert_eq!(sent, ["first.federated.token", "second.federated.token"]);
@@ -230,7 +230,7 @@ async fn a_file_with_a_credential_that_is_replaced_is_a_change_of_credentials() 
     let path = bed.directory.path().join("token");
     fs::write(&path, "first.federated.token").unwrap();
     let client = bed.client_with(ClientCredential::FederatedToken(path.clone()));
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     assert!(!client.credentials_changed().await);
     fs::write(&path, "a.longer.federated.token").unwrap();
     assert!(client.credentials_changed().await);
@@ -242,7 +242,7 @@ async fn a_file_with_a_credential_that_is_replaced_is_a_change_of_credentials() 
 #[tokio::test]
 async fn a_public_client_sends_no_credential() {
     let bed = bed(0).await;
-    bed.client_with(ClientCredential::None).fetch().await.unwrap();
+    bed.client_with(ClientCredential::None).usage().await.unwrap();
     let forms = bed.forms();
     let keys: Vec<&str> = forms[0].keys().map(String::as_str).collect();
     assert_eq!(keys, ["client_id", "grant_type", "refresh_token", "scope"]);
@@ -264,7 +264,7 @@ async fn an_assertion_that_a_response_quotes_is_removed_from_the_message() {
     for credential in
         [ClientCredential::Certificate(fixture("ec.pem")), ClientCredential::FederatedToken(path)]
     {
-        let error = bed.client_with(credential).fetch().await.unwrap_err();
+        let error = bed.client_with(credential).usage().await.unwrap_err();
         assert_eq!(error.reason(), FailureReason::Credentials);
         assert_eq!(
             error.to_string(),
@@ -278,7 +278,7 @@ async fn an_assertion_that_a_response_quotes_is_removed_from_the_message() {
 async fn the_error_without_any_refresh_token_says_how_to_obtain_one() {
     let bed = TestBed::new("").await;
     let account = Account { refresh_token: None, ..bed.account(REFRESH_TOKEN, "http") };
-    let error = bed.client_of(&account, Duration::from_mins(1)).fetch().await.unwrap_err();
+    let error = bed.client_of(&account, Duration::from_mins(1)).usage().await.unwrap_err();
     assert_eq!(error.reason(), FailureReason::Credentials);
     assert_eq!(error.to_string(), "there is no refresh token in the configuration or in state_directory");
     assert!(
@@ -286,7 +286,7 @@ async fn the_error_without_any_refresh_token_says_how_to_obtain_one() {
         "{}",
         error.remedy()
     );
-    bed.client().fetch().await.unwrap();
+    bed.client().usage().await.unwrap();
     // The fetch above has stored a successor in the state directory.
-    bed.client_of(&account, Duration::from_mins(1)).fetch().await.unwrap();
+    bed.client_of(&account, Duration::from_mins(1)).usage().await.unwrap();
 }

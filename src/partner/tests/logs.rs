@@ -57,7 +57,7 @@ impl Visit for Text {
 
 async fn renew_in_an_hour(client: &PartnerCenter) {
     advance(Duration::from_hours(1)).await;
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn renewals_that_succeed_log_nothing() {
     let (bed, log) = (TestBed::new("rotation: strict").await, Log::default());
     let _listening = log.listen();
     let client = bed.client();
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     renew_in_an_hour(&client).await;
     assert_eq!(bed.log().await["totals"]["token"], 2);
     assert_eq!(log.take(), [""; 0]);
@@ -82,7 +82,7 @@ async fn a_malformed_refresh_token_is_logged_and_a_missing_one_is_not() {
             .route(USAGE, get(async || r#"{"items":[]}"#));
         let (bed, log) = (TestBed::with(routes).await, Log::default());
         let _listening = log.listen();
-        bed.client().fetch().await.unwrap();
+        bed.client().usage().await.unwrap();
         assert_eq!(log.take(), expected, "{field}");
     }
 }
@@ -92,10 +92,10 @@ async fn a_refused_token_is_logged_with_the_one_that_is_used_instead() {
     const WARNING: &str = "The sign-in service refused a refresh token, using the";
     let (bed, log) = (TestBed::new("rotation: strict").await, Log::default());
     let _listening = log.listen();
-    bed.client().fetch().await.unwrap();
+    bed.client().usage().await.unwrap();
     assert_eq!(log.take(), [""; 0]);
     // An old configuration is restored.
-    bed.client_with_token("an-old-token").fetch().await.unwrap();
+    bed.client_with_token("an-old-token").usage().await.unwrap();
     assert_eq!(log.take(), [format!("{WARNING} stored one refused=\"configured\"")]);
 }
 
@@ -107,7 +107,7 @@ async fn a_store_that_cannot_be_written_is_logged_once_and_so_is_its_recovery() 
     // A directory with a file cannot be replaced by a file.
     let obstacle = bed.token_file();
     fs::create_dir_all(obstacle.join("x")).unwrap();
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     renew_in_an_hour(&client).await;
     let logged = log.take();
     let about_storing: Vec<_> = logged.iter().filter(|line| line.contains("Cannot store")).collect();
@@ -153,7 +153,7 @@ async fn a_stored_token_that_cannot_be_read_is_logged_once_and_so_is_its_recover
     const WARNING: &str = "Cannot use the stored refresh token, trying the newest one known";
     let (bed, log) = (TestBed::new("").await, Log::default());
     let client = bed.client();
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     let (file, elsewhere) = (bed.token_file(), bed.state_directory().join("elsewhere"));
     fs::rename(&file, &elsewhere).unwrap();
     fs::create_dir_all(file.join("x")).unwrap();
@@ -178,7 +178,7 @@ async fn every_unusable_file_that_is_set_aside_is_logged() {
     for _ in 0..2 {
         fs::write(bed.token_file(), "x").unwrap();
         advance(Duration::from_hours(1)).await;
-        client.fetch().await.unwrap();
+        client.usage().await.unwrap();
         assert_eq!(log.take(), ["Cannot use the stored refresh token, trying the newest one known"]);
     }
 }
@@ -186,11 +186,11 @@ async fn every_unusable_file_that_is_set_aside_is_logged() {
 #[tokio::test]
 async fn a_token_that_is_taken_back_is_logged_once() {
     let (bed, log) = (TestBed::new("").await, Log::default());
-    bed.client().fetch().await.unwrap();
+    bed.client().usage().await.unwrap();
     fs::rename(bed.token_file(), bed.token_file().with_extension("json.set-aside")).unwrap();
     let _listening = log.listen();
     let client = bed.client();
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     assert_eq!(log.take(), ["Took back a file that had been set aside"]);
     renew_in_an_hour(&client).await;
     assert_eq!(log.take(), [""; 0]);
@@ -201,13 +201,13 @@ async fn a_renewal_that_fails_repeatedly_is_logged_once_while_the_current_access
     let (bed, log) = (TestBed::new("access_token_lifetime: 1h").await, Log::default());
     let _listening = log.listen();
     let client = bed.client();
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     bed.scenario("token: {answer: bad_client_secret}");
     advance(Duration::from_mins(56)).await;
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     assert_eq!(log.take(), ["Cannot renew the access token, using the current one until it expires"]);
     advance(Duration::from_secs(61)).await;
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     assert_eq!(bed.log().await["totals"]["token"], 3);
     assert_eq!(log.take(), [""; 0]);
 }
@@ -232,7 +232,7 @@ async fn a_lock_that_has_become_impossible_is_logged_once_reloads_included() {
     for (store, expected) in [(before, &[NO_LOCK][..]), (after, &[])] {
         let (limit, anchors) = (Duration::from_mins(1), TrustAnchors::default());
         let client = PartnerCenter::new(&account, store, &bed.ledger, &bed.clock, limit, &anchors).unwrap();
-        client.fetch().await.unwrap();
+        client.usage().await.unwrap();
         assert_eq!(log.take(), expected);
         renew_in_an_hour(&client).await;
         assert_eq!(log.take(), [""; 0]);
@@ -246,12 +246,12 @@ async fn the_lock_of_a_missing_directory_or_of_a_reader_is_not_missed() {
     let client = bed.client();
     let _listening = log.listen();
     fs::remove_dir_all(bed.state_directory()).unwrap();
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     assert_eq!(log.take(), [""; 0], "no other process uses a missing directory");
     make_unlockable(&bed);
     let reader = TokenStore::read_only(&bed.state_directory(), &account);
     let (limit, anchors) = (Duration::from_mins(1), TrustAnchors::default());
     let client = PartnerCenter::new(&account, reader, &bed.ledger, &bed.clock, limit, &anchors).unwrap();
-    client.without_rotation().fetch().await.unwrap();
+    client.without_rotation().usage().await.unwrap();
     assert_eq!(log.take(), [""; 0], "a reader replaces no token");
 }

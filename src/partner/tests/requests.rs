@@ -7,7 +7,7 @@ use super::*;
 #[tokio::test]
 async fn the_documented_rows_are_fetched() {
     let bed = TestBed::new("").await;
-    let report = bed.client().fetch().await.unwrap();
+    let report = bed.client().usage().await.unwrap();
     assert_eq!(report.rows().len(), 5);
     assert_eq!(report.rows()[0].key(), ("crm", "Microsoft Dynamics CRM", "reseller"));
     assert!(report.rejected().is_empty());
@@ -18,8 +18,8 @@ async fn the_documented_rows_are_fetched() {
 async fn a_usage_request_has_the_documented_headers_with_new_ids_for_each_fetch() {
     let bed = TestBed::new("").await;
     let client = bed.client();
-    client.fetch().await.unwrap();
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
+    client.usage().await.unwrap();
     let requests = bed.log_of("usage").await;
     assert_eq!(requests.len(), 2);
     for request in &requests {
@@ -40,8 +40,8 @@ async fn a_usage_request_has_the_documented_headers_with_new_ids_for_each_fetch(
 async fn a_retry_repeats_the_request_id() {
     let bed = TestBed::new("usage: {answer: server_error, times: 2}").await;
     let client = bed.client();
-    client.fetch().await.unwrap();
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
+    client.usage().await.unwrap();
     let ids: Vec<_> = bed.log_of("usage").await.iter().map(|request| text(&request["request_id"])).collect();
     let [first, second, third, next] = &ids[..] else { panic!("{ids:?}") };
     assert!(first == second && second == third && third != next, "{ids:?}");
@@ -51,7 +51,7 @@ async fn a_retry_repeats_the_request_id() {
 #[tokio::test]
 async fn a_token_request_is_the_refresh_token_grant_of_v2() {
     let bed = TestBed::new("").await;
-    bed.client().fetch().await.unwrap();
+    bed.client().usage().await.unwrap();
     let [token, usage] = &bed.arrivals()[..] else { panic!("two requests") };
     assert_eq!((token.path.as_str(), usage.path.as_str()), ("/contoso.example/oauth2/v2.0/token", USAGE));
     let port = bed.address.port();
@@ -69,7 +69,7 @@ async fn the_access_token_is_cached_between_fetches() {
     let bed = TestBed::new("").await;
     let client = bed.client();
     for _ in 0..3 {
-        client.fetch().await.unwrap();
+        client.usage().await.unwrap();
     }
     assert_eq!(bed.log().await["totals"], serde_json::json!({"token": 1, "usage": 3}));
     assert_eq!(bed.traffic(), "token 200: 1, usage 200: 3");
@@ -79,7 +79,7 @@ async fn the_access_token_is_cached_between_fetches() {
 async fn concurrent_fetches_share_one_renewal() {
     let bed = TestBed::new("rotation: strict").await;
     let client = bed.client();
-    let (one, other) = tokio::join!(client.fetch(), client.fetch());
+    let (one, other) = tokio::join!(client.usage(), client.usage());
     assert!(one.is_ok() && other.is_ok());
     assert_eq!(bed.log().await["totals"]["token"], 1);
 }
@@ -89,7 +89,7 @@ async fn a_request_counts_as_an_error_if_its_fetch_is_dropped() {
     let bed = TestBed::new("usage: {delay: 1h}").await;
     let client = bed.client();
     tokio::select! {
-        outcome = client.fetch() => panic!("{outcome:?}"),
+        outcome = client.usage() => panic!("{outcome:?}"),
         () = bed.wait_for_arrivals(2) => {}
     }
     assert_eq!(bed.traffic(), "token 200: 1, usage error: 1");
@@ -98,7 +98,7 @@ async fn a_request_counts_as_an_error_if_its_fetch_is_dropped() {
 #[tokio::test]
 async fn the_duration_of_every_request_is_observed() {
     let bed = TestBed::new("usage: {answer: server_error, times: 1}").await;
-    bed.client().fetch().await.unwrap();
+    bed.client().usage().await.unwrap();
     let durations = bed.ledger.read().traffic.durations;
     let count = |endpoint| durations[&endpoint].buckets().map(|(_, count)| count).sum::<u64>();
     assert_eq!((count(Endpoint::Token), count(Endpoint::Usage)), (1, 2));

@@ -13,7 +13,7 @@ type Case = (&'static str, FailureReason, Option<u64>, &'static str);
 async fn check(table: &[Case]) {
     for (scenario, reason, retry_after, traffic) in table {
         let bed = TestBed::new(scenario).await;
-        let error = bed.client().fetch().await.expect_err(scenario);
+        let error = bed.client().usage().await.expect_err(scenario);
         assert_eq!(error.reason(), *reason, "{scenario}: {error}");
         assert_eq!(error.retry_after().map(|wait| wait.as_secs()), *retry_after, "{scenario}");
         assert_eq!(bed.traffic(), *traffic, "{scenario}");
@@ -113,7 +113,7 @@ async fn each_response_of_the_token_endpoint_has_its_reason() {
 async fn a_collection_without_a_byte_order_mark_or_without_rows_is_a_success() {
     for (scenario, rows) in [("usage: {answer: no_bom}", 5), ("usage: {answer: empty}", 0)] {
         let bed = TestBed::new(scenario).await;
-        assert_eq!(bed.client().fetch().await.unwrap().rows().len(), rows, "{scenario}");
+        assert_eq!(bed.client().usage().await.unwrap().rows().len(), rows, "{scenario}");
     }
 }
 
@@ -134,7 +134,7 @@ async fn a_failure_that_ends_within_three_attempts_does_not_fail_the_fetch() {
         ),
     ] {
         let bed = TestBed::new(scenario).await;
-        assert!(bed.client().fetch().await.is_ok(), "{scenario}");
+        assert!(bed.client().usage().await.is_ok(), "{scenario}");
         assert_eq!(bed.traffic(), traffic, "{scenario}");
     }
 }
@@ -145,7 +145,7 @@ async fn a_refused_connection_has_the_reason_network() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     bed.address = closed.local_addr().unwrap();
     drop(closed);
-    let error = bed.client().fetch().await.unwrap_err();
+    let error = bed.client().usage().await.unwrap_err();
     assert_eq!(error.reason(), FailureReason::Network);
     assert_eq!(bed.traffic(), "token error: 3, token retries: 2");
     let text = error.to_string();
@@ -158,7 +158,7 @@ async fn a_refused_connection_has_the_reason_network() {
 async fn a_server_without_tls_has_the_reason_tls() {
     let bed = TestBed::new("").await;
     let client = bed.client_of(&bed.account(REFRESH_TOKEN, "https"), Duration::from_mins(1));
-    let error = client.fetch().await.unwrap_err();
+    let error = client.usage().await.unwrap_err();
     assert_eq!(error.reason(), FailureReason::Tls, "{error}");
     let flaw = format!("{}: the server does not speak TLS: ", bed.address);
     assert!(error.to_string().contains(&flaw) && error.remedy().contains("not one for https"), "{error}");
@@ -169,7 +169,7 @@ async fn a_server_without_tls_has_the_reason_tls() {
 async fn a_request_that_times_out_is_sent_three_times() {
     let bed = TestBed::new("token: {delay: 1h}").await;
     let client = bed.client_of(&bed.account(REFRESH_TOKEN, "http"), Duration::from_millis(30));
-    let error = client.fetch().await.unwrap_err();
+    let error = client.usage().await.unwrap_err();
     assert_eq!(error.reason(), FailureReason::Timeout, "{error}");
     let start = format!("the sign-in service did not answer in time: {}: ", bed.address);
     assert!(error.to_string().starts_with(&start), "{error}");
@@ -180,7 +180,7 @@ async fn a_request_that_times_out_is_sent_three_times() {
 async fn a_response_that_is_too_large_is_not_read_to_its_end() {
     let routes = Router::new().route(USAGE, get(|| async { vec![b' '; (16 << 20) + 1] }));
     let bed = TestBed::with(routes).await;
-    let error = bed.client().fetch().await.unwrap_err();
+    let error = bed.client().usage().await.unwrap_err();
     assert_eq!(error.reason(), FailureReason::Payload);
     assert!(error.to_string().starts_with("the response from the API is larger than 16 MiB"), "{error}");
     assert_eq!(bed.traffic(), "token 200: 1, usage error: 1");
@@ -192,7 +192,7 @@ async fn the_command_in_a_remedy_has_the_flags_of_the_account() {
         let bed = TestBed::new(scenario).await;
         let account = bed.account(REFRESH_TOKEN, "http");
         let account = Account { command_flags: "--config.file=/etc/x.yml".to_owned(), ..account };
-        let error = bed.client_of(&account, Duration::from_mins(1)).fetch().await.unwrap_err();
+        let error = bed.client_of(&account, Duration::from_mins(1)).usage().await.unwrap_err();
         let remedy = "sign in again with `partner-license-exporter login --config.file=/etc/x.yml`, using \
                       multi-factor authentication";
         assert_eq!(error.remedy(), remedy, "{scenario}");
@@ -202,7 +202,7 @@ async fn the_command_in_a_remedy_has_the_flags_of_the_account() {
 #[tokio::test]
 async fn a_failure_has_the_ids_by_which_microsoft_finds_the_call() {
     let bed = TestBed::new("usage: {answer: forbidden}").await;
-    let text = bed.client().fetch().await.unwrap_err().to_string();
+    let text = bed.client().usage().await.unwrap_err().to_string();
     let id = super::text(&bed.log_of("usage").await[0]["request_id"]);
     let start = "the API answered 403 Forbidden, code 900150: The supplied role doesn't have the rights to \
                  perform the requested operation (MS-RequestId ";

@@ -17,7 +17,7 @@ fn panic_with(value: &dyn std::fmt::Debug) -> String {
 async fn a_panic_that_formats_a_value_with_secrets_shows_none() {
     let bed = TestBed::new("device: {interval: 1s, polls: 0}").await;
     let (account, client) = (bed.account(REFRESH_TOKEN, "http"), bed.client());
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     let store = TokenStore::open(&bed.state_directory(), &account).unwrap();
     let stored = store.load().unwrap().unwrap();
     let access_token = client.access_tokens.token().await.unwrap();
@@ -30,7 +30,7 @@ async fn a_panic_that_formats_a_value_with_secrets_shows_none() {
     let progress = sign_in.ask(&mut code).await.unwrap();
     let Progress::Done(signed_in) = &progress else { panic!("the simulator approves the sign-in") };
     bed.scenario("token: {answer: bad_client_secret}");
-    let refused = bed.client().fetch().await.unwrap_err();
+    let refused = bed.client().usage().await.unwrap_err();
     let configured = account.refresh_token.as_ref().unwrap().read().unwrap();
     let values: [&dyn std::fmt::Debug; 13] = [
         &account,

@@ -17,7 +17,7 @@ fn mode(path: &Path) -> u32 {
 #[tokio::test]
 async fn a_successor_is_stored_in_a_file_that_only_its_owner_can_read() {
     let bed = TestBed::new("").await;
-    bed.client().fetch().await.unwrap();
+    bed.client().usage().await.unwrap();
     assert_eq!((mode(&bed.token_file()), mode(&bed.state_directory())), (0o600, 0o700));
     let stored = bed.stored().unwrap();
     assert_eq!(stored["version"], 1);
@@ -33,7 +33,7 @@ async fn a_successor_is_stored_in_a_file_that_only_its_owner_can_read() {
 #[tokio::test]
 async fn a_successor_is_on_disk_before_the_next_request_is_sent() {
     let bed = TestBed::new("").await;
-    bed.client().fetch().await.unwrap();
+    bed.client().usage().await.unwrap();
     let [token, usage] = &bed.arrivals()[..] else { panic!("two requests") };
     assert_eq!(token.stored, None);
     assert_eq!(usage.stored, Some(text(&bed.stored().unwrap()["refresh_token"])));
@@ -42,11 +42,11 @@ async fn a_successor_is_on_disk_before_the_next_request_is_sent() {
 #[tokio::test]
 async fn the_next_start_knows_when_the_stored_token_was_issued() {
     let mut bed = TestBed::new("").await;
-    bed.client().fetch().await.unwrap();
+    bed.client().usage().await.unwrap();
     bed.ledger = Ledger::new(None, Arc::default());
     bed.clock = Clock::fixed(START + Duration::from_hours(5));
     bed.scenario("token: {answer: server_error}");
-    bed.client().fetch().await.unwrap_err();
+    bed.client().usage().await.unwrap_err();
     assert_eq!(bed.ledger.read().credentials.refresh_token_issued_at, Some(START));
 }
 
@@ -87,7 +87,7 @@ async fn an_existing_file_without_a_checksum_is_read_and_written_byte_for_byte_w
 #[tokio::test]
 async fn an_unusable_file_is_set_aside_and_the_configured_token_is_used() {
     let bed = TestBed::new("").await;
-    bed.client().fetch().await.unwrap();
+    bed.client().usage().await.unwrap();
     let (good, whole) = (bed.stored().unwrap(), fs::read(bed.token_file()).unwrap());
     let with = |key: &str, value: Value| {
         let mut record = good.clone();
@@ -109,7 +109,7 @@ async fn an_unusable_file_is_set_aside_and_the_configured_token_is_used() {
         ("of a later version", with("version", 2.into())),
     ] {
         fs::write(bed.token_file(), &content).unwrap();
-        bed.client().fetch().await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        bed.client().usage().await.unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(bed.sent_tokens().last().unwrap(), REFRESH_TOKEN, "{what}");
         let aside = bed.token_file().with_extension("json.set-aside");
         assert_eq!(fs::read(&aside).unwrap(), content, "{what}");
@@ -120,7 +120,7 @@ async fn an_unusable_file_is_set_aside_and_the_configured_token_is_used() {
     }
     // A second file that is set aside does not replace the first.
     fs::write(bed.token_file(), "x").unwrap();
-    bed.client().fetch().await.unwrap();
+    bed.client().usage().await.unwrap();
     assert_eq!(fs::read(bed.token_file().with_extension("json.set-aside-2")).unwrap(), b"x");
 }
 
@@ -138,9 +138,9 @@ async fn a_store_that_cannot_be_written_loses_the_successor_and_nothing_else() {
         let bed = TestBed::new("").await;
         let client = bed.client();
         break_store(&bed);
-        assert_eq!(client.fetch().await.unwrap().rows().len(), 5, "{what}");
+        assert_eq!(client.usage().await.unwrap().rows().len(), 5, "{what}");
         advance(Duration::from_hours(1)).await;
-        client.fetch().await.unwrap();
+        client.usage().await.unwrap();
         assert_eq!(bed.sent_tokens(), [REFRESH_TOKEN; 2], "{what}");
         assert_eq!(bed.ledger.read().credentials.refresh_token_issued_at, None, "{what}");
     }
@@ -150,11 +150,11 @@ async fn a_store_that_cannot_be_written_loses_the_successor_and_nothing_else() {
 async fn a_removed_directory_is_created_again_and_the_newest_known_token_is_used() {
     let bed = TestBed::new("rotation: strict").await;
     let client = bed.client();
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     let successor = text(&bed.stored().unwrap()["refresh_token"]);
     fs::remove_dir_all(bed.state_directory()).unwrap();
     advance(Duration::from_hours(1)).await;
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     assert_eq!(bed.sent_tokens(), [REFRESH_TOKEN, &successor]);
     assert_eq!((mode(&bed.token_file()), mode(&bed.state_directory())), (0o600, 0o700));
     assert_ne!(text(&bed.stored().unwrap()["refresh_token"]), successor, "the newest token is on disk");
@@ -164,10 +164,10 @@ async fn a_removed_directory_is_created_again_and_the_newest_known_token_is_used
 async fn a_file_that_is_damaged_while_the_program_runs_is_replaced() {
     let bed = TestBed::new("rotation: strict").await;
     let client = bed.client();
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     fs::write(bed.token_file(), "x").unwrap();
     advance(Duration::from_hours(1)).await;
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     assert!(bed.stored().is_some(), "a good file replaces it");
 }
 
@@ -206,7 +206,7 @@ async fn the_case_of_ids_does_not_matter_and_no_other_tenant_shares_the_file() {
     let account = bed.account(REFRESH_TOKEN, "http");
     let upper_case = Account { tenant_id: TENANT.to_uppercase(), ..account.clone() };
     let other = Account { tenant_id: "fabrikam.example".to_owned(), ..account };
-    bed.client().fetch().await.unwrap();
+    bed.client().usage().await.unwrap();
     let stored = |account: &Account| {
         TokenStore::open(&bed.state_directory(), account).unwrap().load().unwrap().is_some()
     };
@@ -245,17 +245,17 @@ async fn a_reload_hands_on_a_successor_that_the_disk_did_not_accept_and_tries_ag
     };
     let before = open();
     fs::create_dir_all(bed.token_file().join("x")).unwrap();
-    client(&before).fetch().await.unwrap();
+    client(&before).usage().await.unwrap();
     // The disk still refuses it: only the memory has a token that is accepted.
     let during = open().continuing(&before);
-    client(&during).fetch().await.unwrap();
+    client(&during).usage().await.unwrap();
     let sent = bed.sent_tokens();
     assert_eq!(sent[..2], [REFRESH_TOKEN; 2]);
     assert!(sent[2].starts_with("simulated-refresh-token-"), "{sent:?}");
     // The disk accepts it again: it is stored before it is used.
     fs::remove_dir_all(bed.token_file()).unwrap();
     let after = open().continuing(&during);
-    client(&after).fetch().await.unwrap();
+    client(&after).usage().await.unwrap();
     let last = bed.arrivals().into_iter().rfind(|arrival| arrival.path.ends_with("/token")).unwrap();
     assert_eq!(bed.sent_tokens().len(), 4, "the token that is used first is accepted");
     assert_eq!(last.stored.as_ref(), bed.sent_tokens().last(), "it was on disk when it was used");
@@ -287,7 +287,7 @@ async fn a_successor_that_the_disk_did_not_accept_does_not_replace_a_newer_token
 #[tokio::test]
 async fn a_token_that_was_set_aside_for_a_slip_in_the_configuration_is_taken_back_and_a_damaged_one_is_not() {
     let bed = TestBed::new("").await;
-    bed.client().fetch().await.unwrap();
+    bed.client().usage().await.unwrap();
     let (file, aside) = (bed.token_file(), bed.token_file().with_extension("json.set-aside"));
     let (good, successor) = (fs::read(&file).unwrap(), text(&bed.stored().unwrap()["refresh_token"]));
     let mut slip = bed.account(REFRESH_TOKEN, "http");
@@ -443,7 +443,7 @@ async fn a_sign_in_during_a_renewal_remains_stored_and_is_a_change_of_credential
     for rotation in ["", "token: {answer: refresh_token_revoked}"] {
         let bed = TestBed::new("").await;
         let client = bed.client();
-        client.fetch().await.unwrap();
+        client.usage().await.unwrap();
         let account = Arc::new(bed.account(REFRESH_TOKEN, "http"));
         let store = TokenStore::open(&bed.state_directory(), &account).unwrap();
         let login = RefreshTokens::new(account, store, bed.ledger.clone());
@@ -458,7 +458,7 @@ async fn a_sign_in_during_a_renewal_remains_stored_and_is_a_change_of_credential
             login.replace("by-login".into(), START - Duration::from_secs(1), &at_once).await.unwrap();
             bed.gate.send_replace(true);
         };
-        let (outcome, ()) = tokio::join!(client.fetch(), signing_in);
+        let (outcome, ()) = tokio::join!(client.usage(), signing_in);
         assert_eq!(outcome.is_ok(), rotation.is_empty());
         assert_eq!(bed.stored().unwrap()["refresh_token"], "by-login", "{rotation}");
         assert!(client.credentials_changed().await, "{rotation}");
@@ -473,14 +473,14 @@ async fn a_successor_replaces_the_token_from_which_it_comes_after_the_clock_was_
     let ahead = StoredToken { issued_at: START + Duration::from_hours(24 * 365), ..signed_in("ahead") };
     store.save(ahead).await.unwrap();
     bed.scenario("refresh_token: ahead");
-    bed.client().fetch().await.unwrap();
+    bed.client().usage().await.unwrap();
     assert_eq!(bed.stored().unwrap()["issued_at"], START.to_string());
 }
 
 #[tokio::test]
 async fn the_issue_of_the_stored_token_is_announced_before_its_first_use() {
     let bed = TestBed::new("").await;
-    bed.client().fetch().await.unwrap();
+    bed.client().usage().await.unwrap();
     let restarted = TestBed { ledger: Ledger::new(None, Arc::default()), ..bed };
     restarted.client().announce();
     assert_eq!(restarted.ledger.read().credentials.refresh_token_issued_at, Some(START));
@@ -491,7 +491,7 @@ async fn processes_that_share_a_state_directory_renew_one_after_the_other() {
     let bed = TestBed::new("rotation: strict").await;
     let replicas: Vec<_> = (0..4).map(|_| bed.client()).collect();
     let (a, b, c, d) =
-        tokio::join!(replicas[0].fetch(), replicas[1].fetch(), replicas[2].fetch(), replicas[3].fetch());
+        tokio::join!(replicas[0].usage(), replicas[1].usage(), replicas[2].usage(), replicas[3].usage());
     for outcome in [a, b, c, d] {
         outcome.unwrap();
     }
@@ -503,23 +503,23 @@ async fn processes_that_share_a_state_directory_renew_one_after_the_other() {
 async fn a_wait_for_the_lock_can_be_abandoned_and_ends_with_a_remedy_after_half_of_poll_timeout() {
     let bed = TestBed::new("").await;
     let client = bed.client();
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     let lock_path = bed.token_file().with_extension("lock");
     let lock = fs::File::open(&lock_path).unwrap();
     lock.lock().unwrap();
     let waiting = bed.client();
-    let fetch = timeout(Duration::from_millis(200), waiting.fetch()).await;
+    let fetch = timeout(Duration::from_millis(200), waiting.usage()).await;
     assert!(fetch.is_err(), "the lock is held");
     waiting.drain().await;
     let impatient = bed.client_of(&bed.account(REFRESH_TOKEN, "http"), Duration::from_millis(200));
-    let error = impatient.fetch().await.unwrap_err();
+    let error = impatient.usage().await.unwrap_err();
     assert_eq!(error.reason(), FailureReason::Timeout);
     let path = lock_path.display();
     assert_eq!(error.to_string(), format!("another process has kept {path} locked for 100ms"));
     assert!(error.remedy().contains("find the process"), "{}", error.remedy());
     assert_eq!(bed.traffic(), "token 200: 1, usage 200: 1");
     lock.unlock().unwrap();
-    waiting.fetch().await.unwrap();
+    waiting.usage().await.unwrap();
 }
 
 #[tokio::test]
@@ -543,7 +543,7 @@ async fn a_locked_directory_delays_a_write_by_some_seconds_and_does_not_prevent_
     let directory = fs::File::open(bed.state_directory()).unwrap();
     directory.lock().unwrap();
     let started = tokio::time::Instant::now();
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     assert!(started.elapsed() > Duration::from_secs(2), "it waits for the lock");
     assert!(bed.stored().is_some());
 }
@@ -560,9 +560,9 @@ async fn renewals_continue_after_locks_have_become_impossible() {
     let bed = TestBed::new("rotation: strict").await;
     let client = bed.client();
     make_unlockable(&bed);
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     advance(Duration::from_hours(1)).await;
-    client.fetch().await.unwrap();
+    client.usage().await.unwrap();
     assert_eq!(bed.sent_tokens().len(), 2);
 }
 
@@ -598,7 +598,7 @@ async fn a_read_only_store_changes_nothing() {
     store.check_lock().unwrap();
     let (limit, anchors) = (Duration::from_mins(1), TrustAnchors::default());
     let client = PartnerCenter::new(&account, store, &bed.ledger, &bed.clock, limit, &anchors);
-    client.unwrap().without_rotation().fetch().await.unwrap();
+    client.unwrap().without_rotation().usage().await.unwrap();
     let files: Vec<_> =
         fs::read_dir(bed.state_directory()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(files, [bed.token_file().file_name().unwrap()], "no lock is created, and nothing is moved");

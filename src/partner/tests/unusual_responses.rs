@@ -4,14 +4,14 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 
 use crate::domain::failure::Failure;
-use crate::domain::usage::RowError;
+use crate::domain::row::RowError;
 
 use super::*;
 
 #[tokio::test]
 async fn a_collection_without_a_usable_row_is_an_error_and_its_rows_are_counted() {
     let bed = TestBed::new("rows: [{ service: o365 }, { service: crm }]").await;
-    let error = bed.client().fetch().await.unwrap_err();
+    let error = bed.client().usage().await.unwrap_err();
     assert_eq!(error.reason(), FailureReason::Payload);
     assert!(error.to_string().contains("none of the rows can be used: 2 missing_value"), "{error}");
     assert_eq!(Failure::from(error).rejected, [(RowError::MissingValue, 2)].into());
@@ -23,7 +23,7 @@ async fn a_number_out_of_range_or_too_deep_a_nesting_costs_one_row_only() {
     let deep = format!("{}1{}", "[".repeat(500), "]".repeat(500));
     let body = format!("{{\"items\":[{},{deep},{good}]}}", good.replace(":1,", ":1e400,"));
     let bed = TestBed::with(Router::new().route(USAGE, get(move || async { body }))).await;
-    let report = bed.client().fetch().await.unwrap();
+    let report = bed.client().usage().await.unwrap();
     assert_eq!((report.rows().len(), report.rejected().clone()), (1, [(RowError::Unreadable, 2)].into()));
 }
 
@@ -32,7 +32,7 @@ async fn an_empty_refresh_token_is_not_stored() {
     const TOKEN: &str = r#"{"token_type":"Bearer","expires_in":3599,"access_token":"a","refresh_token":""}"#;
     let path = format!("/{TENANT}/oauth2/v2.0/token");
     let bed = TestBed::with(Router::new().route(&path, post(async || TOKEN))).await;
-    drop(bed.client().fetch().await);
+    drop(bed.client().usage().await);
     assert_eq!(bed.stored(), None);
 }
 
@@ -42,7 +42,7 @@ async fn an_access_token_that_fits_in_no_header_is_an_error_of_the_sign_in() {
         r#"{"token_type":"Bearer","expires_in":3599,"access_token":"a\r\nX: y","refresh_token":"successor"}"#;
     let path = format!("/{TENANT}/oauth2/v2.0/token");
     let bed = TestBed::with(Router::new().route(&path, post(async || TOKEN))).await;
-    let error = bed.client().fetch().await.unwrap_err();
+    let error = bed.client().usage().await.unwrap_err();
     assert_eq!(error.reason(), FailureReason::Payload);
     assert_eq!(bed.traffic(), "token 200: 1");
     assert_eq!(
@@ -60,7 +60,7 @@ async fn a_response_that_quotes_the_request_leads_to_a_message_without_secrets()
     };
     let path = format!("/{TENANT}/oauth2/v2.0/token");
     let bed = TestBed::with(Router::new().route(&path, post(echo))).await;
-    let error = bed.client().fetch().await.unwrap_err().to_string();
+    let error = bed.client().usage().await.unwrap_err().to_string();
     assert!(error.contains("client_secret=(secret)"), "{error}");
     for secret in [CLIENT_SECRET, REFRESH_TOKEN] {
         assert!(!error.contains(secret), "{error}");
@@ -72,7 +72,7 @@ async fn a_response_that_quotes_the_request_leads_to_a_message_without_secrets()
         (StatusCode::FORBIDDEN, body.to_string())
     };
     let bed = TestBed::with(Router::new().route(USAGE, get(echo))).await;
-    let error = bed.client().fetch().await.unwrap_err().to_string();
+    let error = bed.client().usage().await.unwrap_err().to_string();
     assert!(error.contains("not for Bearer (secret)"), "{error}");
 }
 
@@ -99,12 +99,12 @@ async fn retry_after_is_recorded_before_the_body_has_arrived() {
     let mut changes = bed.ledger.subscribe();
     let held = async { changes.wait_for(|status| status.hold_until.is_some()).await.unwrap().hold_until };
     let hold = tokio::select! {
-        outcome = client.fetch() => panic!("{outcome:?}"),
+        outcome = client.usage() => panic!("{outcome:?}"),
         hold = held => hold.unwrap(),
     };
     let left = hold.saturating_duration_since(tokio::time::Instant::now()).as_secs_f64();
     assert!((50.0..57.1).contains(&left), "{left} s");
-    let error = client.fetch().await.unwrap_err();
+    let error = client.usage().await.unwrap_err();
     assert_eq!(
         (error.reason(), error.retry_after()),
         (FailureReason::Throttled, Some(Duration::from_secs(57)))
@@ -115,7 +115,7 @@ async fn retry_after_is_recorded_before_the_body_has_arrived() {
 async fn the_message_for_a_response_without_ids_has_the_ids_of_the_request() {
     let gateway = async || (StatusCode::FORBIDDEN, "<html>");
     let bed = TestBed::with(Router::new().route(USAGE, get(gateway))).await;
-    let text = bed.client().fetch().await.unwrap_err().to_string();
+    let text = bed.client().usage().await.unwrap_err().to_string();
     assert!(text.starts_with("the API answered 403 Forbidden (MS-RequestId "), "{text}");
     assert!(text.contains(", MS-CorrelationId "), "{text}");
 }
@@ -125,5 +125,5 @@ async fn a_list_is_not_a_token_response() {
     const TOKEN: &str = r#"["a", 3599, "successor"]"#;
     let path = format!("/{TENANT}/oauth2/v2.0/token");
     let bed = TestBed::with(Router::new().route(&path, post(async || TOKEN))).await;
-    assert_eq!(bed.client().fetch().await.unwrap_err().reason(), FailureReason::Payload);
+    assert_eq!(bed.client().usage().await.unwrap_err().reason(), FailureReason::Payload);
 }

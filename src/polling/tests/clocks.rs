@@ -48,7 +48,7 @@ async fn a_suspension_shorter_than_the_wait_counts_as_time_that_has_passed() {
     let due = START + Duration::from_secs(20_520);
     tokio::time::sleep(Duration::from_secs(1)).await;
     time.advance(2);
-    assert_eq!(ledger.read().next_poll_at, Some(due));
+    assert_eq!(ledger.read().usage().next_poll_at, Some(due));
     assert_eq!(polling.next().await, 20_520_000 - 7_200_000, "at the time that was published");
     polling.stop().await;
 }
@@ -63,7 +63,10 @@ async fn a_clock_that_is_set_back_delays_no_poll_and_no_time_remains_in_the_futu
     assert_eq!(polling.next().await, 665_000, "a minute after it was noticed");
     let now = clock.now();
     let status = ledger.read();
-    assert!(status.last_poll_at <= Some(now) && status.last_good.unwrap().at <= now, "{now}");
+    assert!(
+        status.usage().last_poll_at <= Some(now) && status.usage().last_good.as_ref().unwrap().at <= now,
+        "{now}"
+    );
     polling.stop().await;
 }
 
@@ -76,7 +79,7 @@ async fn a_clock_that_is_set_back_during_an_outage_delays_no_retry_and_the_publi
     time.advance(-24);
     let mut changes = ledger.subscribe();
     let due = START - 24 * HOUR + Duration::from_secs(600);
-    let follows = changes.wait_for(|status| status.next_poll_at == Some(due));
+    let follows = changes.wait_for(|status| status.usage().next_poll_at == Some(due));
     timeout(Duration::from_secs(6), follows).await.expect("within a step").unwrap();
     assert_eq!(polling.next().await, 600_000);
     polling.stop().await;

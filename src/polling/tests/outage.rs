@@ -5,7 +5,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 use super::*;
-use crate::domain::status::LastGood;
+use crate::domain::polled::LastGood;
 
 /// The levels of the events logged at info and above.
 #[derive(Clone, Default)]
@@ -30,7 +30,12 @@ async fn log_with(ledger: &Ledger, script: Vec<Answer>) -> Vec<Level> {
     let mut changes = ledger.subscribe();
     let polls = script.len() as u64;
     let polling = start(ledger, script.into_iter().chain([Hangs]));
-    drop(changes.wait_for(|status| status.polls == polls && status.next_poll_at.is_some()).await.unwrap());
+    drop(
+        changes
+            .wait_for(|status| status.usage().polls == polls && status.usage().next_poll_at.is_some())
+            .await
+            .unwrap(),
+    );
     polling.stop().await;
     let lines = lines.0.lock().unwrap();
     lines.clone()
@@ -78,8 +83,8 @@ async fn a_collection_that_becomes_empty_is_a_warning_once_and_rows_that_return_
 #[tokio::test(start_paused = true)]
 async fn an_empty_collection_that_was_restored_is_reported_by_the_new_process() {
     let ledger = ledger();
-    let good = LastGood { report: Arc::default(), at: START, failed_since: true };
-    ledger.write(|status| status.last_good = Some(good));
+    let good = LastGood { report: Arc::new(UsageReport::default().into()), at: START, failed_since: true };
+    ledger.write(|status| status.usage_mut().last_good = Some(good));
     assert_eq!(
         log_with(&ledger, vec![Fails(FailureReason::Network), Empty, Empty]).await,
         [Level::WARN, Level::INFO, Level::WARN,]

@@ -8,11 +8,12 @@ fn store(directory: &tempfile::TempDir) -> SnapshotStore {
     let config = "accounts: [{tenant_id: contoso.example, client_secret: s, refresh_token: r, \
                   client_id: 00000000-0000-0000-0000-00000000c11e}]";
     let account = Config::parse(config, &|_| None).unwrap().accounts.remove(0);
-    SnapshotStore::new(directory.path(), &account)
+    SnapshotStore::new(directory.path(), &account, Collection::Usage)
 }
 
 fn good_poll(ledger: &Ledger, at: Timestamp) {
-    ledger.write(|status| status.poll_ended(Ok(UsageReport::default()), at, Duration::ZERO));
+    ledger
+        .write(|status| status.usage_mut().poll_ended(Ok(UsageReport::default().into()), at, Duration::ZERO));
 }
 
 fn saved(store: &SnapshotStore) -> Option<Timestamp> {
@@ -28,7 +29,10 @@ async fn the_last_good_poll_is_saved_even_if_polling_ends_right_after_it() {
         good_poll(&ledger, START + HOUR);
         ended.cancel();
     };
-    tokio::join!(super::persist(store.clone(), "contoso", &ledger, ended.clone()), polling);
+    tokio::join!(
+        super::persist(store.clone(), ("contoso", Collection::Usage), &ledger, ended.clone()),
+        polling
+    );
     assert_eq!(saved(&store), Some(START + HOUR));
 }
 
@@ -39,10 +43,13 @@ async fn a_failed_poll_keeps_the_saved_rows_and_marks_them_as_failed_since() {
     good_poll(&ledger, START);
     let polling = async {
         let error = FetchError::scripted(FailureReason::Server, None);
-        ledger.write(|status| status.poll_ended(Err(error.into()), START + HOUR, Duration::ZERO));
+        ledger.write(|status| status.usage_mut().poll_ended(Err(error.into()), START + HOUR, Duration::ZERO));
         ended.cancel();
     };
-    tokio::join!(super::persist(store.clone(), "contoso", &ledger, ended.clone()), polling);
+    tokio::join!(
+        super::persist(store.clone(), ("contoso", Collection::Usage), &ledger, ended.clone()),
+        polling
+    );
     assert_eq!(saved(&store), Some(START));
     assert!(store.restore(Timestamp::MAX, None).unwrap().unwrap().failed_since);
 }

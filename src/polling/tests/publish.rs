@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::polled::CollectionStatus;
 
 /// How long changes are collected before they are rendered.
 const DEBOUNCE: Duration = Duration::from_millis(20);
@@ -12,16 +13,22 @@ struct Source {
 /// The name of the source, the number of polls, and whether rows are visible.
 type Snapshot = (&'static str, u64, bool);
 
+impl Source {
+    fn status(&self) -> CollectionStatus {
+        self.ledger.read().of(Collection::Usage).cloned().unwrap_or_default()
+    }
+}
+
 impl Render for Source {
     type Output = Snapshot;
 
     fn render(&self, now: Timestamp) -> Snapshot {
-        let status = self.ledger.read();
+        let status = self.status();
         (self.name, status.polls, status.visible(now, Some(24 * HOUR)).is_some())
     }
 
     fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
-        self.ledger.read().vanishes_at(Some(24 * HOUR)).filter(|end| *end > now)
+        self.status().vanishes_at(Some(24 * HOUR)).filter(|end| *end > now)
     }
 }
 
@@ -59,7 +66,8 @@ impl Publishing {
 }
 
 fn poll_ends(ledger: &Ledger, at: Timestamp) {
-    ledger.write(|status| status.poll_ended(Ok(UsageReport::default()), at, Duration::ZERO));
+    ledger
+        .write(|status| status.usage_mut().poll_ended(Ok(UsageReport::default().into()), at, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,7 +53,7 @@ fn a_file_of_the_state_directory_that_leads_elsewhere_is_refused_and_its_target_
         assert_eq!(bed.file.read().unwrap_err().to_string(), text);
         bed.assert_foreign_file_untouched(&before);
         // The link itself is replaced, and the new file belongs to the owner of the directory.
-        bed.file.replace(b"new").unwrap();
+        bed.file.replace(b"new".to_vec()).unwrap();
         assert_eq!(bed.file.read().unwrap().unwrap(), b"new");
         assert_eq!(fs::metadata(&bed.foreign).unwrap().uid(), before.uid());
         assert_eq!(fs::read(&bed.foreign).unwrap(), b"foreign");
@@ -68,7 +68,7 @@ fn a_link_at_the_name_of_the_new_file_is_removed_and_not_followed() {
     let bed = TestBed::new();
     symlink(&bed.foreign, bed.file.path().with_extension("json.new")).unwrap();
     let before = fs::metadata(&bed.foreign).unwrap();
-    bed.file.replace(b"new").unwrap();
+    bed.file.replace(b"new".to_vec()).unwrap();
     bed.assert_foreign_file_untouched(&before);
     assert_eq!(bed.file.read().unwrap().unwrap(), b"new");
 }
@@ -88,9 +88,9 @@ fn a_pipe_is_refused_at_once() {
 #[test]
 fn a_file_that_is_too_large_is_refused() {
     let bed = TestBed::new();
-    bed.file.replace(&[b'x'; 100]).unwrap();
+    bed.file.replace(vec![b'x'; 100]).unwrap();
     assert!(bed.file.read().unwrap().is_some());
-    bed.file.replace(&[b'x'; 101]).unwrap();
+    bed.file.replace(vec![b'x'; 101]).unwrap();
     assert_eq!(bed.file.read().unwrap_err().to_string(), "it is larger than 100 bytes");
 }
 
@@ -165,14 +165,14 @@ fn the_files_of_the_same_application_for_other_tenants_are_found_by_their_names(
 #[test]
 fn a_write_that_was_abandoned_never_replaces_what_was_written_since() {
     let bed = TestBed::new();
-    bed.file.replace(b"old").unwrap();
+    bed.file.replace(b"old".to_vec()).unwrap();
     // The write hangs, as on a file system that does not answer: it waits for the lock of the directory.
     let directory = File::open(&bed.directory).unwrap();
     directory.lock().unwrap();
-    let error = bed.file.replace_within(Duration::from_millis(20), b"abandoned").unwrap_err();
+    let error = bed.file.replace_within(Duration::from_millis(20), b"abandoned".to_vec()).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     // Until it has ended, this process writes nothing else there; another one may.
-    assert_eq!(bed.file.replace(b"too early").unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!(bed.file.replace(b"too early".to_vec()).unwrap_err().kind(), io::ErrorKind::TimedOut);
     fs::write(bed.file.path(), "newer").unwrap();
     drop(directory);
     let content = loop {
@@ -183,7 +183,7 @@ fn a_write_that_was_abandoned_never_replaces_what_was_written_since() {
     };
     assert_eq!(content, b"newer");
     assert_eq!(names(&bed.directory), ["refresh-token-t-c.json"]);
-    bed.file.replace(b"newest").unwrap();
+    bed.file.replace(b"newest".to_vec()).unwrap();
     assert_eq!(bed.file.read().unwrap().unwrap(), b"newest");
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::invariants::{OWNER, parts};
 use super::*;
 use crate::config::Config;
+use crate::domain::usage::UsageReport;
 
 const NOW: Timestamp = Timestamp::constant(1_795_410_800, 123_456_789);
 
@@ -21,7 +22,7 @@ fn account(tenant: &str) -> Account {
 
 fn good(rows: impl IntoIterator<Item = LicenseUsage>) -> LastGood {
     LastGood {
-        report: Arc::new(UsageReport::collect(rows.into_iter().map(Ok))),
+        report: Arc::new(UsageReport::collect(rows.into_iter().map(Ok)).into()),
         at: NOW,
         failed_since: false,
     }
@@ -29,10 +30,11 @@ fn good(rows: impl IntoIterator<Item = LicenseUsage>) -> LastGood {
 
 fn row(workload: &str, percent: f64) -> LicenseUsage {
     LicenseUsage {
-        service: "o365".to_owned(),
-        workload: workload.to_owned(),
-        channel: "reseller".to_owned(),
+        service: "o365".into(),
+        workload: workload.into(),
+        channel: "reseller".into(),
         percent: Percent::new(percent).unwrap(),
+        licenses: None,
         processed_at: "2026-11-17T01:02:03.000000004Z".parse().unwrap(),
     }
 }
@@ -40,7 +42,7 @@ fn row(workload: &str, percent: f64) -> LicenseUsage {
 /// A directory with a usable file of contoso.
 fn saved() -> (tempfile::TempDir, SnapshotStore) {
     let directory = tempfile::tempdir().unwrap();
-    let store = SnapshotStore::new(directory.path(), &account("contoso.example"));
+    let store = SnapshotStore::new(directory.path(), &account("contoso.example"), Collection::Usage);
     store.save(&good([row("Exchange", 38.25)])).unwrap();
     (directory, store)
 }
@@ -60,7 +62,7 @@ fn rows_that_could_not_be_read_again_are_not_written_and_the_saved_ones_stay() {
 #[test]
 fn saved_rows_are_restored_with_their_times_to_the_nanosecond() {
     let directory = tempfile::tempdir().unwrap();
-    let store = SnapshotStore::new(directory.path(), &account("contoso.example"));
+    let store = SnapshotStore::new(directory.path(), &account("contoso.example"), Collection::Usage);
     assert!(store.restore(NOW, None).unwrap().is_none(), "nothing was saved");
     let hostile = ["\"} 1\n# HELP x", "\\", "\u{0}\u{7f}\u{2028}", "Ünï ☃ 𝄞", " "];
     for saved in [good([]), good(hostile.map(|text| row(text, 0.1 + 0.2))), good([row("Teams", 1e308)])] {
@@ -125,7 +127,7 @@ fn rows_that_were_set_aside_for_a_slip_in_the_configuration_are_taken_back_and_d
     let content = fs::read(&path).unwrap();
     let mut slip = account("contoso.example");
     slip.cloud.login_base_url = "https://login.partner.microsoftonline.cn".to_owned();
-    let wrong = SnapshotStore::new(path.parent().unwrap(), &slip);
+    let wrong = SnapshotStore::new(path.parent().unwrap(), &slip, Collection::Usage);
     assert!(matches!(wrong.restore(NOW, None), Err(SnapshotError::SetAside(_))));
     assert!(wrong.restore(NOW, None).unwrap().is_none() && aside.exists());
     let restored = store.restore(NOW, None).unwrap().unwrap();
@@ -175,14 +177,15 @@ fn a_file_that_cannot_be_read_or_written_is_an_error_and_leaves_nothing_behind()
 #[test]
 fn a_directory_that_was_removed_is_created_again() {
     let directory = tempfile::tempdir().unwrap();
-    let store = SnapshotStore::new(&directory.path().join("gone"), &account("contoso.example"));
+    let store =
+        SnapshotStore::new(&directory.path().join("gone"), &account("contoso.example"), Collection::Usage);
     assert!(store.restore(NOW, None).unwrap().is_none());
     store.save(&good([])).unwrap();
     assert!(store.restore(NOW, None).unwrap().is_some());
 }
 
 fn any_row() -> impl Strategy<Value = LicenseUsage> {
-    let label = || any::<String>();
+    let label = || any::<String>().prop_map(Arc::from);
     let time = (-62_135_596_800i64..253_402_207_200, 0i32..1_000_000_000);
     (label(), label(), label(), 0.0..f64::MAX, time).prop_map(|(service, workload, channel, percent, at)| {
         LicenseUsage {
@@ -190,6 +193,7 @@ fn any_row() -> impl Strategy<Value = LicenseUsage> {
             workload,
             channel,
             percent: Percent::new(percent).unwrap(),
+            licenses: None,
             processed_at: Timestamp::new(at.0, at.1).unwrap(),
         }
     })
@@ -223,9 +227,9 @@ proptest! {
 fn a_row_whose_label_is_longer_than_the_limit_is_not_restored() {
     let directory = tempfile::tempdir().unwrap();
     let account = Account { label_value_length_limit: 20, ..account("contoso.example") };
-    let store = SnapshotStore::new(directory.path(), &account);
+    let store = SnapshotStore::new(directory.path(), &account, Collection::Usage);
     store.save(&good([row("Exchange", 1.0), row(&"x".repeat(21), 2.0), row(&"y".repeat(20), 3.0)])).unwrap();
     let restored = store.restore(NOW, None).unwrap().unwrap();
-    let workloads: Vec<_> = restored.report.rows().iter().map(|row| row.workload.len()).collect();
+    let workloads: Vec<_> = restored.report.usage().iter().map(|row| row.workload.len()).collect();
     assert_eq!(workloads, [8, 20]);
 }

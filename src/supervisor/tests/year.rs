@@ -130,15 +130,15 @@ impl World {
 
     /// Waits for the first poll of an account that is polled at once.
     async fn first_poll(&self) -> AccountStatus {
-        wait_for(&self.ledger(), |status| status.polls == 1).await
+        wait_for(&self.ledger(), |status| status.usage().polls == 1).await
     }
 
     /// Advances the clock by a time in which the account is polled once.
     async fn poll_after(&self, time: Duration) -> AccountStatus {
         let ledger = self.ledger();
-        let polls = ledger.read().polls;
+        let polls = ledger.read().usage().polls;
         pass(time).await;
-        wait_for(&ledger, |status| status.polls > polls).await
+        wait_for(&ledger, |status| status.usage().polls > polls).await
     }
 
     /// An ordinary day: one poll, one sign-in, all rows, a new refresh token.
@@ -155,9 +155,12 @@ impl World {
                 (all + count, successful + if *code == Code::Status(200) { *count } else { 0 })
             })
         };
-        let failure = status.failure().map(|failure| &failure.text);
-        assert!(status.up() && status.polls == before.polls + 1, "day {day}: {failure:?}");
-        assert_eq!(status.last_good.as_ref().unwrap().report.rows().len(), 5, "day {day}");
+        let failure = status.usage().failure().map(|failure| &failure.text);
+        assert!(
+            status.usage().up() && status.usage().polls == before.usage().polls + 1,
+            "day {day}: {failure:?}"
+        );
+        assert_eq!(status.usage().last_good.as_ref().unwrap().report.usage().len(), 5, "day {day}");
         let (all, successful) = sign_ins(&before);
         let expected = (all + 1, successful + 1);
         assert_eq!(sign_ins(&status), expected, "day {day}: one sign-in, and a successful one");
@@ -249,7 +252,7 @@ impl World {
 }
 
 fn reason(status: &AccountStatus) -> Option<FailureReason> {
-    status.failure().map(|failure| failure.reason)
+    status.usage().failure().map(|failure| failure.reason)
 }
 
 fn write_secret(path: &Path, content: &str) {
@@ -319,14 +322,14 @@ async fn a_year(rotation: Rotation, kind: Kind, outage: Outage) {
         world.login().await;
     }
     world.start();
-    assert!(world.first_poll().await.up());
+    assert!(world.first_poll().await.usage().up());
     while world.days < 365 {
         match world.days {
             180 => world.use_credential(1),
             240 => {
                 assert_eq!(world.log.warnings_and_errors(), [], "until day {}", world.days);
                 let status = world.outage(outage, 80).await;
-                assert!(status.up(), "{:?}", status.failure());
+                assert!(status.usage().up(), "{:?}", status.usage().failure());
                 let logged = world.log.warnings_and_errors();
                 match outage {
                     Outage::Stopped => assert_eq!(logged, []),
@@ -342,7 +345,8 @@ async fn a_year(rotation: Rotation, kind: Kind, outage: Outage) {
         if world.days.is_multiple_of(7) {
             world.stop().await;
             world.start();
-            let restored = world.ledger().read().last_good.map(|good| good.report.rows().len());
+            let restored =
+                world.ledger().read().usage().last_good.clone().map(|good| good.report.usage().len());
             assert_eq!(restored, Some(5), "day {}: the rows are restored after the restart", world.days);
         }
     }
@@ -387,11 +391,11 @@ async fn daily_polls_for_ninety_one_days_all_succeed() {
     let mut world = World::new(Rotation::Lenient, Kind::Secret).await;
     let _listening = world.log.listen();
     world.start();
-    assert!(world.first_poll().await.up());
+    assert!(world.first_poll().await.usage().up());
     for _ in 0..91 {
         world.day().await;
     }
-    assert_eq!(world.metric("partner_license_scrapes_total"), "92");
+    assert_eq!(world.metric("partner_license_scrapes_total{collection=\"usage\"}"), "92");
     assert!(
         world.metrics().lines().all(|line| {
             !line.starts_with("partner_license_scrape_failures_total") || line.ends_with(" 0")
@@ -413,11 +417,11 @@ async fn a_hundred_days(rotation: Rotation, kind: Kind, outage: Outage) {
         world.login().await;
     }
     world.start();
-    assert!(world.first_poll().await.up());
+    assert!(world.first_poll().await.usage().up());
     world.day().await;
     assert_eq!(world.log.warnings_and_errors(), []);
     let status = world.outage(outage, 100).await;
-    let failure = status.failure().unwrap();
+    let failure = status.usage().failure().unwrap();
     assert_eq!(failure.reason, FailureReason::Credentials, "{}", failure.text);
     assert!(failure.remedy.contains("partner-license-exporter login"), "{}", failure.remedy);
     for _ in 0..3 {
@@ -429,22 +433,25 @@ async fn a_hundred_days(rotation: Rotation, kind: Kind, outage: Outage) {
     assert!(line.starts_with("Polling failed reason=\"credentials\" remedy="), "{line}");
     let warnings = usize::from(outage == Outage::Unreachable);
     assert_eq!(logged.len() - 1, warnings, "{logged:?}");
-    assert_eq!(world.metric("partner_license_up"), "0");
-    assert_eq!(world.metric("partner_license_scrape_failures_total{reason=\"credentials\"}"), "4");
+    assert_eq!(world.metric("partner_license_up{collection=\"usage\"}"), "0");
+    assert_eq!(
+        world.metric("partner_license_scrape_failures_total{collection=\"usage\",reason=\"credentials\"}"),
+        "4"
+    );
     assert!(world.days_left() < 0.0, "{}", world.days_left());
 
     world.login().await;
     let status = world.poll_after(Duration::from_secs(6)).await;
-    assert!(status.up(), "{:?}", status.failure());
+    assert!(status.usage().up(), "{:?}", status.usage().failure());
     let info = world.log.take();
     let expected = ["The credentials have changed; polling now", "Polling works again was=\"credentials\""];
     assert_eq!(info, expected.map(|line| (Level::INFO, line.to_owned())));
     for _ in 0..3 {
-        assert!(world.poll_after(DAY).await.up());
+        assert!(world.poll_after(DAY).await.usage().up());
     }
     world.stop().await;
     world.start();
-    assert!(world.poll_after(DAY).await.up(), "the sign-in is kept over a restart");
+    assert!(world.poll_after(DAY).await.usage().up(), "the sign-in is kept over a restart");
     assert_eq!(world.log.warnings_and_errors(), []);
     world.stop().await;
 }

@@ -27,7 +27,7 @@ mod tests {
     fn the_page_and_the_alert_rules_have_the_same_limits() {
         let (_, rules) = ALERTS.iter().find(|(name, _)| name.ends_with(".rules.yml")).unwrap();
         let days = |limit: Duration| format!("{} * 86400", limit.as_secs() / 86_400);
-        let interval = "max by (account) (last_over_time(partner_license_poll_interval_seconds";
+        let interval = "max by (account, collection) (last_over_time(partner_license_poll_interval_seconds";
         // Each limit as the rules write it, and how often.
         for (limit, count) in [
             (days(OLD_FIGURE_AGE), 2),

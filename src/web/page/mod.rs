@@ -4,8 +4,10 @@
 //! maud escape every value.
 
 mod account;
+mod collection;
 mod context;
 mod document;
+mod fact;
 mod limits;
 pub(super) mod runbook;
 mod table;
@@ -25,7 +27,8 @@ use crate::metrics::{Accounts, BUILD, FailedReload};
 
 use super::site::Site;
 
-use account::{AccountState, AccountView};
+use account::AccountView;
+use collection::CollectionState;
 use context::Context;
 use table::RowCounts;
 use text::{Count, Length, link, time, visible};
@@ -136,7 +139,7 @@ fn summary(accounts: &[AccountView]) -> Markup {
         section aria-labelledby="summary" {
             h2 id="summary" { (Count(accounts.len(), "account")) }
             ul.totals {
-                @for state in AccountState::ALL.into_iter().filter(|state| of(*state) > 0) {
+                @for state in CollectionState::ALL.into_iter().filter(|state| of(*state) > 0) {
                     li { strong.state.(state.class()) { (of(state)) " " (state.word()) } }
                 }
                 li { (counts.low) " of " (Count(counts.rows, "row")) " low" }
@@ -149,7 +152,9 @@ fn summary(accounts: &[AccountView]) -> Markup {
                             a href={ "#account-" (account.number) } { (account.name()) } " "
                             span {
                                 (account.state.word())
-                                @if let Some(reason) = account.reason() { ": " (reason) }
+                                @for (n, reason) in account.reasons().enumerate() {
+                                    @if n == 0 { ": " } @else { ", " } (reason.as_str())
+                                }
                                 @if account.counts.low > 0 { ", " (account.counts.low) " low" }
                             }
                         }

@@ -1,9 +1,10 @@
-//! Renders the rows of one account as a table, lowest first, each with a bar against its threshold.
+//! Renders the rows of a collection as a table: usage lowest first, each with a bar against its threshold.
 
 use jiff::Timestamp;
 use maud::{Markup, html};
 
 use crate::config::Thresholds;
+use crate::domain::deployment::LicenseDeployment;
 use crate::domain::usage::LicenseUsage;
 
 use super::text::{Count, Percentage, day, visible};
@@ -78,6 +79,39 @@ pub(super) fn table(
             }
             tbody {
                 @for row in lowest(rows, most) { (table_row(row, thresholds.applying_to(row), now)) }
+            }
+        }
+    }
+}
+
+/// Renders the `most` first of the rows of a deployment collection.
+pub(super) fn deployment_table(rows: &[LicenseDeployment], most: usize) -> Markup {
+    html! {
+        table {
+            caption {
+                (Count(rows.len(), "row"))
+                @if rows.len() > most { ". Only the first " (most) " are shown; the metrics have all of them" }
+                "."
+            }
+            thead {
+                tr {
+                    @for title in ["Service", "Channel", "Sold", "Assigned", "Share", "Data of"] {
+                        th scope="col" { (title) }
+                    }
+                }
+            }
+            tbody {
+                @for row in rows.iter().take(most) {
+                    tr {
+                        th scope="row" { (visible(&row.service)) }
+                        td { (visible(&row.channel)) }
+                        @for number in [row.sold, row.deployed] {
+                            td { @if let Some(number) = number { (number) } @else { "not known" } }
+                        }
+                        td { (Percentage { percent: row.percent.get(), low_below: None }) }
+                        td { (day(row.processed_at)) }
+                    }
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::bundled::runbooks;
 use crate::domain::failure::FailureReason;
-use crate::domain::status::LastGood;
+use crate::domain::polled::LastGood;
 use crate::partner::FetchError;
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn each_runbook_is_a_page_whose_links_work_and_is_served_as_markdown_on_re
 async fn every_link_of_the_status_page_leads_below_the_page() {
     let accounts = ledgers(&["contoso", "fabrikam"]);
     let error = FetchError::scripted(FailureReason::Consent, None);
-    accounts[1].write(|status| status.poll_ended(Err(error.into()), NOW, Duration::ZERO));
+    accounts[1].write(|status| status.usage_mut().poll_ended(Err(error.into()), NOW, Duration::ZERO));
     let (_, reloader) = supervisor(ConfigSource::Environment);
     let (site, ..) = web_site(accounts_with(accounts), reloader, true);
     // The first segment of this path would be a scheme, as in `mailto:`.
@@ -156,7 +156,7 @@ async fn it_is_ready_once_every_account_was_polled_and_stays_ready() {
     assert_eq!(get_text(&site.router, "/-/ready").await, waiting(1));
     accounts[1].write(|status| {
         let error = FetchError::scripted(FailureReason::Network, None);
-        status.poll_ended(Err(error.into()), NOW, Duration::ZERO);
+        status.usage_mut().poll_ended(Err(error.into()), NOW, Duration::ZERO);
     });
     assert_eq!(get_text(&site.router, "/-/ready").await, ready, "a failed poll is a poll");
     // A reload adds an account.
@@ -170,10 +170,10 @@ async fn it_is_ready_once_every_account_was_polled_and_stays_ready() {
 async fn it_is_ready_at_once_if_every_account_was_restored() {
     let accounts = ledgers(&["a", "bb"]);
     let site = site(accounts_with(accounts.clone()));
-    let good = LastGood { report: Arc::default(), at: NOW, failed_since: false };
-    accounts[0].write(|status| status.last_good = Some(good.clone()));
+    let good = LastGood { report: Arc::new(UsageReport::default().into()), at: NOW, failed_since: false };
+    accounts[0].write(|status| status.usage_mut().last_good = Some(good.clone()));
     assert_eq!(get_text(&site.router, "/-/ready").await.0, 503);
-    accounts[1].write(|status| status.last_good = Some(good));
+    accounts[1].write(|status| status.usage_mut().last_good = Some(good));
     assert_eq!(get_text(&site.router, "/-/ready").await.0, 200);
 }
 

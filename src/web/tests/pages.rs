@@ -6,16 +6,20 @@ use jiff::SignedDuration;
 use super::super::WEB_CONFIG_EXTENSION;
 use super::*;
 use crate::domain::failure::{Failure, FailureReason};
-use crate::domain::status::{Credentials, LastGood};
-use crate::domain::usage::{LicenseUsage, Percent, RowError};
+use crate::domain::figures::Percent;
+use crate::domain::polled::LastGood;
+use crate::domain::row::RowError;
+use crate::domain::status::Credentials;
+use crate::domain::usage::LicenseUsage;
 use crate::partner::FetchError;
 
 fn row(workload: &str, percent: f64) -> LicenseUsage {
     LicenseUsage {
-        service: "o365".to_owned(),
-        workload: workload.to_owned(),
-        channel: "reseller".to_owned(),
+        service: "o365".into(),
+        workload: workload.into(),
+        channel: "reseller".into(),
         percent: Percent::new(percent).unwrap(),
+        licenses: None,
         processed_at: "2026-11-17T00:00:00Z".parse().unwrap(),
     }
 }
@@ -23,12 +27,12 @@ fn row(workload: &str, percent: f64) -> LicenseUsage {
 fn collected(ledger: &Ledger, rows: impl IntoIterator<Item = LicenseUsage>) {
     let report = UsageReport::collect(rows.into_iter().map(Ok));
     let at = NOW - Duration::from_secs(90);
-    ledger.write(|status| status.poll_ended(Ok(report), at, Duration::ZERO));
+    ledger.write(|status| status.usage_mut().poll_ended(Ok(report.into()), at, Duration::ZERO));
 }
 
 fn failed(ledger: &Ledger, reason: FailureReason) {
     let error = FetchError::scripted(reason, None);
-    ledger.write(|status| status.poll_ended(Err(error.into()), NOW, Duration::ZERO));
+    ledger.write(|status| status.usage_mut().poll_ended(Err(error.into()), NOW, Duration::ZERO));
 }
 
 fn credentials(ledger: &Ledger, credentials: Credentials) {
@@ -64,7 +68,7 @@ async fn text_from_outside_is_never_markup() {
     let accounts = ledgers(&["<img src=x onerror=alert(1)> & 'co' \"x\"", "fabrikam"]);
     collected(&accounts[0], [row("</td><script>alert(1)</script>", 1.0)]);
     let failure = Failure { text: "<b onclick='x'>".to_owned(), ..Failure::of(FailureReason::Server) };
-    accounts[1].write(|status| status.poll_ended(Err(failure), NOW, Duration::ZERO));
+    accounts[1].write(|status| status.usage_mut().poll_ended(Err(failure), NOW, Duration::ZERO));
     let body = page(accounts_with(accounts)).await;
     assert!(!body.contains("<script") && !body.contains("<img") && !body.contains("<b onclick"), "{body}");
     assert!(body.contains("&lt;/td&gt;&lt;script&gt;alert(1)&lt;/script&gt;"), "{body}");
@@ -139,7 +143,8 @@ async fn a_working_account_shows_since_when_and_the_age_of_its_data() {
     let accounts = ledgers(&["contoso"]);
     let older = LicenseUsage { processed_at: "2026-11-12T00:00:00Z".parse().unwrap(), ..row("Teams", 50.0) };
     collected(&accounts[0], [row("Exchange", 50.0), older]);
-    accounts[0].write(|status| status.next_poll_at = Some(NOW + SignedDuration::from_secs(20_000)));
+    accounts[0]
+        .write(|status| status.usage_mut().next_poll_at = Some(NOW + SignedDuration::from_secs(20_000)));
     let body = page(accounts_with(accounts)).await;
     assert_contains(
         &body,
@@ -211,8 +216,8 @@ async fn an_account_without_rows_shows_why() {
 #[tokio::test]
 async fn restored_rows_and_dropped_rows_are_noted() {
     let accounts = ledgers(&["contoso"]);
-    let good = LastGood { report: Arc::default(), at: NOW, failed_since: false };
-    accounts[0].write(|status| status.last_good = Some(good));
+    let good = LastGood { report: Arc::new(UsageReport::default().into()), at: NOW, failed_since: false };
+    accounts[0].write(|status| status.usage_mut().last_good = Some(good));
     let restored = page(accounts_with(accounts.clone())).await;
     assert_contains(
         &restored,
@@ -222,7 +227,7 @@ async fn restored_rows_and_dropped_rows_are_noted() {
              The first one is under way.",
         ],
     );
-    accounts[0].write(|status| status.next_poll_at = Some(NOW + Duration::from_mins(12)));
+    accounts[0].write(|status| status.usage_mut().next_poll_at = Some(NOW + Duration::from_mins(12)));
     let waiting = site(accounts_with(accounts));
     for (host, address) in [
         ("exporter.example:10365", "exporter.example:10365"),
@@ -238,7 +243,7 @@ async fn restored_rows_and_dropped_rows_are_noted() {
     let accounts = ledgers(&["contoso"]);
     let rows = [Ok(row("Teams", 1.0)), Ok(row("Teams", 2.0)), Err(RowError::MissingValue)];
     let report = UsageReport::collect(rows);
-    accounts[0].write(|status| status.poll_ended(Ok(report), NOW, Duration::ZERO));
+    accounts[0].write(|status| status.usage_mut().poll_ended(Ok(report.into()), NOW, Duration::ZERO));
     let dropped = page(accounts_with(accounts)).await;
     assert_contains(
         &dropped,
@@ -382,7 +387,8 @@ async fn an_account_without_a_success_for_three_intervals_is_overdue() {
     collected(&accounts[0], [row_of("Exchange", 3)]);
     for (interval, word) in [(30, "working"), (29, "overdue")] {
         let poll_interval = Duration::from_secs(interval);
-        let body = page(Accounts { poll_interval, ..accounts_with(accounts.clone()) }).await;
+        accounts[0].write(|status| status.usage_mut().poll_interval = poll_interval);
+        let body = page(accounts_with(accounts.clone())).await;
         assert_contains(&body, &[&format!("contoso {word}")]);
         let marked = body.contains("<strong class=\"doubtful\">1 min 30 s ago</strong>");
         assert_eq!(marked, word == "overdue");

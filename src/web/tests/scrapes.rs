@@ -1,12 +1,15 @@
 //! Scrapes: formats, codings, selections, and the count of refused ones.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
 use super::super::count_refusals;
 use super::super::scrape::{failed, run_blocking};
 use super::*;
+use crate::domain::status::{Code, Endpoint};
+use crate::polling::publish;
 use exporter_toolkit::negotiation::Coding;
+use tokio_util::sync::CancellationToken;
 
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
 const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores";
@@ -43,7 +46,7 @@ async fn metrics_come_in_the_requested_format() {
             continue;
         }
         let (body, open) = (answer.text(), content_type != CLASSIC);
-        assert!(body.contains("\npartner_license_up{account=\"contoso\"} 0"), "{body}");
+        assert!(body.contains("\npartner_license_up{account=\"contoso\",collection=\"usage\"} 0"), "{body}");
         assert!(body.contains("\nprocess_cpu_seconds_total "), "{body}");
         assert_eq!(body.matches("# EOF").count(), usize::from(open));
         assert_eq!(body.ends_with("\n# EOF\n"), open);
@@ -239,4 +242,91 @@ async fn a_scrape_in_progress_counts_as_in_flight_and_not_yet_as_served() {
         "it has not ended yet: {body}"
     );
     assert!(site.own.text(Format::Classic).contains("\npromhttp_metric_handler_requests_in_flight 0\n"));
+}
+
+#[test]
+fn while_a_body_is_prepared_other_requests_are_answered() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let site = site(accounts_with(ledgers(&["contoso"])));
+        let open: &[_] = &[("accept", "application/openmetrics-text;version=1.0.0")];
+        scrape(&site, open).await;
+        // Bodies are prepared on this thread, which now has something else to do.
+        let (release, released) = std::sync::mpsc::channel();
+        let busy = tokio::task::spawn_blocking(move || released.recv().unwrap());
+        let gzip: &[_] = &[("accept-encoding", "gzip")];
+        let mut first = std::pin::pin!(scrape(&site, gzip));
+        let mut is_waiting = async || {
+            std::future::poll_fn(|context| std::task::Poll::Ready(first.as_mut().poll(context).is_pending()))
+                .await
+        };
+        assert!(is_waiting().await, "the first scrape was answered without a body");
+        assert_eq!(get_text(&site.router, "/-/healthy").await.0, 200);
+        scrape(&site, open).await;
+        assert!(is_waiting().await);
+        release.send(()).unwrap();
+        busy.await.unwrap();
+        assert_eq!(first.await.header("content-encoding"), Some("gzip"));
+    });
+}
+
+/// Scrapes every five seconds in each format and coding for ten minutes, and adds the bodies that were prepared.
+async fn scrape_for_ten_minutes(
+    site: &TestSite,
+    bodies: &mut BTreeMap<(usize, usize), Vec<axum::body::Bytes>>,
+) {
+    let protobuf =
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+    let formats = [
+        ("text/plain", Format::Classic),
+        ("application/openmetrics-text;version=1.0.0", Format::OpenMetrics),
+        (protobuf, Format::Protobuf),
+    ];
+    for _ in 0..120 {
+        for (accept, format) in formats {
+            for (name, coding) in [("identity", Coding::Identity), ("gzip", Coding::Gzip)] {
+                scrape(site, &[("accept", accept), ("accept-encoding", name)]).await;
+                let snapshot = Arc::clone(&site.snapshot.borrow());
+                let body = &snapshot.ready(format, coding).expect("a scrape has prepared it").bytes;
+                // Bodies are kept, so that no other one gets their address.
+                let known = bodies.entry((format as usize, coding as usize)).or_default();
+                if known.iter().all(|known| known.as_ptr() != body.as_ptr()) {
+                    known.push(body.clone());
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_is_prepared_once_and_once_more_after_a_poll() {
+    let changed = Arc::new(tokio::sync::Notify::new());
+    let ledger = Ledger::new(None, Arc::clone(&changed));
+    succeed(&ledger);
+    let mut accounts = accounts_with(vec![ledger.clone()]);
+    // The rows would vanish a day later.
+    accounts.stale_after = Some(Duration::from_hours(24));
+    let site = site(accounts);
+    let (source, out) = (site.accounts.subscribe(), site.snapshot.clone());
+    let publishing = publish(source, changed, out, Clock::from_tokio(NOW), CancellationToken::new());
+    let publishing = tokio::spawn(publishing);
+    // The publisher renders at its start, and again for the poll before it.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let prepared = |bodies: &BTreeMap<_, Vec<_>>| bodies.values().map(Vec::len).collect::<Vec<_>>();
+    let mut bodies = BTreeMap::new();
+    scrape_for_ten_minutes(&site, &mut bodies).await;
+    assert_eq!(prepared(&bodies), [1; 6]);
+    for polls in 2..=3 {
+        // A poll writes more than once, and changes no row.
+        ledger.write(|status| {
+            *status.traffic.requests.entry((Endpoint::Usage, Code::Status(200))).or_insert(0) += 1;
+        });
+        succeed(&ledger);
+        ledger.write(|status| status.usage_mut().next_poll_at = Some(NOW));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        scrape_for_ten_minutes(&site, &mut bodies).await;
+        assert_eq!(prepared(&bodies), [polls; 6]);
+    }
+    publishing.abort();
 }

@@ -23,8 +23,10 @@ const RETENTION: u64 = 15 * 86_400;
 const DASHBOARDS: [(&str, &[&str]); 3] = [
     ("partner-license-overview", &["account"]),
     ("partner-license-detail", &["account", "service", "workload", "channel"]),
-    ("partner-license-exporter", &["account"]),
+    ("partner-license-exporter", &["account", "collection"]),
 ];
+/// The label that tells apart what an account has several of.
+const COLLECTION: &str = "collection";
 const ANNOTATIONS: [&str; 4] = ["summary", "description", "dashboard_url", "runbook_url"];
 
 /// A fault in a rule.
@@ -249,6 +251,8 @@ impl Findings {
                             format!("{label} is not a label of the series that {node} aggregates"),
                         );
                     }
+                    let kept = known.labels(node).unwrap_or_default();
+                    self.collection(kept.contains(COLLECTION), &aggregate.expr, known);
                 }
                 Expr::Binary(binary) => self.matching(binary, known),
                 _ => {}
@@ -273,7 +277,9 @@ impl Findings {
         };
         match binary.modifier.as_ref().and_then(|modifier| modifier.matching.as_ref()) {
             Some(matching) => {
-                for label in &matching.labels().labels {
+                let on = &matching.labels().labels;
+                self.collection(on.contains(&COLLECTION.to_owned()), &binary.rhs, known);
+                for label in on {
                     let fine = left.contains(label) && right.contains(label);
                     self.unless(fine, "label", format!("{label} is not on both sides of {binary}"));
                 }
@@ -281,6 +287,15 @@ impl Findings {
             None if binary.op.id() == T_LOR => {}
             None => self.unless(left == right, "matching", format!("no series can match in {binary}")),
         }
+    }
+
+    /// Checks that an expression whose label `collection` is not `kept` selects one collection: the health of one
+    /// collection says nothing about another.
+    fn collection(&mut self, kept: bool, expr: &Expr, known: &Series) {
+        let has_label = known.labels(expr).is_some_and(|labels| labels.contains(COLLECTION));
+        let selects = |it: &VectorSelector| it.matchers.matchers.iter().any(|of| of.name == COLLECTION);
+        let fine = kept || !has_label || selectors(expr).any(selects);
+        self.unless(fine, COLLECTION, format!("{expr} mixes the collections of an account"));
     }
 
     fn recording(&mut self, record: &str, rule: &Rule, group: &Group, known: &Series) {
@@ -419,24 +434,39 @@ fn seconds(duration: &str) -> Option<u64> {
 
 /// Faults to plant in the shipped rules: the check that must find the fault, the text to replace, and its replacement.
 pub(crate) const SEEDS: &[(&str, &str, &str)] = &[
-    ("syntax", "expr: account:partner_license_usage_rows:max == 0", "expr: max by (account"),
-    ("series", "partner_license_usage_rows[15m]", "partner_license_rows[15m]"),
+    ("syntax", "expr: collection:partner_license_rows:max == 0", "expr: max by (account"),
+    ("series", "partner_license_rows[15m]", "partner_license_usage_rows[15m]"),
     ("series", "row:partner_license_usage_percent:max < row", "row:partner_license_usage_percent:min < row"),
     (
         "label",
-        "max by (account) (\n            last_over_time(partner_license_usage_rows",
-        "max by (tenant) (\n            last_over_time(partner_license_usage_rows",
+        "max by (account, collection) (\n            last_over_time(partner_license_rows",
+        "max by (tenant, collection) (\n            last_over_time(partner_license_rows",
     ),
-    ("label", "{account=%q}[1d]", "{tenant=%q}[1d]"),
+    ("label", "seconds{account=%q}", "seconds{tenant=%q}"),
     (
         "label",
-        "and on (account) account:partner_license_usage_rows:max",
-        "and on (endpoint) account:partner_license_usage_rows:max",
+        "and on (account) collection:partner_license_rows:max",
+        "and on (endpoint) collection:partner_license_rows:max",
     ),
     (
         "matching",
-        "and on (account) account:partner_license_usage_rows:max",
-        "and account:partner_license_usage_rows:max",
+        "and on (account) collection:partner_license_rows:max",
+        "and collection:partner_license_rows:max",
+    ),
+    (
+        "collection",
+        "max by (account, collection) (last_over_time(partner_license_up",
+        "max by (account) (last_over_time(partner_license_up",
+    ),
+    (
+        "collection",
+        "collection:partner_license_rows:max{collection=\"usage\"} > 0",
+        "collection:partner_license_rows:max > 0",
+    ),
+    (
+        "collection",
+        "max by (collection) (partner_license_poll_interval_seconds",
+        "max(partner_license_poll_interval_seconds",
     ),
     (
         "selector",
@@ -484,13 +514,13 @@ pub(crate) const SEEDS: &[(&str, &str, &str)] = &[
     ("template", "{{ $labels.endpoint }}", "{{ $labels.workload }}"),
     (
         "template",
-        "\"max(partner_license_poll_interval_seconds{account=%q})\"",
-        "\"max(partner_license_poll_interval_seconds{account=%q}\"",
+        "partner_license_poll_interval_seconds{account=%q})\"",
+        "partner_license_poll_interval_seconds{account=%q}\"",
     ),
     (
         "unit",
-        "max(partner_license_poll_interval_seconds{account=%q})\" $labels.account | query -}}\n            ; the poll interval",
-        "max(partner_license_usage_rows{account=%q})\" $labels.account | query -}}\n            ; the poll interval",
+        "max(partner_license_poll_interval_seconds{account=%q,collection=%q})",
+        "max(partner_license_rows{account=%q,collection=%q})",
     ),
     (
         "runbook",

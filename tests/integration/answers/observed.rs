@@ -40,7 +40,7 @@ impl Observed {
     /// Returns whether the poll succeeded but dropped some rows.
     pub(crate) fn rows_were_dropped(&self) -> bool {
         let dropped = |((name, _), count): (&Series, &f64)| {
-            name == "partner_license_usage_rows_rejected_total" && *count > 0.0
+            name == "partner_license_rows_rejected_total" && *count > 0.0
         };
         self.gauge("up") == Some(1.0) && self.series.iter().any(dropped)
     }

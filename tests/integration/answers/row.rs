@@ -42,6 +42,9 @@ pub(crate) type Counts = BTreeMap<String, u64>;
 /// The poll interval of the program under test, in seconds.
 pub(crate) const POLL_INTERVAL: u64 = 3600;
 
+/// The label of series about polls of the usage collection.
+const USAGE: (&str, &str) = ("collection", "usage");
+
 /// The reasons of failures that usually only a person can fix.
 const NEEDS_PERSON: [&str; 4] = ["consent", "credentials", "mfa", "forbidden"];
 
@@ -163,16 +166,16 @@ impl Row {
         let mut facts = Facts::new();
         let mut add = |name: &str, value: String| drop(facts.insert(name.to_owned(), value));
         let mut log: Vec<_> = self.warning.iter().map(|warning| format!("WARN {warning}")).collect();
-        add("partner_license_scrapes_total", "1".into());
-        add("partner_license_poll_interval_seconds", POLL_INTERVAL.to_string());
+        add(&of_usage("scrapes_total"), "1".into());
+        add(&of_usage("poll_interval_seconds"), POLL_INTERVAL.to_string());
         for name in ["scrape_duration", "last_scrape_timestamp", "next_scrape_timestamp"] {
-            add(&format!("partner_license_{name}_seconds"), PRESENT.into());
+            add(&of_usage(&format!("{name}_seconds")), PRESENT.into());
         }
         match &self.outcome {
             Outcome::Good(usage) => {
-                add("partner_license_up", "1".into());
-                add("partner_license_last_success_timestamp_seconds", PRESENT.into());
-                add("partner_license_usage_rows", usage.len().to_string());
+                add(&of_usage("up"), "1".into());
+                add(&of_usage("last_success_timestamp_seconds"), PRESENT.into());
+                add(&of_usage("rows"), usage.len().to_string());
                 for (service, workload, channel, percent, processed) in usage {
                     let labels = [("channel", *channel), ("service", *service), ("workload", *workload)];
                     let mut of_row = |name: &str, value| add(&series(name, labels), value);
@@ -188,9 +191,9 @@ impl Row {
                 }
             }
             Outcome::Failed { reason, text } => {
-                add("partner_license_up", "0".into());
-                let series = series("partner_license_scrape_failures_total", [("reason", *reason)]);
-                add(&series, "1".into());
+                add(&of_usage("up"), "0".into());
+                let labels = [USAGE, ("reason", *reason)];
+                add(&series("partner_license_scrape_failures_total", labels), "1".into());
                 let level = if self.only_person_can_fix(reason) { "ERROR" } else { "WARN" };
                 log.push(format!("{level} {reason}: {text}"));
                 if text.contains("the API") {
@@ -203,8 +206,8 @@ impl Row {
             add("log", log.join("; "));
         }
         for (reason, count) in &self.rejected {
-            let series = series("partner_license_usage_rows_rejected_total", [("reason", reason.as_str())]);
-            add(&series, count.to_string());
+            let labels = [USAGE, ("reason", reason.as_str())];
+            add(&series("partner_license_rows_rejected_total", labels), count.to_string());
         }
         self.add_traffic(&mut add);
         add("next poll", format!("in {:?} s", self.pause()));
@@ -277,6 +280,11 @@ pub(crate) const PRESENT: &str = "present";
 pub(crate) const OWN_IDS: &[&str] = &["MS-RequestId", "MS-CorrelationId"];
 /// The ids of a request and of its response.
 pub(crate) const ALL_IDS: &[&str] = &["MS-RequestId", "MS-CorrelationId", "MS-CV", "MS-ServerId"];
+
+/// Returns a series about polls of the usage collection that has no other labels.
+fn of_usage(name: &str) -> String {
+    series(&format!("partner_license_{name}"), [USAGE])
+}
 
 /// Returns the name of the fact about a series.
 pub(crate) fn series<'a>(name: &str, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {

@@ -95,13 +95,13 @@ pub(crate) fn alerts_arrive(suite: &'static str) {
     simulator.scenario(&scenario(11.5, ""));
     mails.wait_for(&["11.50 %"]);
     simulator.scenario(&scenario(11.5, "usage: { answer: server_error }"));
-    calls.wait_for(&["No poll of Partner Center for account contoso has succeeded", "server"]);
+    calls.wait_for(&["No poll of the usage collection of account contoso has succeeded", "server"]);
     let low = [("alertname", "PartnerLicenseUsageLow"), ("account", "contoso")];
     // Both fire, because the poll interval is a second here.
     let polls = ["PartnerLicenseScrapeFailing", "PartnerLicenseScrapeOverdue"];
     wait_until_silenced(&alertmanager, &low, &polls);
     simulator.scenario(&scenario(11.5, ""));
-    calls.wait_for(&["Resolved: No poll of Partner Center for account contoso has succeeded"]);
+    calls.wait_for(&["Resolved: No poll of the usage collection of account contoso has succeeded"]);
 
     // The exporter is killed, and the other alerts about its accounts are silenced.
     exporter.process.kill();

@@ -74,7 +74,7 @@ pub(crate) fn routes_are_correct(suite: &'static str) {
 /// file.
 pub(crate) fn notifications_match_golden_files(suite: &'static str) {
     let notifications = files("alerts/tests/notifications", ".json");
-    assert_eq!(notifications.len(), 3);
+    assert_eq!(notifications.len(), 4);
     for data in notifications {
         let mut rendered = String::new();
         for name in ["subject", "link", "text", "slack.text", "slack.color", "teams.text", "email.html"] {

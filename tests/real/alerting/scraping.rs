@@ -27,7 +27,7 @@ pub(crate) fn rows_keep_their_service(suite: &'static str) {
             "- job_name: {name}\n  static_configs: [{{ targets: [{target:?}], labels: {{ {labels} }} }}]\n{more}"
         )
     };
-    let taken = "service: monitoring, account: operations, endpoint: http-metrics";
+    let taken = "service: monitoring, account: operations, endpoint: http-metrics, collection: system";
     let config = format!(
         "global: {{ scrape_interval: 1s }}\nscrape_configs:\n{}{}{}{}",
         job("honoured", taken, "  honor_labels: true\n"),
@@ -53,25 +53,28 @@ pub(crate) fn rows_keep_their_service(suite: &'static str) {
     };
     let row =
         [("account", "contoso"), ("service", "o365"), ("workload", "Exchange"), ("channel", "reseller")];
-    // A label of the target that the row does not have remains; the rules aggregate over it.
-    let with_endpoint = owned(&[&row[..], &[("endpoint", "http-metrics")]].concat());
-    assert_eq!(labels_of("honoured"), with_endpoint);
-    assert_eq!(labels_of("relabelled"), with_endpoint);
+    // Labels of the target that the row does not have remain; the rules aggregate over them.
+    let with_others = owned(&[&row[..], &[("endpoint", "http-metrics"), ("collection", "system")]].concat());
+    assert_eq!(labels_of("honoured"), with_others);
+    assert_eq!(labels_of("relabelled"), with_others);
     assert_eq!(labels_of("relabelled_without_need"), owned(&[&row[..], &[("site", "here")]].concat()));
-    // Counters have more labels, of which `endpoint` is one that service discovery sets too.
-    let endpoints_of = |job: &str| {
-        eventually("the counters of both endpoints", || {
-            let found = prometheus.query(&format!(
-                "count by (account, endpoint) (partner_license_api_throttled_total{{job={job:?}}})"
-            ));
+    // Other series have more labels, of which `endpoint` is one that service discovery sets too.
+    let values_of = |label: &str, metric: &str, job: &str| {
+        eventually("the series of the job", || {
+            let query = format!("count by (account, {label}) (partner_license_{metric}{{job={job:?}}})");
+            let found = prometheus.query(&query);
             (!found.is_empty()).then(|| found.into_keys().map(|(_, labels)| labels).collect::<Vec<_>>())
         })
     };
-    let both: Vec<BTreeMap<String, String>> = ["token", "usage"]
-        .map(|endpoint| owned(&[("account", "contoso"), ("endpoint", endpoint)]).into_iter().collect())
-        .into();
-    for job in ["honoured", "relabelled", "relabelled_without_need"] {
-        assert_eq!(endpoints_of(job), both, "{job}");
+    for (label, metric, values) in
+        [("endpoint", "api_throttled_total", &["token", "usage"][..]), ("collection", "up", &["usage"])]
+    {
+        let of_account =
+            |value: &&str| owned(&[("account", "contoso"), (label, value)]).into_iter().collect();
+        let expected: Vec<BTreeMap<String, String>> = values.iter().map(of_account).collect();
+        for job in ["honoured", "relabelled", "relabelled_without_need"] {
+            assert_eq!(values_of(label, metric, job), expected, "{job}");
+        }
     }
     // Without both settings the label of the row is lost.
     let lost = labels_of("neither");

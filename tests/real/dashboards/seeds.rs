@@ -194,6 +194,12 @@ pub(crate) const QUERIES: &[Seed] = &[
     seed("an equality that does not support All", "is not filtered by $channel", OVERVIEW, |json| {
         expression(json, "Rows", 0, |query| query.replace("channel=~\"$channel\"", "channel=\"$channel\""));
     }),
+    seed("a missing filter by collection", "is not filtered by $collection", EXPORTER, |json| {
+        expression(json, "Polls by outcome", 1, |query| query.replace("collection=~\"$collection\", ", ""));
+    }),
+    seed("collections that are mixed", "mixes collections", EXPORTER, |json| {
+        expression(json, "Duration of the last poll", 0, |query| query.replace("collection, ", ""));
+    }),
     seed("a number where there is no data", "target-zero-rule", OVERVIEW, |json| {
         expression(json, "Alerts firing", 0, |query| format!("{query} or vector(0)"));
     }),

@@ -2,6 +2,7 @@
 //!
 //! What is left at [`Section::finish`] is unknown. A problem never quotes a value unless it cannot be a secret.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::plain_text::within_typographic_quotes;
@@ -148,6 +149,23 @@ impl Section {
                 None
             }
         }
+    }
+
+    /// Takes a whole number between two bounds.
+    pub fn whole_number(
+        &mut self,
+        key: &'static str,
+        bounds: RangeInclusive<u64>,
+        problems: &mut Problems,
+    ) -> Option<u64> {
+        let number = self.number(key, problems)?;
+        // A float prints a whole number as such, without a fraction or an exponent.
+        let whole = number.to_string().parse().ok().filter(|number| bounds.contains(number));
+        if whole.is_none() {
+            let (least, most) = bounds.into_inner();
+            problems.add(self.path(key), format!("is not a whole number between {least} and {most}"));
+        }
+        whole
     }
 
     /// Takes `true` or `false`, or one of their other spellings in YAML 1.1.

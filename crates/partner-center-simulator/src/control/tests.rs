@@ -80,7 +80,7 @@ async fn the_log_shows_every_request_and_no_secret() {
     assert_eq!(
         json["requests"][1],
         json!({
-            "endpoint": "usage", "tenant": "contoso", "status": 200, "request_id": "request-1",
+            "endpoint": "usage", "tenant": "contoso", "path": USAGE, "status": 200, "request_id": "request-1",
             "correlation_id": "correlation-1", "continuation": null, "locale": "en-US",
             "accept": "application/json", "user_agent": "test/1", "grant": null, "credential": null,
             "authorization": "valid", "sign_in": 1

@@ -2,8 +2,13 @@
 
 use axum::http::Method;
 
-use crate::testkit::{HOST, TestResponse, USAGE, access_token, exchange, get, send, simulator, usage};
+use crate::testkit::{
+    HOST, TestResponse, USAGE, access_token, exchange, get, parsed, send, simulator, usage,
+};
 
+mod commercial;
+
+const DEPLOYMENT: &str = "/v1/analytics/licenses/deployment";
 const REPORT: &[u8] = include_bytes!("../../../../tests/fixtures/usage-documented-wire-bytes.json");
 
 async fn scripted(behaviour: &str) -> TestResponse {
@@ -247,8 +252,7 @@ async fn each_page_of_a_report_links_to_the_next_by_a_continuation_token() {
         let mut headers = vec![("authorization", &*authorization)];
         headers.extend(page.as_deref().map(|page| ("ms-continuationtoken", page)));
         let answer = get(&simulator, USAGE, &headers).await;
-        let json: serde_json::Value =
-            serde_json::from_str(answer.text().trim_start_matches('\u{feff}')).unwrap();
+        let json = parsed(&answer);
         counts.push(json["items"].as_array().unwrap().len());
         let next = &json["links"]["next"];
         let Some(header) = next["headers"].get(0) else { break };
@@ -311,4 +315,40 @@ async fn an_error_can_start_after_some_calls_and_end_after_more() {
         statuses.push(usage(&simulator, &token).await.status.as_u16());
     }
     assert_eq!(statuses, [200, 403, 403, 200, 200]);
+}
+
+#[tokio::test]
+async fn the_documented_deployment_is_sent_as_the_documented_bytes() {
+    let simulator = simulator("{}");
+    let authorization = format!("Bearer {}", access_token(&simulator, "contoso").await);
+    let answer = get(&simulator, DEPLOYMENT, &[("authorization", &authorization)]).await;
+    let fixture: &[u8] = include_bytes!("../../../../tests/fixtures/deployment-documented-wire-bytes.json");
+    assert_eq!((answer.header("content-length"), &*answer.body), (Some("487"), fixture));
+}
+
+#[tokio::test]
+async fn listed_rows_of_the_deployment_report_are_sent_as_they_are_written_and_in_pages() {
+    let rows = r#"[{"licensesSold":206.0,"proratedDeploymentPercent":"26.16"},{"attributes":null},{"serviceName":5}]"#;
+    let simulator = simulator(&format!("{{ page_size: 2, deployment: {{ rows: {rows} }} }}"));
+    let authorization = format!("Bearer {}", access_token(&simulator, "contoso").await);
+    let mut headers = vec![("authorization", &*authorization)];
+    let first = parsed(&get(&simulator, DEPLOYMENT, &headers).await);
+    let attributes = r#""attributes":{"objectType":"PartnerLicensesDeploymentInsights"}"#;
+    assert_eq!(
+        first["items"].to_string(),
+        format!(
+            r#"[{{"licensesSold":206.0,"proratedDeploymentPercent":"26.16",{attributes}}},{{"attributes":null}}]"#
+        )
+    );
+    let next = &first["links"]["next"];
+    assert_eq!(next["uri"], "/analytics/licenses/deployment?seekOperation=Next");
+    headers.push(("ms-continuationtoken", next["headers"][0]["value"].as_str().unwrap()));
+    assert_eq!(parsed(&get(&simulator, DEPLOYMENT, &headers).await)["items"][0]["serviceName"], 5);
+}
+
+#[tokio::test]
+async fn the_usage_report_can_have_rows_that_are_sent_as_they_are_written() {
+    let rows = r#"[{"proratedLicensesUsagePercent":"91.5","workloadName":null,"attributes":{}}]"#;
+    let answer = scripted(&format!("{{ rows: {rows}, times: 0 }}")).await;
+    assert_eq!(parsed(&answer)["items"].to_string(), rows);
 }

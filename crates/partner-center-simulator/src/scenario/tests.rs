@@ -43,7 +43,11 @@ fn a_serialised_scenario_parses_to_itself() {
          token: {body: a, headers: {a: null, b: c}, merge: {a: null, b: {c: [1]}}, gzip: true, skip: 2}, \
          client_secret: null, public_client: true, mfa: false, rotation: family, \
          device: {answer: blocked, polls: 0, interval: 1s}, authorize: {answer: page}, \
-         tenants: {a: {token: {answer: malformed}, mfa: true, device: {answer: decline}}, b: {}}}",
+         deployment: {rows: portfolio, delay: 2s}, commercial_usage: {rows: [{a: null, b: -1}], answer: empty}, \
+         commercial_deployment: {rows: []}, customers: {count: 3, products: 1, workloads: 2, seed: 5}, \
+         commercial: {paths: partner_v1, next_link: absent, history_days: 7, active_property: licensesActive}, \
+         tenants: {a: {token: {answer: malformed}, mfa: true, device: {answer: decline}}, \
+         b: {deployment: {}, commercial: {}, customers: {seed: 1}}}}",
     )
     .unwrap();
     assert_eq!(Scenario::parse(&serde_json::to_string(&scenario).unwrap()).unwrap(), scenario);
@@ -80,8 +84,38 @@ fn other_invalid_values_are_named() {
         ("authorize: { anser: page }", "anser"),
         ("rows: [", "line 1"),
         ("usage: {}\nusage: {}", "usage"),
+        ("token: { rows: [] }", "a token endpoint has no rows"),
+        ("deployment: { rows: all }", "expected `documented`, `portfolio` or a list of rows"),
+        ("commercial_usage: { rows: [5] }", "expected mapping start at line 1, column 28"),
+        ("commercial: { paths: v2 }", "v2"),
+        ("commercial: { history_days: -1 }", "line 1, column 29"),
+        ("customers: { count: 0 }", "expected a number from 1 to 1000000 at line 1"),
+        ("customers: { products: 1001 }", "expected a number from 1 to 1000"),
+        ("customers: { workloads: 15 }", "expected a number from 1 to 14"),
     ] {
         let error = error(text);
         assert!(error.contains(part) && !error.contains('\n'), "{text}: {error}");
+    }
+}
+
+#[test]
+fn the_reference_names_every_key_and_value_of_the_commercial_endpoints_and_of_the_customers() {
+    let reference = include_str!("../../../../docs/reference/simulator.md");
+    for scenario in [
+        "customers: { nope: 1 }",
+        "commercial: { nope: 1 }",
+        "commercial: { paths: nope }",
+        "commercial: { next_link: nope }",
+        "commercial: { total_count: nope }",
+        "commercial: { active_property: nope }",
+        "commercial: { groupby: nope }",
+        "commercial: { between_pages: nope }",
+    ] {
+        let error = error(scenario);
+        let list = error.split_once("expected one of ").and_then(|(_, rest)| rest.split_once(" at line"));
+        let (words, _) = list.unwrap_or_else(|| panic!("{error}"));
+        for word in words.split(", ") {
+            assert!(reference.contains(&format!("`{word}`")), "{scenario}: {word}");
+        }
     }
 }

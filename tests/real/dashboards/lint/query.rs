@@ -18,6 +18,7 @@ pub(crate) const RULES: &[&str] = &[
     "target-counter-agg-rule",
     "target-labels-rule",
     "target-rows-rule",
+    "target-polls-rule",
     "target-zero-rule",
 ];
 
@@ -158,6 +159,14 @@ fn selector_findings(dashboard: &Dashboard, selector: &Selector<'_>) -> Vec<(&'s
         if (of_rows || of_account || of_alerts) && !selector.has_matcher(label, "=~", &format!("${label}")) {
             messages.push(("target-rows-rule", format!("{metric} is not filtered by ${label}")));
         }
+    }
+    let is_poll = family(metric).is_some_and(|family| family.labels.contains(&"collection"));
+    if is_poll && !selector.has_matcher("collection", "=~", "$collection") {
+        messages.push(("target-polls-rule", format!("{metric} is not filtered by $collection")));
+    }
+    if is_poll && innermost == "max" && !selector.by.as_ref().is_some_and(|by| by.contains(&"collection")) {
+        messages
+            .push(("target-polls-rule", format!("{metric} mixes collections: it needs max by (collection)")));
     }
     let is_row =
         metric.starts_with(ROWS) && family(metric).is_some_and(|family| family.labels.contains(&"workload"));

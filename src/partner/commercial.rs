@@ -1,0 +1,308 @@
+//! The rows of Partner Center's commercial collections, the successors of `/v1/analytics/licenses`, in their documented
+//! JSON, and their sums.
+//!
+//! A row is about one customer and product, unless the server has grouped the rows. Nothing documents how the server
+//! links its pages: its links are followed, and where there is none the rows are counted.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::domain::deployment::LicenseDeployment;
+use crate::domain::figures::Percent;
+use crate::domain::row::{Incoming, Row, RowError, Rows, Source};
+use crate::domain::usage::{LicenseUsage, Qualified};
+
+use super::fields::{Field, Fields, count};
+use super::json_members::Scalar;
+use super::page::{Envelope, Item, Next, PageError, read_page};
+use super::wire::{Decode, WireError};
+
+/// The most rows of a page, which is also the server's default.
+pub(super) const PAGE_ROWS: usize = 10_000;
+/// The maximum number of rows of all pages together.
+const MAX_ROWS: usize = 2_000_000;
+
+/// The members of rows that are read.
+const NAMES: [&str; 12] = [
+    "serviceCode",
+    "serviceName",
+    "workloadName",
+    "channel",
+    "customerTenantId",
+    "productId",
+    "processedDateTime",
+    "licensesActive",
+    // The spelling of Microsoft's sample.
+    "licenseActive",
+    "licensesQualified",
+    "licensesDeployed",
+    "licensesSold",
+];
+
+/// How many of these identify a row.
+const IDENTITY: usize = 6;
+
+/// The sums of a collection's rows by some of their labels.
+pub(super) struct Sums<R, const N: usize> {
+    kind: Kind<R, N>,
+    fields: Fields,
+    keys: HashMap<[Arc<str>; N], u32>,
+    dates: Vec<Timestamp>,
+    entries: Vec<Entry>,
+    rejected: BTreeMap<RowError, u64>,
+    hasher: RandomState,
+    received: usize,
+    total: Option<u64>,
+    /// When the rows of a service without a date were processed.
+    processed_at: HashMap<Arc<str>, Timestamp>,
+}
+
+/// What differs between the collections.
+struct Kind<R, const N: usize> {
+    /// Reads the labels and the two figures of a row: a part, and the whole.
+    read: fn(&mut Fields, Members<'_>) -> Result<([Arc<str>; N], [u64; 2]), RowError>,
+    /// The row of a sum.
+    row: fn([Arc<str>; N], [u64; 2], Timestamp) -> Result<R, RowError>,
+}
+
+/// The members of a row.
+struct Members<'a> {
+    service: Field<'a>,
+    workload: Field<'a>,
+    channel: Field<'a>,
+    figures: [Field<'a>; 2],
+}
+
+/// A row, until all of them are known: a page may repeat rows of another.
+#[derive(Clone, Copy)]
+struct Entry {
+    /// A hash of all its labels.
+    identity: u64,
+    key: u32,
+    /// Its place among the dates, if it has one.
+    date: Option<u32>,
+    figures: [u64; 2],
+}
+
+/// The usage collection. Labels longer than `max_label_bytes` are refused.
+pub(super) fn usage(max_label_bytes: usize) -> Sums<LicenseUsage, 3> {
+    let kind = Kind {
+        read: |fields, members| {
+            let [part, whole] = &members.figures;
+            let figures = [count(part)?, count(whole)?];
+            let labels = [members.service, members.workload, members.channel];
+            let [service, workload, channel] = labels.map(|label| fields.label(label));
+            Ok(([service?, workload?, channel?], figures))
+        },
+        row: |[service, workload, channel], [active, qualified], processed_at| {
+            let percent = Percent::of(active, qualified)?;
+            let licenses = Some(Qualified { active, qualified });
+            Ok(LicenseUsage { service, workload, channel, percent, licenses, processed_at })
+        },
+    };
+    Sums::new(kind, max_label_bytes)
+}
+
+/// The deployment collection. Labels longer than `max_label_bytes` are refused.
+pub(super) fn deployment(max_label_bytes: usize) -> Sums<LicenseDeployment, 2> {
+    let kind = Kind {
+        read: |fields, members| {
+            let [part, whole] = &members.figures;
+            let figures = [count(part)?, count(whole)?];
+            let [service, channel] = [members.service, members.channel].map(|label| fields.label(label));
+            Ok(([service?, channel?], figures))
+        },
+        row: |[service, channel], [deployed, sold], processed_at| {
+            let percent = Percent::of(deployed, sold)?;
+            let (sold, deployed) = (Some(sold), Some(deployed));
+            Ok(LicenseDeployment { service, channel, percent, sold, deployed, processed_at })
+        },
+    };
+    Sums::new(kind, max_label_bytes)
+}
+
+/// The date of the first row of a page that has one.
+pub(super) fn first_date(json: &[u8]) -> Result<Option<Timestamp>, PageError> {
+    let (mut fields, mut found) = (Fields::new(usize::MAX), None);
+    read_page(Envelope::COMMERCIAL, json, ["processedDateTime"], |item| {
+        if let Item::Members([date]) = item {
+            found = found.or_else(|| fields.date(date).ok());
+        }
+    })?;
+    Ok(found)
+}
+
+/// The first of two members, or the second if there is no first.
+fn first<'a>(one: Field<'a>, other: Field<'a>) -> Field<'a> {
+    if matches!(one, None | Some(Scalar::Null)) { other } else { one }
+}
+
+impl<R: Row, const N: usize> Sums<R, N> {
+    fn new(kind: Kind<R, N>, max_label_bytes: usize) -> Self {
+        Self {
+            kind,
+            fields: Fields::new(max_label_bytes),
+            keys: HashMap::new(),
+            dates: Vec::new(),
+            entries: Vec::new(),
+            rejected: BTreeMap::new(),
+            hasher: RandomState::new(),
+            received: 0,
+            total: None,
+            processed_at: HashMap::new(),
+        }
+    }
+
+    /// The services of which no row has a date: the server leaves it out where it groups rows.
+    pub(super) fn services_without_date(&self) -> Vec<Arc<str>> {
+        let undated = |key: u32| self.entries.iter().all(|entry| entry.key != key || entry.date.is_none());
+        let mut services: Vec<_> = self
+            .keys
+            .iter()
+            .filter(|(_, key)| undated(**key))
+            .map(|(labels, _)| Arc::clone(&labels[0]))
+            .collect();
+        services.sort_unstable();
+        services.dedup();
+        services
+    }
+
+    /// Says when the rows of a service were processed that have no date themselves.
+    pub(super) fn set_date(&mut self, service: Arc<str>, at: Timestamp) {
+        self.processed_at.insert(service, at);
+    }
+
+    /// The number of rows that were received, and that the server announced, if they differ.
+    pub(super) fn discrepancy(&self) -> Option<(usize, u64)> {
+        self.total.filter(|total| *total != self.received as u64).map(|total| (self.received, total))
+    }
+
+    fn reject(&mut self, error: RowError) {
+        *self.rejected.entry(error).or_insert(0) += 1;
+    }
+
+    fn add(&mut self, members: [Field<'_>; NAMES.len()]) -> Result<(), RowError> {
+        let mut identity = self.hasher.build_hasher();
+        for field in &members[..IDENTITY] {
+            if let Some(Scalar::Text(text)) = field { text.hash(&mut identity) } else { identity.write_u8(0) }
+        }
+        let identity = identity.finish();
+        let [code, name, workload, channel, _, _, date, active, active_in_sample, qualified, deployed, sold] =
+            members;
+        let date = match self.fields.date(date) {
+            Err(RowError::MissingDate) => None,
+            date => Some(date?),
+        };
+        let members = Members {
+            service: first(code, name),
+            workload,
+            channel,
+            figures: [first(first(active, active_in_sample), deployed), first(qualified, sold)],
+        };
+        let (labels, figures) = (self.kind.read)(&mut self.fields, members)?;
+        let next = u32::try_from(self.keys.len()).expect("there are fewer keys than rows");
+        let key = *self.keys.entry(labels).or_insert(next);
+        let date = date.map(|date| self.place_of(date));
+        self.entries.push(Entry { identity, key, date, figures });
+        Ok(())
+    }
+
+    /// The place of a date among the few that occur.
+    fn place_of(&mut self, date: Timestamp) -> u32 {
+        let known = self.dates.iter().rposition(|known| *known == date);
+        let place = known.unwrap_or_else(|| {
+            self.dates.push(date);
+            self.dates.len() - 1
+        });
+        u32::try_from(place).expect("there are fewer dates than rows")
+    }
+
+    fn rows(mut self) -> Result<Rows<R>, WireError> {
+        let dates = &self.dates;
+        let date_of = |entry: &Entry| entry.date.map(|place| dates[place as usize]);
+        // The sort is stable, so of equal rows of the same date the last of the collection stays last.
+        self.entries.sort_by_key(|entry| (entry.identity, date_of(entry)));
+        let received = self.entries.len();
+        self.entries.dedup_by(|next, kept| {
+            let same = next.identity == kept.identity;
+            if same {
+                std::mem::swap(next, kept);
+            }
+            same
+        });
+        let mut incoming = Incoming::default();
+        for _ in self.entries.len()..received {
+            incoming.reject(RowError::Duplicate);
+        }
+        let mut sums = vec![([0_u64; 2], None::<Timestamp>); self.keys.len()];
+        for entry in &self.entries {
+            let (figures, oldest) = &mut sums[entry.key as usize];
+            for (sum, figure) in figures.iter_mut().zip(entry.figures) {
+                *sum = sum.saturating_add(figure);
+            }
+            *oldest = [*oldest, date_of(entry)].into_iter().flatten().min();
+        }
+        for (labels, key) in self.keys {
+            let (figures, oldest) = sums[key as usize];
+            let date = oldest.or_else(|| self.processed_at.get(&labels[0]).copied());
+            incoming
+                .add(date.ok_or(RowError::MissingDate).and_then(|at| (self.kind.row)(labels, figures, at)));
+        }
+        for (error, count) in self.rejected {
+            for _ in 0..count {
+                incoming.reject(error);
+            }
+        }
+        let rows = incoming.into_rows(Source::Commercial);
+        if rows.rows().is_empty() && self.received > 0 {
+            return Err(WireError::NothingUsable(rows.rejected().clone()));
+        }
+        Ok(rows)
+    }
+}
+
+impl<R: Row + Send + 'static, const N: usize> Decode for Sums<R, N> {
+    type Output = Rows<R>;
+
+    fn read(&mut self, json: &[u8]) -> Result<Next, WireError> {
+        let before = self.received;
+        let page = read_page(Envelope::COMMERCIAL, json, NAMES, |item| {
+            self.received += 1;
+            let added = match item {
+                // The body is read to its end, but no further row is kept.
+                _ if self.received > MAX_ROWS => return,
+                Item::Members(members) => self.add(members),
+                Item::NotAnObject => Err(RowError::NotAnObject),
+                Item::Unreadable => Err(RowError::Unreadable),
+            };
+            if let Err(error) = added {
+                self.reject(error);
+            }
+        })?;
+        if self.received > MAX_ROWS {
+            return Err(WireError::TooManyRows(MAX_ROWS));
+        }
+        self.total = page.total;
+        let of_page = self.received - before;
+        let announces_more = page.total.is_some_and(|total| total > self.received as u64);
+        Ok(match page.next {
+            Next::End if announces_more && of_page > 0 || of_page == PAGE_ROWS && page.total.is_none() => {
+                Next::Skip(self.received)
+            }
+            next => next,
+        })
+    }
+
+    fn received(&self) -> Option<usize> {
+        Some(self.received)
+    }
+
+    fn settle(&mut self) {}
+
+    fn finish(self) -> Result<Rows<R>, WireError> {
+        self.rows()
+    }
+}

@@ -1,0 +1,151 @@
+//! The two sources of a collection: which one is asked, and what each brings.
+
+use super::*;
+use crate::domain::row::{Row as _, RowError, Rows, Source as RowSource};
+
+const COMMERCIAL: &str = "/partner/v1/analytics/commercial/usage/license/";
+
+impl TestBed {
+    fn client_from(&self, source: &str) -> PartnerCenter {
+        self.client_of(&self.account_with(REFRESH_TOKEN, "http", source), Duration::from_mins(1))
+    }
+
+    /// The paths of the requests to the API so far.
+    fn paths(&self) -> Vec<String> {
+        let arrivals = self.arrivals.borrow();
+        let paths = arrivals.iter().map(|arrival| arrival.path.clone());
+        paths.filter(|path| path.contains("/analytics/")).collect()
+    }
+}
+
+async fn deployment(client: &PartnerCenter) -> Result<Rows<LicenseDeployment>, FetchError> {
+    let mut turn = Turns::default().take().await;
+    match client.fetch(Collection::Deployment, &mut turn).await? {
+        Collected::Deployment(rows) => Ok(rows),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The key, the percentage and the numbers of each row.
+fn figures(rows: &UsageReport) -> Vec<(String, f64, Option<(u64, u64)>)> {
+    let figures = |row: &LicenseUsage| {
+        let key = row.labels().map(|label| &**label).collect::<Vec<_>>().join(" ");
+        let licenses = row.licenses.map(|licenses| (licenses.active, licenses.qualified));
+        (key, row.percent.get(), licenses)
+    };
+    rows.rows().iter().map(figures).collect()
+}
+
+#[tokio::test]
+async fn the_second_source_is_asked_only_where_the_first_is_gone_empty_or_unusable() {
+    for (scenario, source, requests) in [
+        ("rows: portfolio", RowSource::Licenses, 1),
+        ("{rows: portfolio, usage: {status: 404}}", RowSource::Commercial, 3),
+        ("{rows: portfolio, usage: {status: 410}}", RowSource::Commercial, 3),
+        ("{rows: portfolio, usage: {answer: empty}}", RowSource::Commercial, 3),
+        ("{rows: portfolio, usage: {rows: [{serviceName: o365}]}}", RowSource::Commercial, 3),
+    ] {
+        let bed = TestBed::new(scenario).await;
+        let rows = bed.client_from("auto").usage().await.unwrap();
+        assert_eq!((rows.source(), rows.rows().len()), (source, 14), "{scenario}");
+        assert!(bed.paths().len() >= requests, "{scenario}: {:?}", bed.paths());
+    }
+    for scenario in
+        ["usage: {answer: server_error}", "usage: {answer: forbidden}", "usage: {answer: throttled}"]
+    {
+        let bed = TestBed::new(scenario).await;
+        assert!(bed.client_from("auto").usage().await.is_err(), "{scenario}");
+        assert!(bed.paths().iter().all(|path| path == USAGE), "{scenario}: {:?}", bed.paths());
+    }
+}
+
+#[tokio::test]
+async fn a_pinned_source_is_the_only_one_that_is_asked() {
+    let bed = TestBed::new("{rows: portfolio, usage: {answer: empty}}").await;
+    assert_eq!(bed.client_from("licenses").usage().await.unwrap().rows().len(), 0);
+    assert_eq!(bed.paths(), [USAGE]);
+    let bed = TestBed::new("rows: portfolio").await;
+    let rows = bed.client_from("commercial").usage().await.unwrap();
+    assert_eq!((rows.source(), rows.rows().len()), (RowSource::Commercial, 14));
+    assert!(bed.paths().iter().all(|path| path == COMMERCIAL), "{:?}", bed.paths());
+}
+
+#[tokio::test]
+async fn if_the_second_source_fails_too_the_answer_of_the_first_stands() {
+    let fails = "commercial_usage: {answer: server_error, retry_after: 60}";
+    let bed = TestBed::new(&format!("{{usage: {{answer: empty}}, {fails}}}")).await;
+    assert_eq!(bed.client_from("auto").usage().await.unwrap().rows().len(), 0);
+    let bed = TestBed::new(&format!("{{usage: {{answer: not_found}}, {fails}}}")).await;
+    let error = bed.client_from("auto").usage().await.unwrap_err();
+    assert!(error.to_string().contains("404"), "{error}");
+    let bed = TestBed::new("{usage: {rows: [{serviceName: o365}]}, commercial_usage: {answer: empty}}").await;
+    let error = bed.client_from("auto").usage().await.unwrap_err();
+    assert_eq!(error.rejected[&RowError::MissingValue], 1, "an empty second source explains nothing");
+}
+
+#[tokio::test]
+async fn both_sources_agree_to_a_hundredth_of_a_point() {
+    let bed = TestBed::new("rows: portfolio").await;
+    let old = bed.client_from("licenses").usage().await.unwrap();
+    for scenario in [
+        "rows: portfolio",
+        "{rows: portfolio, commercial: {groupby: ignored}}",
+        "{rows: portfolio, page_size: 7, commercial: {groupby: ignored}}",
+    ] {
+        let bed = TestBed::new(scenario).await;
+        let new = bed.client_from("commercial").usage().await.unwrap();
+        for (old, new) in figures(&old).iter().zip(figures(&new)) {
+            assert_eq!(old.0, new.0, "{scenario}");
+            assert!((old.1 - new.1).abs() <= 0.01, "{scenario}: {old:?} {new:?}");
+            let (active, qualified) = new.2.expect("the successor has numbers");
+            assert!(qualified > 0 && active <= 2 * qualified, "{scenario}: {new:?}");
+        }
+        assert_eq!(new.rows().len(), old.rows().len());
+    }
+}
+
+#[tokio::test]
+async fn the_path_that_exists_is_tried_once_and_remembered() {
+    let bed = TestBed::new("{rows: portfolio, commercial: {paths: v1}}").await;
+    let client = bed.client_from("commercial");
+    for _ in 0..2 {
+        assert_eq!(client.usage().await.unwrap().rows().len(), 14);
+    }
+    let missing = bed.paths().iter().filter(|path| path.starts_with("/partner/")).count();
+    assert_eq!(missing, 1, "{:?}", bed.paths());
+}
+
+#[tokio::test]
+async fn every_form_of_the_link_to_the_next_page_brings_all_rows_once() {
+    for commercial in [
+        "next_link: absolute",
+        "next_link: relative",
+        "next_link: absent",
+        "next_link: 'null'",
+        "next_link: relative_without_version",
+        "total_count: absent",
+        "between_pages: repeats",
+        "active_property: licensesActive",
+        "counts_as_text: true",
+    ] {
+        let scenario =
+            format!("{{rows: portfolio, page_size: 25, commercial: {{groupby: refused, {commercial}}}}}");
+        let bed = TestBed::new(&scenario).await;
+        let rows = bed.client_from("commercial").usage().await.unwrap();
+        let expected = TestBed::new("rows: portfolio").await.client_from("commercial").usage().await.unwrap();
+        assert_eq!(figures(&rows), figures(&expected), "{commercial}");
+    }
+}
+
+#[tokio::test]
+async fn deployment_comes_from_either_source_with_what_each_knows() {
+    let bed = TestBed::new("rows: documented").await;
+    let rows = deployment(&bed.client_from("auto")).await.unwrap();
+    let of = |row: &LicenseDeployment| (row.service.to_string(), row.percent.get(), row.sold, row.deployed);
+    let found: Vec<_> = rows.rows().iter().map(of).collect();
+    assert_eq!(found, [("crm".to_owned(), 0.0, Some(343), None), ("o365".to_owned(), 1.0, Some(4464), None)]);
+    let bed = TestBed::new("{rows: portfolio, deployment: {answer: not_found}}").await;
+    let rows = deployment(&bed.client_from("auto")).await.unwrap();
+    assert_eq!((rows.source(), rows.rows().len()), (RowSource::Commercial, 4));
+    assert!(rows.rows().iter().all(|row| row.sold > Some(0) && row.deployed.is_some()), "{rows:?}");
+}
