@@ -31,10 +31,6 @@ use cli::{Cli, Command, LogFlags};
 use lifecycle::EXIT_CANNOT_START;
 use logging::LogFormat;
 
-/// The number of threads that run tasks. Tasks wait most of the time, and what computes long has a thread of its own, so
-/// more threads would only take memory, and a machine may have a hundred processors.
-const WORKER_THREADS: usize = 2;
-
 /// Runs the command that the command line names, and returns the exit status.
 pub fn run() -> ExitCode {
     dispatch(Cli::parse()).unwrap_or_else(|error| {
@@ -65,8 +61,8 @@ fn block_on(
     command: impl Future<Output = anyhow::Result<ExitCode>>,
 ) -> anyhow::Result<ExitCode> {
     logging::start(log.level, log.format, Clock::system())?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build()?;
+    // One thread runs all tasks, which wait most of the time. What computes long has a thread of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(command);
     // Blocking work that is still under way does not delay the exit.
     runtime.shutdown_background();

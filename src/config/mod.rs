@@ -22,7 +22,7 @@ mod source;
 pub use account::{Account, trust_anchors};
 pub use certificate::{CertificateError, ClientCertificate};
 pub use cloud::{Cloud, is_https};
-pub use collections::{Collections, Customers, SourceChoice};
+pub use collections::{Collections, SourceChoice};
 pub use credential::{ClientCredential, ClientProof, CredentialError};
 pub use environment::Environment;
 pub use settings::{Config, Polled};

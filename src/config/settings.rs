@@ -14,7 +14,7 @@ use crate::domain::collection::Collection;
 use crate::domain::row::MAX_LABEL_BYTES;
 
 use super::account::{self, Account};
-use super::collections::{Collections, Customers, MAX_DURATION, MIN_DURATION};
+use super::collections::{Collections, MAX_DURATION, MIN_DURATION};
 use super::environment::{self, Environment};
 use super::exposure;
 use super::provided;
@@ -67,18 +67,9 @@ impl Config {
     pub fn polled(&self, account: &Account) -> Vec<Polled> {
         let usual =
             |collection| Polled { collection, interval: self.poll_interval, timeout: self.poll_timeout };
-        let Collections { source: _, deployment, customers } = &account.collections;
         let mut polled = vec![usual(Collection::Usage)];
-        if *deployment {
+        if account.collections.deployment {
             polled.push(usual(Collection::Deployment));
-        }
-        if customers.enabled {
-            let Customers { poll_interval, poll_timeout, .. } = *customers;
-            polled.push(Polled {
-                collection: Collection::Customers,
-                interval: poll_interval,
-                timeout: poll_timeout,
-            });
         }
         polled
     }

@@ -15,20 +15,17 @@ pub enum Collection {
     Usage,
     /// How many of the licences sold are assigned, by service and channel.
     Deployment,
-    /// Usage and deployment of each customer.
-    Customers,
 }
 
 impl Collection {
     /// Every collection, in the order in which they are exported.
-    pub const ALL: [Self; 3] = [Self::Usage, Self::Deployment, Self::Customers];
+    pub const ALL: [Self; 2] = [Self::Usage, Self::Deployment];
 
     /// The label value, and the key in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Usage => "usage",
             Self::Deployment => "deployment",
-            Self::Customers => "customers",
         }
     }
 }

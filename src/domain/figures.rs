@@ -26,7 +26,7 @@ impl Percent {
         reason = "numbers of licences are at most 2^53, and sums far below"
     )]
     pub fn of(part: u64, whole: u64) -> Result<Self, RowError> {
-        if whole == 0 { Err(RowError::NoLicenses) } else { Self::new(part as f64 / whole as f64 * 100.0) }
+        if whole == 0 { Err(RowError::NoLicenses) } else { Self::new(part as f64 * 100.0 / whole as f64) }
     }
 
     /// The number, on the scale 0–100.
@@ -85,6 +85,7 @@ mod tests {
     fn the_share_of_licences_may_exceed_a_hundred_percent_and_needs_a_licence() {
         assert_eq!(Percent::of(3, 8).map(Percent::get), Ok(37.5));
         assert_eq!(Percent::of(9, 8).map(Percent::get), Ok(112.5));
+        assert_eq!(Percent::of(1127, 1840).map(Percent::get), Ok(61.25), "without an error of rounding");
         assert_eq!(Percent::of(1, 0), Err(RowError::NoLicenses));
     }
 }

@@ -27,6 +27,8 @@ pub struct LastGood {
 /// What is known about one collection of an account.
 #[derive(Clone, Debug, Default)]
 pub struct CollectionStatus {
+    /// Whether a reload added the collection to the account.
+    pub added_by_reload: bool,
     /// The configured time between two successful polls.
     pub poll_interval: Duration,
     /// The last good rows, kept through failures and restored after a restart.
@@ -135,9 +137,9 @@ impl CollectionStatus {
         self.polls > self.failures.values().sum()
     }
 
-    /// Whether there is something to say: a poll has completed, or rows have been restored.
+    /// Whether readiness need not wait for it: a poll has completed, rows have been restored, or a reload added it.
     pub fn is_ready(&self) -> bool {
-        self.was_polled() || self.last_good.is_some()
+        self.was_polled() || self.last_good.is_some() || self.added_by_reload
     }
 
     /// The rows that may be served at `now`: the last good ones, until they are older than `stale_after`.

@@ -177,11 +177,13 @@ impl AccountStatus {
         self.collections.entry(collection).or_default()
     }
 
-    /// Sets which collections are polled, each with its interval. One that is no longer polled is forgotten.
-    pub fn track(&mut self, polled: impl IntoIterator<Item = (Collection, Duration)>) {
+    /// Sets which collections are polled, each with its interval. One that is no longer polled is forgotten. Readiness
+    /// does not wait for one that is added `by_reload`.
+    pub fn track(&mut self, polled: impl IntoIterator<Item = (Collection, Duration)>, by_reload: bool) {
         let mut before = std::mem::take(&mut self.collections);
         for (collection, poll_interval) in polled {
-            let status = before.remove(&collection).unwrap_or_default();
+            let added = || CollectionStatus { added_by_reload: by_reload, ..CollectionStatus::default() };
+            let status = before.remove(&collection).unwrap_or_else(added);
             self.collections.insert(collection, CollectionStatus { poll_interval, ..status });
         }
     }
@@ -224,7 +226,7 @@ impl Ledger {
     /// The ledger of a new account. Each write notifies `changed`.
     pub fn new(name: Option<AccountName>, changed: Arc<Notify>) -> Self {
         let mut status = AccountStatus { name, ..AccountStatus::default() };
-        status.traffic.expect([Endpoint::Token, Endpoint::Usage]);
+        status.traffic.expect([Endpoint::Token]);
         Self { status: Arc::new(watch::Sender::new(status)), changed }
     }
 
@@ -232,7 +234,10 @@ impl Ledger {
     #[cfg(test)]
     pub(crate) fn of_usage(name: Option<AccountName>) -> Self {
         let ledger = Self::new(name, Arc::default());
-        ledger.write(|status| status.track([(Collection::Usage, Duration::from_hours(6))]));
+        ledger.write(|status| {
+            status.track([(Collection::Usage, Duration::from_hours(6))], false);
+            status.traffic.expect([Endpoint::Usage]);
+        });
         ledger
     }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::domain::polled::{CollectionStatus, LastGood};
 use crate::domain::row::RowError;
 use crate::domain::status::{AccountStatus, Code, Endpoint, Latency, Ledger};
 use crate::domain::usage::LicenseUsage;
-use crate::polling::Render;
+use crate::polling::{Preparation, Render};
 
 use super::family::{self, Collect, Families, Family, Selection};
 use super::table::{
@@ -48,6 +49,8 @@ pub struct Accounts {
 pub struct MetricsSnapshot {
     series: Arc<Series>,
     bodies: [[OnceLock<EncodedPrefix>; Coding::ALL.len()]; Format::ALL.len()],
+    /// For which of them scrapes have asked.
+    asked: [[AtomicBool; Coding::ALL.len()]; Format::ALL.len()],
 }
 
 /// The data from which the series are encoded.
@@ -71,7 +74,7 @@ impl Render for Accounts {
     fn render(&self, now: Timestamp) -> MetricsSnapshot {
         let statuses = self.ledgers.iter().map(Ledger::read).collect();
         let series = Series { accounts: self.clone(), statuses, at: now };
-        MetricsSnapshot { series: Arc::new(series), bodies: Default::default() }
+        MetricsSnapshot { series: Arc::new(series), bodies: Default::default(), asked: Default::default() }
     }
 
     fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
@@ -81,6 +84,20 @@ impl Render for Accounts {
         };
         let ends = self.ledgers.iter().flat_map(|ledger| of(ledger.read())).flatten();
         ends.filter(|end| *end > now).min()
+    }
+
+    /// Prepares the bodies for which scrapes asked since the last change.
+    fn preparation(before: &Arc<MetricsSnapshot>, next: &Arc<MetricsSnapshot>) -> Option<Preparation> {
+        let each = Format::ALL.into_iter().flat_map(|format| Coding::ALL.map(|coding| (format, coding)));
+        let asked: Vec<_> = each.filter(|(format, coding)| before.was_asked_for(*format, *coding)).collect();
+        let next = Arc::clone(next);
+        (!asked.is_empty()).then(|| -> Preparation {
+            Box::new(move || {
+                for (format, coding) in asked {
+                    next.prepare(format, coding);
+                }
+            })
+        })
     }
 }
 
@@ -98,8 +115,17 @@ impl MetricsSnapshot {
         self.bodies[format as usize][coding as usize].get()
     }
 
-    /// Returns a body without the trailer. The first call is slow if there are many rows.
+    /// Returns a body without the trailer for a scrape. The first call is slow if there are many rows.
     pub fn body(&self, format: Format, coding: Coding) -> &EncodedPrefix {
+        self.asked[format as usize][coding as usize].store(true, Ordering::Relaxed);
+        self.prepare(format, coding)
+    }
+
+    fn was_asked_for(&self, format: Format, coding: Coding) -> bool {
+        self.asked[format as usize][coding as usize].load(Ordering::Relaxed)
+    }
+
+    fn prepare(&self, format: Format, coding: Coding) -> &EncodedPrefix {
         let [plain, ..] = &self.bodies[format as usize];
         self.bodies[format as usize][coding as usize].get_or_init(|| match plain.get() {
             Some(plain) if coding != Coding::Identity => coding.encode_prefix(plain.bytes.clone()),

@@ -22,9 +22,9 @@ macro_rules! families {
 
 families! {
     USAGE Gauge "partner_license_usage_percent" ["service" "workload" "channel"]
-        "Share of qualified licences in use, scale 0-100, may exceed 100: proratedLicensesUsagePercent of Partner Center's /v1/analytics/licenses/usage, polled in the background and cached."
+        "Share of qualified licences in use, scale 0-100, may exceed 100: proratedLicensesUsagePercent of Partner Center's usage collection, or active by qualified licences of its successor; polled in the background and cached."
     PROCESSED Gauge "partner_license_usage_processed_timestamp_seconds" ["service" "workload" "channel"]
-        "When Microsoft aggregated the row, usually days ago: processedDateTime of Partner Center's /v1/analytics/licenses/usage, polled in the background and cached."
+        "When Microsoft aggregated the row, usually days ago: processedDateTime of Partner Center's usage collection, polled in the background and cached."
     THRESHOLD Gauge "partner_license_usage_threshold_percent" ["service" "workload" "channel"]
         "Configured threshold, scale 0-100: usage below it counts as low; absent for muted rows."
     ACTIVE Gauge "partner_license_usage_active_licenses" ["service" "workload" "channel"]
@@ -62,9 +62,9 @@ families! {
     INTERVAL Gauge "partner_license_poll_interval_seconds" ["collection"]
         "Configured pause between two successful polls of the Partner Center collection."
     REQUESTS Counter "partner_license_api_requests_total" ["endpoint" "code"]
-        "HTTP requests sent to Entra ID (token) and Partner Center (usage), by status code; the code is error if no complete response arrived."
+        "HTTP requests sent to Entra ID (token) and Partner Center (all others), by status code; the code is error if no complete response arrived."
     REQUEST_DURATION Histogram "partner_license_api_request_duration_seconds" ["endpoint"]
-        "Duration of HTTP requests sent to Entra ID (token) and Partner Center (usage)."
+        "Duration of HTTP requests sent to Entra ID (token) and Partner Center (all others)."
     RETRIES Counter "partner_license_api_retries_total" ["endpoint"]
         "HTTP requests that retried a failed request within the same poll."
     THROTTLED Counter "partner_license_api_throttled_total" ["endpoint"]

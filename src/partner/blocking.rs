@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
+use tokio::sync::oneshot;
 use tracing::dispatcher;
 
 /// Runs `work` on a thread for blocking work, and returns its outcome. What `work` logs goes to the caller's subscriber.
@@ -33,19 +34,17 @@ static QUEUE: LazyLock<Option<Sender<Work>>> = LazyLock::new(|| {
 /// Runs `work` as [`off_workers`] does, but always on the same thread, one after the other. The allocator keeps memory
 /// for each thread, so that the same work on many threads would keep it many times.
 pub(super) async fn on_one_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let in_turn = move || {
-        let Some(queue) = &*QUEUE else { return work() };
-        let subscriber = dispatcher::get_default(Clone::clone);
-        let (sender, outcome) = channel();
-        let work = move || {
-            let outcome = catch_unwind(AssertUnwindSafe(|| dispatcher::with_default(&subscriber, work)));
-            // Nobody waits for it if the runtime ends.
-            sender.send(outcome).ok();
-        };
-        queue.send(Box::new(work)).expect("the thread never ends");
-        outcome.recv().expect("the work has an outcome").unwrap_or_else(|panic| resume_unwind(panic))
+    let Some(queue) = &*QUEUE else { return off_workers(work).await };
+    let subscriber = dispatcher::get_default(Clone::clone);
+    let (sender, outcome) = oneshot::channel();
+    let work = move || {
+        let outcome = catch_unwind(AssertUnwindSafe(|| dispatcher::with_default(&subscriber, work)));
+        // Nobody waits for it if the runtime ends.
+        sender.send(outcome).ok();
     };
-    off_workers(in_turn).await
+    queue.send(Box::new(work)).expect("the thread never ends");
+    let outcome = outcome.await.expect("the work has an outcome");
+    outcome.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Fetches the collections, page by page, from whichever source has them.
 
-use std::fmt;
 use std::time::Duration;
+use std::{fmt, mem};
 
 use reqwest::header::HeaderValue;
 use reqwest::{Client, StatusCode};
@@ -11,17 +11,18 @@ use uuid::Uuid;
 
 use crate::config::SourceChoice;
 use crate::domain::collection::{Collected, Collection};
+use crate::domain::failure::FailureReason;
 use crate::domain::row::{Row, Rows};
 use crate::domain::status::Endpoint;
 
 use super::access_token::AccessToken;
 use super::blocking::on_one_thread;
 use super::commercial::{self, PAGE_ROWS, Sums};
-use super::commercial_server::Known;
 use super::error::FetchError;
 use super::http::Retries;
+use super::known_server::Known;
 use super::page::Next;
-use super::paging::{LinkError, PARTNER_VERSION, PageRequest, Pages, VERSION};
+use super::paging::{LinkError, MAX_COMMERCIAL_PAGES, PARTNER_VERSION, PageRequest, Pages, VERSION};
 use super::partner_center::PartnerCenter;
 use super::redaction::Redactor;
 use super::refusal;
@@ -59,6 +60,8 @@ struct Session<'a> {
     token: AccessToken,
     /// Whether the token was renewed, since an access token may be refused before it expires.
     renewed: bool,
+    /// The end of a pause that the sign-in service asked for, while the token is valid.
+    held: Option<Instant>,
 }
 
 /// The endpoints of a collection: the old one, and its successor.
@@ -66,19 +69,13 @@ const fn endpoints(collection: Collection) -> [Endpoint; 2] {
     match collection {
         Collection::Usage => [Endpoint::Usage, Endpoint::CommercialUsage],
         Collection::Deployment => [Endpoint::Deployment, Endpoint::CommercialDeployment],
-        // Both have customers, and the old ones have none.
-        Collection::Customers => [Endpoint::CommercialUsage, Endpoint::CommercialDeployment],
     }
 }
 
 impl PartnerCenter {
     /// The endpoints to which requests for a collection may be sent.
     pub fn endpoints(&self, collection: Collection) -> impl Iterator<Item = Endpoint> {
-        let choice = if collection == Collection::Customers {
-            SourceChoice::Auto
-        } else {
-            self.account.collections.source
-        };
+        let choice = self.account.collections.source;
         let [old, new] = endpoints(collection);
         let old = (choice != SourceChoice::Commercial).then_some(old);
         old.into_iter().chain((choice != SourceChoice::Licenses).then_some(new))
@@ -94,7 +91,8 @@ impl PartnerCenter {
         turn: &mut Turn,
     ) -> Result<(Collected, Vec<String>), FetchError> {
         let token = self.access_tokens.token().await?;
-        let mut session = Session { center: self, turn, token, renewed: false };
+        let held = self.ledger.read().hold_until;
+        let mut session = Session { center: self, turn, token, renewed: false, held };
         let limit = self.account.label_value_length_limit;
         match collection {
             Collection::Usage => {
@@ -117,7 +115,6 @@ impl PartnerCenter {
                 };
                 session.either(sources).await.map(|(rows, ids)| (rows.into(), ids))
             }
-            Collection::Customers => unreachable!("not yet"),
         }
     }
 }
@@ -135,18 +132,18 @@ impl Session<'_> {
         }
         let pages =
             Pages::begin(&self.center.account.cloud.api_base_url, &format!("analytics/licenses/{name}"));
-        let first = self.pages(old, pages, licenses).await.and_then(|(decoder, response)| {
-            let rows = finish(decoder, &response, &self.redactor())?;
-            Ok((rows, refusal::ids(&response, &self.redactor())))
-        });
-        let gone =
-            |error: &FetchError| matches!(error.status, Some(StatusCode::NOT_FOUND | StatusCode::GONE));
-        let is_gone = first.as_ref().is_err_and(gone);
+        let first = match self.pages(old, pages, licenses).await {
+            Ok((decoder, response)) => self.finish(decoder, &response).await,
+            Err(error) => Err(error),
+        };
+        let status = first.as_ref().err().and_then(|error| error.status);
+        let is_gone = matches!(status, Some(StatusCode::NOT_FOUND | StatusCode::GONE));
         let has_nothing = match &first {
             Ok((rows, _)) => rows.rows().is_empty(),
-            Err(error) => is_gone || !error.rejected.is_empty(),
+            Err(error) => is_gone || status == Some(StatusCode::NO_CONTENT) || !error.rejected.is_empty(),
         };
         if choice == SourceChoice::Licenses || !has_nothing {
+            self.center.commercial.set(new, |known| known.told.clear());
             return first;
         }
         match self.commercial(name, new, commercial, group).await {
@@ -161,12 +158,17 @@ impl Session<'_> {
 
     /// Logs why the second source failed, once for each reason.
     fn tell(&self, endpoint: Endpoint, error: &FetchError) {
-        let (told, reason) = ((endpoint, error.reason()), error.reason().as_str());
-        let account = self.center.account.display_name();
-        if !self.center.commercial.get().told.contains(&told) {
-            self.center.commercial.set(|known| known.told.push(told));
+        let is_new = self.center.commercial.set(endpoint, |known| {
+            let is_new = !known.told.contains(&error.reason());
+            if is_new {
+                known.told.push(error.reason());
+            }
+            is_new
+        });
+        if is_new {
+            let (account, reason) = (self.center.account.display_name(), error.reason().as_str());
             let (endpoint, remedy) = (endpoint.as_str(), error.remedy());
-            tracing::warn!(account, endpoint, reason, err = %error, remedy, "The second source failed too");
+            tracing::warn!(account, endpoint, reason, err = %error, remedy, "The second source cannot be used");
         }
     }
 
@@ -179,34 +181,32 @@ impl Session<'_> {
         group: &'static str,
     ) -> Result<Fetched<R>, FetchError> {
         let (mut sums, response) = self.commercial_pages(name, endpoint, sums, group).await?;
-        let account = self.center.account.display_name();
-        if let Some((received, announced)) = sums.discrepancy() {
-            tracing::warn!(
-                account,
-                endpoint = endpoint.as_str(),
-                received,
-                announced,
-                "The number of rows is not the announced one"
-            );
-        }
-        for service in sums.services_without_date() {
-            let filter = format!("serviceCode eq '{}'", service.replace('\'', "''"));
-            let pages = self.commercial_begin(name, &[("top", "1"), ("filter", &filter)]);
+        self.note_discrepancy(endpoint, sums.discrepancy());
+        if sums.lacks_dates() {
+            // Grouped rows have no date. The server answers for one date, that of any row.
+            let version = self.center.commercial.get(endpoint).version.unwrap_or(PARTNER_VERSION);
+            let pages = self.commercial_begin(name, version, &[("top", "1")]);
             let dated = self.get_with_valid_token(endpoint, pages.current()).await?;
-            let date = if dated.status.is_success() {
-                commercial::first_date(dated.json()).ok().flatten()
-            } else {
-                None
-            };
-            if let Some(date) = date {
-                sums.set_date(service, date);
+            if !dated.status.is_success() {
+                return Err(self.refused(&dated));
             }
+            let date = on_one_thread(move || commercial::first_date(dated.json())).await;
+            sums.set_date(date.ok().flatten());
         }
-        let redactor = self.redactor();
-        let ids = refusal::ids(&response, &redactor);
-        let rows = on_one_thread(move || finish(sums, &response, &redactor)).await?;
-        self.center.commercial.set(|known| known.told.retain(|(told, _)| *told != endpoint));
-        Ok((rows, ids))
+        let fetched = self.finish(sums, &response).await?;
+        self.center.commercial.set(endpoint, |known| known.told.clear());
+        Ok(fetched)
+    }
+
+    /// Logs that the number of rows is not the announced one, unless that is known.
+    fn note_discrepancy(&self, endpoint: Endpoint, found: Option<(usize, u64)>) {
+        let before =
+            self.center.commercial.set(endpoint, |known| mem::replace(&mut known.discrepancy, found));
+        if let Some((received, announced)) = found.filter(|_| before != found) {
+            let (account, endpoint) = (self.center.account.display_name(), endpoint.as_str());
+            let text = "The number of rows is not the announced one; a page may have left some out";
+            tracing::warn!(account, endpoint, received, announced, "{text}");
+        }
     }
 
     /// Requests all pages by the path that exists, grouped unless the server refuses to.
@@ -219,39 +219,37 @@ impl Session<'_> {
     ) -> Result<(Sums<R, N>, HttpResponse), FetchError> {
         let limit = self.center.account.label_value_length_limit;
         let top = PAGE_ROWS.to_string();
+        let query = [("top", &*top), ("skip", "0"), ("groupby", group)];
+        let Known { version, ungrouped, .. } = self.center.commercial.get(endpoint);
+        let (mut version, mut ungrouped, mut tried_other) =
+            (version.unwrap_or(PARTNER_VERSION), ungrouped, false);
         loop {
-            let Known { version, ungrouped, .. } = self.center.commercial.get();
-            let query = [("top", &*top), ("skip", "0"), ("groupby", group)];
-            let query = if ungrouped || group.is_empty() { &query[..2] } else { &query[..] };
-            let pages = self.commercial_begin(name, query);
+            let query = if ungrouped { &query[..2] } else { &query[..] };
+            let pages = self.commercial_begin(name, version, query);
             let outcome = self.pages(endpoint, pages, sums(limit)).await;
             match outcome.as_ref().map_err(|error| error.status) {
-                Err(Some(StatusCode::NOT_FOUND)) if version.is_none() => {
-                    self.center.commercial.set(|known| known.version = Some(VERSION));
-                    let pages = self.commercial_begin(name, query);
-                    let outcome = self.pages(endpoint, pages, sums(limit)).await;
-                    if outcome.as_ref().is_err_and(|error| error.status == Some(StatusCode::NOT_FOUND)) {
-                        self.center.commercial.set(|known| known.version = None);
-                    }
-                    return outcome;
-                }
-                Err(Some(StatusCode::BAD_REQUEST)) if query.len() > 2 => {
-                    self.center.commercial.set(|known| known.ungrouped = true);
-                }
                 Ok(_) => {
-                    self.center.commercial.set(|known| known.version = version.or(Some(PARTNER_VERSION)));
+                    self.center.commercial.set(endpoint, |known| {
+                        known.version = Some(version);
+                        known.ungrouped = ungrouped;
+                    });
                     return outcome;
                 }
+                Err(Some(StatusCode::NOT_FOUND | StatusCode::GONE)) if !tried_other => {
+                    version = if version == VERSION { PARTNER_VERSION } else { VERSION };
+                    tried_other = true;
+                }
+                Err(Some(StatusCode::BAD_REQUEST)) if !ungrouped => ungrouped = true,
                 Err(_) => return outcome,
             }
         }
     }
 
-    fn commercial_begin(&self, name: &str, query: &[(&str, &str)]) -> Pages {
-        let version = self.center.commercial.get().version.unwrap_or(PARTNER_VERSION);
+    fn commercial_begin(&self, name: &str, version: &str, query: &[(&str, &str)]) -> Pages {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
         let path = format!("analytics/commercial/{name}/license/?{query}");
-        Pages::below(&self.center.account.cloud.api_base_url, version, &path)
+        let base = &self.center.account.cloud.api_base_url;
+        Pages::below(base, version, &path, MAX_COMMERCIAL_PAGES)
     }
 
     fn redactor(&self) -> Redactor {
@@ -268,23 +266,17 @@ impl Session<'_> {
         let mut pauses = 0;
         loop {
             let mut response = self.get_with_valid_token(endpoint, pages.current()).await?;
-            let redactor = self.redactor();
             if !response.status.is_success() {
-                // What was fetched before is not fetched again because of a short pause.
-                let pause = self.held().saturating_duration_since(Instant::now());
-                if pages.has_begun()
-                    && response.retry_after.is_some()
-                    && pauses < MAX_PAUSES
-                    && pause < LONGEST_PAUSE
-                {
+                // The pages before it are not fetched again because of a short pause, where there may be a hundred.
+                let may_wait = pages.has_begun() && decoder.received().is_some() && pauses < MAX_PAUSES;
+                if may_wait && response.retry_after.is_some() && self.wait_until_allowed().await.is_ok() {
                     pauses += 1;
-                    sleep_until(self.held()).await;
                     continue;
                 }
-                let error = refusal::by_api(&response, &redactor);
-                return Err(error.with_command_flags(&self.center.account.command_flags));
+                return Err(self.refused(&response));
             }
-            // A large page takes a tenth of a second, in which scrapes would wait for a worker.
+            let is_empty = response.status == StatusCode::NO_CONTENT || response.json().is_empty();
+            // A large page takes a tenth of a second, in which scrapes would wait.
             let read = move || {
                 let next = decoder.read(response.json());
                 // The rows are sorted without it.
@@ -294,9 +286,11 @@ impl Session<'_> {
             };
             let (next, so_far, response) = on_one_thread(read).await;
             decoder = so_far;
+            let redactor = self.redactor();
             let unusable = |why: &dyn fmt::Display| refusal::unusable(&why.to_string(), &response, &redactor);
-            if response.status == StatusCode::NO_CONTENT {
-                return Err(unusable(&"the response has no content"));
+            if is_empty {
+                let error = unusable(&"the response has no content");
+                return Err(FetchError { status: Some(StatusCode::NO_CONTENT), ..error });
             }
             match next.map_err(|error| unusable(&error))? {
                 Next::End => return Ok((decoder, response)),
@@ -308,13 +302,43 @@ impl Session<'_> {
             }
             .map_err(|error| unusable(&error))?;
             self.turn.pass().await;
-            sleep_until(self.held()).await;
+            self.wait_until_allowed().await?;
         }
     }
 
-    /// When the server accepts requests again.
-    fn held(&self) -> Instant {
-        self.center.ledger.read().hold_until.unwrap_or_else(Instant::now)
+    /// Waits for the end of a pause that the server asked for since this poll began.
+    async fn wait_until_allowed(&self) -> Result<(), FetchError> {
+        let asked = self.center.ledger.read().hold_until.filter(|until| Some(*until) > self.held);
+        let Some(until) = asked else { return Ok(()) };
+        if until.saturating_duration_since(Instant::now()) > LONGEST_PAUSE {
+            let text = "the server asked for a pause between two pages";
+            return Err(FetchError::new(FailureReason::Throttled, text));
+        }
+        sleep_until(until).await;
+        Ok(())
+    }
+
+    /// The error for a response that is not a success.
+    fn refused(&self, response: &HttpResponse) -> FetchError {
+        let error = refusal::by_api(response, &self.redactor());
+        error.with_command_flags(&self.center.account.command_flags)
+    }
+
+    /// What all pages bring, of which this is the last response, and its ids.
+    async fn finish<R: Row + Send + 'static>(
+        &self,
+        decoder: impl Decode<Output = Rows<R>>,
+        response: &HttpResponse,
+    ) -> Result<Fetched<R>, FetchError> {
+        let redactor = self.redactor();
+        let rows = on_one_thread(move || decoder.finish()).await.map_err(|error| {
+            let unusable = refusal::unusable(&error.to_string(), response, &redactor);
+            match error {
+                WireError::NothingUsable(rejected) => FetchError { rejected, ..unusable },
+                _ => unusable,
+            }
+        })?;
+        Ok((rows, refusal::ids(response, &redactor)))
     }
 
     async fn get(&self, endpoint: Endpoint, page: &PageRequest) -> Result<HttpResponse, FetchError> {
@@ -367,21 +391,6 @@ impl Session<'_> {
         }
         Ok(response)
     }
-}
-
-/// What all pages bring, of which this is the last response.
-fn finish<D: Decode>(
-    decoder: D,
-    response: &HttpResponse,
-    redactor: &Redactor,
-) -> Result<D::Output, FetchError> {
-    decoder.finish().map_err(|error| {
-        let unusable = refusal::unusable(&error.to_string(), response, redactor);
-        match error {
-            WireError::NothingUsable(rejected) => FetchError { rejected, ..unusable },
-            _ => unusable,
-        }
-    })
 }
 
 impl Source for PartnerCenter {

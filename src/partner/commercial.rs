@@ -18,7 +18,7 @@ use crate::domain::usage::{LicenseUsage, Qualified};
 use super::fields::{Field, Fields, count};
 use super::json_members::Scalar;
 use super::page::{Envelope, Item, Next, PageError, read_page};
-use super::wire::{Decode, WireError};
+use super::wire::{self, Decode, WireError};
 
 /// The most rows of a page, which is also the server's default.
 pub(super) const PAGE_ROWS: usize = 10_000;
@@ -26,13 +26,16 @@ pub(super) const PAGE_ROWS: usize = 10_000;
 const MAX_ROWS: usize = 2_000_000;
 
 /// The members of rows that are read.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 15] = [
     "serviceCode",
     "serviceName",
     "workloadName",
     "channel",
     "customerTenantId",
+    "customerName",
     "productId",
+    "productName",
+    "workloadCode",
     "processedDateTime",
     "licensesActive",
     // The spelling of Microsoft's sample.
@@ -43,7 +46,7 @@ const NAMES: [&str; 12] = [
 ];
 
 /// How many of these identify a row.
-const IDENTITY: usize = 6;
+const IDENTITY: usize = 9;
 
 /// The sums of a collection's rows by some of their labels.
 pub(super) struct Sums<R, const N: usize> {
@@ -56,8 +59,10 @@ pub(super) struct Sums<R, const N: usize> {
     hasher: RandomState,
     received: usize,
     total: Option<u64>,
-    /// When the rows of a service without a date were processed.
-    processed_at: HashMap<Arc<str>, Timestamp>,
+    /// The number of rows of the first page.
+    page_rows: usize,
+    /// When the rows were processed that have no date themselves.
+    processed_at: Option<Timestamp>,
 }
 
 /// What differs between the collections.
@@ -152,27 +157,19 @@ impl<R: Row, const N: usize> Sums<R, N> {
             hasher: RandomState::new(),
             received: 0,
             total: None,
-            processed_at: HashMap::new(),
+            page_rows: 0,
+            processed_at: None,
         }
     }
 
-    /// The services of which no row has a date: the server leaves it out where it groups rows.
-    pub(super) fn services_without_date(&self) -> Vec<Arc<str>> {
-        let undated = |key: u32| self.entries.iter().all(|entry| entry.key != key || entry.date.is_none());
-        let mut services: Vec<_> = self
-            .keys
-            .iter()
-            .filter(|(_, key)| undated(**key))
-            .map(|(labels, _)| Arc::clone(&labels[0]))
-            .collect();
-        services.sort_unstable();
-        services.dedup();
-        services
+    /// Whether a row has no date: the server leaves it out where it groups rows.
+    pub(super) fn lacks_dates(&self) -> bool {
+        self.entries.iter().any(|entry| entry.date.is_none())
     }
 
-    /// Says when the rows of a service were processed that have no date themselves.
-    pub(super) fn set_date(&mut self, service: Arc<str>, at: Timestamp) {
-        self.processed_at.insert(service, at);
+    /// Says when the rows were processed that have no date themselves.
+    pub(super) fn set_date(&mut self, at: Option<Timestamp>) {
+        self.processed_at = at;
     }
 
     /// The number of rows that were received, and that the server announced, if they differ.
@@ -187,11 +184,30 @@ impl<R: Row, const N: usize> Sums<R, N> {
     fn add(&mut self, members: [Field<'_>; NAMES.len()]) -> Result<(), RowError> {
         let mut identity = self.hasher.build_hasher();
         for field in &members[..IDENTITY] {
-            if let Some(Scalar::Text(text)) = field { text.hash(&mut identity) } else { identity.write_u8(0) }
+            match field {
+                Some(Scalar::Text(text)) => text.hash(&mut identity),
+                Some(Scalar::Number(number)) => identity.write_u64(number.to_bits()),
+                _ => identity.write_u8(0),
+            }
         }
         let identity = identity.finish();
-        let [code, name, workload, channel, _, _, date, active, active_in_sample, qualified, deployed, sold] =
-            members;
+        let [
+            code,
+            name,
+            workload,
+            channel,
+            _,
+            _,
+            _,
+            _,
+            _,
+            date,
+            active,
+            active_in_sample,
+            qualified,
+            deployed,
+            sold,
+        ] = members;
         let date = match self.fields.date(date) {
             Err(RowError::MissingDate) => None,
             date => Some(date?),
@@ -247,7 +263,7 @@ impl<R: Row, const N: usize> Sums<R, N> {
         }
         for (labels, key) in self.keys {
             let (figures, oldest) = sums[key as usize];
-            let date = oldest.or_else(|| self.processed_at.get(&labels[0]).copied());
+            let date = oldest.or(self.processed_at);
             incoming
                 .add(date.ok_or(RowError::MissingDate).and_then(|at| (self.kind.row)(labels, figures, at)));
         }
@@ -285,13 +301,23 @@ impl<R: Row + Send + 'static, const N: usize> Decode for Sums<R, N> {
         if self.received > MAX_ROWS {
             return Err(WireError::TooManyRows(MAX_ROWS));
         }
+        if self.keys.len() > wire::MAX_ROWS {
+            return Err(WireError::TooManyRows(wire::MAX_ROWS));
+        }
         self.total = page.total;
         let of_page = self.received - before;
-        let announces_more = page.total.is_some_and(|total| total > self.received as u64);
+        if before == 0 {
+            self.page_rows = of_page;
+        }
+        // The total may be that of the page. A page that is shorter than the first is the last one.
+        let (received, is_full) = (self.received as u64, of_page == self.page_rows);
+        let is_last = match page.total {
+            Some(total) if total > received => of_page == 0,
+            Some(total) if total == received => of_page < PAGE_ROWS,
+            _ => of_page == 0 || !is_full,
+        };
         Ok(match page.next {
-            Next::End if announces_more && of_page > 0 || of_page == PAGE_ROWS && page.total.is_none() => {
-                Next::Skip(self.received)
-            }
+            Next::End if !is_last => Next::Skip(self.received),
             next => next,
         })
     }

@@ -24,7 +24,7 @@ use super::response::HttpResponse;
 use super::retry_after::retry_after;
 use super::server_certificate::ServerCertificate;
 use super::transport::{chain, service, transport_error};
-use super::trust_anchors::{Tls, TrustAnchors, TrustAnchorsError};
+use super::trust_anchors::{NO_TLS, Tls, TrustAnchors, TrustAnchorsError};
 
 /// The limits of requests and retries.
 #[derive(Clone, Copy, Debug)]
@@ -223,7 +223,7 @@ fn build_client(
     let Some(tls) = tls else {
         // No trust anchors are needed. A proxy could read the token, and would look for the loopback address on its
         // own machine.
-        let builder = builder.tls_certs_only([]).no_proxy();
+        let builder = builder.tls_backend_preconfigured(NO_TLS.clone()).no_proxy();
         return builder.build().map_err(|error| ClientError::Build(chain(&error)));
     };
     builder = builder.tls_backend_preconfigured(tls.config.clone());

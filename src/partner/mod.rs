@@ -42,7 +42,7 @@ mod page;
 mod fields;
 mod wire;
 mod commercial;
-mod commercial_server;
+mod known_server;
 mod paging;
 mod turn;
 mod source;

@@ -125,7 +125,8 @@ fn parse_next(envelope: &Envelope, links: &RawValue) -> serde_json::Result<Optio
     // Microsoft shows no example. If it is neither an address nor a link, the rows are counted instead.
     let uri =
         serde_json::from_str(links.get()).map(|uri| PageLink { uri, method: None, headers: Vec::new() });
-    Ok(uri.or_else(|_| serde_json::from_str(links.get()).map(|JsonObject(link)| link)).ok())
+    let link = uri.or_else(|_| serde_json::from_str(links.get()).map(|JsonObject(link)| link));
+    Ok(link.ok().filter(|link| !link.uri.is_empty()))
 }
 
 /// What a page has besides its items.

@@ -19,6 +19,7 @@ pub(super) struct PageRequest {
 pub(super) struct Pages {
     base: Url,
     requests: Vec<PageRequest>,
+    most: usize,
 }
 
 /// Why a link cannot be followed. The link is not quoted, because its continuation token may be confidential.
@@ -30,8 +31,8 @@ pub(super) enum LinkError {
     ForeignOrigin,
     #[error("the link to the next page leads back to an earlier page")]
     Loop,
-    #[error("there are more than {MAX_PAGES} pages")]
-    TooManyPages,
+    #[error("there are more than {0} pages")]
+    TooManyPages(usize),
 }
 
 /// The longest URL and header value of a link, in bytes; servers accept no longer ones.
@@ -39,7 +40,9 @@ const MAX_TEXT: usize = 8 * 1024;
 /// The most headers of a link; links of Partner Center have one.
 const MAX_HEADERS: usize = 16;
 /// The most pages of a collection, far more than one of a few rows needs.
-const MAX_PAGES: usize = 250;
+const MAX_PAGES: usize = 100;
+/// The most pages of a commercial collection, in which each customer has rows.
+pub(super) const MAX_COMMERCIAL_PAGES: usize = 250;
 /// The version of the API. Links usually omit it, and Microsoft's SDK then adds it.
 pub(super) const VERSION: &str = "/v1/";
 /// The version in another form, which Microsoft's examples of commercial collections have.
@@ -48,15 +51,15 @@ pub(super) const PARTNER_VERSION: &str = "/partner/v1/";
 impl Pages {
     /// Begins with `path` of the API at `api_base_url`, which has no trailing slash.
     pub(super) fn begin(api_base_url: &str, path: &str) -> Self {
-        Self::below(api_base_url, VERSION, path)
+        Self::below(api_base_url, VERSION, path, MAX_PAGES)
     }
 
-    /// Begins with `path` below `version` of the API at `api_base_url`.
-    pub(super) fn below(api_base_url: &str, version: &str, path: &str) -> Self {
+    /// Begins with `path` below `version` of the API at `api_base_url`; there are `most` pages at most.
+    pub(super) fn below(api_base_url: &str, version: &str, path: &str, most: usize) -> Self {
         const CHECKED: &str = "the configuration has checked the URL";
         let base: Url = format!("{api_base_url}{version}").parse().expect(CHECKED);
         let url = base.join(path).expect(CHECKED);
-        Self { base, requests: vec![PageRequest { url, headers: HeaderMap::new() }] }
+        Self { base, requests: vec![PageRequest { url, headers: HeaderMap::new() }], most }
     }
 
     /// The request for the current page.
@@ -87,8 +90,8 @@ impl Pages {
         if self.requests.contains(&next) {
             return Err(LinkError::Loop);
         }
-        if self.requests.len() == MAX_PAGES {
-            return Err(LinkError::TooManyPages);
+        if self.requests.len() == self.most {
+            return Err(LinkError::TooManyPages(self.most));
         }
         self.requests.push(next);
         Ok(())
@@ -206,7 +209,7 @@ mod tests {
             assert_eq!(pages.follow(&page(number)), Ok(()));
             assert_eq!(pages.follow(&page(2)), Err(LinkError::Loop));
         }
-        assert_eq!(pages.follow(&page(MAX_PAGES + 1)), Err(LinkError::TooManyPages));
+        assert_eq!(pages.follow(&page(MAX_PAGES + 1)), Err(LinkError::TooManyPages(MAX_PAGES)));
     }
 
     #[test]

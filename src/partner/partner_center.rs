@@ -10,9 +10,9 @@ use crate::domain::status::{Endpoint, Ledger};
 
 use super::access_token_cache::AccessTokenCache;
 use super::claims::Claims;
-use super::commercial_server::CommercialServer;
 use super::error::FetchError;
 use super::http::{ClientError, HttpClient, RetryPolicy};
+use super::known_server::KnownServer;
 use super::refresh_tokens::RefreshTokens;
 use super::renewal::Renewal;
 use super::server_certificate::ServerCertificate;
@@ -29,7 +29,7 @@ pub struct PartnerCenter {
     token_endpoint: Arc<TokenEndpoint>,
     refresh_tokens: Arc<RefreshTokens>,
     pub(super) access_tokens: AccessTokenCache,
-    pub(super) commercial: CommercialServer,
+    pub(super) commercial: KnownServer,
 }
 
 impl PartnerCenter {
@@ -76,7 +76,7 @@ impl PartnerCenter {
             token_endpoint,
             refresh_tokens,
             access_tokens,
-            commercial: CommercialServer::default(),
+            commercial: KnownServer::default(),
         })
     }
 

@@ -97,6 +97,29 @@ impl From<Ancestor> for String {
 mod tests {
     use super::*;
 
+    fn token(signed_in_at: i64, issued_at: i64) -> StoredToken {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let lineage = Lineage { ancestor: Ancestor::NotConfigured, signed_in_at: Some(at(signed_in_at)) };
+        StoredToken { token: "a-token".into(), issued_at: at(issued_at), lineage }
+    }
+
+    #[test]
+    fn a_successor_replaces_the_token_that_was_chosen_and_older_ones_of_its_lineage_only() {
+        let successor = |replaced| Successor { token: token(1, 20), replaced };
+        for (replaced, stored, expected, why) in [
+            (Some(token(1, 10)), token(1, 10), true, "nobody has stored another one"),
+            (Some(token(2, 10)), token(2, 10), true, "of another lineage, but unchanged"),
+            (Some(token(2, 10)), token(3, 10), false, "another sign-in, issued at the same time"),
+            (Some(token(2, 10)), token(2, 15), false, "another process has renewed it"),
+            (Some(token(1, 10)), token(1, 15), true, "older than the successor, of its lineage"),
+            (Some(token(1, 10)), token(1, 20), false, "as new as the successor"),
+            (None, token(1, 15), true, "older, of its lineage"),
+            (None, token(3, 15), false, "somebody has signed in meanwhile"),
+        ] {
+            assert_eq!(successor(replaced).may_replace(&stored), expected, "{why}");
+        }
+    }
+
     #[test]
     fn an_ancestor_is_stored_as_the_same_string_as_ever() {
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::{env, io};
 
 use exporter_toolkit::files;
@@ -30,6 +30,10 @@ struct System {
     /// Why some of them cannot be used, in parentheses after a space; empty if all can.
     flaw: String,
 }
+
+/// The TLS configuration of all clients without TLS, since a client has one in any case. It trusts nobody.
+pub(super) static NO_TLS: LazyLock<ClientConfig> =
+    LazyLock::new(|| trusting(&Arc::new(RootCertStore::empty())).expect("the provider has cipher suites"));
 
 /// How the accounts with the same trust anchors use TLS. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -121,10 +125,7 @@ impl Tls {
             return Err(TrustAnchorsError::NoAnchors(system.flaw.clone()));
         }
         let anchors = Arc::new(anchors);
-        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| TrustAnchorsError::Build(error.to_string()))?;
-        let mut config = builder.with_root_certificates(Arc::clone(&anchors)).with_no_client_auth();
+        let mut config = trusting(&anchors).map_err(|error| TrustAnchorsError::Build(error.to_string()))?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self { config, anchors })
     }
@@ -133,6 +134,13 @@ impl Tls {
     pub fn is_same_as(&self, other: &Self) -> bool {
         self.anchors.roots == other.anchors.roots
     }
+}
+
+/// Returns the TLS configuration of clients that trust these anchors.
+fn trusting(anchors: &Arc<RootCertStore>) -> Result<ClientConfig, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(Arc::clone(anchors)).with_no_client_auth())
 }
 
 #[cfg(test)]

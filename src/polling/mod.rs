@@ -8,7 +8,7 @@ mod shared;
 mod run;
 
 pub use persist::persist;
-pub use publish::{Render, publish};
+pub use publish::{Preparation, Render, publish};
 pub use run::{Plan, run};
 pub use shared::Shared;
 

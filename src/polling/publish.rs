@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
-use tokio::time::sleep;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::{Clock, STEP};
@@ -21,10 +22,24 @@ pub trait Render: Send + Sync + 'static {
     /// The next moment after `now` at which the snapshot changes by the passage of time alone. Between two times with
     /// the same answer nothing changes.
     fn next_change(&self, now: Timestamp) -> Option<Timestamp>;
+
+    /// What is to be done with `next` before it takes the place of `before`, so that nobody has to wait for it. It may
+    /// take long.
+    fn preparation(before: &Arc<Self::Output>, next: &Arc<Self::Output>) -> Option<Preparation> {
+        let _ = (before, next);
+        None
+    }
 }
+
+/// Work that may take long.
+pub type Preparation = Box<dyn FnOnce() + Send>;
 
 /// Changes that follow one another within this time are rendered together.
 const DEBOUNCE: Duration = Duration::from_millis(20);
+/// Where a snapshot takes long to prepare, changes are collected for this many times as long.
+const DEBOUNCE_FACTOR: u32 = 4;
+/// The longest time for which changes are collected.
+const LONGEST_DEBOUNCE: Duration = Duration::from_secs(1);
 
 /// Renders at the start, when `changed` is notified, when the source is replaced, and when time alone changes the
 /// snapshot, until `stop`.
@@ -38,7 +53,15 @@ pub async fn publish<R: Render>(
     loop {
         let current = Arc::clone(&source.borrow_and_update());
         let now = clock.now();
-        out.send_replace(Arc::new(current.render(now)));
+        let (began, next) = (Instant::now(), Arc::new(current.render(now)));
+        let before = Arc::clone(&out.borrow());
+        if let Some(preparation) = R::preparation(&before, &next) {
+            // If it panics, the first scrape that needs it does too, and says so.
+            spawn_blocking(preparation).await.ok();
+        }
+        let debounce = (began.elapsed() * DEBOUNCE_FACTOR).clamp(DEBOUNCE, LONGEST_DEBOUNCE);
+        out.send_replace(next);
+        drop(before);
         let next_change = async {
             let expected = current.next_change(now);
             let mut now = now;
@@ -55,6 +78,6 @@ pub async fn publish<R: Render>(
             replaced = source.changed() => if replaced.is_err() { return },
             () = next_change => {}
         }
-        sleep(DEBOUNCE).await;
+        sleep(debounce).await;
     }
 }

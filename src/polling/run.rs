@@ -170,6 +170,7 @@ impl<S: Source> Poller<S> {
         }
         let (plan, begun) = (&self.plan, Instant::now());
         self.begun = Some(begun);
+        self.changes = self.plan.shared.changes();
         let collection = plan.collection;
         tracing::debug!(account = %plan.account, collection = collection.as_str(), "Polling");
         let outcome = timeout(plan.timeout, self.source.fetch(collection, &mut turn)).await;
@@ -180,9 +181,6 @@ impl<S: Source> Poller<S> {
         let (at, took) = (plan.clock.now(), begun.elapsed());
         let mut wait = Duration::ZERO;
         self.ledger.write(|account| {
-            if outcome.is_ok() {
-                account.hold_until = None;
-            }
             let held = held(account);
             let Some(status) = account.collections.get_mut(&collection) else { return };
             status.poll_ended(outcome, at, took);
@@ -247,7 +245,8 @@ fn log_success(
     } else if before.was_polled() {
         tracing::debug!(account, collection, rows, duration_s, next_poll_s, "Poll succeeded");
     } else {
-        tracing::info!(account, collection, rows, duration_s, next_poll_s, "First poll succeeded");
+        let source = report.source().as_str();
+        tracing::info!(account, collection, rows, source, duration_s, next_poll_s, "First poll succeeded");
     }
     if let Some(was) = before.last_good.as_ref().map(|good| good.report.source())
         && was != report.source()

@@ -16,7 +16,7 @@ use crate::domain::collection::{Collected, Collection};
 use crate::domain::failure::FailureReason;
 use crate::domain::figures::Percent;
 use crate::domain::schedule::Schedule;
-use crate::domain::status::Ledger;
+use crate::domain::status::{AccountStatus, Ledger};
 use crate::domain::usage::{LicenseUsage, UsageReport};
 use crate::partner::{FetchError, Source, Turn};
 
@@ -24,6 +24,7 @@ mod clocks;
 mod outage;
 mod persist;
 mod publish;
+mod together;
 
 const START: Timestamp = Timestamp::constant(1_795_410_800, 0);
 const HOUR: Duration = Duration::from_hours(1);

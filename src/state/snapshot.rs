@@ -291,7 +291,6 @@ fn decode(content: &[u8], owner: &str, collection: Collection) -> Option<LastGoo
             let rows = rows.map(row).collect::<Option<Vec<_>>>()?;
             Rows::collect_from(source, rows.into_iter().map(Ok)).into()
         }
-        Collection::Customers => return None,
     };
     Some(LastGood { report: Arc::new(report), at: record.polled_at, failed_since: record.failed_since })
 }

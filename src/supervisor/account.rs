@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Account, Polled};
+use crate::domain::polled::LastGood;
 use crate::domain::status::Ledger;
 use crate::partner::{PartnerCenter, Tls, TokenStore};
 use crate::polling::{self, Plan};
@@ -82,17 +83,14 @@ pub(super) struct ReadyCollection {
     pub(super) snapshots: SnapshotStore,
     /// Whether the ledger did not know it, so that its rows may be on disk.
     pub(super) is_new: bool,
+    /// The rows that were on disk.
+    pub(super) restored: Option<LastGood>,
 }
 
 impl ReadyCollection {
-    /// Restores the rows on disk into a ledger that does not know the collection. Returns when their poll ended, unless
-    /// a later poll failed.
-    pub(super) fn restore(
-        &self,
-        ledger: &Ledger,
-        now: Timestamp,
-        stale_after: Option<Duration>,
-    ) -> Option<Timestamp> {
+    /// Reads the rows on disk of a collection that the ledger does not know. Returns when their poll ended, unless a
+    /// later poll failed.
+    pub(super) fn restore(&mut self, now: Timestamp, stale_after: Option<Duration>) -> Option<Timestamp> {
         if !self.is_new {
             return None;
         }
@@ -103,7 +101,7 @@ impl ReadyCollection {
                 let (at, rows, failed_since) = (good.at, good.report.len(), good.failed_since);
                 let name = collection.as_str();
                 tracing::info!(account, collection = name, rows, polled_at = %at, "Restored the last good rows");
-                ledger.write(|status| status.of_mut(collection).last_good = Some(good));
+                self.restored = Some(good);
                 // An operator who restarts a failing exporter wants to see whether that helped.
                 (!failed_since).then_some(at)
             }
@@ -117,7 +115,7 @@ impl ReadyCollection {
 
     /// Polls the collection until `stop`, and saves its rows.
     async fn run(self, center: Arc<PartnerCenter>, ledger: Ledger, stop: CancellationToken) {
-        let Self { plan, snapshots, is_new: _ } = self;
+        let Self { plan, snapshots, .. } = self;
         let (account, collection, polled) = (plan.account.clone(), plan.collection, CancellationToken::new());
         let polling = async {
             polling::run(center, plan, ledger.clone(), stop).await;
@@ -132,12 +130,18 @@ impl ReadyCollection {
 impl Ready {
     /// Starts the account's task, which first waits for its predecessor: both would use the same refresh token.
     pub(super) fn launch(self, tasks: &mut JoinSet<()>) -> Running {
-        let Self { settings, ledger, store, center, collections, is_new: _, predecessor } = self;
+        let Self { settings, ledger, store, center, mut collections, is_new, predecessor } = self;
         let asked = collections.iter().map(|collection| Arc::clone(&collection.plan.asked)).collect();
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let guard = ended.clone().drop_guard();
         ledger.write(|status| {
-            status.track(settings.collections.iter().map(|it| (it.collection, it.interval)));
+            for it in &mut collections {
+                let restored = it.restored.take();
+                restored
+                    .into_iter()
+                    .for_each(|good| status.of_mut(it.plan.collection).last_good = Some(good));
+            }
+            status.track(settings.collections.iter().map(|it| (it.collection, it.interval)), !is_new);
             let endpoints = settings.collections.iter().flat_map(|it| center.endpoints(it.collection));
             status.traffic.expect(endpoints);
         });

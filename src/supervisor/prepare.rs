@@ -103,7 +103,7 @@ impl Preparation {
         for account in &mut accounts {
             let Work::Start(ready) = &mut account.work else { continue };
             for collection in &mut ready.collections {
-                let restored = collection.restore(&ready.ledger, self.clock.now(), config.stale_after);
+                let restored = collection.restore(self.clock.now(), config.stale_after);
                 // A reload polls every account at once, including those it adds.
                 collection.plan.resumes = restored.filter(|_| self.running.is_empty());
             }
@@ -176,7 +176,7 @@ impl Preparation {
                 jitter: fastrand::f64,
             };
             let snapshots = SnapshotStore::new(&config.state_directory, account, collection);
-            ReadyCollection { plan, snapshots, is_new: before.of(collection).is_none() }
+            ReadyCollection { plan, snapshots, is_new: before.of(collection).is_none(), restored: None }
         });
         let collections = collections.collect();
         Ok(Work::Start(Box::new(Ready {

@@ -229,12 +229,14 @@ pub fn put_scenario(url: &str, scenario: &str) {
 }
 
 /// An account as an item of `accounts`: it signs in at `login` with the credentials that the simulator accepts, and
-/// requests its usage from `api`. `more` contains further keys.
+/// requests its usage from `api`, from the old source unless it has `collections`. `more` contains further keys.
 pub fn account(name: Option<&str>, tenant: &str, login: &str, api: &str, more: &str) -> String {
+    let source =
+        if more.contains("collections:") { "" } else { ", collections: { usage: { source: licenses } }" };
     let name = name.map_or_else(String::new, |name| format!("name: \"{name}\", "));
     format!(
         "  - {{ {name}tenant_id: {tenant}, client_id: {client}, client_secret: {secret}, \
-         refresh_token: {token}, cloud: custom, api_base_url: \"{api}\", login_base_url: \"{login}\"{more} }}\n",
+         refresh_token: {token}, cloud: custom, api_base_url: \"{api}\", login_base_url: \"{login}\"{source}{more} }}\n",
         client = partner_center_simulator::CLIENT_ID,
         secret = partner_center_simulator::CLIENT_SECRET,
         token = partner_center_simulator::REFRESH_TOKEN,

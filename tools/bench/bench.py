@@ -1,7 +1,8 @@
 """Measures scrapes of the exporter beside other servers of the same rows; scripts/bench starts it.
 
 Every server is asked by one client on one keep-alive connection over loopback. The servers take turns, round by round,
-so that a busy machine slows all of them. The result is a document in Markdown, on stdout; progress goes to stderr.
+so that a busy machine slows all of them. Scrapes with zstd and over HTTP/2 are measured on nginx and the exporter alone,
+because the others have neither. The result is a document in Markdown, on stdout; progress goes to stderr.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import pathlib
 import platform
 import re
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -29,6 +31,12 @@ ROWS_OF_ACCOUNT = 20_000
 SLOW = 0.2  # seconds
 ROUNDS_IF_SLOW = 2
 SERVERS = ["nginx", "exporter", "node_exporter", "python"]
+# The files of nginx, which knows gzip_static, and nothing like it for zstd.
+FILES = {"identity": "/metrics", "gzip": "/metrics.gz", "zstd": "/metrics.zst"}
+HTTP2 = "HTTP/2 over TLS"
+# The coding, the protocol and the servers of each measurement.
+SCRAPES = [(coding, "HTTP/1.1", SERVERS if coding != "zstd" else SERVERS[:2]) for coding in ["identity", "gzip", "zstd"]]
+SCRAPES += [(coding, HTTP2, SERVERS[:2]) for coding, _, _ in SCRAPES]
 TITLES = {
     "nginx": "nginx, static file",
     "exporter": "this exporter",
@@ -47,14 +55,15 @@ def main():
     if arguments.serve:
         serve(*arguments.serve)
         return
-    sizes = [5, 1_000, 10_000] if arguments.quick else [5, 1_000, 10_000, 100_000]
+    sizes = [5, 10_000] if arguments.quick else [5, 1_000, 10_000, 100_000]
     rounds = 2 if arguments.quick else 5
     loads, sections, memory = [], [], []
     for size in sizes:
         with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
             site = Site(size, pathlib.Path(directory), arguments, stack)
-            for coding in ["identity", "gzip"]:
-                sections.append((size, coding, site.lengths[coding], measure(site, coding, rounds, loads)))
+            for coding, protocol, servers in SCRAPES:
+                found = measure(site, coding, protocol, servers, rounds, loads)
+                sections.append((size, coding, protocol, site.lengths[coding], found))
             memory.append((size, {name: resident(process) for name, process in site.processes.items()}))
     print(report(sections, memory, rounds, loads, arguments))
 
@@ -68,21 +77,23 @@ class Site:
     def __init__(self, size, directory, arguments, stack):
         progress(f"{size:,} rows: starting the servers")
         self.directory, self.stack = directory, stack
-        self.wrk = arguments.rivals / "bin/wrk"
+        self.programs = arguments.rivals / "bin"
         self.ports = {name: free_port() for name in SERVERS}
+        self.tls_ports = {name: free_port() for name in SERVERS[:2]}
         self.processes = {}
-        self.start_exporter(size, arguments.exporter)
-        body, compressed = (get(self.ports["exporter"], coding)[1] for coding in ["identity", "gzip"])
+        self.write_certificate()
+        self.start_exporters(size, arguments.exporter)
+        bodies = {coding: get(self.ports["exporter"], coding)[1] for coding in ["identity", "gzip", "zstd"]}
         # The exporter's own series change with each scrape, and other programs have the same names.
-        assert len(gzip.decompress(compressed)) > len(body) * 0.99
-        self.lengths = {"identity": len(body), "gzip": len(compressed)}
-        rows = body.split(b"# HELP partner_license_exporter_build_info")[0]
-        self.start_nginx(body, compressed, arguments.rivals)
+        assert len(gzip.decompress(bodies["gzip"])) > len(bodies["identity"]) * 0.99
+        self.lengths = {coding: len(body) for coding, body in bodies.items()}
+        rows = bodies["identity"].split(b"# HELP partner_license_exporter_build_info")[0]
+        self.start_nginx(bodies)
         (directory / "textfiles").mkdir()
         (directory / "textfiles/rows.prom").write_bytes(rows)
         self.start(
             "node_exporter",
-            arguments.rivals / "bin/node_exporter",
+            self.programs / "node_exporter",
             f"--web.listen-address=127.0.0.1:{self.ports['node_exporter']}",
             "--web.disable-exporter-metrics",
             "--collector.disable-defaults",
@@ -101,20 +112,21 @@ class Site:
         self.processes[name] = process
         return process
 
-    def start_exporter(self, size, exporter):
+    def write_certificate(self):
+        command = [self.programs / "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        command += ["-nodes", "-subj", "/CN=localhost", "-keyout", self.directory / "key.pem"]
+        subprocess.run([*command, "-out", self.directory / "certificate.pem"], check=True, capture_output=True)
+        server = {"cert_file": "certificate.pem", "key_file": "key.pem"}
+        (self.directory / "web.yml").write_text(json.dumps({"tls_server_config": server}))
+
+    def start_exporters(self, size, exporter):
+        """Starts one exporter without TLS and one with it."""
         accounts = max(1, size // ROWS_OF_ACCOUNT)
         scenario = {}
         if size > 5:
             scenario["rows"] = [row(n) for n in range(size // accounts)]
         (self.directory / "scenario.json").write_text(json.dumps(scenario))
         port = free_port()
-        config = {
-            "poll_interval": "6h",
-            "state_directory": str(self.directory / "state"),
-            "accounts": [account(n, port) for n in range(accounts)],
-        }
-        (self.directory / "state").mkdir()
-        (self.directory / "config.yml").write_text(json.dumps(config))
         simulator = self.start(
             "simulator",
             exporter,
@@ -123,23 +135,32 @@ class Site:
             f"--scenario={self.directory}/scenario.json",
         )
         wait_for(lambda: get(port, "identity", "/simulator/scenario")[0] == 200, "simulator")
-        listen = f"--web.listen-address=127.0.0.1:{self.ports['exporter']}"
-        self.start("exporter", exporter, f"--config.file={self.directory}/config.yml", listen)
+        config = {"poll_interval": "6h", "accounts": [account(n, port) for n in range(accounts)]}
+        for name, port, *flags in [
+            ("exporter", self.ports["exporter"]),
+            ("exporter with TLS", self.tls_ports["exporter"], f"--web.config.file={self.directory}/web.yml"),
+        ]:
+            state = self.directory / f"state of {name}"
+            state.mkdir()
+            file = self.directory / f"{name}.yml"
+            file.write_text(json.dumps({**config, "state_directory": str(state)}))
+            listen = f"--web.listen-address=127.0.0.1:{port}"
+            self.start(name, exporter, f"--config.file={file}", listen, *flags)
 
-        def rows():
-            body = get(self.ports["exporter"], "identity")[1].decode()
-            found = re.findall(r"^partner_license_rows(?:{.*})? (\d+)$", body, re.MULTILINE)
-            return sum(map(int, found)) == size
+            def rows():
+                body = get(port, "identity", tls=bool(flags))[1].decode()
+                found = re.findall(r"^partner_license_rows(?:{.*})? (\d+)$", body, re.MULTILINE)
+                return sum(map(int, found)) == size
 
-        wait_for(rows, f"{size:,} rows")
+            wait_for(rows, f"{size:,} rows")
         stop(simulator)
         del self.processes["simulator"]
 
-    def start_nginx(self, body, compressed, rivals):
+    def start_nginx(self, bodies):
         root = self.directory / "nginx"
         root.mkdir()
-        (root / "metrics").write_bytes(body)
-        (root / "metrics.gz").write_bytes(compressed)
+        for coding, body in bodies.items():
+            (root / FILES[coding].strip("/")).write_bytes(body)
         temporary = " ".join(
             f"{kind}_temp_path {root}/{kind};" for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         )
@@ -151,10 +172,15 @@ class Site:
             http {{
               {temporary} access_log off; sendfile on; tcp_nopush on; default_type text/plain;
               keepalive_requests 1000000000;
-              server {{ listen 127.0.0.1:{self.ports["nginx"]}; root {root}; gzip_static on; }}
+              server {{
+                listen 127.0.0.1:{self.ports["nginx"]}; listen 127.0.0.1:{self.tls_ports["nginx"]} ssl http2;
+                ssl_certificate {self.directory}/certificate.pem; ssl_certificate_key {self.directory}/key.pem;
+                root {root}; gzip_static on;
+                location = {FILES["zstd"]} {{ add_header Content-Encoding zstd; }}
+              }}
             }}"""
         )
-        self.start("nginx", rivals / "bin/nginx", "-p", root, "-c", root / "nginx.conf", "-e", "stderr")
+        self.start("nginx", self.programs / "nginx", "-p", root, "-c", root / "nginx.conf", "-e", "stderr")
 
 
 def row(number):
@@ -229,14 +255,24 @@ def resident(process):
 # --- clients ---------------------------------------------------------------------------------------------------
 
 
+UNVERIFIED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+UNVERIFIED.check_hostname, UNVERIFIED.verify_mode = False, ssl.CERT_NONE
+
+
 def headers(coding):
-    return ["Accept: text/plain;version=0.0.4"] + (["Accept-Encoding: gzip"] if coding == "gzip" else [])
+    return ["Accept: text/plain;version=0.0.4"] + ([f"Accept-Encoding: {coding}"] if coding != "identity" else [])
 
 
-def get(port, coding, path="/metrics"):
+def path_of(name, coding):
+    return FILES["zstd"] if (name, coding) == ("nginx", "zstd") else "/metrics"
+
+
+def get(port, coding, path="/metrics", tls=False):
     """Returns the status, the body and the seconds of one scrape on a new connection."""
     lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", "Connection: close", *headers(coding)]
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        if tls:
+            connection = UNVERIFIED.wrap_socket(connection)
         began = time.perf_counter()
         connection.sendall("".join(line + "\r\n" for line in [*lines, ""]).encode())
         chunks = []
@@ -247,18 +283,25 @@ def get(port, coding, path="/metrics"):
     return int(head.split(b" ")[1]), body, took
 
 
-def measure(site, coding, rounds, loads):
+def measure(site, coding, protocol, servers, rounds, loads):
     """Returns the medians of p50 and p99 of each server, in milliseconds."""
-    found = {name: [] for name in SERVERS}
-    get(site.ports["exporter"], coding)  # prepares the body
-    slow = {name: get(port, coding)[2] > SLOW for name, port in site.ports.items()}
+    ports = site.tls_ports if protocol == HTTP2 else site.ports
+    found = {name: [] for name in servers}
+    get(ports["exporter"], coding, tls=protocol == HTTP2)  # prepares the body
+    slow = {name: protocol != HTTP2 and get(ports[name], coding, path_of(name, coding))[2] > SLOW for name in servers}
     for number in range(rounds):
-        progress(f"  {coding}, round {number + 1} of {rounds}, load {os.getloadavg()[0]:.1f}")
-        for name, port in site.ports.items():
+        progress(f"  {coding}, {protocol}, round {number + 1} of {rounds}, load {os.getloadavg()[0]:.1f}")
+        for name in servers:
             if slow[name] and number >= ROUNDS_IF_SLOW:
                 continue
             loads.append(os.getloadavg()[0])
-            found[name].append(one_by_one(port, coding) if slow[name] else by_wrk(site.wrk, port, coding))
+            if slow[name]:
+                times = one_by_one(ports[name], coding)
+            elif protocol == HTTP2:
+                times = by_h2load(site, ports[name], coding, path_of(name, coding))
+            else:
+                times = by_wrk(site, ports[name], coding, path_of(name, coding))
+            found[name].append(times)
     return {name: tuple(map(statistics.median, zip(*pairs))) for name, pairs in found.items()}
 
 
@@ -267,9 +310,23 @@ def one_by_one(port, coding):
     return took, took
 
 
-def by_wrk(wrk, port, coding):
+def by_h2load(site, port, coding, path):
     options = [word for header in headers(coding) for word in ("-H", header)]
-    command = [wrk, "-t1", "-c1", "-d1s", "--timeout", "60s", "--latency", *options, f"http://127.0.0.1:{port}/metrics"]
+    log = site.directory / "h2load.log"
+    log.unlink(missing_ok=True)  # h2load appends to it
+    command = [site.programs / "h2load", "-t1", "-c1", "-m1", "-D1", f"--log-file={log}", *options]
+    subprocess.run([*command, f"https://127.0.0.1:{port}{path}"], check=True, capture_output=True)
+    requests = [line.split("\t") for line in log.read_text().splitlines()]
+    if not requests or any(status != "200" for _, status, _ in requests):
+        sys.exit(f"bench: a request over HTTP/2 to port {port} failed")
+    times = sorted(int(microseconds) / 1000 for _, _, microseconds in requests)
+    return statistics.median(times), times[len(times) * 99 // 100]
+
+
+def by_wrk(site, port, coding, path):
+    options = [word for header in headers(coding) for word in ("-H", header)]
+    command = [site.programs / "wrk", "-t1", "-c1", "-d1s", "--timeout", "60s", "--latency", *options]
+    command.append(f"http://127.0.0.1:{port}{path}")
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     if "Non-2xx" in output or "Socket errors" in output:
         sys.exit(f"bench: {output}")
@@ -291,10 +348,11 @@ def report(sections, memory, rounds, loads, arguments):
         table_row(["scrape, p50", *TITLES.values(), "ratio to nginx", "ratio of p99"]),
         table_row(["---"] * (len(SERVERS) + 3)),
     ]
-    for size, coding, length, found in sections:
+    for size, coding, protocol, length, found in sections:
         ratios = [found["exporter"][n] / found["nginx"][n] for n in (0, 1)]
-        times = [milliseconds(found[name][0]) for name in SERVERS]
-        title = f"{size:,} rows, {coding} ({length / 1000:,.0f} kB)"
+        times = [milliseconds(found[name][0]) if name in found else "" for name in SERVERS]
+        over = f", {HTTP2}" if protocol == HTTP2 else ""
+        title = f"{size:,} rows, {coding}{over} ({length / 1000:,.0f} kB)"
         lines.append(table_row([title, *times, *(f"{ratio:.2f}" for ratio in ratios)]))
     lines += ["", table_row(["resident memory after the scrapes", *TITLES.values()])]
     lines.append(table_row(["---"] * (len(SERVERS) + 1)))

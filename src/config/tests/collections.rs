@@ -17,30 +17,16 @@ fn polled(text: &str) -> Vec<(Collection, u64, u64)> {
 fn only_usage_is_polled_unless_more_is_asked_for() {
     let usage = (Collection::Usage, 21_600, 120);
     assert_eq!(polled(&file_of(&[])), [usage]);
-    let text = with("collections: {deployment: {enabled: true}, customers: {enabled: true}}");
-    let customers = (Collection::Customers, 86_400, 900);
-    assert_eq!(polled(&text), [usage, (Collection::Deployment, 21_600, 120), customers]);
+    let text = with("collections: {deployment: {enabled: true}}");
+    assert_eq!(polled(&text), [usage, (Collection::Deployment, 21_600, 120)]);
 }
 
 #[test]
 fn an_account_overrides_single_keys_of_the_defaults() {
-    let defaults = "collections:\n  usage: {source: licenses}\n  deployment: {enabled: true}\n  customers: {enabled: \
-                    true, series: 7, names: false, poll_interval: 12h, poll_timeout: 5m, min_licenses: 3}\n";
-    let own =
-        "collections: {usage: {source: commercial}, deployment: {enabled: false}, customers: {series: 0}}";
+    let defaults = "collections:\n  usage: {source: licenses}\n  deployment: {enabled: true}\n";
+    let own = "collections: {usage: {source: commercial}}";
     let config = valid(&format!("{defaults}{}", file_of(&[own])));
-    let expected = Collections {
-        source: SourceChoice::Commercial,
-        deployment: false,
-        customers: Customers {
-            enabled: true,
-            poll_interval: Duration::from_hours(12),
-            poll_timeout: Duration::from_mins(5),
-            series: 0,
-            names: false,
-            min_licenses: 3,
-        },
-    };
+    let expected = Collections { source: SourceChoice::Commercial, deployment: true };
     assert_eq!(config.accounts[0].collections, expected);
     let config = valid(&format!("{defaults}{}", file_of(&[])));
     assert_eq!(config.accounts[0].collections.source, SourceChoice::Licenses);
@@ -52,23 +38,12 @@ fn each_problem_of_the_collections_is_named_with_its_path() {
     for (text, problem) in [
         ("usage: {source: both}", "usage.source: must be one of auto, licenses, commercial"),
         ("usage: {sauce: auto}", "usage.sauce: unknown key; known here: source"),
-        ("deployment: true", "deployment: expected keys and values, found a boolean"),
+        (
+            "deployment: true",
+            "deployment: expected a mapping of keys, found true or false; write keys with their values, as in `key: value`",
+        ),
         ("deployment: {enabled: 1}", "deployment.enabled: expected true or false, found a number"),
-        ("customers: {series: 1.5}", "customers.series: is not a whole number between 0 and 100000"),
-        ("customers: {series: 100001}", "customers.series: is not a whole number between 0 and 100000"),
-        (
-            "customers: {series: -1}",
-            "customers.series: expected a number of at least 0, found a number below 0",
-        ),
-        (
-            "customers: {min_licenses: 1e300}",
-            "customers.min_licenses: is not a whole number between 0 and 9007199254740992",
-        ),
-        ("customers: {poll_interval: 0s}", "customers.poll_interval: \"0s\" is not between 1s and 1year"),
-        (
-            "customer: {}",
-            "customer: unknown key; did you mean customers? known here: usage, deployment, customers",
-        ),
+        ("deploy: {}", "deploy: unknown key; known here: usage, deployment"),
     ] {
         assert_eq!(
             problems_of(&with(&format!("collections: {{{text}}}"))),

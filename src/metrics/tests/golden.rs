@@ -21,11 +21,11 @@ fn one_account_without_a_name() {
     assert_eq!(lines.join("\n"), UNNAMED.trim_end());
 }
 
-const TWO_NAMED: &str = r#"# HELP partner_license_usage_percent Share of qualified licences in use, scale 0-100, may exceed 100: proratedLicensesUsagePercent of Partner Center's /v1/analytics/licenses/usage, polled in the background and cached.
+const TWO_NAMED: &str = r#"# HELP partner_license_usage_percent Share of qualified licences in use, scale 0-100, may exceed 100: proratedLicensesUsagePercent of Partner Center's usage collection, or active by qualified licences of its successor; polled in the background and cached.
 # TYPE partner_license_usage_percent gauge
 partner_license_usage_percent{account="contoso",service="crm",workload="Teams",channel="reseller"} 104.5
 partner_license_usage_percent{account="contoso",service="o365",workload="Exchange",channel="reseller"} 38.25
-# HELP partner_license_usage_processed_timestamp_seconds When Microsoft aggregated the row, usually days ago: processedDateTime of Partner Center's /v1/analytics/licenses/usage, polled in the background and cached.
+# HELP partner_license_usage_processed_timestamp_seconds When Microsoft aggregated the row, usually days ago: processedDateTime of Partner Center's usage collection, polled in the background and cached.
 # TYPE partner_license_usage_processed_timestamp_seconds gauge
 partner_license_usage_processed_timestamp_seconds{account="contoso",service="crm",workload="Teams",channel="reseller"} 1794873600
 partner_license_usage_processed_timestamp_seconds{account="contoso",service="o365",workload="Exchange",channel="reseller"} 1794873600
@@ -152,7 +152,7 @@ partner_license_next_scrape_timestamp_seconds{account="contoso",collection="usag
 partner_license_poll_interval_seconds{account="contoso",collection="usage"} 21600
 partner_license_poll_interval_seconds{account="contoso",collection="deployment"} 0
 partner_license_poll_interval_seconds{account="fabrikam",collection="usage"} 21600
-# HELP partner_license_api_requests_total HTTP requests sent to Entra ID (token) and Partner Center (usage), by status code; the code is error if no complete response arrived.
+# HELP partner_license_api_requests_total HTTP requests sent to Entra ID (token) and Partner Center (all others), by status code; the code is error if no complete response arrived.
 # TYPE partner_license_api_requests_total counter
 partner_license_api_requests_total{account="contoso",endpoint="token",code="200"} 1
 partner_license_api_requests_total{account="contoso",endpoint="token",code="error"} 0
@@ -163,7 +163,7 @@ partner_license_api_requests_total{account="fabrikam",endpoint="token",code="200
 partner_license_api_requests_total{account="fabrikam",endpoint="token",code="error"} 0
 partner_license_api_requests_total{account="fabrikam",endpoint="usage",code="200"} 0
 partner_license_api_requests_total{account="fabrikam",endpoint="usage",code="error"} 0
-# HELP partner_license_api_request_duration_seconds Duration of HTTP requests sent to Entra ID (token) and Partner Center (usage).
+# HELP partner_license_api_request_duration_seconds Duration of HTTP requests sent to Entra ID (token) and Partner Center (all others).
 # TYPE partner_license_api_request_duration_seconds histogram
 partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="token",le="0.05"} 0
 partner_license_api_request_duration_seconds_bucket{account="contoso",endpoint="token",le="0.1"} 0

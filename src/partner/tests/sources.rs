@@ -38,17 +38,22 @@ fn figures(rows: &UsageReport) -> Vec<(String, f64, Option<(u64, u64)>)> {
 
 #[tokio::test]
 async fn the_second_source_is_asked_only_where_the_first_is_gone_empty_or_unusable() {
+    let old = vec![USAGE];
+    // The rows are grouped, and one of them says the date.
+    let both = vec![USAGE, COMMERCIAL, COMMERCIAL];
     for (scenario, source, requests) in [
-        ("rows: portfolio", RowSource::Licenses, 1),
-        ("{rows: portfolio, usage: {status: 404}}", RowSource::Commercial, 3),
-        ("{rows: portfolio, usage: {status: 410}}", RowSource::Commercial, 3),
-        ("{rows: portfolio, usage: {answer: empty}}", RowSource::Commercial, 3),
-        ("{rows: portfolio, usage: {rows: [{serviceName: o365}]}}", RowSource::Commercial, 3),
+        ("rows: portfolio", RowSource::Licenses, &old),
+        ("{rows: portfolio, usage: {status: 404}}", RowSource::Commercial, &both),
+        ("{rows: portfolio, usage: {status: 410}}", RowSource::Commercial, &both),
+        ("{rows: portfolio, usage: {answer: empty}}", RowSource::Commercial, &both),
+        ("{rows: portfolio, usage: {answer: no_content}}", RowSource::Commercial, &both),
+        ("{rows: portfolio, usage: {body: ''}}", RowSource::Commercial, &both),
+        ("{rows: portfolio, usage: {rows: [{serviceName: o365}]}}", RowSource::Commercial, &both),
     ] {
         let bed = TestBed::new(scenario).await;
         let rows = bed.client_from("auto").usage().await.unwrap();
         assert_eq!((rows.source(), rows.rows().len()), (source, 14), "{scenario}");
-        assert!(bed.paths().len() >= requests, "{scenario}: {:?}", bed.paths());
+        assert_eq!(bed.paths(), *requests, "{scenario}");
     }
     for scenario in
         ["usage: {answer: server_error}", "usage: {answer: forbidden}", "usage: {answer: throttled}"]
@@ -148,4 +153,108 @@ async fn deployment_comes_from_either_source_with_what_each_knows() {
     let rows = deployment(&bed.client_from("auto")).await.unwrap();
     assert_eq!((rows.source(), rows.rows().len()), (RowSource::Commercial, 4));
     assert!(rows.rows().iter().all(|row| row.sold > Some(0) && row.deployed.is_some()), "{rows:?}");
+}
+
+/// The commercial rows that a scenario lists, each as the members of a JSON object.
+fn listed(rows: &[&str]) -> String {
+    let row = |row: &&str| {
+        format!(
+            "{{serviceCode: o365, workloadName: Teams, channel: reseller, processedDateTime: '2026-11-20', {row}}}"
+        )
+    };
+    rows.iter().map(row).collect::<Vec<_>>().join(", ")
+}
+
+#[tokio::test]
+async fn rows_of_different_customers_and_products_are_added_up_whichever_members_tell_them_apart() {
+    for member in ["customerTenantId", "customerName", "productId", "productName"] {
+        for (one, other, expected) in [("a", "b", (6, 20)), ("a", "a", (3, 10)), ("1", "2", (6, 20))] {
+            let of = |value| format!("{member}: {value}, licensesActive: 3, licensesQualified: 10");
+            let rows = listed(&[&of(one), &of(other)]);
+            let bed = TestBed::new(&format!(
+                "{{commercial: {{groupby: ignored}}, commercial_usage: {{rows: [{rows}]}}}}"
+            ))
+            .await;
+            let rows = bed.client_from("commercial").usage().await.unwrap();
+            let [(_, percent, licenses)] = &figures(&rows)[..] else { panic!("{rows:?}") };
+            assert_eq!((*percent, *licenses), (30.0, Some(expected)), "{member}: {one} and {other}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_commercial_row_that_cannot_be_used_costs_only_itself() {
+    let rows = listed(&[
+        "customerName: good, licensesActive: 12, licensesQualified: 10",
+        "customerName: a, licensesActive: -1, licensesQualified: 10",
+        "customerName: b, licensesActive: 1.5, licensesQualified: 10",
+        "customerName: c, licensesActive: 1, licensesQualified: 1e17",
+        "customerName: d, licensesActive: 1",
+        "customerName: e, licensesActive: [], licensesQualified: 10",
+    ]);
+    let more = "{serviceCode: crm, workloadName: none, channel: c, licensesActive: 0, licensesQualified: 0, \
+                processedDateTime: '2026-11-20'}, \
+                {serviceCode: crm, workloadName: w, channel: '', licensesActive: 1, licensesQualified: 1, \
+                processedDateTime: '2026-11-20'}, \
+                {serviceCode: crm, workloadName: w, channel: c, licensesActive: 1, licensesQualified: 1, \
+                processedDateTime: soon}";
+    let bed = TestBed::new(&format!(
+        "{{commercial: {{groupby: ignored}}, commercial_usage: {{rows: [{rows}, {more}]}}}}"
+    ))
+    .await;
+    let rows = bed.client_from("commercial").usage().await.unwrap();
+    assert_eq!(figures(&rows), [("o365 Teams reseller".to_owned(), 120.0, Some((12, 10)))]);
+    let rejected: Vec<_> = rows.rejected().iter().map(|(error, count)| (error.as_str(), *count)).collect();
+    let expected = [
+        ("missing_value", 1),
+        ("missing_label", 1),
+        ("invalid_number", 4),
+        ("invalid_date", 1),
+        ("no_licenses", 1),
+    ];
+    assert_eq!(rejected, expected);
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_to_group_is_asked_for_single_rows_from_then_on() {
+    let bed = TestBed::new("{rows: portfolio, commercial: {groupby: refused}}").await;
+    let client = bed.client_from("commercial");
+    for requests in [2, 3] {
+        assert_eq!(client.usage().await.unwrap().rows().len(), 14);
+        assert_eq!(bed.paths().len(), requests, "single rows have dates");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_the_server_postpones_for_a_moment_is_asked_for_again() {
+    let pages = "rows: portfolio, page_size: 500, commercial: {groupby: ignored}";
+    let bed = TestBed::new(&format!(
+        "{{{pages}, commercial_usage: {{answer: throttled, retry_after: 1, skip: 1, times: 1}}}}"
+    ))
+    .await;
+    assert_eq!(bed.client_from("commercial").usage().await.unwrap().rows().len(), 14);
+    let all = TestBed::new(&format!("{{{pages}}}")).await;
+    all.client_from("commercial").usage().await.unwrap();
+    assert_eq!(bed.paths().len(), all.paths().len() + 1, "one page again");
+    let long = TestBed::new(&format!(
+        "{{{pages}, commercial_usage: {{answer: throttled, retry_after: 600, skip: 1, times: 1}}}}"
+    ))
+    .await;
+    let error = long.client_from("commercial").usage().await.unwrap_err();
+    assert_eq!(error.reason(), FailureReason::Throttled);
+}
+
+#[tokio::test]
+async fn rows_without_a_date_have_that_of_a_single_row_and_without_it_the_poll_fails() {
+    let bed = TestBed::new("rows: portfolio").await;
+    let grouped = bed.client_from("commercial").usage().await.unwrap();
+    assert!(grouped.rows().iter().all(|row| row.processed_at < START), "{grouped:?}");
+    let single = TestBed::new("{rows: portfolio, commercial: {groupby: ignored}}").await;
+    let single = single.client_from("commercial").usage().await.unwrap();
+    let newest = single.rows().iter().map(|row| row.processed_at).max();
+    assert!(grouped.rows().iter().all(|row| Some(row.processed_at) <= newest));
+    let throttled = "commercial_usage: {answer: throttled, retry_after: 60, skip: 1}";
+    let bed = TestBed::new(&format!("{{rows: portfolio, {throttled}}}")).await;
+    let error = bed.client_from("commercial").usage().await.unwrap_err();
+    assert_eq!(error.reason(), FailureReason::Throttled, "rows do not vanish in silence");
 }

@@ -1,5 +1,6 @@
 //! Tests of the token file: its content, its directory and its lock.
 
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -603,4 +604,15 @@ async fn a_read_only_store_changes_nothing() {
         fs::read_dir(bed.state_directory()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(files, [bed.token_file().file_name().unwrap()], "no lock is created, and nothing is moved");
     assert_eq!(fs::read_to_string(bed.token_file()).unwrap(), "damaged");
+}
+
+#[test]
+fn only_a_refused_permission_is_a_lack_of_permission() {
+    let path = PathBuf::from("x");
+    for (kind, expected) in [(io::ErrorKind::PermissionDenied, true), (io::ErrorKind::StorageFull, false)] {
+        for error in [StoreError::Directory, StoreError::File, StoreError::Lock] {
+            assert_eq!(error(path.clone(), kind.into()).lacks_permission(), expected, "{kind}");
+        }
+    }
+    assert!(!StoreError::Busy(path, Duration::ZERO).lacks_permission());
 }

@@ -73,6 +73,42 @@ fn saved_rows_are_restored_with_their_times_to_the_nanosecond() {
 }
 
 #[test]
+fn the_rows_of_every_collection_are_restored_with_their_numbers_and_their_source() {
+    let directory = tempfile::tempdir().unwrap();
+    let usage =
+        LicenseUsage { licenses: Some(Qualified { active: 3, qualified: 1 << 53 }), ..row("Teams", 0.1) };
+    let deployment = |service: &str, sold, deployed| LicenseDeployment {
+        service: service.into(),
+        channel: "reseller".into(),
+        percent: Percent::new(26.16).unwrap(),
+        sold,
+        deployed,
+        processed_at: NOW,
+    };
+    let deployments = [deployment("crm", Some(343), None), deployment("o365", None, Some(0))];
+    let of = |source| -> [Collected; 2] {
+        let deployments = deployments.clone().map(Ok);
+        [
+            Rows::collect_from(source, [Ok(usage.clone())]).into(),
+            Rows::collect_from(source, deployments).into(),
+        ]
+    };
+    for collected in [Source::Licenses, Source::Commercial].into_iter().flat_map(of) {
+        let store = SnapshotStore::new(directory.path(), &account("contoso.example"), collected.collection());
+        let saved = LastGood { report: Arc::new(collected), at: NOW, failed_since: true };
+        store.save(&saved).unwrap();
+        assert_eq!(parts(&store.restore(NOW, None).unwrap().unwrap()), parts(&saved));
+        let content = encode(&saved, OWNER);
+        for other in Collection::ALL {
+            let restored = decode(&content, OWNER, other).is_some();
+            assert_eq!(restored, other == saved.report.collection(), "{other:?}");
+        }
+    }
+    let record: Value = serde_json::from_slice(&encode(&good([row("Teams", 1.0)]), OWNER)).unwrap();
+    assert_eq!(record.get("source"), None, "earlier builds can read it");
+}
+
+#[test]
 fn only_the_owner_can_read_the_file_and_nothing_else_is_left_behind() {
     let (directory, store) = saved();
     let path = directory.path().join("usage-contoso.example-00000000-0000-0000-0000-00000000c11e.json");

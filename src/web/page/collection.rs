@@ -95,7 +95,6 @@ impl CollectionView {
         match self.collection {
             Collection::Usage => "Usage",
             Collection::Deployment => "Deployment",
-            Collection::Customers => "Customers",
         }
     }
 

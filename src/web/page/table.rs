@@ -87,7 +87,7 @@ pub(super) fn table(
 /// Renders the `most` first of the rows of a deployment collection.
 pub(super) fn deployment_table(rows: &[LicenseDeployment], most: usize) -> Markup {
     html! {
-        table {
+        table.deployment {
             caption {
                 (Count(rows.len(), "row"))
                 @if rows.len() > most { ". Only the first " (most) " are shown; the metrics have all of them" }

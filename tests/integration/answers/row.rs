@@ -176,6 +176,7 @@ impl Row {
                 add(&of_usage("up"), "1".into());
                 add(&of_usage("last_success_timestamp_seconds"), PRESENT.into());
                 add(&of_usage("rows"), usage.len().to_string());
+                add(&series("partner_license_usage_source_info", [("source", "licenses")]), "1".into());
                 for (service, workload, channel, percent, processed) in usage {
                     let labels = [("channel", *channel), ("service", *service), ("workload", *workload)];
                     let mut of_row = |name: &str, value| add(&series(name, labels), value);
@@ -271,7 +272,7 @@ impl Row {
 }
 
 /// The warning about a collection without rows.
-pub(crate) const NO_ROWS: &str = "The usage collection has no rows";
+pub(crate) const NO_ROWS: &str = "The collection has no rows";
 
 /// Stands for a value that differs from run to run.
 pub(crate) const PRESENT: &str = "present";

@@ -1,11 +1,14 @@
 //! Compresses bodies.
 //!
-//! A body may have two parts: a large prefix that is encoded once, and a small rest that follows it in each response.
+//! A body may have two parts: a large prefix that is compressed once, and a small rest that follows it in each response
+//! without being compressed.
+
+use std::sync::{Mutex, PoisonError};
 
 use axum::body::Bytes;
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT_ENCODING;
-use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use flate2::{Compress, Compression, Crc, FlushCompress};
 
 use super::accept::{clauses, joined};
 
@@ -34,9 +37,15 @@ pub struct EncodedPrefix {
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// Higher levels take much more time for little gain.
 const GZIP_LEVEL: u32 = 6;
-/// The rest is small, and compressed for each response.
-const GZIP_LEVEL_OF_REST: u32 = 1;
 const ZSTD_LEVEL: i32 = 3;
+/// The start of a Zstandard frame without a dictionary, whose size follows in four bytes.
+const ZSTD_HEADER: [u8; 5] = [0x28, 0xb5, 0x2f, 0xfd, 0xa0];
+/// The most bytes in one block of a Zstandard frame.
+const ZSTD_BLOCK: usize = 128 * 1024;
+
+/// The compressor that was used last. It has some 300 kB, and to free so large a block makes glibc return less memory to
+/// the system from then on.
+static COMPRESSOR: Mutex<Option<Compress>> = Mutex::new(None);
 
 impl Coding {
     /// Every coding.
@@ -95,7 +104,7 @@ impl Coding {
             Self::Gzip => {
                 checksum.update(&prefix);
                 let mut out = GZIP_HEADER.to_vec();
-                deflate(&mut out, &prefix, GZIP_LEVEL, FlushCompress::Full);
+                deflate(&mut out, &prefix);
                 out.into()
             }
             Self::Zstd => zstd(&prefix).into(),
@@ -114,36 +123,59 @@ impl EncodedPrefix {
                 of_rest.update(&rest);
                 checksum.combine(&self.checksum);
                 checksum.combine(&of_rest);
-                let mut out = Vec::new();
-                deflate(&mut out, &rest, GZIP_LEVEL_OF_REST, FlushCompress::Finish);
+                let mut out = Vec::with_capacity(rest.len() + 64);
+                for (block, is_last) in blocks(&rest, usize::from(u16::MAX)) {
+                    let length = u16::try_from(block.len()).expect("it is the limit of the blocks");
+                    out.push(is_last.into());
+                    out.extend_from_slice(&length.to_le_bytes());
+                    out.extend_from_slice(&(!length).to_le_bytes());
+                    out.extend_from_slice(block);
+                }
                 out.extend_from_slice(&checksum.sum().to_le_bytes());
                 out.extend_from_slice(&checksum.amount().to_le_bytes());
                 out
             }
-            Coding::Zstd => zstd(&rest),
+            Coding::Zstd => {
+                let mut out = Vec::with_capacity(rest.len() + 64);
+                out.extend_from_slice(&ZSTD_HEADER);
+                let length = u32::try_from(rest.len()).expect("it is small");
+                out.extend_from_slice(&length.to_le_bytes());
+                for (block, is_last) in blocks(&rest, ZSTD_BLOCK) {
+                    let length = u32::try_from(block.len()).expect("it is the limit of the blocks");
+                    out.extend_from_slice(&(length << 3 | u32::from(is_last)).to_le_bytes()[..3]);
+                    out.extend_from_slice(block);
+                }
+                out
+            }
         }
     }
 }
 
-/// Appends the compressed `data` up to a byte boundary; `flush` says whether the stream ends there.
-fn deflate(out: &mut Vec<u8>, data: &[u8], level: u32, flush: FlushCompress) {
-    let mut state = Compress::new(Compression::new(level), false);
+/// Returns the blocks of at most `size` bytes that `data` consists of, at least one, and whether each is the last one.
+fn blocks(data: &[u8], size: usize) -> impl Iterator<Item = (&[u8], bool)> {
+    let count = data.len().div_ceil(size).max(1);
+    (1..=count)
+        .map(move |number| (&data[(number - 1) * size..data.len().min(number * size)], number == count))
+}
+
+/// Appends the compressed `data`, up to a byte boundary and without the end of the stream.
+fn deflate(out: &mut Vec<u8>, data: &[u8]) {
+    let idle = COMPRESSOR.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let mut state = idle.unwrap_or_else(|| Compress::new(Compression::new(GZIP_LEVEL), false));
+    state.reset();
     out.reserve(data.len() / 8 + 64);
     loop {
         let consumed = usize::try_from(state.total_in()).expect("it is at most the length of the data");
-        let status = state.compress_vec(&data[consumed..], out, flush).expect("the input is never corrupt");
+        state.compress_vec(&data[consumed..], out, FlushCompress::Full).expect("the input is never corrupt");
         let all =
             usize::try_from(state.total_in()).expect("it is at most the length of the data") == data.len();
         // A full buffer may mean that there is more output.
-        let finished = match flush {
-            FlushCompress::Finish => status == Status::StreamEnd,
-            _ => all && out.len() < out.capacity(),
-        };
-        if finished {
-            return;
+        if all && out.len() < out.capacity() {
+            break;
         }
         out.reserve(out.len().max(64));
     }
+    *COMPRESSOR.lock().unwrap_or_else(PoisonError::into_inner) = Some(state);
 }
 
 fn zstd(data: &[u8]) -> Vec<u8> {
@@ -210,13 +242,24 @@ mod tests {
             prefix in proptest::collection::vec(any::<u8>(), 0..3000),
             repeated in 1_usize..200,
             rest in proptest::collection::vec(any::<u8>(), 0..300),
+            rest_repeated in prop_oneof![9 => Just(1_usize), 1 => 1_usize..1000],
         ) {
             let prefix = prefix.repeat(repeated);
+            let rest = rest.repeat(rest_repeated);
             let expected = [&prefix[..], &rest].concat();
             prop_assert_eq!(&encode(Coding::Identity, &prefix, &rest), &expected);
             prop_assert_eq!(&gunzip(&encode(Coding::Gzip, &prefix, &rest)), &expected);
             prop_assert_eq!(&zstd::decode_all(&encode(Coding::Zstd, &prefix, &rest)[..]).unwrap(), &expected);
             prop_assert_eq!(&gunzip(&Coding::Gzip.encode(expected.clone())), &expected);
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_body_is_not_compressed() {
+        let rest = [&b"process_open_fds 9\n".repeat(100)[..], b"# EOF\n"].concat();
+        for coding in Coding::ALL {
+            let body = encode(coding, b"up 1\n", &rest);
+            assert!(body.windows(rest.len()).any(|part| part == rest), "{coding:?}");
         }
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
-use rustix::net::Shutdown;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::{RecvFlags, Shutdown, recv};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::connection::Connection;
@@ -44,16 +44,27 @@ impl AsyncRead for TrackedStream {
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read(buffer.initialize_unfilled()) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-                Ok(length) => {
+            let unfilled = buffer.initialize_unfilled();
+            let (room, mut received) = (unfilled.len(), None);
+            let outcome = self.stream.try_io(Interest::READABLE, || {
+                let (length, _) = recv(&self.stream, unfilled, RecvFlags::empty())?;
+                received = Some(length);
+                // Less than there is room for is all that has arrived. The stream counts as not readable until more
+                // arrives, so that the next call does not ask the system.
+                if (1..room).contains(&length) { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match (received, outcome) {
+                (Some(length), _) => {
                     buffer.advance(length);
                     if length > 0 {
                         self.connection.bytes_received();
                     }
                     return Poll::Ready(Ok(()));
                 }
+                (None, Err(error)) if error.kind() != ErrorKind::WouldBlock => {
+                    return Poll::Ready(Err(error));
+                }
+                (None, _) => {}
             }
         }
     }
@@ -103,5 +114,43 @@ impl AsyncWrite for TrackedStream {
             Err(Errno::NOTCONN) => Ok(()),
             result => Ok(result?),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+    use std::task::Waker;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::super::limits::Limits;
+    use super::*;
+
+    /// Returns whether the system would be asked for bytes.
+    fn is_readable(stream: &TrackedStream) -> bool {
+        let ready = std::pin::pin!(stream.stream.readable());
+        ready.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[tokio::test]
+    async fn the_system_is_not_asked_for_more_than_has_arrived_and_nothing_is_missed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let connection = Arc::new(Connection::new(Limits::new(1)));
+        let mut stream = TrackedStream::new(Arc::new(listener.accept().await.unwrap().0), connection);
+        let mut buffer = [0; 4];
+        for _ in 0..100 {
+            client.write_all(b"more").await.unwrap();
+            assert_eq!(stream.read(&mut buffer[..3]).await.unwrap(), 3);
+            assert!(is_readable(&stream), "there may be more");
+            assert_eq!(stream.read(&mut buffer).await.unwrap(), 1);
+            assert!(!is_readable(&stream), "there is no more");
+        }
+        client.write_all(b"end").await.unwrap();
+        client.shutdown().await.unwrap();
+        assert_eq!(stream.read(&mut buffer).await.unwrap(), 3);
+        assert_eq!(stream.read(&mut buffer).await.unwrap(), 0);
     }
 }
