@@ -150,7 +150,7 @@ fn accounts_with(rows: u32, now: Timestamp) -> Accounts {
         })
     }));
     ledger.write(|status| {
-        status.of_mut(Collection::Usage).poll_ended(Ok(report.into()), now, Duration::from_secs(1))
+        status.of_mut(Collection::Usage).poll_ended(Ok(report.into()), now, Duration::from_secs(1));
     });
     Accounts { ledgers: vec![ledger], stale_after: config.stale_after, thresholds: config.thresholds }
 }

@@ -119,7 +119,7 @@ impl LabelPool {
 /// The rows of one whole collection, and the number of dropped ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rows<R> {
-    rows: Vec<R>,
+    sorted: Vec<R>,
     rejected: BTreeMap<RowError, u64>,
     source: Source,
 }
@@ -133,7 +133,7 @@ pub struct Incoming<R> {
 
 impl<R> Default for Rows<R> {
     fn default() -> Self {
-        Self { rows: Vec::new(), rejected: BTreeMap::new(), source: Source::default() }
+        Self { sorted: Vec::new(), rejected: BTreeMap::new(), source: Source::default() }
     }
 }
 
@@ -197,7 +197,7 @@ impl<R: Row> Incoming<R> {
     pub fn into_rows(mut self, source: Source) -> Rows<R> {
         self.settle();
         self.rows.shrink_to_fit();
-        Rows { rows: self.rows, rejected: self.rejected, source }
+        Rows { sorted: self.rows, rejected: self.rejected, source }
     }
 }
 
@@ -261,12 +261,12 @@ impl<R: Row> Rows<R> {
 
     /// The length of all labels together, in bytes.
     pub fn label_bytes(&self) -> usize {
-        self.rows.iter().flat_map(R::labels).map(|label| label.len()).sum()
+        self.sorted.iter().flat_map(R::labels).map(|label| label.len()).sum()
     }
 
     /// The earliest and the latest time at which Microsoft processed a row.
     pub fn processed(&self) -> Option<(Timestamp, Timestamp)> {
-        let times = self.rows.iter().map(R::processed_at);
+        let times = self.sorted.iter().map(R::processed_at);
         Some((times.clone().min()?, times.max()?))
     }
 }
@@ -274,7 +274,7 @@ impl<R: Row> Rows<R> {
 impl<R> Rows<R> {
     /// The rows, sorted by their labels; no key occurs twice.
     pub fn rows(&self) -> &[R] {
-        &self.rows
+        &self.sorted
     }
 
     /// The number of dropped rows, by error.
@@ -293,7 +293,7 @@ impl<R> Rows<R> {
 impl<R: Row> Rows<R> {
     /// Panics unless the rows are as documented.
     pub(crate) fn assert_sound(&self) {
-        assert!(self.rows.is_sorted_by(|a, b| a.labels().lt(b.labels())), "keys are sorted and unique");
+        assert!(self.sorted.is_sorted_by(|a, b| a.labels().lt(b.labels())), "keys are sorted and unique");
         assert!(self.rejected.values().all(|count| *count > 0), "no count is zero");
     }
 

@@ -128,7 +128,7 @@ pub struct Latency {
 // === impl Traffic ===
 
 impl Traffic {
-    /// Starts the counters of endpoints to which requests may be sent, so that rate() sees their first increase.
+    /// Starts the counters of endpoints to which requests may be sent, so that `rate()` sees their first increase.
     pub fn expect(&mut self, endpoints: impl IntoIterator<Item = Endpoint>) {
         for endpoint in endpoints {
             for code in [Code::Status(200), Code::Error] {

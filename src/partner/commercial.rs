@@ -65,12 +65,15 @@ pub(super) struct Sums<R, const N: usize> {
     processed_at: Option<Timestamp>,
 }
 
+/// The labels by which rows are summed, and two figures: a part, and the whole.
+type Labelled<const N: usize> = ([Arc<str>; N], [u64; 2]);
+
 /// What differs between the collections.
 struct Kind<R, const N: usize> {
     /// Reads the labels and the two figures of a row: a part, and the whole.
-    read: fn(&mut Fields, Members<'_>) -> Result<([Arc<str>; N], [u64; 2]), RowError>,
+    read: fn(&mut Fields, Members<'_>) -> Result<Labelled<N>, RowError>,
     /// The row of a sum.
-    row: fn([Arc<str>; N], [u64; 2], Timestamp) -> Result<R, RowError>,
+    row: fn(Labelled<N>, Timestamp) -> Result<R, RowError>,
 }
 
 /// The members of a row.
@@ -102,7 +105,7 @@ pub(super) fn usage(max_label_bytes: usize) -> Sums<LicenseUsage, 3> {
             let [service, workload, channel] = labels.map(|label| fields.label(label));
             Ok(([service?, workload?, channel?], figures))
         },
-        row: |[service, workload, channel], [active, qualified], processed_at| {
+        row: |([service, workload, channel], [active, qualified]), processed_at| {
             let percent = Percent::of(active, qualified)?;
             let licenses = Some(Qualified { active, qualified });
             Ok(LicenseUsage { service, workload, channel, percent, licenses, processed_at })
@@ -120,7 +123,7 @@ pub(super) fn deployment(max_label_bytes: usize) -> Sums<LicenseDeployment, 2> {
             let [service, channel] = [members.service, members.channel].map(|label| fields.label(label));
             Ok(([service?, channel?], figures))
         },
-        row: |[service, channel], [deployed, sold], processed_at| {
+        row: |([service, channel], [deployed, sold]), processed_at| {
             let percent = Percent::of(deployed, sold)?;
             let (sold, deployed) = (Some(sold), Some(deployed));
             Ok(LicenseDeployment { service, channel, percent, sold, deployed, processed_at })
@@ -265,7 +268,7 @@ impl<R: Row, const N: usize> Sums<R, N> {
             let (figures, oldest) = sums[key as usize];
             let date = oldest.or(self.processed_at);
             incoming
-                .add(date.ok_or(RowError::MissingDate).and_then(|at| (self.kind.row)(labels, figures, at)));
+                .add(date.ok_or(RowError::MissingDate).and_then(|at| (self.kind.row)((labels, figures), at)));
         }
         for (error, count) in self.rejected {
             for _ in 0..count {

@@ -149,7 +149,7 @@ impl SnapshotStore {
         if good.at > now {
             return Err(SnapshotError::Future { path: self.file.path().to_owned(), at: good.at });
         }
-        Ok(Some(self.servable(good)).filter(|good| good.is_fresh(now, stale_after)))
+        Ok(Some(self.servable(&good)).filter(|good| good.is_fresh(now, stale_after)))
     }
 
     /// The newest rows that were set aside and belong to this account, for example after its cloud was wrong for a
@@ -162,7 +162,7 @@ impl SnapshotStore {
     }
 
     /// Returns the rows whose labels may be served; one that is too long would make servers refuse the whole scrape.
-    fn servable(&self, good: LastGood) -> LastGood {
+    fn servable(&self, good: &LastGood) -> LastGood {
         fn fitting<R: Row + Clone>(rows: &Rows<R>, most: usize) -> Option<Collected>
         where
             Collected: From<Rows<R>>,
@@ -176,7 +176,8 @@ impl SnapshotStore {
             Collected::Usage(rows) => fitting(rows, self.max_label_bytes),
             Collected::Deployment(rows) => fitting(rows, self.max_label_bytes),
         };
-        fitting.map_or(good.clone(), |report| LastGood { report: Arc::new(report), ..good })
+        let report = fitting.map_or_else(|| Arc::clone(&good.report), Arc::new);
+        LastGood { report, ..good.clone() }
     }
 
     /// Saves rows. On return they are on disk.

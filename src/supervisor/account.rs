@@ -136,10 +136,9 @@ impl Ready {
         let guard = ended.clone().drop_guard();
         ledger.write(|status| {
             for it in &mut collections {
-                let restored = it.restored.take();
-                restored
-                    .into_iter()
-                    .for_each(|good| status.of_mut(it.plan.collection).last_good = Some(good));
+                if let Some(good) = it.restored.take() {
+                    status.of_mut(it.plan.collection).last_good = Some(good);
+                }
             }
             status.track(settings.collections.iter().map(|it| (it.collection, it.interval)), !is_new);
             let endpoints = settings.collections.iter().flat_map(|it| center.endpoints(it.collection));

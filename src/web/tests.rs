@@ -51,7 +51,7 @@ fn accounts_with(ledgers: Vec<Ledger>) -> Accounts {
 
 fn succeed(ledger: &Ledger) {
     ledger.write(|status| {
-        status.usage_mut().poll_ended(Ok(UsageReport::default().into()), NOW, Duration::ZERO)
+        status.usage_mut().poll_ended(Ok(UsageReport::default().into()), NOW, Duration::ZERO);
     });
 }
 

@@ -274,7 +274,7 @@ impl Portfolio {
     }
 
     fn customer_name(&self, customer: u32) -> String {
-        const FIRST: [&str; 8] = ["Bra", "Dro", "Fle", "Gri", "Klu", "Pla", "Sno", "Tra"];
+        const FIRST: [&str; 8] = ["Bra", "Dro", "Flo", "Gri", "Klu", "Pla", "Sno", "Tra"];
         const SECOND: [&str; 8] = ["bin", "dol", "fex", "gur", "lop", "mim", "tok", "zap"];
         const TRADES: [&str; 8] =
             ["Bakery", "Brewery", "Foundry", "Logistics", "Nursery", "Optics", "Pottery", "Sawmill"];

@@ -22,12 +22,14 @@ async fn deployment(client: &PartnerCenter) -> Result<Rows<LicenseDeployment>, F
     let mut turn = Turns::default().take().await;
     match client.fetch(Collection::Deployment, &mut turn).await? {
         Collected::Deployment(rows) => Ok(rows),
-        other => panic!("{other:?}"),
+        other @ Collected::Usage(_) => panic!("{other:?}"),
     }
 }
 
-/// The key, the percentage and the numbers of each row.
-fn figures(rows: &UsageReport) -> Vec<(String, f64, Option<(u64, u64)>)> {
+/// The key, the percentage and the numbers of a row.
+type Figures = (String, f64, Option<(u64, u64)>);
+
+fn figures(rows: &UsageReport) -> Vec<Figures> {
     let figures = |row: &LicenseUsage| {
         let key = row.labels().map(|label| &**label).collect::<Vec<_>>().join(" ");
         let licenses = row.licenses.map(|licenses| (licenses.active, licenses.qualified));
