@@ -550,14 +550,15 @@ fn a_refusal_in_the_browser_that_quotes_what_was_sent_is_shown_without_it() {
             .append_pair("error", error)
             .append_pair(
                 "error_description",
-                &format!("{code}: {state} and {}\nmore", challenge.split_at(9).1),
+                // A colon, since a space may stand for a `-` of the secret and would then be removed as well.
+                &format!("{code}: {state} and:{}\nmore", challenge.split_at(9).1),
             )
             .finish();
         assert_eq!(agent().get(&format!("{back}/?{answer}")).call().unwrap().status(), 200);
         let (status, screen) = terminal.end();
         assert_eq!((status, setup.stored(TENANT)), (1, None));
         let said = format!(
-            "Not signed in: the sign-in service refused the sign-in, {error}: {code}: (secret) and (secret)"
+            "Not signed in: the sign-in service refused the sign-in, {error}: {code}: (secret) and:(secret)"
         );
         assert_contains(&screen, &[&said]);
         assert!(screen.written().contains(remedy), "{}", screen.written());
