@@ -14,10 +14,10 @@ use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder};
 use crate::config::Thresholds;
 use crate::domain::account::AccountName;
 use crate::domain::clock::unix_seconds;
-use crate::domain::collection::Collection;
+use crate::domain::collection::{Collected, Collection};
 use crate::domain::deployment::LicenseDeployment;
 use crate::domain::failure::FailureReason;
-use crate::domain::polled::{CollectionStatus, LastGood};
+use crate::domain::polled::CollectionStatus;
 use crate::domain::row::RowError;
 use crate::domain::status::{AccountStatus, Code, Endpoint, Latency, Ledger};
 use crate::domain::usage::LicenseUsage;
@@ -60,6 +60,9 @@ struct Series {
     statuses: Vec<AccountStatus>,
     at: Timestamp,
 }
+
+/// The rows of one collection, and the labels of a row.
+type RowsOf<R, const N: usize> = (fn(&Collected) -> &[R], fn(&R) -> [&Arc<str>; N]);
 
 /// The labels of one sample: the account's name, if it has one, and the values of the family's labels.
 struct Labels<'a, const N: usize> {
@@ -159,20 +162,23 @@ impl Collect for Series {
 
 impl Series {
     fn collect_rows(&self, out: &mut Families<'_>) -> fmt::Result {
-        self.rows(out, &USAGE, |row| Some(row.percent.get()))?;
-        self.rows(out, &PROCESSED, |row| Some(unix_seconds(row.processed_at)))?;
-        self.rows(out, &THRESHOLD, |row| self.accounts.thresholds.applying_to(row))?;
-        let licenses = |row: &LicenseUsage| row.licenses;
-        self.rows(out, &ACTIVE, |row| licenses(row).map(|licenses| licenses.active))?;
-        self.rows(out, &QUALIFIED, |row| licenses(row).map(|licenses| licenses.qualified))?;
+        let usage: RowsOf<LicenseUsage, 3> =
+            (Collected::usage, |row| [&row.service, &row.workload, &row.channel]);
+        let deployment: RowsOf<LicenseDeployment, 2> =
+            (Collected::deployment, |row| [&row.service, &row.channel]);
+        self.rows(out, &USAGE, usage, |row| Some(row.percent.get()))?;
+        self.rows(out, &PROCESSED, usage, |row| Some(unix_seconds(row.processed_at)))?;
+        self.rows(out, &THRESHOLD, usage, |row| self.accounts.thresholds.applying_to(row))?;
+        self.rows(out, &ACTIVE, usage, |row| Some(row.licenses?.active))?;
+        self.rows(out, &QUALIFIED, usage, |row| Some(row.licenses?.qualified))?;
         self.labelled(out, &SOURCE, |status| {
-            let usage = self.visible(status, Collection::Usage)?;
+            let usage = status.of(Collection::Usage)?.visible(self.at, self.accounts.stale_after)?;
             Some(([usage.report.source().as_str().into()], true))
         })?;
-        self.deployment(out, &DEPLOYMENT, |row| Some(row.percent.get()))?;
-        self.deployment(out, &SOLD, |row| row.sold)?;
-        self.deployment(out, &DEPLOYED, |row| row.deployed)?;
-        self.deployment(out, &DEPLOYMENT_PROCESSED, |row| Some(unix_seconds(row.processed_at)))?;
+        self.rows(out, &DEPLOYMENT, deployment, |row| Some(row.percent.get()))?;
+        self.rows(out, &SOLD, deployment, |row| row.sold)?;
+        self.rows(out, &DEPLOYED, deployment, |row| row.deployed)?;
+        self.rows(out, &DEPLOYMENT_PROCESSED, deployment, |row| Some(unix_seconds(row.processed_at)))?;
         self.polled(out, &ROWS, |status| Some(status.last_good.as_ref()?.report.len() as u64))?;
         self.counted(out, &REJECTED, RowError::ALL.map(|it| (it, it.as_str())), |status| &status.rejected)
     }
@@ -215,42 +221,19 @@ impl Series {
         self.each(out, &MFA, |status| status.credentials.mfa_compliant)
     }
 
-    /// The rows of a collection that are served.
-    fn visible<'a>(&self, status: &'a AccountStatus, collection: Collection) -> Option<&'a LastGood> {
-        status.of(collection)?.visible(self.at, self.accounts.stale_after)
-    }
-
-    /// Adds one sample for each visible row of usage that has a value.
-    fn rows<V: Into<Value>>(
+    /// Adds one sample for each visible row of a collection that has a value.
+    fn rows<R: 'static, const N: usize, V: Into<Value>>(
         &self,
         out: &mut Families<'_>,
         family: &'static Family,
-        value: impl Fn(&LicenseUsage) -> Option<V>,
+        (rows, labels): RowsOf<R, N>,
+        value: impl Fn(&R) -> Option<V>,
     ) -> fmt::Result {
         self.labelled(out, family, |status| {
-            let visible = self.visible(status, Collection::Usage);
-            let rows = visible.map_or(&[][..], |good| good.report.usage());
-            rows.iter().filter_map(|row| {
-                let labels = [&row.service, &row.workload, &row.channel];
-                Some((labels.map(|label| Cow::Borrowed(&**label)), value(row)?))
-            })
-        })
-    }
-
-    /// Adds one sample for each visible row of deployment that has a value.
-    fn deployment<V: Into<Value>>(
-        &self,
-        out: &mut Families<'_>,
-        family: &'static Family,
-        value: impl Fn(&LicenseDeployment) -> Option<V>,
-    ) -> fmt::Result {
-        self.labelled(out, family, |status| {
-            let visible = self.visible(status, Collection::Deployment);
-            let rows = visible.map_or(&[][..], |good| good.report.deployment());
-            rows.iter().filter_map(|row| {
-                let labels = [&row.service, &row.channel];
-                Some((labels.map(|label| Cow::Borrowed(&**label)), value(row)?))
-            })
+            let (at, stale_after, value) = (self.at, self.accounts.stale_after, &value);
+            let good = status.collections.values().filter_map(move |it| it.visible(at, stale_after));
+            good.flat_map(move |good| rows(&good.report))
+                .filter_map(move |row| Some((labels(row).map(|label| Cow::Borrowed(&**label)), value(row)?)))
         })
     }
 

@@ -306,7 +306,6 @@ impl Session<'_> {
             }
             .map_err(|error| unusable(&error))?;
             self.turn.pass().await;
-            self.wait_until_allowed().await?;
         }
     }
 
@@ -315,7 +314,7 @@ impl Session<'_> {
         let asked = self.center.ledger.read().hold_until.filter(|until| Some(*until) > self.held);
         let Some(until) = asked else { return Ok(()) };
         if until.saturating_duration_since(Instant::now()) > LONGEST_PAUSE {
-            let text = "the server asked for a pause between two pages";
+            let text = "the server asked for a pause between two requests of a poll";
             return Err(FetchError::new(FailureReason::Throttled, text));
         }
         sleep_until(until).await;
@@ -375,13 +374,15 @@ impl Session<'_> {
         Ok(response)
     }
 
-    /// Requests a page. An access token may be refused before it expires: it is renewed once per poll.
+    /// Requests a page, not before the end of a pause that the server asked for since the poll began. An access token may
+    /// be refused before it expires: it is renewed once per poll.
     async fn get_with_valid_token(
         &mut self,
         endpoint: Endpoint,
         page: &PageRequest,
     ) -> Result<HttpResponse, FetchError> {
         let is_refused = |response: &HttpResponse| response.status == StatusCode::UNAUTHORIZED;
+        self.wait_until_allowed().await?;
         let tokens = &self.center.access_tokens;
         let mut response = self.get(endpoint, page).await?;
         if is_refused(&response) && response.retry_after.is_none() && !self.renewed {

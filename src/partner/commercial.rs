@@ -4,7 +4,7 @@
 //! A row is about one customer and product, unless the server has grouped the rows. Nothing documents how the server
 //! links its pages: its links are followed, and where there is none the rows are counted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
 use std::sync::Arc;
 
@@ -55,7 +55,8 @@ pub(super) struct Sums<R, const N: usize> {
     keys: HashMap<[Arc<str>; N], u32>,
     dates: Vec<Timestamp>,
     entries: Vec<Entry>,
-    rejected: BTreeMap<RowError, u64>,
+    /// What was dropped so far, and in the end the rows of the sums.
+    incoming: Incoming<R>,
     hasher: RandomState,
     received: usize,
     total: Option<u64>,
@@ -156,7 +157,7 @@ impl<R: Row, const N: usize> Sums<R, N> {
             keys: HashMap::new(),
             dates: Vec::new(),
             entries: Vec::new(),
-            rejected: BTreeMap::new(),
+            incoming: Incoming::default(),
             hasher: RandomState::new(),
             received: 0,
             total: None,
@@ -178,10 +179,6 @@ impl<R: Row, const N: usize> Sums<R, N> {
     /// The number of rows that were received, and that the server announced, if they differ.
     pub(super) fn discrepancy(&self) -> Option<(usize, u64)> {
         self.total.filter(|total| *total != self.received as u64).map(|total| (self.received, total))
-    }
-
-    fn reject(&mut self, error: RowError) {
-        *self.rejected.entry(error).or_insert(0) += 1;
     }
 
     fn add(&mut self, members: [Field<'_>; NAMES.len()]) -> Result<(), RowError> {
@@ -252,7 +249,7 @@ impl<R: Row, const N: usize> Sums<R, N> {
             }
             same
         });
-        let mut incoming = Incoming::default();
+        let mut incoming = self.incoming;
         for _ in self.entries.len()..received {
             incoming.reject(RowError::Duplicate);
         }
@@ -269,11 +266,6 @@ impl<R: Row, const N: usize> Sums<R, N> {
             let date = oldest.or(self.processed_at);
             incoming
                 .add(date.ok_or(RowError::MissingDate).and_then(|at| (self.kind.row)((labels, figures), at)));
-        }
-        for (error, count) in self.rejected {
-            for _ in 0..count {
-                incoming.reject(error);
-            }
         }
         let rows = incoming.into_rows(Source::Commercial);
         if rows.rows().is_empty() && self.received > 0 {
@@ -298,7 +290,7 @@ impl<R: Row + Send + 'static, const N: usize> Decode for Sums<R, N> {
                 Item::Unreadable => Err(RowError::Unreadable),
             };
             if let Err(error) = added {
-                self.reject(error);
+                self.incoming.reject(error);
             }
         })?;
         if self.received > MAX_ROWS {

@@ -255,3 +255,35 @@ async fn the_lock_of_a_missing_directory_or_of_a_reader_is_not_missed() {
     client.without_rotation().usage().await.unwrap();
     assert_eq!(log.take(), [""; 0], "a reader replaces no token");
 }
+
+#[tokio::test]
+async fn why_the_second_source_cannot_be_used_is_logged_once_until_it_works() {
+    let fails = "{usage: {answer: empty}, commercial_usage: {answer: forbidden}}";
+    let (bed, log) = (TestBed::new(fails).await, Log::default());
+    let client = bed.client_of(&bed.account_with(REFRESH_TOKEN, "http", "auto"), Duration::from_mins(1));
+    let _listening = log.listen();
+    let told = ["The second source cannot be used"];
+    for expected in [&told[..], &[]] {
+        assert_eq!(client.usage().await.unwrap().rows().len(), 0);
+        assert_eq!(log.take(), expected);
+    }
+    bed.scenario("{rows: portfolio, usage: {answer: empty}}");
+    assert_eq!(client.usage().await.unwrap().rows().len(), 14);
+    bed.scenario(fails);
+    client.usage().await.unwrap();
+    assert_eq!(log.take(), told);
+}
+
+#[tokio::test]
+async fn a_number_of_rows_that_is_not_the_announced_one_is_logged_once() {
+    let wrong = "{rows: portfolio, commercial_usage: {merge: {TotalCount: 15}}}";
+    let (bed, log) = (TestBed::new(wrong).await, Log::default());
+    let client =
+        bed.client_of(&bed.account_with(REFRESH_TOKEN, "http", "commercial"), Duration::from_mins(1));
+    let _listening = log.listen();
+    let told = ["The number of rows is not the announced one; a page may have left some out"];
+    for expected in [&told[..], &[]] {
+        assert_eq!(client.usage().await.unwrap().rows().len(), 14);
+        assert_eq!(log.take(), expected);
+    }
+}

@@ -260,3 +260,14 @@ async fn rows_without_a_date_have_that_of_a_single_row_and_without_it_the_poll_f
     let error = bed.client_from("commercial").usage().await.unwrap_err();
     assert_eq!(error.reason(), FailureReason::Throttled, "rows do not vanish in silence");
 }
+
+#[tokio::test]
+async fn no_request_is_sent_within_a_pause_that_the_first_source_asked_for() {
+    let bed = TestBed::new("{rows: portfolio, usage: {status: 404, retry_after: 600}}").await;
+    let error = bed.client_from("auto").usage().await.unwrap_err();
+    assert_eq!(
+        (error.status, error.retry_after()),
+        (Some(reqwest::StatusCode::NOT_FOUND), Some(Duration::from_secs(600)))
+    );
+    assert_eq!(bed.paths(), [USAGE]);
+}
