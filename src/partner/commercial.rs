@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::domain::customers::{CustomerDeployment, CustomerUsage};
+use crate::domain::customers::{CustomerDeployment, CustomerUsage, Names};
 use crate::domain::deployment::LicenseDeployment;
 use crate::domain::figures::Percent;
 use crate::domain::row::{Incoming, Row, RowError, Rows, Source};
@@ -225,8 +225,8 @@ impl<R: Row, const N: usize> Sums<R, N> {
     }
 
     /// The names of the customers, as far as there are any.
-    pub(super) fn take_names(&mut self) -> impl Iterator<Item = (Arc<str>, Arc<str>)> + use<R, N> {
-        self.names.take().into_iter().flatten().map(|(id, (_, name))| (id, name))
+    pub(super) fn take_names(&mut self) -> Names {
+        self.names.take().into_iter().flatten().map(|(id, (_, name))| (id, name)).collect()
     }
 
     /// Whether a row has no date: the server leaves it out where it groups rows.
