@@ -68,6 +68,8 @@ pub(super) struct Sums<R, const N: usize> {
     total: Option<u64>,
     /// The number of rows of the first page.
     page_rows: usize,
+    /// The identities of the last page's rows, together.
+    last_page: u64,
     /// When the rows were processed that have no date themselves.
     processed_at: Option<Timestamp>,
     /// The names of the customers, if these are wanted.
@@ -90,13 +92,16 @@ struct Kind<R, const N: usize> {
     max_sums: usize,
 }
 
-/// The members of a row.
+/// The members of a row, of which a collection has some.
 struct Members<'a> {
     customer: Field<'a>,
     service: Field<'a>,
     workload: Field<'a>,
     channel: Field<'a>,
-    figures: [Field<'a>; 2],
+    active: Field<'a>,
+    qualified: Field<'a>,
+    deployed: Field<'a>,
+    sold: Field<'a>,
 }
 
 /// A row, until all of them are known: a page may repeat rows of another.
@@ -114,8 +119,7 @@ struct Entry {
 pub(super) fn usage(max_label_bytes: usize) -> Sums<LicenseUsage, 3> {
     let kind = Kind {
         read: |fields, members| {
-            let [part, whole] = &members.figures;
-            let figures = [count(part)?, count(whole)?];
+            let figures = [count(&members.active)?, count(&members.qualified)?];
             let labels = [members.service, members.workload, members.channel];
             let [service, workload, channel] = labels.map(|label| fields.label(label));
             Ok(([service?, workload?, channel?], figures))
@@ -134,8 +138,7 @@ pub(super) fn usage(max_label_bytes: usize) -> Sums<LicenseUsage, 3> {
 pub(super) fn deployment(max_label_bytes: usize) -> Sums<LicenseDeployment, 2> {
     let kind = Kind {
         read: |fields, members| {
-            let [part, whole] = &members.figures;
-            let figures = [count(part)?, count(whole)?];
+            let figures = [count(&members.deployed)?, count(&members.sold)?];
             let [service, channel] = [members.service, members.channel].map(|label| fields.label(label));
             Ok(([service?, channel?], figures))
         },
@@ -153,8 +156,7 @@ pub(super) fn deployment(max_label_bytes: usize) -> Sums<LicenseDeployment, 2> {
 pub(super) fn customer_usage(max_label_bytes: usize) -> Sums<CustomerUsage, 4> {
     let kind = Kind {
         read: |fields, members| {
-            let [part, whole] = &members.figures;
-            let figures = [count(part)?, count(whole)?];
+            let figures = [count(&members.active)?, count(&members.qualified)?];
             let customer = fields.id(members.customer);
             let labels = [members.service, members.workload, members.channel];
             let [service, workload, channel] = labels.map(|label| fields.label(label));
@@ -173,8 +175,7 @@ pub(super) fn customer_usage(max_label_bytes: usize) -> Sums<CustomerUsage, 4> {
 pub(super) fn customer_deployment(max_label_bytes: usize) -> Sums<CustomerDeployment, 3> {
     let kind = Kind {
         read: |fields, members| {
-            let [part, whole] = &members.figures;
-            let figures = [count(part)?, count(whole)?];
+            let figures = [count(&members.deployed)?, count(&members.sold)?];
             let customer = fields.id(members.customer);
             let [service, channel] = [members.service, members.channel].map(|label| fields.label(label));
             Ok(([customer?, service?, channel?], figures))
@@ -198,9 +199,13 @@ pub(super) fn first_date(json: &[u8]) -> Result<Option<Timestamp>, PageError> {
     Ok(found)
 }
 
-/// The first of two members, or the second if there is no first.
+/// The first of two members, or the second if the first is missing or empty.
 fn first<'a>(one: Field<'a>, other: Field<'a>) -> Field<'a> {
-    if matches!(one, None | Some(Scalar::Null)) { other } else { one }
+    match one {
+        None | Some(Scalar::Null) => other,
+        Some(Scalar::Text(text)) if text.is_empty() => other,
+        one => one,
+    }
 }
 
 impl<R: Row, const N: usize> Sums<R, N> {
@@ -216,6 +221,7 @@ impl<R: Row, const N: usize> Sums<R, N> {
             received: 0,
             total: None,
             page_rows: 0,
+            last_page: 0,
             processed_at: None,
             names: None,
         }
@@ -282,7 +288,10 @@ impl<R: Row, const N: usize> Sums<R, N> {
             service: first(code, name),
             workload,
             channel,
-            figures: [first(first(active, active_in_sample), deployed), first(qualified, sold)],
+            active: first(active, active_in_sample),
+            qualified,
+            deployed,
+            sold,
         };
         let (labels, figures) = (self.kind.read)(&mut self.fields, members)?;
         if let (Some(names), Some(name)) = (&mut self.names, self.fields.name(customer_name)) {
@@ -342,7 +351,9 @@ impl<R: Row, const N: usize> Sums<R, N> {
                 .add(date.ok_or(RowError::MissingDate).and_then(|at| (self.kind.row)((labels, figures), at)));
         }
         let rows = incoming.into_rows(Source::Commercial);
-        if rows.rows().is_empty() && self.received > 0 {
+        // Rows without licences are as they should be.
+        let is_fault = |error: &RowError| !matches!(error, RowError::NoLicenses | RowError::Duplicate);
+        if rows.rows().is_empty() && rows.rejected().keys().any(is_fault) {
             return Err(WireError::NothingUsable(rows.rejected().clone()));
         }
         Ok(rows)
@@ -353,7 +364,7 @@ impl<R: Row + Send + 'static, const N: usize> Decode for Sums<R, N> {
     type Output = Rows<R>;
 
     fn read(&mut self, json: &[u8]) -> Result<Next, WireError> {
-        let before = self.received;
+        let (before, kept) = (self.received, self.entries.len());
         let page = read_page(Envelope::COMMERCIAL, json, NAMES, |item| {
             self.received += 1;
             let added = match item {
@@ -380,7 +391,13 @@ impl<R: Row + Send + 'static, const N: usize> Decode for Sums<R, N> {
         }
         // The total may be that of the page. A page that is shorter than the first is the last one.
         let (received, is_full) = (self.received as u64, of_page == self.page_rows);
+        let identities =
+            self.entries[kept..].iter().fold(0, |all: u64, entry| all.wrapping_add(entry.identity));
+        // A server that does not skip rows sends the first page again and again.
+        let is_same = std::mem::replace(&mut self.last_page, identities) == identities;
+        let is_repeated = is_same && before > 0 && self.entries.len() > kept;
         let is_last = match page.total {
+            _ if is_repeated => true,
             Some(total) if total > received => of_page == 0,
             Some(total) if total == received => of_page < PAGE_ROWS,
             _ => of_page == 0 || !is_full,
