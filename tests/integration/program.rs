@@ -101,7 +101,8 @@ fn the_commands_that_the_demo_prints_start_and_end_a_failure_and_keep_the_rows()
     let url = format!("http://{}", listening_on(&demo.stderr));
     let rows_if_up = |up: f64| {
         let metrics = support::exposition::parse(&get(&format!("{url}/metrics")));
-        let accounts: Vec<f64> = metrics.named("partner_license_up").map(|(_, value)| value).collect();
+        let of_usage = metrics.named("partner_license_up").filter(|(of, _)| of["collection"] == "usage");
+        let accounts: Vec<f64> = of_usage.map(|(_, value)| value).collect();
         let all = accounts.len() == 2 && accounts.iter().all(|value| *value == up);
         all.then(|| metrics.named(USAGE).count())
     };
