@@ -60,7 +60,9 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
         )
     } else {
         let portfolio = |usage| {
-            format!("tenants: {{{PORTFOLIO_TENANT_ID}: {{rows: portfolio, {usage}deployment: {{answer: not_found}}}}}}")
+            format!(
+                "tenants: {{{PORTFOLIO_TENANT_ID}: {{rows: portfolio, {usage}deployment: {{answer: not_found}}}}}}"
+            )
         };
         (
             format!("{{{}}}", portfolio("usage: {answer: not_found}, ")),

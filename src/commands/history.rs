@@ -366,7 +366,9 @@ impl History<'_> {
             let pending_to = fires.map_or(span.to, |fires| fires - STEP);
             let firing = fires.map(|fires| ("firing", (fires, span.to)));
             for (state, span) in [Some(("pending", (span.from, pending_to))), firing].into_iter().flatten() {
-                self.samples(out, "ALERTS", &format!("{labels},alertstate=\"{state}\""), span, STEP, |_| 1.0)?;
+                self.samples(out, "ALERTS", &format!("{labels},alertstate=\"{state}\""), span, STEP, |_| {
+                    1.0
+                })?;
             }
             self.samples(out, "ALERTS_FOR_STATE", &labels, (span.from, span.to), STEP, |_| span.from)?;
         }
@@ -542,13 +544,12 @@ mod tests {
     #[test]
     fn numbers_of_licences_change_with_the_usage_and_grow_for_deployment_and_customers() {
         let history = history(&scrape(61.7, 2.0));
-        let [percent, active] =
-            ["usage_percent", "usage_active"].map(|name| of(&history, &[name, "one:1"]));
+        let [percent, active] = ["usage_percent", "usage_active"].map(|name| of(&history, &[name, "one:1"]));
         let share = |n: usize| active[n].1 - 1234.0 * percent[n].1 / 61.7;
         assert!(active.len() == percent.len() && (0..active.len()).all(|n| share(n).abs() <= 0.5));
         for (name, first, last, longest) in [
             ("deployment_percent{", 81.03, 92.5, STEP),
-            ("customer_active_licenses{", 484.0, 500.0, HOUR),
+            ("customer_active_licenses{", 486.0, 500.0, HOUR),
             ("customers{", 40.0, 40.0, HOUR),
         ] {
             let samples = of(&history, &[name]);
@@ -715,7 +716,7 @@ mod tests {
     fn the_figures_of_a_stale_row_never_change() {
         let history = history(&scrape(0.0, 3000.0));
         assert!(of(&history, &["usage_percent"]).iter().all(|(_, value)| *value == 0.0));
-        let processed = of(&history, &["processed"]);
+        let processed = of(&history, &["usage_processed"]);
         assert!(processed.iter().all(|(_, value)| (*value - midnight(END, 3000.0)).abs() < 1.0));
         assert!(!of(&history, &["ALERTS{", "UsageDataStale", "firing"]).is_empty());
         assert!(of(&history, &["ALERTS{", "UsageDropped"]).is_empty());

@@ -137,11 +137,11 @@ pub(crate) fn choose(
         let mut found =
             |message: String| findings.push(format!("{}, variable {name}: {message}", dashboard.file));
         let options = match (label_values(&query), query_result(&query)) {
-            (Some((selector, label)), _) => {
-                prometheus.label_values(label, selector, (range.from, range.to))
-            }
+            (Some((selector, label)), _) => prometheus.label_values(label, selector, (range.from, range.to)),
             (None, Some(query)) => prometheus.query(query, range.to).map(|found| customers(&found)),
-            (None, None) => Err(format!("{query} is neither label_values(selector, label) nor query_result(query)")),
+            (None, None) => {
+                Err(format!("{query} is neither label_values(selector, label) nor query_result(query)"))
+            }
         };
         let options = options.unwrap_or_else(|error| {
             found(error);

@@ -25,7 +25,8 @@ pub(crate) const RULES: &[&str] = &[
 /// The duration that replaces `$__rate_interval` for the parser: no query contains it otherwise.
 const RATE_INTERVAL: (&str, u64) = ("1234567ms", 1_234_567);
 /// The prefixes of the metrics about what Partner Center reports, which every replica exports.
-const REPORTED: [&str; 3] = ["partner_license_usage_", "partner_license_deployment_", "partner_license_customer"];
+const REPORTED: [&str; 3] =
+    ["partner_license_usage_", "partner_license_deployment_", "partner_license_customer"];
 
 pub(crate) fn lint(dashboard: &Dashboard, parse: Parse<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
