@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use partner_license_exporter::metrics::FAMILIES;
 use rustix::process::Signal;
 
 use crate::support;
@@ -91,6 +92,24 @@ fn the_demo_has_a_portfolio_with_changing_values_beside_the_documented_rows() {
     let (moving, still) = (values("portfolio"), values("documented"));
     eventually("changed values", || (values("portfolio") != moving).then_some(()));
     assert_eq!(values("documented"), still);
+}
+
+#[test]
+fn the_demo_has_every_series_about_licences_and_forty_customers() {
+    let loopback = ["--web.listen-address", "127.0.0.1:0", "--simulator.listen-address", "127.0.0.1:0"];
+    let demo = Process::start(&mut program(&[&["demo"], &loopback[..]].concat()));
+    let url = format!("http://{}", listening_on(&demo.stderr));
+    let reported = ["partner_license_usage_", "partner_license_deployment_", "partner_license_customer"];
+    let families = || FAMILIES.iter().map(|family| family.name);
+    let expected: Vec<_> = families().filter(|name| reported.iter().any(|of| name.starts_with(of))).collect();
+    let metrics = eventually("polls of all collections", || {
+        let metrics = support::exposition::parse(&get(&format!("{url}/metrics")));
+        expected.iter().all(|name| metrics.named(name).next().is_some()).then_some(metrics)
+    });
+    assert_eq!(metrics.value("partner_license_customers", &[("account", "portfolio")]), Some(40.0));
+    let sources = metrics.named("partner_license_usage_source_info");
+    let sources: Vec<_> = sources.map(|(labels, _)| (&*labels["account"], &*labels["source"])).collect();
+    assert_eq!(sources, [("documented", "licenses"), ("portfolio", "commercial")]);
 }
 
 #[test]
