@@ -190,7 +190,7 @@ impl Session<'_> {
             group: None,
         };
         let (mut sums, response) = self.commercial_pages(&usage).await?;
-        let names = sums.take_names().collect();
+        let names = sums.take_names();
         let (usage, ids) = self.finish(sums, &response).await?;
         drop(response);
         let deployment = Commercial {
