@@ -13,6 +13,7 @@ mod observed;
 mod paging;
 mod row;
 mod sign_in;
+mod successor;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +38,11 @@ fn a_paged_collection_is_accepted_as_a_whole_or_not_at_all() {
 #[test]
 fn every_error_response_of_the_api_has_its_reason() {
     check_rows(|_| api_errors::rows());
+}
+
+#[test]
+fn every_response_of_the_successor_of_usage_yields_its_rows_or_fails_for_its_reason() {
+    check_rows(successor::rows);
 }
 
 #[test]

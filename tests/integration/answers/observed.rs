@@ -119,7 +119,8 @@ impl Observed {
         let failure = self.lines_of(poll).find(|line| line["msg"] == "Polling failed")?;
         let error = failure["err"].as_str()?;
         error.contains("the API").then_some(())?;
-        let request = self.requests.iter().rfind(|it| it["endpoint"] == poll.answered_by)?;
+        let mut requests = self.requests.iter().rev().filter(|it| it["endpoint"] == poll.answered_by);
+        let request = requests.nth(poll.then)?;
         let id = |name: &str| match name {
             "MS-RequestId" => request["request_id"].as_str().unwrap_or("none"),
             "MS-CorrelationId" => request["correlation_id"].as_str().unwrap_or("none"),

@@ -26,6 +26,8 @@ pub(crate) struct Poll {
     outcome: Outcome,
     /// The endpoint whose ids the log has after a failure.
     pub(crate) answered_by: &'static str,
+    /// How many requests to that endpoint follow.
+    pub(crate) then: usize,
     rejected: Counts,
     delay: Option<RangeInclusive<u64>>,
     warnings: Vec<String>,
@@ -209,6 +211,11 @@ impl Row {
         self.subject(|poll| poll.answered_by = endpoint)
     }
 
+    /// Sets how many requests to the endpoint follow the answer whose ids the log has. The default is none.
+    pub(crate) fn then_requests(self, count: usize) -> Self {
+        self.subject(|poll| poll.then = count)
+    }
+
     /// Sets what the exporter knows about multi-factor authentication. By default the simulator reports compliance.
     pub(crate) fn mfa_compliant(self, mfa_compliant: Option<bool>) -> Self {
         Self { mfa_compliant, ..self }
@@ -313,6 +320,7 @@ impl Poll {
             collection,
             outcome,
             answered_by: collection,
+            then: 0,
             rejected: Counts::new(),
             delay: None,
             warnings: Vec::new(),
