@@ -13,6 +13,7 @@ mod observed;
 mod paging;
 mod row;
 mod sign_in;
+mod sources;
 mod successor;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +44,11 @@ fn every_error_response_of_the_api_has_its_reason() {
 #[test]
 fn every_response_of_the_successor_of_usage_yields_its_rows_or_fails_for_its_reason() {
     check_rows(successor::rows);
+}
+
+#[test]
+fn each_collection_comes_from_the_source_that_has_it_or_fails_alone_for_its_reason() {
+    check_rows(|_| sources::rows());
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub(crate) type Counted = (Usage, u64, u64);
 
 /// Service, channel, percentage, the licences sold, those deployed, which only the successor has, and the time of
 /// processing in seconds since 1970.
-pub(crate) type Deployed = (&'static str, &'static str, f64, Option<u64>, Option<u64>, i64);
+pub(crate) type Deployed = (&'static str, &'static str, f64, Option<u64>, Option<u64>, f64);
 
 /// Everything that is observed of an account, by name.
 pub(crate) type Facts = BTreeMap<String, String>;
