@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigSource};
 use crate::domain::clock::Clock;
-use crate::metrics::{Accounts, OwnMetrics};
+use crate::metrics::{Accounts, Choices, OwnMetrics};
 use crate::partner::off_workers;
 use account::Running;
 use prepare::{Preparation, Prepared, PreparedAccount, TIMEOUT, Work};
@@ -197,6 +197,7 @@ fn accounts_of(config: &Config, running: &[Running]) -> Accounts {
         ledgers: running.iter().map(|running| running.ledger.clone()).collect(),
         stale_after: config.stale_after,
         thresholds: config.thresholds.clone(),
+        choices: Choices::default(),
     }
 }
 

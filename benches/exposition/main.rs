@@ -21,7 +21,9 @@ use partner_license_exporter::domain::collection::Collection;
 use partner_license_exporter::domain::figures::Percent;
 use partner_license_exporter::domain::status::Ledger;
 use partner_license_exporter::domain::usage::{LicenseUsage, UsageReport};
-use partner_license_exporter::metrics::{self, Accounts, BUILD, FAMILIES, Family, OwnMetrics, Selection};
+use partner_license_exporter::metrics::{
+    self, Accounts, BUILD, Choices, FAMILIES, Family, OwnMetrics, Selection,
+};
 use partner_license_exporter::polling::Render;
 use tokio::time::Instant;
 
@@ -152,5 +154,10 @@ fn accounts_with(rows: u32, now: Timestamp) -> Accounts {
     ledger.write(|status| {
         status.of_mut(Collection::Usage).poll_ended(Ok(report.into()), now, Duration::from_secs(1));
     });
-    Accounts { ledgers: vec![ledger], stale_after: config.stale_after, thresholds: config.thresholds }
+    Accounts {
+        ledgers: vec![ledger],
+        stale_after: config.stale_after,
+        thresholds: config.thresholds,
+        choices: Choices::default(),
+    }
 }

@@ -17,7 +17,7 @@ use partner_license_exporter::config::Config;
 use partner_license_exporter::domain::clock::Clock;
 use partner_license_exporter::domain::collection::Collection;
 use partner_license_exporter::domain::status::Ledger;
-use partner_license_exporter::metrics::Accounts;
+use partner_license_exporter::metrics::{Accounts, Choices};
 use partner_license_exporter::partner::{PartnerCenter, Source as _, TokenStore, TrustAnchors, Turns};
 use partner_license_exporter::polling::Render;
 use serde::Deserialize;
@@ -164,7 +164,11 @@ fn exporter(address: SocketAddr, directory: &std::path::Path) -> (PartnerCenter,
     let anchors = TrustAnchors::default();
     let center =
         PartnerCenter::new(account, store, &ledger, &Clock::system(), config.poll_timeout, &anchors).unwrap();
-    let accounts =
-        Accounts { ledgers: vec![ledger], stale_after: config.stale_after, thresholds: config.thresholds };
+    let accounts = Accounts {
+        ledgers: vec![ledger],
+        stale_after: config.stale_after,
+        thresholds: config.thresholds,
+        choices: Choices::default(),
+    };
     (center, accounts)
 }

@@ -14,7 +14,7 @@ use crate::domain::collection::Collection;
 use crate::domain::row::MAX_LABEL_BYTES;
 
 use super::account::{self, Account};
-use super::collections::{Collections, MAX_DURATION, MIN_DURATION};
+use super::collections::{Collections, Customers, MAX_DURATION, MIN_DURATION};
 use super::environment::{self, Environment};
 use super::exposure;
 use super::provided;
@@ -70,6 +70,11 @@ impl Config {
         let mut polled = vec![usual(Collection::Usage)];
         if account.collections.deployment {
             polled.push(usual(Collection::Deployment));
+        }
+        let Customers { enabled, poll_interval, poll_timeout, .. } = account.collections.customers;
+        if enabled {
+            let (collection, interval, timeout) = (Collection::Customers, poll_interval, poll_timeout);
+            polled.push(Polled { collection, interval, timeout });
         }
         polled
     }
@@ -134,25 +139,31 @@ impl Config {
     pub fn warnings(&self, now: Timestamp) -> Vec<String> {
         let mut warnings = Vec::new();
         let simulated = |account: &Account| account.cloud.api_base_url.starts_with("http:");
-        let interval = format_duration(self.poll_interval);
-        if self.poll_interval < SENSIBLE_INTERVAL && !self.accounts.iter().all(simulated) {
-            warnings.push(format!(
-                "poll_interval is {interval}: the data changes about once a day, and every request counts against \
-                 the partner's request limits; 6h is a good value"
-            ));
-        }
-        if self.poll_interval > LONGEST_SAFE_INTERVAL {
-            warnings.push(format!(
-                "poll_interval is {interval}: a refresh token expires after 90 days without use, so two failed polls \
-                 would end the sign-in; 6h is a good value"
-            ));
-        }
-        if let Some(stale_after) = self.stale_after.filter(|stale_after| *stale_after <= self.poll_interval) {
-            warnings.push(format!(
-                "stale_after ({}) is not longer than poll_interval ({interval}): rows vanish between two successful \
-                 polls",
-                format_duration(stale_after),
-            ));
+        let customers = self.accounts.iter().map(|account| &account.collections.customers);
+        let of_customers =
+            customers.filter(|it| it.enabled).map(|it| ("customers.poll_interval", it.poll_interval));
+        // A set, since most accounts have the same.
+        let intervals: BTreeSet<_> = of_customers.chain([("poll_interval", self.poll_interval)]).collect();
+        for (key, length) in intervals.into_iter().rev() {
+            let interval = format_duration(length);
+            if length < SENSIBLE_INTERVAL && !self.accounts.iter().all(simulated) {
+                warnings.push(format!(
+                    "{key} is {interval}: the data changes about once a day, and every request counts against the \
+                     partner's request limits; 6h is a good value"
+                ));
+            }
+            if length > LONGEST_SAFE_INTERVAL && key == "poll_interval" {
+                warnings.push(format!(
+                    "{key} is {interval}: a refresh token expires after 90 days without use, so two failed polls \
+                     would end the sign-in; 6h is a good value"
+                ));
+            }
+            if let Some(stale_after) = self.stale_after.filter(|stale_after| *stale_after <= length) {
+                warnings.push(format!(
+                    "stale_after ({}) is not longer than {key} ({interval}): rows vanish between two successful polls",
+                    format_duration(stale_after),
+                ));
+            }
         }
         warnings.extend(exposure::directory_warning(&self.state_directory));
         for account in &self.accounts {

@@ -1,5 +1,6 @@
 //! The percentages below which usage counts as low: a default, and overrides of which the first match wins.
 
+use crate::domain::customers::CustomerUsage;
 use crate::domain::usage::LicenseUsage;
 use exporter_toolkit::yaml::{Problems, Section};
 
@@ -12,6 +13,7 @@ pub struct Thresholds {
 
 #[derive(Clone, Debug, PartialEq)]
 struct Override {
+    customer: Option<String>,
     service: Option<String>,
     workload: Option<String>,
     channel: Option<String>,
@@ -25,10 +27,17 @@ impl Thresholds {
 
     /// The threshold of a row, on the scale 0–100; `None` if the row is muted.
     pub fn applying_to(&self, row: &LicenseUsage) -> Option<f64> {
-        self.overrides
-            .iter()
-            .find(|rule| rule.matches(row))
-            .map_or(Some(self.default_percent), |rule| rule.percent)
+        self.of([None, Some(&row.service), Some(&row.workload), Some(&row.channel)])
+    }
+
+    /// The threshold of a customer's row, on the scale 0–100; `None` if the row is muted.
+    pub fn applying_to_customer(&self, row: &CustomerUsage) -> Option<f64> {
+        self.of([&row.customer, &row.service, &row.workload, &row.channel].map(|label| Some(&**label)))
+    }
+
+    fn of(&self, labels: [Option<&str>; 4]) -> Option<f64> {
+        let rule = self.overrides.iter().find(|rule| rule.matches(labels));
+        rule.map_or(Some(self.default_percent), |rule| rule.percent)
     }
 
     pub(super) fn read(mut section: Section, problems: &mut Problems) -> Self {
@@ -52,6 +61,7 @@ impl Default for Thresholds {
 
 impl Override {
     fn read(mut section: Section, problems: &mut Problems) -> Self {
+        let customer = section.text("customer", problems);
         let service = section.text("service", problems);
         let workload = section.text("workload", problems);
         let channel = section.text("channel", problems);
@@ -66,17 +76,16 @@ impl Override {
             _ => {}
         }
         section.finish(problems);
-        Self { service, workload, channel, percent }
+        Self { customer, service, workload, channel, percent }
     }
 
-    /// An absent field matches any value. Letter case is ignored, since Microsoft's own varies.
-    fn matches(&self, row: &LicenseUsage) -> bool {
-        let matches = |wanted: &Option<String>, found: &str| {
-            wanted.as_ref().is_none_or(|wanted| equal_ignoring_case(wanted, found))
-        };
-        matches(&self.service, &row.service)
-            && matches(&self.workload, &row.workload)
-            && matches(&self.channel, &row.channel)
+    /// Whether it applies to a customer, if it is about one, a service, a workload and a channel. An absent field matches
+    /// any value. Letter case is ignored, since Microsoft's own varies.
+    fn matches(&self, labels: [Option<&str>; 4]) -> bool {
+        let wanted = [&self.customer, &self.service, &self.workload, &self.channel];
+        wanted.into_iter().zip(labels).all(|(wanted, found)| {
+            wanted.as_ref().is_none_or(|wanted| found.is_some_and(|found| equal_ignoring_case(wanted, found)))
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::customers::Customers;
 use super::deployment::LicenseDeployment;
 use super::row::{RowError, Rows, Source};
 use super::usage::LicenseUsage;
@@ -15,17 +16,20 @@ pub enum Collection {
     Usage,
     /// How many of the licences sold are assigned, by service and channel.
     Deployment,
+    /// Both of these for each customer.
+    Customers,
 }
 
 impl Collection {
     /// Every collection, in the order in which they are exported.
-    pub const ALL: [Self; 2] = [Self::Usage, Self::Deployment];
+    pub const ALL: [Self; 3] = [Self::Usage, Self::Deployment, Self::Customers];
 
     /// The label value, and the key in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Usage => "usage",
             Self::Deployment => "deployment",
+            Self::Customers => "customers",
         }
     }
 }
@@ -37,6 +41,8 @@ pub enum Collected {
     Usage(Rows<LicenseUsage>),
     /// Of the deployment collection.
     Deployment(Rows<LicenseDeployment>),
+    /// Of the customers collection.
+    Customers(Customers),
 }
 
 /// Evaluates an expression for the rows of whichever collection.
@@ -45,6 +51,7 @@ macro_rules! of_any {
         match $collected {
             Collected::Usage($rows) => $value,
             Collected::Deployment($rows) => $value,
+            Collected::Customers($rows) => $value,
         }
     };
 }
@@ -55,6 +62,7 @@ impl Collected {
         match self {
             Self::Usage(_) => Collection::Usage,
             Self::Deployment(_) => Collection::Deployment,
+            Self::Customers(_) => Collection::Customers,
         }
     }
 
@@ -96,6 +104,17 @@ impl Collected {
     /// The rows, if they are those of the deployment collection.
     pub fn deployment(&self) -> &[LicenseDeployment] {
         if let Self::Deployment(rows) = self { rows.rows() } else { &[] }
+    }
+
+    /// The customers, if they are those of the customers collection.
+    pub fn customers(&self) -> Option<&Customers> {
+        if let Self::Customers(customers) = self { Some(customers) } else { None }
+    }
+}
+
+impl From<Customers> for Collected {
+    fn from(customers: Customers) -> Self {
+        Self::Customers(customers)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod row;
 pub mod figures;
 pub mod usage;
 pub mod deployment;
+pub mod customers;
 pub mod collection;
 pub mod failure;
 pub mod schedule;

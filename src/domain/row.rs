@@ -264,6 +264,17 @@ impl<R: Row> Rows<R> {
         self.sorted.iter().flat_map(R::labels).map(|label| label.len()).sum()
     }
 
+    /// The rows whose labels have `most` bytes at most, if these are not all of them.
+    pub fn with_labels_up_to(&self, most: usize) -> Option<Self>
+    where
+        R: Clone,
+    {
+        let fits = |row: &&R| row.labels().all(|label| label.len() <= most);
+        let is_whole = self.sorted.iter().all(|row| fits(&row));
+        let kept = || self.sorted.iter().filter(fits).cloned().map(Ok);
+        (!is_whole).then(|| Self::collect_from(self.source, kept()))
+    }
+
     /// The earliest and the latest time at which Microsoft processed a row.
     pub fn processed(&self) -> Option<(Timestamp, Timestamp)> {
         let times = self.sorted.iter().map(R::processed_at);

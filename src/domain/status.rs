@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::domain::account::AccountName;
 use crate::domain::collection::Collection;
+use crate::domain::customers::Limits;
 use crate::domain::failure::Failure;
 use crate::domain::polled::CollectionStatus;
 
@@ -25,6 +26,8 @@ pub struct AccountStatus {
     pub added_by_reload: bool,
     /// What is known about each collection that is polled.
     pub collections: BTreeMap<Collection, CollectionStatus>,
+    /// How much of the customers collection is published, as configured.
+    pub customers: Limits,
     /// The account's HTTP requests.
     pub traffic: Traffic,
     /// What is known about the account's credentials.
@@ -185,6 +188,16 @@ impl AccountStatus {
             let added = || CollectionStatus { added_by_reload: by_reload, ..CollectionStatus::default() };
             let status = before.remove(&collection).unwrap_or_else(added);
             self.collections.insert(collection, CollectionStatus { poll_interval, ..status });
+        }
+    }
+
+    /// Removes the names of customers from the last good rows.
+    pub fn forget_names(&mut self) {
+        let good = self.collections.get_mut(&Collection::Customers).and_then(|it| it.last_good.as_mut());
+        if let Some(good) = good
+            && let Some(customers) = good.report.customers().filter(|it| !it.names().is_empty())
+        {
+            good.report = Arc::new(customers.without_names().into());
         }
     }
 

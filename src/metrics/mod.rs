@@ -11,8 +11,10 @@ mod family;
 mod table;
 mod process;
 mod own;
+mod choices;
 mod snapshot;
 
+pub use choices::Choices;
 pub use family::{Family, Kind, Selection, trailer};
 pub use own::{FailedReload, InFlight, OwnMetrics};
 pub use snapshot::{Accounts, MetricsSnapshot};

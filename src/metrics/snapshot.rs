@@ -15,6 +15,7 @@ use crate::config::Thresholds;
 use crate::domain::account::AccountName;
 use crate::domain::clock::unix_seconds;
 use crate::domain::collection::{Collected, Collection};
+use crate::domain::customers::{Choice, CustomerDeployment, CustomerUsage, Customers};
 use crate::domain::deployment::LicenseDeployment;
 use crate::domain::failure::FailureReason;
 use crate::domain::polled::CollectionStatus;
@@ -23,12 +24,14 @@ use crate::domain::status::{AccountStatus, Code, Endpoint, Latency, Ledger};
 use crate::domain::usage::LicenseUsage;
 use crate::polling::{Preparation, Render};
 
+use super::choices::Choices;
 use super::family::{self, Collect, Families, Family, Selection};
 use super::table::{
-    ACCESS_EXPIRY, ACTIVE, CERTIFICATE_EXPIRY, DEPLOYED, DEPLOYMENT, DEPLOYMENT_PROCESSED, DURATION,
-    FAILURES, INTERVAL, LAST_SCRAPE, LAST_SUCCESS, MFA, NEXT_SCRAPE, PROCESSED, QUALIFIED, REFRESH_EXPIRY,
-    REFRESH_ISSUED, REJECTED, REQUEST_DURATION, REQUESTS, RETRIES, ROWS, SCRAPES, SOLD, SOURCE, THRESHOLD,
-    THROTTLED, UP, USAGE,
+    ACCESS_EXPIRY, ACTIVE, CERTIFICATE_EXPIRY, CUSTOMER_ACTIVE, CUSTOMER_DEPLOYED, CUSTOMER_INFO,
+    CUSTOMER_PROCESSED, CUSTOMER_QUALIFIED, CUSTOMER_ROWS, CUSTOMER_SOLD, CUSTOMER_THRESHOLD, CUSTOMERS,
+    DEPLOYED, DEPLOYMENT, DEPLOYMENT_PROCESSED, DURATION, FAILURES, INTERVAL, LAST_SCRAPE, LAST_SUCCESS, MFA,
+    NEXT_SCRAPE, PROCESSED, QUALIFIED, REFRESH_EXPIRY, REFRESH_ISSUED, REJECTED, REQUEST_DURATION, REQUESTS,
+    RETRIES, ROWS, SCRAPES, SOLD, SOURCE, THRESHOLD, THROTTLED, UP, USAGE,
 };
 use super::value::Value;
 
@@ -41,6 +44,8 @@ pub struct Accounts {
     pub stale_after: Option<Duration>,
     /// The setting `thresholds`.
     pub thresholds: Thresholds,
+    /// Which rows of customers are published.
+    pub choices: Choices,
 }
 
 /// The series of all accounts at one moment. A body is encoded when it is first asked for, and kept as long as the
@@ -59,6 +64,8 @@ struct Series {
     accounts: Accounts,
     statuses: Vec<AccountStatus>,
     at: Timestamp,
+    /// What is published of the customers of each account, if they are visible.
+    choices: OnceLock<Vec<Option<Arc<Choice>>>>,
 }
 
 /// The rows of one collection, and the labels of a row.
@@ -76,7 +83,7 @@ impl Render for Accounts {
 
     fn render(&self, now: Timestamp) -> MetricsSnapshot {
         let statuses = self.ledgers.iter().map(Ledger::read).collect();
-        let series = Series { accounts: self.clone(), statuses, at: now };
+        let series = Series { accounts: self.clone(), statuses, at: now, choices: OnceLock::new() };
         MetricsSnapshot { series: Arc::new(series), bodies: Default::default(), asked: Default::default() }
     }
 
@@ -179,8 +186,33 @@ impl Series {
         self.rows(out, &SOLD, deployment, |row| row.sold)?;
         self.rows(out, &DEPLOYED, deployment, |row| row.deployed)?;
         self.rows(out, &DEPLOYMENT_PROCESSED, deployment, |row| Some(unix_seconds(row.processed_at)))?;
+        self.collect_customers(out)?;
         self.polled(out, &ROWS, |status| Some(status.last_good.as_ref()?.report.len() as u64))?;
         self.counted(out, &REJECTED, RowError::ALL.map(|it| (it, it.as_str())), |status| &status.rejected)
+    }
+
+    fn collect_customers(&self, out: &mut Families<'_>) -> fmt::Result {
+        self.customer_usage(out, &CUSTOMER_ACTIVE, |row, _| Some(row.licenses.active.into()))?;
+        self.customer_usage(out, &CUSTOMER_QUALIFIED, |row, _| Some(row.licenses.qualified.into()))?;
+        self.customer_usage(out, &CUSTOMER_THRESHOLD, |_, threshold| Some(threshold?.into()))?;
+        self.customer_deployment(out, &CUSTOMER_SOLD, |row| row.sold)?;
+        self.customer_deployment(out, &CUSTOMER_DEPLOYED, |row| row.deployed)?;
+        self.customers(out, &CUSTOMER_INFO, |customers, choice| {
+            let named = |id| Some(([text(id), text(customers.names().get(id)?)], true));
+            choice.customers.iter().filter_map(named)
+        })?;
+        self.each(out, &CUSTOMERS, |status| {
+            let good = status.of(Collection::Customers)?.last_good.as_ref()?;
+            Some(good.report.customers()?.count() as u64)
+        })?;
+        self.customers(out, &CUSTOMER_ROWS, |_, choice| {
+            let counts = [("published", choice.rows.len()), ("withheld", choice.withheld)];
+            counts.map(|(state, count)| ([state.into()], count as u64))
+        })?;
+        self.customers(out, &CUSTOMER_PROCESSED, |customers, _| {
+            let sample = |(service, at): (_, &_)| ([text(service)], unix_seconds(*at));
+            customers.processed_by_service().iter().map(sample)
+        })
     }
 
     fn collect_polls(&self, out: &mut Families<'_>) -> fmt::Result {
@@ -233,8 +265,64 @@ impl Series {
             let (at, stale_after, value) = (self.at, self.accounts.stale_after, &value);
             let good = status.collections.values().filter_map(move |it| it.visible(at, stale_after));
             good.flat_map(move |good| rows(&good.report))
-                .filter_map(move |row| Some((labels(row).map(|label| Cow::Borrowed(&**label)), value(row)?)))
+                .filter_map(move |row| Some((labels(row).map(text), value(row)?)))
         })
+    }
+
+    /// Adds one sample for each published usage row of a customer that has a value.
+    fn customer_usage(
+        &self,
+        out: &mut Families<'_>,
+        family: &'static Family,
+        value: impl Fn(&CustomerUsage, Option<f64>) -> Option<Value>,
+    ) -> fmt::Result {
+        self.customers(out, family, |customers, choice| {
+            let value = &value;
+            choice.rows.iter().filter_map(move |(at, threshold)| {
+                let row = &customers.rows()[*at];
+                let labels = [&row.customer, &row.service, &row.workload, &row.channel];
+                Some((labels.map(text), value(row, *threshold)?))
+            })
+        })
+    }
+
+    /// Adds one sample for each deployment row of a customer with a published row.
+    fn customer_deployment(
+        &self,
+        out: &mut Families<'_>,
+        family: &'static Family,
+        value: impl Fn(&CustomerDeployment) -> u64,
+    ) -> fmt::Result {
+        self.customers(out, family, |customers, choice| {
+            let value = &value;
+            choice.deployment.iter().map(move |at| {
+                let row = &customers.deployment()[*at];
+                let labels = [&row.customer, &row.service, &row.channel];
+                (labels.map(text), value(row))
+            })
+        })
+    }
+
+    /// Adds the samples of each account whose customers are visible.
+    fn customers<'a, const N: usize, V: Into<Value>, I: IntoIterator<Item = ([Cow<'a, str>; N], V)>>(
+        &'a self,
+        out: &mut Families<'_>,
+        family: &'static Family,
+        samples: impl Fn(&'a Customers, &'a Choice) -> I,
+    ) -> fmt::Result {
+        let choices = self.choices.get_or_init(|| {
+            let of = |status: &AccountStatus| {
+                let good = status.of(Collection::Customers)?.visible(self.at, self.accounts.stale_after)?;
+                Some(self.accounts.choices.of(&good.report, status.customers, &self.accounts.thresholds))
+            };
+            self.statuses.iter().map(of).collect()
+        });
+        let published = self.statuses.iter().zip(choices).filter_map(|(status, choice)| {
+            let good = status.of(Collection::Customers)?.last_good.as_ref()?;
+            Some((status, samples(good.report.customers()?, choice.as_ref()?)))
+        });
+        let of_account = |(status, samples): (&'a AccountStatus, I)| labels_of(status, family, samples);
+        out.add(family, published.flat_map(of_account))
     }
 
     /// Adds one sample for each collection that has a value.
@@ -296,12 +384,23 @@ impl Series {
         family: &'static Family,
         samples: impl Fn(&'a AccountStatus) -> I,
     ) -> fmt::Result {
-        let of_account = |status: &'a AccountStatus| {
-            let (account, names) = (status.name.as_ref(), family.labels);
-            samples(status).into_iter().map(move |(values, value)| (Labels { account, names, values }, value))
-        };
+        let of_account = |status: &'a AccountStatus| labels_of(status, family, samples(status));
         out.add(family, self.statuses.iter().flat_map(of_account))
     }
+}
+
+/// Adds the names of the labels, and that of the account, to the samples of an account.
+fn labels_of<'a, const N: usize, V>(
+    status: &'a AccountStatus,
+    family: &'static Family,
+    samples: impl IntoIterator<Item = ([Cow<'a, str>; N], V)>,
+) -> impl Iterator<Item = (Labels<'a, N>, V)> {
+    let (account, names) = (status.name.as_ref(), family.labels);
+    samples.into_iter().map(move |(values, value)| (Labels { account, names, values }, value))
+}
+
+fn text(label: &Arc<str>) -> Cow<'_, str> {
+    Cow::Borrowed(label)
 }
 
 fn by_endpoint<T, V>(

@@ -41,6 +41,24 @@ families! {
         "Licences assigned to users: licensesDeployed; absent where the source does not say."
     DEPLOYMENT_PROCESSED Gauge "partner_license_deployment_processed_timestamp_seconds" ["service" "channel"]
         "When Microsoft aggregated the row, usually days ago: processedDateTime of the deployment collection."
+    CUSTOMER_ACTIVE Gauge "partner_license_customer_active_licenses" ["customer" "service" "workload" "channel"]
+        "Licences of one customer that are in use, summed over products: licensesActive; only the rows that the setting series admits."
+    CUSTOMER_QUALIFIED Gauge "partner_license_customer_qualified_licenses" ["customer" "service" "workload" "channel"]
+        "Licences of one customer that qualify for the workload, summed over products: licensesQualified; only the rows that the setting series admits."
+    CUSTOMER_THRESHOLD Gauge "partner_license_customer_threshold_percent" ["customer" "service" "workload" "channel"]
+        "Configured threshold, scale 0-100: a smaller share of active in qualified licences counts as low; absent for muted rows and for those with fewer licences than min_licenses."
+    CUSTOMER_SOLD Gauge "partner_license_customer_sold_licenses" ["customer" "service" "channel"]
+        "Licences that one customer bought, summed over products: licensesSold; only customers with a published row."
+    CUSTOMER_DEPLOYED Gauge "partner_license_customer_deployed_licenses" ["customer" "service" "channel"]
+        "Licences of one customer that are assigned to users, summed over products: licensesDeployed; only customers with a published row."
+    CUSTOMER_INFO Gauge "partner_license_customer_info" ["customer" "customer_name"]
+        "A metric with a constant '1' value labeled by the name of a customer with a published row; absent if names are off."
+    CUSTOMERS Gauge "partner_license_customers" []
+        "Customers in the last successful poll of the customers collection."
+    CUSTOMER_ROWS Gauge "partner_license_customer_rows" ["state"]
+        "Rows in the last successful poll of the customers collection that are published, and that the setting series withholds."
+    CUSTOMER_PROCESSED Gauge "partner_license_customer_processed_timestamp_seconds" ["service"]
+        "When Microsoft aggregated the oldest row of the service, usually days ago: processedDateTime of the customers' usage."
     ROWS Gauge "partner_license_rows" ["collection"]
         "Rows in the last successful poll of the Partner Center collection; 0 if it was empty."
     REJECTED Counter "partner_license_rows_rejected_total" ["collection" "reason"]

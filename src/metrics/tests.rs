@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::domain::clock::Clock;
-use crate::domain::collection::Collection;
+use crate::domain::collection::{Collected, Collection};
+use crate::domain::customers::{CustomerDeployment, CustomerUsage, Customers, Limits};
 use crate::domain::deployment::LicenseDeployment;
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::figures::Percent;
@@ -46,6 +47,7 @@ fn accounts_of(config: Config) -> Accounts {
         ledgers: config.accounts.into_iter().map(|account| Ledger::of_usage(account.name)).collect(),
         stale_after: config.stale_after,
         thresholds: config.thresholds,
+        choices: Choices::default(),
     }
 }
 
@@ -74,6 +76,32 @@ fn collected(
     status.usage_mut().poll_ended(Ok(UsageReport::collect(rows).into()), at, took);
 }
 
+/// Three usage rows of two customers, of which one has a name, and a deployment row of each.
+fn customers() -> Collected {
+    let usage = |customer: &str, workload: &str, active, qualified| {
+        Ok(CustomerUsage {
+            customer: customer.into(),
+            service: "o365".into(),
+            workload: workload.into(),
+            channel: "reseller".into(),
+            licenses: Qualified { active, qualified },
+            processed_at: NOW - 72 * HOUR,
+        })
+    };
+    let usage = [usage("c1", "Exchange", 17, 21), usage("c1", "Teams", 3, 120), usage("c2", "Teams", 50, 51)];
+    let deployment = |customer: &str, sold, deployed| {
+        let (service, channel) = ("o365".into(), "reseller".into());
+        let processed_at = NOW - 72 * HOUR;
+        Ok(CustomerDeployment { customer: customer.into(), service, channel, sold, deployed, processed_at })
+    };
+    Customers::new(
+        Rows::collect_from(Source::Commercial, usage),
+        Rows::collect_from(Source::Commercial, [deployment("c1", 150, 130), deployment("c2", 60, 61)]),
+        [("c1".into(), "Contoso".into())].into(),
+    )
+    .into()
+}
+
 /// Everything an account can have to show, once.
 fn fill(ledger: &Ledger) {
     ledger.write(|status| {
@@ -93,6 +121,8 @@ fn fill(ledger: &Ledger) {
         };
         let deployment = Rows::collect_from(Source::Commercial, [Ok(deployment)]).into();
         status.of_mut(Collection::Deployment).poll_ended(Ok(deployment), NOW - 2 * HOUR, HOUR / 60);
+        status.customers = Limits { series: 2, min_licenses: 25 };
+        status.of_mut(Collection::Customers).poll_ended(Ok(customers()), NOW - 3 * HOUR, HOUR / 30);
         let text = "it failed".to_owned();
         let failure = Failure {
             reason: FailureReason::Throttled,

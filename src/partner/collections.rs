@@ -1,5 +1,6 @@
 //! Fetches the collections, page by page, from whichever source has them.
 
+use std::borrow::Cow;
 use std::time::Duration;
 use std::{fmt, mem};
 
@@ -11,6 +12,7 @@ use uuid::Uuid;
 
 use crate::config::SourceChoice;
 use crate::domain::collection::{Collected, Collection};
+use crate::domain::customers::Customers;
 use crate::domain::failure::FailureReason;
 use crate::domain::row::{Row, Rows};
 use crate::domain::status::Endpoint;
@@ -20,7 +22,7 @@ use super::blocking::on_one_thread;
 use super::commercial::{self, PAGE_ROWS, Sums};
 use super::error::FetchError;
 use super::http::Retries;
-use super::known_server::Known;
+use super::known_server::Use;
 use super::page::Next;
 use super::paging::{LinkError, MAX_COMMERCIAL_PAGES, PARTNER_VERSION, PageRequest, Pages, VERSION};
 use super::partner_center::PartnerCenter;
@@ -37,15 +39,24 @@ type Fetched<R> = (Rows<R>, Vec<String>);
 /// Creates the sums of a commercial collection, which refuse labels longer than some bytes.
 type NewSums<R, const N: usize> = fn(usize) -> Sums<R, N>;
 
-/// The two sources of a collection.
-struct Sources<R, L, const N: usize> {
-    /// The path below the version, which differs in its middle.
-    name: &'static str,
-    endpoints: [Endpoint; 2],
-    licenses: L,
-    commercial: NewSums<R, N>,
-    /// The labels by which the commercial source is asked to sum.
-    group: &'static str,
+const USAGE_PATH: &str = "usage/license/";
+const DEPLOYMENT_PATH: &str = "deployment/license/";
+
+/// The old source of a collection.
+struct Licenses<D> {
+    endpoint: Endpoint,
+    path: &'static str,
+    decoder: D,
+}
+
+/// The commercial source of a collection.
+struct Commercial<R, const N: usize> {
+    of: Use,
+    /// The path below `analytics/commercial`.
+    path: &'static str,
+    sums: NewSums<R, N>,
+    /// The labels by which the server is asked to sum, if it is.
+    group: Option<&'static str>,
 }
 
 /// How often a page is asked for again after the server asked for a pause.
@@ -64,21 +75,19 @@ struct Session<'a> {
     held: Option<Instant>,
 }
 
-/// The endpoints of a collection: the old one, and its successor.
-const fn endpoints(collection: Collection) -> [Endpoint; 2] {
-    match collection {
-        Collection::Usage => [Endpoint::Usage, Endpoint::CommercialUsage],
-        Collection::Deployment => [Endpoint::Deployment, Endpoint::CommercialDeployment],
-    }
-}
-
 impl PartnerCenter {
     /// The endpoints to which requests for a collection may be sent.
     pub fn endpoints(&self, collection: Collection) -> impl Iterator<Item = Endpoint> {
         let choice = self.account.collections.source;
-        let [old, new] = endpoints(collection);
-        let old = (choice != SourceChoice::Commercial).then_some(old);
-        old.into_iter().chain((choice != SourceChoice::Licenses).then_some(new))
+        let (asks_old, asks_new) = (choice != SourceChoice::Commercial, choice != SourceChoice::Licenses);
+        let (old, new) = (Endpoint::Usage, Endpoint::CommercialUsage);
+        let (old_deployment, new_deployment) = (Endpoint::Deployment, Endpoint::CommercialDeployment);
+        let asked = match collection {
+            Collection::Usage => [(old, asks_old), (new, asks_new)],
+            Collection::Deployment => [(old_deployment, asks_old), (new_deployment, asks_new)],
+            Collection::Customers => [(new, true), (new_deployment, true)],
+        };
+        asked.into_iter().filter_map(|(endpoint, is_asked)| is_asked.then_some(endpoint))
     }
 
     /// Fetches a collection, and returns it with the ids of its last page.
@@ -96,69 +105,114 @@ impl PartnerCenter {
         let limit = self.account.label_value_length_limit;
         match collection {
             Collection::Usage => {
-                let sources = Sources {
-                    name: "usage",
-                    endpoints: endpoints(collection),
-                    licenses: wire::usage(limit),
-                    commercial: commercial::usage,
-                    group: "serviceCode,serviceName,workloadName,channel",
+                let decoder = wire::usage(limit);
+                let old = Licenses { endpoint: Endpoint::Usage, path: "analytics/licenses/usage", decoder };
+                let successor = Commercial {
+                    of: (collection, Endpoint::CommercialUsage),
+                    path: USAGE_PATH,
+                    sums: commercial::usage,
+                    group: Some("serviceCode,serviceName,workloadName,channel"),
                 };
-                session.either(sources).await.map(|(rows, ids)| (rows.into(), ids))
+                session.either(old, successor).await.map(|(rows, ids)| (rows.into(), ids))
             }
             Collection::Deployment => {
-                let sources = Sources {
-                    name: "deployment",
-                    endpoints: endpoints(collection),
-                    licenses: wire::deployment(limit),
-                    commercial: commercial::deployment,
-                    group: "serviceCode,serviceName,channel",
+                let (endpoint, decoder) = (Endpoint::Deployment, wire::deployment(limit));
+                let old = Licenses { endpoint, path: "analytics/licenses/deployment", decoder };
+                let successor = Commercial {
+                    of: (collection, Endpoint::CommercialDeployment),
+                    path: DEPLOYMENT_PATH,
+                    sums: commercial::deployment,
+                    group: Some("serviceCode,serviceName,channel"),
                 };
-                session.either(sources).await.map(|(rows, ids)| (rows.into(), ids))
+                session.either(old, successor).await.map(|(rows, ids)| (rows.into(), ids))
             }
+            Collection::Customers => session.customers().await.map(|(rows, ids)| (rows.into(), ids)),
         }
     }
 }
 
+/// Whether the server says that it does not have the collection.
+fn is_gone(error: &FetchError) -> bool {
+    matches!(error.status, Some(StatusCode::NOT_FOUND | StatusCode::GONE))
+}
+
+/// Whether the server does not have the collection, or nothing in it that can be used.
+fn has_nothing(error: &FetchError) -> bool {
+    is_gone(error) || error.status == Some(StatusCode::NO_CONTENT) || !error.rejected.is_empty()
+}
+
 impl Session<'_> {
     /// Fetches from the source that is configured, or from the second one where the first is gone or has no row.
-    async fn either<R: Row + Send + 'static, L: Decode<Output = Rows<R>>, const N: usize>(
+    async fn either<R: Row + Send + 'static, D: Decode<Output = Rows<R>>, const N: usize>(
         &mut self,
-        sources: Sources<R, L, N>,
+        old: Licenses<D>,
+        successor: Commercial<R, N>,
     ) -> Result<Fetched<R>, FetchError> {
-        let Sources { name, endpoints: [old, new], licenses, commercial, group } = sources;
         let choice = self.center.account.collections.source;
         if choice == SourceChoice::Commercial {
-            return self.commercial(name, new, commercial, group).await;
+            return self.commercial(&successor).await;
         }
-        let pages =
-            Pages::begin(&self.center.account.cloud.api_base_url, &format!("analytics/licenses/{name}"));
-        let first = match self.pages(old, pages, licenses).await {
+        let pages = Pages::begin(&self.center.account.cloud.api_base_url, old.path);
+        let first = match self.pages(old.endpoint, pages, old.decoder).await {
             Ok((decoder, response)) => self.finish(decoder, &response).await,
             Err(error) => Err(error),
         };
-        let status = first.as_ref().err().and_then(|error| error.status);
-        let is_gone = matches!(status, Some(StatusCode::NOT_FOUND | StatusCode::GONE));
+        let is_gone = first.as_ref().is_err_and(is_gone);
         let has_nothing = match &first {
             Ok((rows, _)) => rows.rows().is_empty(),
-            Err(error) => is_gone || status == Some(StatusCode::NO_CONTENT) || !error.rejected.is_empty(),
+            Err(error) => has_nothing(error),
         };
         if choice == SourceChoice::Licenses || !has_nothing {
-            self.center.commercial.set(new, |known| known.told.clear());
+            self.center.commercial.set(successor.of, |known| known.told.clear());
             return first;
         }
-        match self.commercial(name, new, commercial, group).await {
+        match self.commercial(&successor).await {
             Ok(second) if is_gone || !second.0.rows().is_empty() => Ok(second),
             Ok(_) => first,
             Err(error) => {
-                self.tell(new, &error);
+                self.tell(successor.of, &error);
                 first
             }
         }
     }
 
-    /// Logs why the second source failed, once for each reason.
-    fn tell(&self, endpoint: Endpoint, error: &FetchError) {
-        let is_new = self.center.commercial.set(endpoint, |known| {
+    /// Fetches the usage and the deployment of all customers. Where there is no deployment, there is usage still.
+    async fn customers(&mut self) -> Result<(Customers, Vec<String>), FetchError> {
+        let named: NewSums<_, 4> = |limit| commercial::customer_usage(limit).with_names();
+        let usage = Commercial {
+            of: (Collection::Customers, Endpoint::CommercialUsage),
+            path: USAGE_PATH,
+            sums: if self.center.account.collections.customers.names {
+                named
+            } else {
+                commercial::customer_usage
+            },
+            group: None,
+        };
+        let (mut sums, response) = self.commercial_pages(&usage).await?;
+        let names = sums.take_names();
+        let (usage, ids) = self.finish(sums, &response).await?;
+        drop(response);
+        let deployment = Commercial {
+            of: (Collection::Customers, Endpoint::CommercialDeployment),
+            path: DEPLOYMENT_PATH,
+            sums: commercial::customer_deployment,
+            group: None,
+        };
+        let deployment = match self.commercial(&deployment).await {
+            Ok((rows, _)) => rows,
+            Err(error) if has_nothing(&error) => {
+                self.tell((Collection::Customers, Endpoint::CommercialDeployment), &error);
+                Rows::default()
+            }
+            Err(error) => return Err(error),
+        };
+        Ok((on_one_thread(move || Customers::new(usage, deployment, names)).await, ids))
+    }
+
+    /// Logs why a second source failed, once for each reason.
+    fn tell(&self, of: Use, error: &FetchError) {
+        let is_new = self.center.commercial.set(of, |known| {
             let is_new = !known.told.contains(&error.reason());
             if is_new {
                 known.told.push(error.reason());
@@ -167,26 +221,22 @@ impl Session<'_> {
         });
         if is_new {
             let (account, reason) = (self.center.account.display_name(), error.reason().as_str());
-            let (endpoint, remedy) = (endpoint.as_str(), error.remedy());
-            tracing::warn!(account, endpoint, reason, err = %error, remedy, "The second source cannot be used");
+            let (collection, endpoint, remedy) = (of.0.as_str(), of.1.as_str(), error.remedy());
+            tracing::warn!(account, collection, endpoint, reason, err = %error, remedy, "The second source cannot be used");
         }
     }
 
     /// Fetches from the commercial source, grouped by the server where it does that.
     async fn commercial<R: Row + Send + 'static, const N: usize>(
         &mut self,
-        name: &'static str,
-        endpoint: Endpoint,
-        sums: NewSums<R, N>,
-        group: &'static str,
+        source: &Commercial<R, N>,
     ) -> Result<Fetched<R>, FetchError> {
-        let (mut sums, response) = self.commercial_pages(name, endpoint, sums, group).await?;
-        self.note_discrepancy(endpoint, sums.discrepancy());
+        let (mut sums, response) = self.commercial_pages(source).await?;
         if sums.lacks_dates() {
             // Grouped rows have no date. The server answers for one date, that of any row.
-            let version = self.center.commercial.get(endpoint).version.unwrap_or(PARTNER_VERSION);
-            let pages = self.commercial_begin(name, version, &[("top", "1")]);
-            let dated = self.get_with_valid_token(endpoint, pages.current()).await?;
+            let version = self.versions(source.of).remove(0);
+            let pages = self.commercial_begin(source.path, &version, &[("top", "1")]);
+            let dated = self.get_with_valid_token(source.of.1, pages.current()).await?;
             if !dated.status.is_success() {
                 return Err(self.refused(&dated));
             }
@@ -194,60 +244,73 @@ impl Session<'_> {
             sums.set_date(date.ok().flatten());
         }
         let fetched = self.finish(sums, &response).await?;
-        self.center.commercial.set(endpoint, |known| known.told.clear());
+        self.center.commercial.set(source.of, |known| known.told.clear());
         Ok(fetched)
     }
 
     /// Logs that the number of rows is not the announced one, unless that is known.
-    fn note_discrepancy(&self, endpoint: Endpoint, found: Option<(usize, u64)>) {
-        let before =
-            self.center.commercial.set(endpoint, |known| mem::replace(&mut known.discrepancy, found));
+    fn note_discrepancy(&self, of: Use, found: Option<(usize, u64)>) {
+        let before = self.center.commercial.set(of, |known| mem::replace(&mut known.discrepancy, found));
         if let Some((received, announced)) = found.filter(|_| before != found) {
-            let (account, endpoint) = (self.center.account.display_name(), endpoint.as_str());
+            let account = self.center.account.display_name();
+            let (collection, endpoint) = (of.0.as_str(), of.1.as_str());
             let text = "The number of rows is not the announced one; a page may have left some out";
-            tracing::warn!(account, endpoint, received, announced, "{text}");
+            tracing::warn!(account, collection, endpoint, received, announced, "{text}");
         }
     }
 
     /// Requests all pages by the path that exists, grouped unless the server refuses to.
     async fn commercial_pages<R: Row + Send + 'static, const N: usize>(
         &mut self,
-        name: &'static str,
-        endpoint: Endpoint,
-        sums: NewSums<R, N>,
-        group: &'static str,
+        source: &Commercial<R, N>,
     ) -> Result<(Sums<R, N>, HttpResponse), FetchError> {
+        let Commercial { of, path, sums, mut group } = *source;
         let limit = self.center.account.label_value_length_limit;
         let top = PAGE_ROWS.to_string();
-        let query = [("top", &*top), ("skip", "0"), ("groupby", group)];
-        let Known { version, ungrouped, .. } = self.center.commercial.get(endpoint);
-        let (mut version, mut ungrouped, mut tried_other) =
-            (version.unwrap_or(PARTNER_VERSION), ungrouped, false);
+        let mut versions = self.versions(of).into_iter();
+        let mut version = versions.next().expect("there is at least one");
+        group = group.filter(|_| !self.center.commercial.get(of).ungrouped);
         loop {
-            let query = if ungrouped { &query[..2] } else { &query[..] };
-            let pages = self.commercial_begin(name, version, query);
-            let outcome = self.pages(endpoint, pages, sums(limit)).await;
+            let query: Vec<_> = [("top", &*top), ("skip", "0")]
+                .into_iter()
+                .chain(group.map(|group| ("groupby", group)))
+                .collect();
+            let pages = self.commercial_begin(path, &version, &query);
+            let outcome = self.pages(of.1, pages, sums(limit)).await;
             match outcome.as_ref().map_err(|error| error.status) {
-                Ok(_) => {
-                    self.center.commercial.set(endpoint, |known| {
+                Ok((sums, _)) => {
+                    self.center.commercial.set(of, |known| {
                         known.version = Some(version);
-                        known.ungrouped = ungrouped;
+                        known.ungrouped = group.is_none();
                     });
+                    self.note_discrepancy(of, sums.discrepancy());
                     return outcome;
                 }
-                Err(Some(StatusCode::NOT_FOUND | StatusCode::GONE)) if !tried_other => {
-                    version = if version == VERSION { PARTNER_VERSION } else { VERSION };
-                    tried_other = true;
-                }
-                Err(Some(StatusCode::BAD_REQUEST)) if !ungrouped => ungrouped = true,
+                Err(Some(StatusCode::NOT_FOUND | StatusCode::GONE)) => match versions.next() {
+                    Some(other) => version = other,
+                    None => return outcome,
+                },
+                Err(Some(StatusCode::BAD_REQUEST)) if group.is_some() => group = None,
                 Err(_) => return outcome,
             }
         }
     }
 
-    fn commercial_begin(&self, name: &str, version: &str, query: &[(&str, &str)]) -> Pages {
+    /// The paths below which `analytics/commercial` may be, the most likely one first.
+    fn versions(&self, of: Use) -> Vec<Cow<'static, str>> {
+        if let Some(path) = &self.center.account.collections.commercial_path {
+            return vec![path.clone().into()];
+        }
+        let mut both = [PARTNER_VERSION, VERSION].map(Cow::Borrowed);
+        if self.center.commercial.get(of).version.as_deref() == Some(VERSION) {
+            both.reverse();
+        }
+        both.into()
+    }
+
+    fn commercial_begin(&self, path: &str, version: &str, query: &[(&str, &str)]) -> Pages {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
-        let path = format!("analytics/commercial/{name}/license/?{query}");
+        let path = format!("analytics/commercial/{path}?{query}");
         let base = &self.center.account.cloud.api_base_url;
         Pages::below(base, version, &path, MAX_COMMERCIAL_PAGES)
     }

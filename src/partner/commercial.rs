@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::domain::customers::{CustomerDeployment, CustomerUsage, Names};
 use crate::domain::deployment::LicenseDeployment;
 use crate::domain::figures::Percent;
 use crate::domain::row::{Incoming, Row, RowError, Rows, Source};
@@ -24,6 +25,9 @@ use super::wire::{self, Decode, WireError};
 pub(super) const PAGE_ROWS: usize = 10_000;
 /// The maximum number of rows of all pages together.
 const MAX_ROWS: usize = 2_000_000;
+
+/// The maximum number of customers' sums, five times those of 10,000 customers with ten workloads each.
+const MAX_CUSTOMER_SUMS: usize = 500_000;
 
 /// The members of rows that are read.
 const NAMES: [&str; 15] = [
@@ -64,7 +68,12 @@ pub(super) struct Sums<R, const N: usize> {
     page_rows: usize,
     /// When the rows were processed that have no date themselves.
     processed_at: Option<Timestamp>,
+    /// The names of the customers, if these are wanted.
+    names: Option<HashMap<Arc<str>, Dated<Arc<str>>>>,
 }
+
+/// What a row says, and when it was processed if it says that too.
+type Dated<T> = (Option<Timestamp>, T);
 
 /// The labels by which rows are summed, and two figures: a part, and the whole.
 type Labelled<const N: usize> = ([Arc<str>; N], [u64; 2]);
@@ -75,10 +84,13 @@ struct Kind<R, const N: usize> {
     read: fn(&mut Fields, Members<'_>) -> Result<Labelled<N>, RowError>,
     /// The row of a sum.
     row: fn(Labelled<N>, Timestamp) -> Result<R, RowError>,
+    /// The maximum number of sums.
+    max_sums: usize,
 }
 
 /// The members of a row.
 struct Members<'a> {
+    customer: Field<'a>,
     service: Field<'a>,
     workload: Field<'a>,
     channel: Field<'a>,
@@ -111,6 +123,7 @@ pub(super) fn usage(max_label_bytes: usize) -> Sums<LicenseUsage, 3> {
             let licenses = Some(Qualified { active, qualified });
             Ok(LicenseUsage { service, workload, channel, percent, licenses, processed_at })
         },
+        max_sums: wire::MAX_ROWS,
     };
     Sums::new(kind, max_label_bytes)
 }
@@ -129,6 +142,45 @@ pub(super) fn deployment(max_label_bytes: usize) -> Sums<LicenseDeployment, 2> {
             let (sold, deployed) = (Some(sold), Some(deployed));
             Ok(LicenseDeployment { service, channel, percent, sold, deployed, processed_at })
         },
+        max_sums: wire::MAX_ROWS,
+    };
+    Sums::new(kind, max_label_bytes)
+}
+
+/// The usage of each customer. Labels longer than `max_label_bytes` are refused.
+pub(super) fn customer_usage(max_label_bytes: usize) -> Sums<CustomerUsage, 4> {
+    let kind = Kind {
+        read: |fields, members| {
+            let [part, whole] = &members.figures;
+            let figures = [count(part)?, count(whole)?];
+            let customer = fields.id(members.customer);
+            let labels = [members.service, members.workload, members.channel];
+            let [service, workload, channel] = labels.map(|label| fields.label(label));
+            Ok(([customer?, service?, workload?, channel?], figures))
+        },
+        row: |([customer, service, workload, channel], [active, qualified]), processed_at| {
+            let licenses = Qualified { active, qualified };
+            Ok(CustomerUsage { customer, service, workload, channel, licenses, processed_at })
+        },
+        max_sums: MAX_CUSTOMER_SUMS,
+    };
+    Sums::new(kind, max_label_bytes)
+}
+
+/// The deployment of each customer. Labels longer than `max_label_bytes` are refused.
+pub(super) fn customer_deployment(max_label_bytes: usize) -> Sums<CustomerDeployment, 3> {
+    let kind = Kind {
+        read: |fields, members| {
+            let [part, whole] = &members.figures;
+            let figures = [count(part)?, count(whole)?];
+            let customer = fields.id(members.customer);
+            let [service, channel] = [members.service, members.channel].map(|label| fields.label(label));
+            Ok(([customer?, service?, channel?], figures))
+        },
+        row: |([customer, service, channel], [deployed, sold]), processed_at| {
+            Ok(CustomerDeployment { customer, service, channel, sold, deployed, processed_at })
+        },
+        max_sums: MAX_CUSTOMER_SUMS,
     };
     Sums::new(kind, max_label_bytes)
 }
@@ -163,7 +215,18 @@ impl<R: Row, const N: usize> Sums<R, N> {
             total: None,
             page_rows: 0,
             processed_at: None,
+            names: None,
         }
+    }
+
+    /// Reads the names of the customers as well. The first label must be the customer's id.
+    pub(super) fn with_names(self) -> Self {
+        Self { names: Some(HashMap::new()), ..self }
+    }
+
+    /// The names of the customers, as far as there are any.
+    pub(super) fn take_names(&mut self) -> Names {
+        self.names.take().into_iter().flatten().map(|(id, (_, name))| (id, name)).collect()
     }
 
     /// Whether a row has no date: the server leaves it out where it groups rows.
@@ -196,8 +259,8 @@ impl<R: Row, const N: usize> Sums<R, N> {
             name,
             workload,
             channel,
-            _,
-            _,
+            customer,
+            customer_name,
             _,
             _,
             _,
@@ -213,12 +276,21 @@ impl<R: Row, const N: usize> Sums<R, N> {
             date => Some(date?),
         };
         let members = Members {
+            customer,
             service: first(code, name),
             workload,
             channel,
             figures: [first(first(active, active_in_sample), deployed), first(qualified, sold)],
         };
         let (labels, figures) = (self.kind.read)(&mut self.fields, members)?;
+        if let (Some(names), Some(name)) = (&mut self.names, self.fields.name(customer_name)) {
+            // Of the names of a customer the newest counts, and on a tie the last.
+            match names.get_mut(&labels[0]) {
+                Some((known, _)) if *known > date => {}
+                Some(known) => *known = (date, name),
+                None => drop(names.insert(Arc::clone(&labels[0]), (date, name))),
+            }
+        }
         let next = u32::try_from(self.keys.len()).expect("there are fewer keys than rows");
         let key = *self.keys.entry(labels).or_insert(next);
         let date = date.map(|date| self.place_of(date));
@@ -296,8 +368,8 @@ impl<R: Row + Send + 'static, const N: usize> Decode for Sums<R, N> {
         if self.received > MAX_ROWS {
             return Err(WireError::TooManyRows(MAX_ROWS));
         }
-        if self.keys.len() > wire::MAX_ROWS {
-            return Err(WireError::TooManyRows(wire::MAX_ROWS));
+        if self.keys.len() > self.kind.max_sums {
+            return Err(WireError::TooManyRows(self.kind.max_sums));
         }
         self.total = page.total;
         let of_page = self.received - before;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::{Timestamp, civil, tz::TimeZone};
+use uuid::Uuid;
 
 use crate::domain::figures::{Percent, licenses};
 use crate::domain::row::{LabelPool, RowError};
@@ -38,6 +39,23 @@ impl Fields {
         } else {
             Err(RowError::InvalidLabel)
         }
+    }
+
+    /// A label that is the id of a customer. A GUID is written in lower case, since its case may vary between collections.
+    ///
+    /// # Errors
+    /// As for [`Fields::label`].
+    pub(super) fn id(&mut self, field: Field<'_>) -> Result<Arc<str>, RowError> {
+        let id = self.label(field)?;
+        let varies = id.bytes().any(|byte| byte.is_ascii_uppercase()) && Uuid::try_parse(&id).is_ok();
+        Ok(if varies { self.labels.share(&id.to_ascii_lowercase()) } else { id })
+    }
+
+    /// A name for people, if there is one. What exceeds the longest label is cut off.
+    pub(super) fn name(&mut self, field: Field<'_>) -> Option<Arc<str>> {
+        let text = text(field)??;
+        let (name, _) = text.split_at(text.floor_char_boundary(self.max_label_bytes));
+        Some(self.labels.share(name))
     }
 
     /// The time at which Microsoft processed the row.

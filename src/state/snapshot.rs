@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::Account;
 use crate::domain::collection::{Collected, Collection};
+use crate::domain::customers::{CustomerDeployment, CustomerUsage, Customers, Names};
 use crate::domain::deployment::LicenseDeployment;
 use crate::domain::figures::Percent;
 use crate::domain::polled::LastGood;
-use crate::domain::row::{LabelPool, Row, Rows, Source};
+use crate::domain::row::{Incoming, LabelPool, Row, Rows, Source};
 use crate::domain::usage::{LicenseUsage, Qualified};
 use crate::large_buffer;
 use crate::state::file::{Sha256, StateFile};
@@ -92,6 +93,24 @@ struct Saved<'a> {
     processed_at: Timestamp,
 }
 
+/// A customer with its rows. Each row is a list, since there may be a hundred thousand.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SavedCustomer<'a> {
+    id: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    usage: Vec<SavedUsage<'a>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    deployment: Vec<SavedDeployment<'a>>,
+}
+
+/// Service, workload, channel, active and qualified licences, time.
+type SavedUsage<'a> = (Cow<'a, str>, Cow<'a, str>, Cow<'a, str>, u64, u64, Timestamp);
+/// Service, channel, sold and deployed licences, time.
+type SavedDeployment<'a> = (Cow<'a, str>, Cow<'a, str>, u64, u64, Timestamp);
+
 /// Rows to be written. Each is converted while it is written, since all together would take more memory than the file.
 struct SavedRows<'a>(&'a Collected);
 
@@ -100,6 +119,7 @@ impl Serialize for SavedRows<'_> {
         match self.0 {
             Collected::Usage(rows) => serializer.collect_seq(rows.rows().iter().map(usage)),
             Collected::Deployment(rows) => serializer.collect_seq(rows.rows().iter().map(deployment)),
+            Collected::Customers(all) => serializer.collect_seq(customers(all)),
         }
     }
 }
@@ -163,18 +183,11 @@ impl SnapshotStore {
 
     /// Returns the rows whose labels may be served; one that is too long would make servers refuse the whole scrape.
     fn servable(&self, good: &LastGood) -> LastGood {
-        fn fitting<R: Row + Clone>(rows: &Rows<R>, most: usize) -> Option<Collected>
-        where
-            Collected: From<Rows<R>>,
-        {
-            let fits = |row: &&R| row.labels().all(|label| label.len() <= most);
-            let is_whole = rows.rows().iter().all(|row| fits(&row));
-            let kept = || Rows::collect_from(rows.source(), rows.rows().iter().filter(fits).cloned().map(Ok));
-            (!is_whole).then(|| kept().into())
-        }
+        let most = self.max_label_bytes;
         let fitting = match &*good.report {
-            Collected::Usage(rows) => fitting(rows, self.max_label_bytes),
-            Collected::Deployment(rows) => fitting(rows, self.max_label_bytes),
+            Collected::Usage(rows) => rows.with_labels_up_to(most).map(Collected::from),
+            Collected::Deployment(rows) => rows.with_labels_up_to(most).map(Collected::from),
+            Collected::Customers(customers) => customers.with_labels_up_to(most).map(Collected::from),
         };
         let report = fitting.map_or_else(|| Arc::clone(&good.report), Arc::new);
         LastGood { report, ..good.clone() }
@@ -216,7 +229,13 @@ fn encode(good: &LastGood, owner: &str) -> Vec<u8> {
     record.sha256 = record.checksum();
     let mut content = Vec::new();
     large_buffer::reserve(&mut content, good.report.len() * TYPICAL_ROW);
-    serde_json::to_writer_pretty(&mut content, &record).expect(ALWAYS_JSON);
+    // Customers have too many rows for people to read.
+    let written = if good.report.customers().is_some() {
+        serde_json::to_writer(&mut content, &record)
+    } else {
+        serde_json::to_writer_pretty(&mut content, &record)
+    };
+    written.expect(ALWAYS_JSON);
     content
 }
 
@@ -245,22 +264,43 @@ fn deployment(row: &LicenseDeployment) -> Saved<'_> {
     }
 }
 
+/// A customer for each id that occurs in the rows, which are sorted by it.
+fn customers(customers: &Customers) -> impl Iterator<Item = SavedCustomer<'_>> {
+    let (mut usage, mut deployment) = (customers.rows(), customers.deployment());
+    std::iter::from_fn(move || {
+        let firsts = [usage.first().map(|row| &row.customer), deployment.first().map(|row| &row.customer)];
+        let id = firsts.into_iter().flatten().min()?;
+        let (of_usage, of_deployment) = (
+            usage.split_off(..usage.partition_point(|row| row.customer <= *id))?,
+            deployment.split_off(..deployment.partition_point(|row| row.customer <= *id))?,
+        );
+        Some(SavedCustomer {
+            id: Cow::Borrowed(id),
+            name: customers.names().get(id).map(|name| Cow::Borrowed(&**name)),
+            usage: of_usage
+                .iter()
+                .map(|CustomerUsage { service, workload, channel, licenses, processed_at, .. }| {
+                    let [service, workload, channel] =
+                        [service, workload, channel].map(|label| Cow::Borrowed(&**label));
+                    (service, workload, channel, licenses.active, licenses.qualified, *processed_at)
+                })
+                .collect(),
+            deployment: of_deployment
+                .iter()
+                .map(|CustomerDeployment { service, channel, sold, deployed, processed_at, .. }| {
+                    let [service, channel] = [service, channel].map(|label| Cow::Borrowed(&**label));
+                    (service, channel, *sold, *deployed, *processed_at)
+                })
+                .collect(),
+        })
+    })
+}
+
 /// The content of a file, if it is complete, has this owner and these rows.
 fn decode(content: &[u8], owner: &str, collection: Collection) -> Option<LastGood> {
-    let mut record: Record<Vec<Saved<'_>>> = serde_json::from_slice(content).ok()?;
-    let claimed = std::mem::take(&mut record.sha256);
-    if record.version != VERSION || record.owner != owner || record.checksum() != claimed {
-        return None;
-    }
-    let source = match record.source.as_deref() {
-        None => Source::Licenses,
-        Some(word) => Source::ALL.into_iter().find(|source| source.as_str() == word)?,
-    };
-    let mut labels = LabelPool::default();
-    let rows = record.rows.into_iter();
-    let report = match collection {
+    match collection {
         Collection::Usage => {
-            let row = |row: Saved<'_>| {
+            let row = |labels: &mut LabelPool, row: Saved<'_>| {
                 Some(LicenseUsage {
                     service: labels.share(&row.service),
                     workload: labels.share(&row.workload?),
@@ -273,11 +313,10 @@ fn decode(content: &[u8], owner: &str, collection: Collection) -> Option<LastGoo
                     processed_at: row.processed_at,
                 })
             };
-            let rows = rows.map(row).collect::<Option<Vec<_>>>()?;
-            Rows::collect_from(source, rows.into_iter().map(Ok)).into()
+            decode_with(content, owner, |rows, source| Some(all(rows, source, row)?.into()))
         }
         Collection::Deployment => {
-            let row = |row: Saved<'_>| {
+            let row = |labels: &mut LabelPool, row: Saved<'_>| {
                 // Otherwise it is a row of the usage collection.
                 row.workload.is_none().then_some(())?;
                 Some(LicenseDeployment {
@@ -289,11 +328,72 @@ fn decode(content: &[u8], owner: &str, collection: Collection) -> Option<LastGoo
                     processed_at: row.processed_at,
                 })
             };
-            let rows = rows.map(row).collect::<Option<Vec<_>>>()?;
-            Rows::collect_from(source, rows.into_iter().map(Ok)).into()
+            decode_with(content, owner, |rows, source| Some(all(rows, source, row)?.into()))
         }
+        Collection::Customers => {
+            decode_with(content, owner, |rows, source| Some(restored_customers(rows, source).into()))
+        }
+    }
+}
+
+/// The same with what makes a collection of the rows of one kind.
+fn decode_with<'a, R: Serialize + Deserialize<'a>>(
+    content: &'a [u8],
+    owner: &str,
+    collect: impl FnOnce(Vec<R>, Source) -> Option<Collected>,
+) -> Option<LastGood> {
+    let mut record: Record<Vec<R>> = serde_json::from_slice(content).ok()?;
+    let claimed = std::mem::take(&mut record.sha256);
+    if record.version != VERSION || record.owner != owner || record.checksum() != claimed {
+        return None;
+    }
+    let source = match record.source.as_deref() {
+        None => Source::Licenses,
+        Some(word) => Source::ALL.into_iter().find(|source| source.as_str() == word)?,
     };
-    Some(LastGood { report: Arc::new(report), at: record.polled_at, failed_since: record.failed_since })
+    let report = Arc::new(collect(record.rows, source)?);
+    Some(LastGood { report, at: record.polled_at, failed_since: record.failed_since })
+}
+
+/// The rows, if each of them is one.
+fn all<R: Row>(
+    saved: Vec<Saved<'_>>,
+    source: Source,
+    mut row: impl FnMut(&mut LabelPool, Saved<'_>) -> Option<R>,
+) -> Option<Rows<R>> {
+    let mut labels = LabelPool::default();
+    let rows = saved.into_iter().map(|saved| row(&mut labels, saved)).collect::<Option<Vec<_>>>()?;
+    Some(Rows::collect_from(source, rows.into_iter().map(Ok)))
+}
+
+fn restored_customers(saved: Vec<SavedCustomer<'_>>, source: Source) -> Customers {
+    let (mut labels, mut names) = (LabelPool::default(), Names::new());
+    let (mut usage, mut deployment) = (Incoming::default(), Incoming::default());
+    for of in saved {
+        let id = labels.share(&of.id);
+        if let Some(name) = of.name {
+            names.insert(Arc::clone(&id), labels.share(&name));
+        }
+        for (service, workload, channel, active, qualified, processed_at) in of.usage {
+            let [service, workload, channel] = [service, workload, channel].map(|label| labels.share(&label));
+            let licenses = Qualified { active, qualified };
+            let customer = Arc::clone(&id);
+            usage.add(Ok(CustomerUsage { customer, service, workload, channel, licenses, processed_at }));
+        }
+        for (service, channel, sold, deployed, processed_at) in of.deployment {
+            let [service, channel] = [service, channel].map(|label| labels.share(&label));
+            let customer = Arc::clone(&id);
+            deployment.add(Ok(CustomerDeployment {
+                customer,
+                service,
+                channel,
+                sold,
+                deployed,
+                processed_at,
+            }));
+        }
+    }
+    Customers::new(usage.into_rows(source), deployment.into_rows(source), names)
 }
 
 const ALWAYS_JSON: &str = "a record of strings and times serialises to JSON";

@@ -140,6 +140,10 @@ impl Ready {
                     status.of_mut(it.plan.collection).last_good = Some(good);
                 }
             }
+            status.customers = settings.account.collections.customers.limits;
+            if !settings.account.collections.customers.names {
+                status.forget_names();
+            }
             status.track(settings.collections.iter().map(|it| (it.collection, it.interval)), !is_new);
             let endpoints = settings.collections.iter().flat_map(|it| center.endpoints(it.collection));
             status.traffic.expect(endpoints);

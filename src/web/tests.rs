@@ -16,7 +16,7 @@ use crate::config::{Config, ConfigSource, Thresholds};
 use crate::domain::clock::Clock;
 use crate::domain::status::Ledger;
 use crate::domain::usage::UsageReport;
-use crate::metrics::{Accounts, MetricsSnapshot, OwnMetrics};
+use crate::metrics::{Accounts, Choices, MetricsSnapshot, OwnMetrics};
 use crate::polling::Render;
 use crate::supervisor::{Reloader, Supervisor};
 use exporter_toolkit::negotiation::Format;
@@ -46,7 +46,7 @@ fn ledgers(names: &[&str]) -> Vec<Ledger> {
 }
 
 fn accounts_with(ledgers: Vec<Ledger>) -> Accounts {
-    Accounts { ledgers, stale_after: None, thresholds: Thresholds::default() }
+    Accounts { ledgers, stale_after: None, thresholds: Thresholds::default(), choices: Choices::default() }
 }
 
 fn succeed(ledger: &Ledger) {

@@ -1,5 +1,8 @@
+use jiff::Timestamp;
+
 use super::*;
 use crate::domain::collection::Collection;
+use crate::domain::customers::Limits;
 
 /// The shortest valid file after another line.
 fn with(line: &str) -> String {
@@ -22,11 +25,37 @@ fn only_usage_is_polled_unless_more_is_asked_for() {
 }
 
 #[test]
+fn customers_are_polled_by_a_schedule_of_their_own() {
+    let (usage, customers) = ((Collection::Usage, 21_600, 120), Collection::Customers);
+    let text = with("collections: {customers: {enabled: true}}");
+    assert_eq!(polled(&text), [usage, (customers, 86_400, 900)]);
+    let defaults =
+        "collections: {customers: {enabled: true, poll_interval: 12h, series: 7}, commercial_path: /v2/}";
+    let own = "collections: {customers: {poll_timeout: 5m, names: false, min_licenses: 3}}";
+    let text = format!("{defaults}\n{}", file_of(&[own]));
+    assert_eq!(polled(&text), [usage, (customers, 43_200, 300)]);
+    let collections = valid(&text).accounts.remove(0).collections;
+    assert_eq!(collections.customers.limits, Limits { series: 7, min_licenses: 3 });
+    assert!(!collections.customers.names);
+    assert_eq!(collections.commercial_path.as_deref(), Some("/v2/"));
+}
+
+#[test]
+fn a_daily_poll_of_customers_is_warned_about_if_their_rows_would_vanish_before_it() {
+    let text = with("stale_after: 24h\ncollections: {customers: {enabled: true}}");
+    let warnings = valid(&text).warnings(Timestamp::UNIX_EPOCH);
+    let expected = "stale_after (1day) is not longer than customers.poll_interval (1day): rows vanish between two \
+                    successful polls";
+    assert!(warnings.iter().any(|warning| warning == expected), "{warnings:?}");
+}
+
+#[test]
 fn an_account_overrides_single_keys_of_the_defaults() {
     let defaults = "collections:\n  usage: {source: licenses}\n  deployment: {enabled: true}\n";
     let own = "collections: {usage: {source: commercial}}";
     let config = valid(&format!("{defaults}{}", file_of(&[own])));
-    let expected = Collections { source: SourceChoice::Commercial, deployment: true };
+    let expected =
+        Collections { source: SourceChoice::Commercial, deployment: true, ..Collections::default() };
     assert_eq!(config.accounts[0].collections, expected);
     let config = valid(&format!("{defaults}{}", file_of(&[])));
     assert_eq!(config.accounts[0].collections.source, SourceChoice::Licenses);
@@ -43,7 +72,19 @@ fn each_problem_of_the_collections_is_named_with_its_path() {
             "deployment: expected a mapping of keys, found true or false; write keys with their values, as in `key: value`",
         ),
         ("deployment: {enabled: 1}", "deployment.enabled: expected true or false, found a number"),
-        ("deploy: {}", "deploy: unknown key; known here: usage, deployment"),
+        ("customers: {series: 100001}", "customers.series: is not a whole number between 0 and 100000"),
+        ("customers: {series: 1.5}", "customers.series: is not a whole number between 0 and 100000"),
+        ("customers: {names: 1}", "customers.names: expected true or false, found a number"),
+        (
+            "customers: {min_licences: 5}",
+            "customers.min_licences: unknown key; did you mean min_licenses? known here: enabled, poll_interval, poll_timeout, series, names, min_licenses",
+        ),
+        ("customers: {poll_interval: 0s}", "customers.poll_interval: must be at least 1s"),
+        ("commercial_path: partner/v1", "commercial_path: must be a path such as /partner/v1 or /v1"),
+        ("commercial_path: /", "commercial_path: must be a path such as /partner/v1 or /v1"),
+        ("commercial_path: /v1/../v2", "commercial_path: must be a path such as /partner/v1 or /v1"),
+        ("commercial_path: '/v1?x='", "commercial_path: must be a path such as /partner/v1 or /v1"),
+        ("deploy: {}", "deploy: unknown key; known here: usage, deployment, customers, commercial_path"),
     ] {
         assert_eq!(
             problems_of(&with(&format!("collections: {{{text}}}"))),

@@ -54,10 +54,41 @@ partner_license_deployment_deployed_licenses{account="contoso",service="o365",ch
 # HELP partner_license_deployment_processed_timestamp_seconds When Microsoft aggregated the row, usually days ago: processedDateTime of the deployment collection.
 # TYPE partner_license_deployment_processed_timestamp_seconds gauge
 partner_license_deployment_processed_timestamp_seconds{account="contoso",service="o365",channel="reseller"} 1795238000
+# HELP partner_license_customer_active_licenses Licences of one customer that are in use, summed over products: licensesActive; only the rows that the setting series admits.
+# TYPE partner_license_customer_active_licenses gauge
+partner_license_customer_active_licenses{account="contoso",customer="c1",service="o365",workload="Exchange",channel="reseller"} 17
+partner_license_customer_active_licenses{account="contoso",customer="c1",service="o365",workload="Teams",channel="reseller"} 3
+# HELP partner_license_customer_qualified_licenses Licences of one customer that qualify for the workload, summed over products: licensesQualified; only the rows that the setting series admits.
+# TYPE partner_license_customer_qualified_licenses gauge
+partner_license_customer_qualified_licenses{account="contoso",customer="c1",service="o365",workload="Exchange",channel="reseller"} 21
+partner_license_customer_qualified_licenses{account="contoso",customer="c1",service="o365",workload="Teams",channel="reseller"} 120
+# HELP partner_license_customer_threshold_percent Configured threshold, scale 0-100: a smaller share of active in qualified licences counts as low; absent for muted rows and for those with fewer licences than min_licenses.
+# TYPE partner_license_customer_threshold_percent gauge
+partner_license_customer_threshold_percent{account="contoso",customer="c1",service="o365",workload="Teams",channel="reseller"} 40
+# HELP partner_license_customer_sold_licenses Licences that one customer bought, summed over products: licensesSold; only customers with a published row.
+# TYPE partner_license_customer_sold_licenses gauge
+partner_license_customer_sold_licenses{account="contoso",customer="c1",service="o365",channel="reseller"} 150
+# HELP partner_license_customer_deployed_licenses Licences of one customer that are assigned to users, summed over products: licensesDeployed; only customers with a published row.
+# TYPE partner_license_customer_deployed_licenses gauge
+partner_license_customer_deployed_licenses{account="contoso",customer="c1",service="o365",channel="reseller"} 130
+# HELP partner_license_customer_info A metric with a constant '1' value labeled by the name of a customer with a published row; absent if names are off.
+# TYPE partner_license_customer_info gauge
+partner_license_customer_info{account="contoso",customer="c1",customer_name="Contoso"} 1
+# HELP partner_license_customers Customers in the last successful poll of the customers collection.
+# TYPE partner_license_customers gauge
+partner_license_customers{account="contoso"} 2
+# HELP partner_license_customer_rows Rows in the last successful poll of the customers collection that are published, and that the setting series withholds.
+# TYPE partner_license_customer_rows gauge
+partner_license_customer_rows{account="contoso",state="published"} 2
+partner_license_customer_rows{account="contoso",state="withheld"} 1
+# HELP partner_license_customer_processed_timestamp_seconds When Microsoft aggregated the oldest row of the service, usually days ago: processedDateTime of the customers' usage.
+# TYPE partner_license_customer_processed_timestamp_seconds gauge
+partner_license_customer_processed_timestamp_seconds{account="contoso",service="o365"} 1795151600
 # HELP partner_license_rows Rows in the last successful poll of the Partner Center collection; 0 if it was empty.
 # TYPE partner_license_rows gauge
 partner_license_rows{account="contoso",collection="usage"} 2
 partner_license_rows{account="contoso",collection="deployment"} 1
+partner_license_rows{account="contoso",collection="customers"} 3
 # HELP partner_license_rows_rejected_total Rows dropped from the Partner Center collection, by reason.
 # TYPE partner_license_rows_rejected_total counter
 partner_license_rows_rejected_total{account="contoso",collection="usage",reason="duplicate"} 0
@@ -80,6 +111,16 @@ partner_license_rows_rejected_total{account="contoso",collection="deployment",re
 partner_license_rows_rejected_total{account="contoso",collection="deployment",reason="not_an_object"} 0
 partner_license_rows_rejected_total{account="contoso",collection="deployment",reason="unreadable"} 0
 partner_license_rows_rejected_total{account="contoso",collection="deployment",reason="no_licenses"} 0
+partner_license_rows_rejected_total{account="contoso",collection="customers",reason="duplicate"} 0
+partner_license_rows_rejected_total{account="contoso",collection="customers",reason="missing_value"} 0
+partner_license_rows_rejected_total{account="contoso",collection="customers",reason="missing_label"} 0
+partner_license_rows_rejected_total{account="contoso",collection="customers",reason="missing_date"} 0
+partner_license_rows_rejected_total{account="contoso",collection="customers",reason="invalid_number"} 0
+partner_license_rows_rejected_total{account="contoso",collection="customers",reason="invalid_date"} 0
+partner_license_rows_rejected_total{account="contoso",collection="customers",reason="invalid_label"} 0
+partner_license_rows_rejected_total{account="contoso",collection="customers",reason="not_an_object"} 0
+partner_license_rows_rejected_total{account="contoso",collection="customers",reason="unreadable"} 0
+partner_license_rows_rejected_total{account="contoso",collection="customers",reason="no_licenses"} 0
 partner_license_rows_rejected_total{account="fabrikam",collection="usage",reason="duplicate"} 0
 partner_license_rows_rejected_total{account="fabrikam",collection="usage",reason="missing_value"} 0
 partner_license_rows_rejected_total{account="fabrikam",collection="usage",reason="missing_label"} 0
@@ -94,11 +135,13 @@ partner_license_rows_rejected_total{account="fabrikam",collection="usage",reason
 # TYPE partner_license_up gauge
 partner_license_up{account="contoso",collection="usage"} 0
 partner_license_up{account="contoso",collection="deployment"} 1
+partner_license_up{account="contoso",collection="customers"} 1
 partner_license_up{account="fabrikam",collection="usage"} 0
 # HELP partner_license_scrapes_total Completed polls of the Partner Center collection, successful or failed.
 # TYPE partner_license_scrapes_total counter
 partner_license_scrapes_total{account="contoso",collection="usage"} 2
 partner_license_scrapes_total{account="contoso",collection="deployment"} 1
+partner_license_scrapes_total{account="contoso",collection="customers"} 1
 partner_license_scrapes_total{account="fabrikam",collection="usage"} 0
 # HELP partner_license_scrape_failures_total Failed polls of the Partner Center collection, by reason.
 # TYPE partner_license_scrape_failures_total counter
@@ -122,6 +165,16 @@ partner_license_scrape_failures_total{account="contoso",collection="deployment",
 partner_license_scrape_failures_total{account="contoso",collection="deployment",reason="network"} 0
 partner_license_scrape_failures_total{account="contoso",collection="deployment",reason="tls"} 0
 partner_license_scrape_failures_total{account="contoso",collection="deployment",reason="payload"} 0
+partner_license_scrape_failures_total{account="contoso",collection="customers",reason="consent"} 0
+partner_license_scrape_failures_total{account="contoso",collection="customers",reason="credentials"} 0
+partner_license_scrape_failures_total{account="contoso",collection="customers",reason="mfa"} 0
+partner_license_scrape_failures_total{account="contoso",collection="customers",reason="forbidden"} 0
+partner_license_scrape_failures_total{account="contoso",collection="customers",reason="throttled"} 0
+partner_license_scrape_failures_total{account="contoso",collection="customers",reason="server"} 0
+partner_license_scrape_failures_total{account="contoso",collection="customers",reason="timeout"} 0
+partner_license_scrape_failures_total{account="contoso",collection="customers",reason="network"} 0
+partner_license_scrape_failures_total{account="contoso",collection="customers",reason="tls"} 0
+partner_license_scrape_failures_total{account="contoso",collection="customers",reason="payload"} 0
 partner_license_scrape_failures_total{account="fabrikam",collection="usage",reason="consent"} 0
 partner_license_scrape_failures_total{account="fabrikam",collection="usage",reason="credentials"} 0
 partner_license_scrape_failures_total{account="fabrikam",collection="usage",reason="mfa"} 0
@@ -136,14 +189,17 @@ partner_license_scrape_failures_total{account="fabrikam",collection="usage",reas
 # TYPE partner_license_scrape_duration_seconds gauge
 partner_license_scrape_duration_seconds{account="contoso",collection="usage"} 0.3
 partner_license_scrape_duration_seconds{account="contoso",collection="deployment"} 60
+partner_license_scrape_duration_seconds{account="contoso",collection="customers"} 120
 # HELP partner_license_last_scrape_timestamp_seconds When the last poll of the Partner Center collection ended, successful or failed.
 # TYPE partner_license_last_scrape_timestamp_seconds gauge
 partner_license_last_scrape_timestamp_seconds{account="contoso",collection="usage"} 1795407200
 partner_license_last_scrape_timestamp_seconds{account="contoso",collection="deployment"} 1795403600
+partner_license_last_scrape_timestamp_seconds{account="contoso",collection="customers"} 1795400000
 # HELP partner_license_last_success_timestamp_seconds When the last successful poll of the Partner Center collection ended.
 # TYPE partner_license_last_success_timestamp_seconds gauge
 partner_license_last_success_timestamp_seconds{account="contoso",collection="usage"} 1795403600
 partner_license_last_success_timestamp_seconds{account="contoso",collection="deployment"} 1795403600
+partner_license_last_success_timestamp_seconds{account="contoso",collection="customers"} 1795400000
 # HELP partner_license_next_scrape_timestamp_seconds When the next poll of the Partner Center collection is due.
 # TYPE partner_license_next_scrape_timestamp_seconds gauge
 partner_license_next_scrape_timestamp_seconds{account="contoso",collection="usage"} 1795414400
@@ -151,6 +207,7 @@ partner_license_next_scrape_timestamp_seconds{account="contoso",collection="usag
 # TYPE partner_license_poll_interval_seconds gauge
 partner_license_poll_interval_seconds{account="contoso",collection="usage"} 21600
 partner_license_poll_interval_seconds{account="contoso",collection="deployment"} 0
+partner_license_poll_interval_seconds{account="contoso",collection="customers"} 0
 partner_license_poll_interval_seconds{account="fabrikam",collection="usage"} 21600
 # HELP partner_license_api_requests_total HTTP requests sent to Entra ID (token) and Partner Center (all others), by status code; the code is error if no complete response arrived.
 # TYPE partner_license_api_requests_total counter

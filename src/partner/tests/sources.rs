@@ -22,7 +22,7 @@ async fn deployment(client: &PartnerCenter) -> Result<Rows<LicenseDeployment>, F
     let mut turn = Turns::default().take().await;
     match client.fetch(Collection::Deployment, &mut turn).await? {
         Collected::Deployment(rows) => Ok(rows),
-        other @ Collected::Usage(_) => panic!("{other:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -1,13 +1,15 @@
 //! Invariants of reading a file with any content, checked by tests, seeds and the fuzz target, see fuzz/README.md.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::collection::{Collected, Collection};
+use crate::domain::customers::{CustomerDeployment, CustomerUsage, Names};
 use crate::domain::deployment::LicenseDeployment;
 use crate::domain::row::Source;
 use crate::domain::usage::LicenseUsage;
 
-use super::{LastGood, Record, Saved, VERSION, decode, encode};
+use super::{LastGood, Record, Saved, SavedCustomer, VERSION, decode, encode};
 
 pub(super) const OWNER: &str = "https://login.example contoso.example c11e";
 const OTHERS: &str = "https://login.example fabrikam.example c11e";
@@ -23,17 +25,23 @@ fn used_or_not(content: &[u8], collection: Collection) {
     if let Some(good) = decode(content, OWNER, collection) {
         round_trip(&good);
     }
-    // Random content never has a matching checksum, so give it one.
-    if let Ok(mut record) = serde_json::from_slice::<Record<Vec<Saved<'_>>>>(content) {
-        record.version = VERSION;
-        OWNER.clone_into(&mut record.owner);
-        record.sha256.clear();
-        record.sha256 = record.checksum();
-        let content = serde_json::to_vec(&record).expect("a record serialises to JSON");
-        if let Some(good) = decode(&content, OWNER, collection) {
-            round_trip(&good);
-        }
+    let signed = match collection {
+        Collection::Usage | Collection::Deployment => signed::<Saved<'_>>(content),
+        Collection::Customers => signed::<SavedCustomer<'_>>(content),
+    };
+    if let Some(good) = signed.and_then(|content| decode(&content, OWNER, collection)) {
+        round_trip(&good);
     }
+}
+
+/// The same record with a checksum that matches, which random content never has.
+fn signed<'a, R: Serialize + Deserialize<'a>>(content: &'a [u8]) -> Option<Vec<u8>> {
+    let mut record: Record<Vec<R>> = serde_json::from_slice(content).ok()?;
+    record.version = VERSION;
+    OWNER.clone_into(&mut record.owner);
+    record.sha256.clear();
+    record.sha256 = record.checksum();
+    Some(serde_json::to_vec(&record).expect("a record serialises to JSON"))
 }
 
 /// These rows are restored unchanged; from a damaged file they are restored unchanged or not at all.
@@ -42,6 +50,7 @@ pub(super) fn round_trip(good: &LastGood) {
     match &*good.report {
         Collected::Usage(rows) => rows.assert_sound(),
         Collected::Deployment(rows) => rows.assert_sound(),
+        Collected::Customers(customers) => customers.assert_sound(),
     }
     let content = encode(good, OWNER);
     let restored = decode(&content, OWNER, collection).expect("a written file is usable");
@@ -64,10 +73,21 @@ pub(super) fn damaged(good: &LastGood, content: &[u8], at: usize, byte: u8) {
     }
 }
 
-type Parts<'a> = ((&'a [LicenseUsage], &'a [LicenseDeployment], Source), Timestamp, bool);
+type Parts<'a> = (Rows<'a>, Source, Timestamp, bool);
+
+#[derive(Debug, PartialEq)]
+pub(super) enum Rows<'a> {
+    Usage(&'a [LicenseUsage]),
+    Deployment(&'a [LicenseDeployment]),
+    Customers(&'a [CustomerUsage], &'a [CustomerDeployment], &'a Names),
+}
 
 /// Everything that a file contains. The number of dropped rows is not saved.
 pub(super) fn parts(good: &LastGood) -> Parts<'_> {
-    let report = &good.report;
-    ((report.usage(), report.deployment(), report.source()), good.at, good.failed_since)
+    let rows = match &*good.report {
+        Collected::Usage(rows) => Rows::Usage(rows.rows()),
+        Collected::Deployment(rows) => Rows::Deployment(rows.rows()),
+        Collected::Customers(it) => Rows::Customers(it.rows(), it.deployment(), it.names()),
+    };
+    (rows, good.report.source(), good.at, good.failed_since)
 }

@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::invariants::{OWNER, parts};
+use super::invariants::{OWNER, parts, round_trip};
 use super::*;
 use crate::config::Config;
 use crate::domain::usage::UsageReport;
@@ -86,11 +86,32 @@ fn the_rows_of_every_collection_are_restored_with_their_numbers_and_their_source
         processed_at: NOW,
     };
     let deployments = [deployment("crm", Some(343), None), deployment("o365", None, Some(0))];
-    let of = |source| -> [Collected; 2] {
+    let customer = |customer: &str| CustomerUsage {
+        customer: customer.into(),
+        service: "o365".into(),
+        workload: "Teams".into(),
+        channel: "reseller".into(),
+        licenses: Qualified { active: 1 << 53, qualified: 3 },
+        processed_at: NOW,
+    };
+    let of_customer = |customer: &str| CustomerDeployment {
+        customer: customer.into(),
+        service: "crm".into(),
+        channel: "direct".into(),
+        sold: 7,
+        deployed: 8,
+        processed_at: NOW,
+    };
+    let of = |source| -> [Collected; 4] {
         let deployments = deployments.clone().map(Ok);
+        let customers = Rows::collect_from(source, ["a", "b"].map(customer).map(Ok));
+        let deployed = Rows::collect_from(source, ["0", "b", "c"].map(of_customer).map(Ok));
+        let names = [("a", "Contoso\n\"Ltd\""), ("c", "Ünï ☃")].map(|(id, name)| (id.into(), name.into()));
         [
             Rows::collect_from(source, [Ok(usage.clone())]).into(),
             Rows::collect_from(source, deployments).into(),
+            Customers::new(customers.clone(), deployed, names.into()).into(),
+            Customers::new(customers, Rows::default(), Names::new()).into(),
         ]
     };
     for collected in [Source::Licenses, Source::Commercial].into_iter().flat_map(of) {
@@ -98,6 +119,7 @@ fn the_rows_of_every_collection_are_restored_with_their_numbers_and_their_source
         let saved = LastGood { report: Arc::new(collected), at: NOW, failed_since: true };
         store.save(&saved).unwrap();
         assert_eq!(parts(&store.restore(NOW, None).unwrap().unwrap()), parts(&saved));
+        round_trip(&saved);
         let content = encode(&saved, OWNER);
         for other in Collection::ALL {
             let restored = decode(&content, OWNER, other).is_some();

@@ -32,8 +32,9 @@ pub(super) struct AccountView {
 
 impl AccountView {
     pub(super) fn new(number: usize, status: AccountStatus, accounts: &Accounts, now: Timestamp) -> Self {
+        let limits = status.customers;
         let view = |(collection, status): (&_, &_)| {
-            CollectionView::new(*collection, CollectionStatus::clone(status), accounts, now)
+            CollectionView::new(*collection, (CollectionStatus::clone(status), limits), accounts, now)
         };
         let collections: Vec<_> = status.collections.iter().map(view).collect();
         let state = collections.iter().map(|view| view.state).min().unwrap_or(CollectionState::Waiting);

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use crate::domain::collection::{Collected, Collection};
+use crate::domain::customers::{Choice, Limits};
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::polled::{CollectionStatus, LastGood};
 use crate::domain::row::Source;
@@ -24,6 +25,7 @@ pub(super) struct CollectionView {
     pub(super) state: CollectionState,
     pub(super) counts: RowCounts,
     status: CollectionStatus,
+    limits: Limits,
 }
 
 /// Whether a collection works, in the order in which accounts are listed: those that need a person come first.
@@ -69,7 +71,7 @@ impl CollectionState {
 impl CollectionView {
     pub(super) fn new(
         collection: Collection,
-        status: CollectionStatus,
+        (status, limits): (CollectionStatus, Limits),
         accounts: &Accounts,
         now: Timestamp,
     ) -> Self {
@@ -87,7 +89,7 @@ impl CollectionView {
             LastPoll::Succeeded if counts.old > 0 => CollectionState::OldFigures,
             LastPoll::Succeeded => CollectionState::Working,
         };
-        Self { collection, state, counts, status }
+        Self { collection, state, counts, status, limits }
     }
 
     /// The name of the collection for people.
@@ -95,6 +97,7 @@ impl CollectionView {
         match self.collection {
             Collection::Usage => "Usage",
             Collection::Deployment => "Deployment",
+            Collection::Customers => "Customers",
         }
     }
 
@@ -131,6 +134,10 @@ impl CollectionView {
             }
             Collected::Deployment(rows) => {
                 (!good.report.is_empty()).then(|| deployment_table(rows.rows(), most))
+            }
+            Collected::Customers(customers) => {
+                let choice = accounts.choices.of(&good.report, self.limits, &accounts.thresholds);
+                Some(published(customers.count(), &choice))
             }
         }
     }
@@ -268,6 +275,21 @@ impl CollectionView {
                     " (" (listing(report.rejected())) ")."
                 }
             }
+        }
+    }
+}
+
+/// Renders how much of the customers is published.
+fn published(customers: usize, choice: &Choice) -> Markup {
+    let rows = choice.rows.len();
+    html! {
+        p.note {
+            (Count(customers, "customer")) " with " (Count(rows + choice.withheld, "row")) ", of which " (choice.low)
+            " low. Published: " (rows)
+            @if choice.withheld > 0 {
+                "; withheld by the setting " code { "series" } ": " (choice.withheld)
+            }
+            "."
         }
     }
 }
