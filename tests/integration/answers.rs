@@ -8,6 +8,7 @@
 
 mod api_errors;
 mod bodies;
+mod customers;
 mod decoding;
 mod observed;
 mod paging;
@@ -49,6 +50,11 @@ fn every_response_of_the_successor_of_usage_yields_its_rows_or_fails_for_its_rea
 #[test]
 fn each_collection_comes_from_the_source_that_has_it_or_fails_alone_for_its_reason() {
     check_rows(|_| sources::rows());
+}
+
+#[test]
+fn every_response_about_customers_yields_their_rows_or_fails_for_its_reason() {
+    check_rows(|_| customers::rows());
 }
 
 #[test]

@@ -132,11 +132,9 @@ impl Observed {
     }
 }
 
-/// Returns whether a line is about a collection, which it names itself or by an endpoint. What is about the sign-in is
-/// attributed to the usage collection.
+/// Returns whether a line is about a collection. What is about the sign-in is attributed to the usage collection.
 fn is_about(collection: &str, line: &Value) -> bool {
-    let endpoint = line["endpoint"].as_str().map(|endpoint| endpoint.trim_start_matches("commercial_"));
-    line["collection"].as_str().or(endpoint).unwrap_or("usage") == collection
+    line["collection"].as_str().unwrap_or("usage") == collection
 }
 
 /// Returns the expected range if the found value is in it or at most `slack` above it, and otherwise the found value.

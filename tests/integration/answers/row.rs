@@ -55,6 +55,17 @@ pub(crate) type Counted = (Usage, u64, u64);
 /// processing in seconds since 1970.
 pub(crate) type Deployed = (&'static str, &'static str, f64, Option<u64>, Option<u64>, f64);
 
+/// A customer with its published rows.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Customer {
+    pub(crate) id: &'static str,
+    pub(crate) name: Option<&'static str>,
+    /// Service, workload, channel, active and qualified licences, and the time of processing in seconds since 1970.
+    pub(crate) usage: &'static [(&'static str, &'static str, &'static str, u64, u64, i64)],
+    /// Service, channel, and licences deployed and sold.
+    pub(crate) deployment: &'static [(&'static str, &'static str, u64, u64)],
+}
+
 /// Everything that is observed of an account, by name.
 pub(crate) type Facts = BTreeMap<String, String>;
 
@@ -127,6 +138,48 @@ pub(crate) fn of_deployment(rows: &[Deployed]) -> Yield {
         add("processed_timestamp_seconds", Some(processed.to_string()));
     }
     Yield { rows: rows.len(), series: facts }
+}
+
+/// Returns what a good poll of the customers collection yields, which has the customers of the rows and `others`, and
+/// withholds the rows of these.
+pub(crate) fn of_customers(published: &[Customer], withheld: usize, others: usize) -> Yield {
+    let of_customer = |name: &str| format!("partner_license_customer_{name}");
+    let (mut facts, mut rows, mut oldest) = (Facts::new(), 0, BTreeMap::new());
+    for customer in published {
+        let id = ("customer", customer.id);
+        let info = [id, ("customer_name", customer.name.unwrap_or_default())];
+        facts.extend(customer.name.map(|_| (series(&of_customer("info"), info), "1".into())));
+        for &(service, workload, channel, active, qualified, processed) in customer.usage {
+            let labels = [("channel", channel), id, ("service", service), ("workload", workload)];
+            let mut add = |name: &str, value: u64| {
+                facts.insert(series(&of_customer(name), labels), value.to_string());
+            };
+            add("active_licenses", active);
+            add("qualified_licenses", qualified);
+            if qualified >= 25 {
+                add("threshold_percent", 40);
+            }
+            let oldest = oldest.entry(service).or_insert(processed);
+            *oldest = processed.min(*oldest);
+            rows += 1;
+        }
+        for &(service, channel, deployed, sold) in customer.deployment {
+            let labels = [("channel", channel), id, ("service", service)];
+            facts.insert(series(&of_customer("deployed_licenses"), labels), deployed.to_string());
+            facts.insert(series(&of_customer("sold_licenses"), labels), sold.to_string());
+        }
+    }
+    for (service, oldest) in oldest {
+        facts.insert(
+            series(&of_customer("processed_timestamp_seconds"), [("service", service)]),
+            oldest.to_string(),
+        );
+    }
+    facts.insert("partner_license_customers".into(), (published.len() + others).to_string());
+    for (state, count) in [("published", rows), ("withheld", withheld)] {
+        facts.insert(series(&of_customer("rows"), [("state", state)]), count.to_string());
+    }
+    Yield { rows: rows + withheld, series: facts }
 }
 
 fn of_source(collection: &str, source: &str) -> Facts {
