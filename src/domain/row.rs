@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use jiff::Timestamp;
 
 /// A row of a collection.
@@ -102,7 +103,7 @@ impl Source {
 
 /// Label values, each of which is kept once: they repeat in thousands of rows.
 #[derive(Debug, Default)]
-pub struct LabelPool(HashSet<Arc<str>>);
+pub struct LabelPool(HashSet<Arc<str>, RandomState>);
 
 impl LabelPool {
     /// The label value with this text.

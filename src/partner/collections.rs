@@ -73,6 +73,8 @@ struct Session<'a> {
     renewed: bool,
     /// The end of a pause that the sign-in service asked for, while the token is valid.
     held: Option<Instant>,
+    /// The end of the time that the poll has.
+    deadline: Instant,
 }
 
 impl PartnerCenter {
@@ -99,9 +101,14 @@ impl PartnerCenter {
         collection: Collection,
         turn: &mut Turn,
     ) -> Result<(Collected, Vec<String>), FetchError> {
+        let timeout = match collection {
+            Collection::Usage | Collection::Deployment => self.poll_timeout,
+            Collection::Customers => self.account.collections.customers.poll_timeout,
+        };
+        let deadline = Instant::now() + timeout;
         let token = self.access_tokens.token().await?;
         let held = self.ledger.read().hold_until;
-        let mut session = Session { center: self, turn, token, renewed: false, held };
+        let mut session = Session { center: self, turn, token, renewed: false, held, deadline };
         let limit = self.account.label_value_length_limit;
         match collection {
             Collection::Usage => {
@@ -376,7 +383,7 @@ impl Session<'_> {
     async fn wait_until_allowed(&self) -> Result<(), FetchError> {
         let asked = self.center.ledger.read().hold_until.filter(|until| Some(*until) > self.held);
         let Some(until) = asked else { return Ok(()) };
-        if until.saturating_duration_since(Instant::now()) > LONGEST_PAUSE {
+        if until >= self.deadline || until.saturating_duration_since(Instant::now()) > LONGEST_PAUSE {
             let text = "the server asked for a pause between two requests of a poll";
             return Err(FetchError::new(FailureReason::Throttled, text));
         }

@@ -5,9 +5,10 @@
 //! links its pages: its links are followed, and where there is none the rows are counted.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::sync::Arc;
 
+use foldhash::{fast, quality};
 use jiff::Timestamp;
 
 use crate::domain::customers::{CustomerDeployment, CustomerUsage, Names};
@@ -29,24 +30,24 @@ const MAX_ROWS: usize = 2_000_000;
 /// The maximum number of customers' sums, five times those of 10,000 customers with ten workloads each.
 const MAX_CUSTOMER_SUMS: usize = 500_000;
 
-/// The members of rows that are read.
+/// The members of rows that are read, in the documented order.
 const NAMES: [&str; 15] = [
+    "workloadCode",
+    "workloadName",
     "serviceCode",
     "serviceName",
-    "workloadName",
     "channel",
     "customerTenantId",
     "customerName",
     "productId",
     "productName",
-    "workloadCode",
-    "processedDateTime",
     "licensesActive",
     // The spelling of Microsoft's sample.
     "licenseActive",
     "licensesQualified",
     "licensesDeployed",
     "licensesSold",
+    "processedDateTime",
 ];
 
 /// How many of these identify a row.
@@ -56,20 +57,23 @@ const IDENTITY: usize = 9;
 pub(super) struct Sums<R, const N: usize> {
     kind: Kind<R, N>,
     fields: Fields,
-    keys: HashMap<[Arc<str>; N], u32>,
+    keys: HashMap<[Arc<str>; N], u32, fast::RandomState>,
     dates: Vec<Timestamp>,
     entries: Vec<Entry>,
     /// What was dropped so far, and in the end the rows of the sums.
     incoming: Incoming<R>,
-    hasher: RandomState,
+    /// Good enough that no two of a million rows have the same hash by chance.
+    hasher: quality::RandomState,
     received: usize,
     total: Option<u64>,
     /// The number of rows of the first page.
     page_rows: usize,
+    /// The identities of the last page's rows, together.
+    last_page: u64,
     /// When the rows were processed that have no date themselves.
     processed_at: Option<Timestamp>,
     /// The names of the customers, if these are wanted.
-    names: Option<HashMap<Arc<str>, Dated<Arc<str>>>>,
+    names: Option<HashMap<Arc<str>, Dated<Arc<str>>, fast::RandomState>>,
 }
 
 /// What a row says, and when it was processed if it says that too.
@@ -88,13 +92,16 @@ struct Kind<R, const N: usize> {
     max_sums: usize,
 }
 
-/// The members of a row.
+/// The members of a row, of which a collection has some.
 struct Members<'a> {
     customer: Field<'a>,
     service: Field<'a>,
     workload: Field<'a>,
     channel: Field<'a>,
-    figures: [Field<'a>; 2],
+    active: Field<'a>,
+    qualified: Field<'a>,
+    deployed: Field<'a>,
+    sold: Field<'a>,
 }
 
 /// A row, until all of them are known: a page may repeat rows of another.
@@ -112,8 +119,7 @@ struct Entry {
 pub(super) fn usage(max_label_bytes: usize) -> Sums<LicenseUsage, 3> {
     let kind = Kind {
         read: |fields, members| {
-            let [part, whole] = &members.figures;
-            let figures = [count(part)?, count(whole)?];
+            let figures = [count(&members.active)?, count(&members.qualified)?];
             let labels = [members.service, members.workload, members.channel];
             let [service, workload, channel] = labels.map(|label| fields.label(label));
             Ok(([service?, workload?, channel?], figures))
@@ -132,8 +138,7 @@ pub(super) fn usage(max_label_bytes: usize) -> Sums<LicenseUsage, 3> {
 pub(super) fn deployment(max_label_bytes: usize) -> Sums<LicenseDeployment, 2> {
     let kind = Kind {
         read: |fields, members| {
-            let [part, whole] = &members.figures;
-            let figures = [count(part)?, count(whole)?];
+            let figures = [count(&members.deployed)?, count(&members.sold)?];
             let [service, channel] = [members.service, members.channel].map(|label| fields.label(label));
             Ok(([service?, channel?], figures))
         },
@@ -151,8 +156,7 @@ pub(super) fn deployment(max_label_bytes: usize) -> Sums<LicenseDeployment, 2> {
 pub(super) fn customer_usage(max_label_bytes: usize) -> Sums<CustomerUsage, 4> {
     let kind = Kind {
         read: |fields, members| {
-            let [part, whole] = &members.figures;
-            let figures = [count(part)?, count(whole)?];
+            let figures = [count(&members.active)?, count(&members.qualified)?];
             let customer = fields.id(members.customer);
             let labels = [members.service, members.workload, members.channel];
             let [service, workload, channel] = labels.map(|label| fields.label(label));
@@ -171,8 +175,7 @@ pub(super) fn customer_usage(max_label_bytes: usize) -> Sums<CustomerUsage, 4> {
 pub(super) fn customer_deployment(max_label_bytes: usize) -> Sums<CustomerDeployment, 3> {
     let kind = Kind {
         read: |fields, members| {
-            let [part, whole] = &members.figures;
-            let figures = [count(part)?, count(whole)?];
+            let figures = [count(&members.deployed)?, count(&members.sold)?];
             let customer = fields.id(members.customer);
             let [service, channel] = [members.service, members.channel].map(|label| fields.label(label));
             Ok(([customer?, service?, channel?], figures))
@@ -196,9 +199,13 @@ pub(super) fn first_date(json: &[u8]) -> Result<Option<Timestamp>, PageError> {
     Ok(found)
 }
 
-/// The first of two members, or the second if there is no first.
+/// The first of two members, or the second if the first is missing or empty.
 fn first<'a>(one: Field<'a>, other: Field<'a>) -> Field<'a> {
-    if matches!(one, None | Some(Scalar::Null)) { other } else { one }
+    match one {
+        None | Some(Scalar::Null) => other,
+        Some(Scalar::Text(text)) if text.is_empty() => other,
+        one => one,
+    }
 }
 
 impl<R: Row, const N: usize> Sums<R, N> {
@@ -206,14 +213,15 @@ impl<R: Row, const N: usize> Sums<R, N> {
         Self {
             kind,
             fields: Fields::new(max_label_bytes),
-            keys: HashMap::new(),
+            keys: HashMap::default(),
             dates: Vec::new(),
             entries: Vec::new(),
             incoming: Incoming::default(),
-            hasher: RandomState::new(),
+            hasher: quality::RandomState::default(),
             received: 0,
             total: None,
             page_rows: 0,
+            last_page: 0,
             processed_at: None,
             names: None,
         }
@@ -221,7 +229,7 @@ impl<R: Row, const N: usize> Sums<R, N> {
 
     /// Reads the names of the customers as well. The first label must be the customer's id.
     pub(super) fn with_names(self) -> Self {
-        Self { names: Some(HashMap::new()), ..self }
+        Self { names: Some(HashMap::default()), ..self }
     }
 
     /// The names of the customers, as far as there are any.
@@ -255,21 +263,21 @@ impl<R: Row, const N: usize> Sums<R, N> {
         }
         let identity = identity.finish();
         let [
+            _,
+            workload,
             code,
             name,
-            workload,
             channel,
             customer,
             customer_name,
             _,
             _,
-            _,
-            date,
             active,
             active_in_sample,
             qualified,
             deployed,
             sold,
+            date,
         ] = members;
         let date = match self.fields.date(date) {
             Err(RowError::MissingDate) => None,
@@ -280,7 +288,10 @@ impl<R: Row, const N: usize> Sums<R, N> {
             service: first(code, name),
             workload,
             channel,
-            figures: [first(first(active, active_in_sample), deployed), first(qualified, sold)],
+            active: first(active, active_in_sample),
+            qualified,
+            deployed,
+            sold,
         };
         let (labels, figures) = (self.kind.read)(&mut self.fields, members)?;
         if let (Some(names), Some(name)) = (&mut self.names, self.fields.name(customer_name)) {
@@ -340,7 +351,9 @@ impl<R: Row, const N: usize> Sums<R, N> {
                 .add(date.ok_or(RowError::MissingDate).and_then(|at| (self.kind.row)((labels, figures), at)));
         }
         let rows = incoming.into_rows(Source::Commercial);
-        if rows.rows().is_empty() && self.received > 0 {
+        // Rows without licences are as they should be.
+        let is_fault = |error: &RowError| !matches!(error, RowError::NoLicenses | RowError::Duplicate);
+        if rows.rows().is_empty() && rows.rejected().keys().any(is_fault) {
             return Err(WireError::NothingUsable(rows.rejected().clone()));
         }
         Ok(rows)
@@ -351,7 +364,7 @@ impl<R: Row + Send + 'static, const N: usize> Decode for Sums<R, N> {
     type Output = Rows<R>;
 
     fn read(&mut self, json: &[u8]) -> Result<Next, WireError> {
-        let before = self.received;
+        let (before, kept) = (self.received, self.entries.len());
         let page = read_page(Envelope::COMMERCIAL, json, NAMES, |item| {
             self.received += 1;
             let added = match item {
@@ -378,7 +391,13 @@ impl<R: Row + Send + 'static, const N: usize> Decode for Sums<R, N> {
         }
         // The total may be that of the page. A page that is shorter than the first is the last one.
         let (received, is_full) = (self.received as u64, of_page == self.page_rows);
+        let identities =
+            self.entries[kept..].iter().fold(0, |all: u64, entry| all.wrapping_add(entry.identity));
+        // A server that does not skip rows sends the first page again and again.
+        let is_same = std::mem::replace(&mut self.last_page, identities) == identities;
+        let is_repeated = is_same && before > 0 && self.entries.len() > kept;
         let is_last = match page.total {
+            _ if is_repeated => true,
             Some(total) if total > received => of_page == 0,
             Some(total) if total == received => of_page < PAGE_ROWS,
             _ => of_page == 0 || !is_full,

@@ -29,6 +29,8 @@ use super::trust_anchors::{NO_TLS, Tls, TrustAnchors, TrustAnchorsError};
 /// The limits of requests and retries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RetryPolicy {
+    /// The limit of a poll, unless its collection has one of its own.
+    pub(super) poll_timeout: Duration,
     /// The number of attempts, the first one included.
     attempts: u32,
     /// The longest pause before the second attempt; it doubles with each further attempt.
@@ -49,6 +51,7 @@ impl RetryPolicy {
     /// Three attempts, with limits that fit into a poll of `poll_timeout`.
     pub(super) fn new(poll_timeout: Duration) -> Self {
         Self {
+            poll_timeout,
             attempts: 3,
             pause: Duration::from_secs(1).min(poll_timeout / 8),
             request_timeout: poll_timeout.min(Self::REQUEST_TIMEOUT),

@@ -56,11 +56,16 @@ impl<'de, V: Deserialize<'de>, const N: usize> Visitor<'de> for Members<V, N> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let mut found = [const { None }; N];
+        let (mut found, mut expected) = ([const { None }; N], 0);
         while let Some(name) = members.next_key::<Scalar<'_>>()? {
             let Scalar::Text(name) = name else { unreachable!("names are texts") };
-            match self.names.iter().position(|wanted| name == *wanted) {
-                Some(place) => found[place] = Some(members.next_value()?),
+            // Objects of one list have their members in the same order, as have the names if that is known.
+            let mut places = (expected..N).chain(0..expected);
+            match places.find(|place| name == self.names[*place]) {
+                Some(place) => {
+                    found[place] = Some(members.next_value()?);
+                    expected = place + 1;
+                }
                 None => drop(members.next_value::<Scalar<'_>>()?),
             }
         }

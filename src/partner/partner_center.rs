@@ -30,6 +30,8 @@ pub struct PartnerCenter {
     refresh_tokens: Arc<RefreshTokens>,
     pub(super) access_tokens: AccessTokenCache,
     pub(super) commercial: KnownServer,
+    /// The limit of a poll, unless its collection has one of its own.
+    pub(super) poll_timeout: Duration,
 }
 
 impl PartnerCenter {
@@ -56,7 +58,7 @@ impl PartnerCenter {
         retry: RetryPolicy,
         trust_anchors: &TrustAnchors,
     ) -> Result<Self, ClientError> {
-        let timeout = retry.renewal_timeout;
+        let (poll_timeout, timeout) = (retry.poll_timeout, retry.renewal_timeout);
         let (account, ledger) = (Arc::new(account.clone()), ledger.clone());
         let http = Arc::new(HttpClient::new(&account, ledger.clone(), retry, clock.clone(), trust_anchors)?);
         let token_endpoint = Arc::new(TokenEndpoint {
@@ -77,6 +79,7 @@ impl PartnerCenter {
             refresh_tokens,
             access_tokens,
             commercial: KnownServer::default(),
+            poll_timeout,
         })
     }
 

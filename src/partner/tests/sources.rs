@@ -1,6 +1,7 @@
 //! The two sources of a collection: which one is asked, and what each brings.
 
 use super::*;
+use crate::domain::customers::Customers;
 use crate::domain::row::{Row as _, RowError, Rows, Source as RowSource};
 
 const COMMERCIAL: &str = "/partner/v1/analytics/commercial/usage/license/";
@@ -22,6 +23,14 @@ async fn deployment(client: &PartnerCenter) -> Result<Rows<LicenseDeployment>, F
     let mut turn = Turns::default().take().await;
     match client.fetch(Collection::Deployment, &mut turn).await? {
         Collected::Deployment(rows) => Ok(rows),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn customers(client: &PartnerCenter) -> Result<Customers, FetchError> {
+    let mut turn = Turns::default().take().await;
+    match client.fetch(Collection::Customers, &mut turn).await? {
+        Collected::Customers(customers) => Ok(customers),
         other => panic!("{other:?}"),
     }
 }
@@ -270,4 +279,104 @@ async fn no_request_is_sent_within_a_pause_that_the_first_source_asked_for() {
         (Some(reqwest::StatusCode::NOT_FOUND), Some(Duration::from_secs(600)))
     );
     assert_eq!(bed.paths(), [USAGE]);
+}
+
+/// A row of the commercial usage collection, and of the deployment collection.
+fn of_customer(id: &str, name: &str, product: &str, figures: &str) -> String {
+    format!(
+        "{{customerTenantId: {id}, customerName: {name}, productId: {product}, serviceCode: o365, channel: reseller, \
+         workloadName: Teams, processedDateTime: '2026-11-20', {figures}}}"
+    )
+}
+
+#[tokio::test]
+async fn customers_are_summed_over_products_and_add_up_to_the_usage_of_the_account() {
+    let scenario = "{rows: portfolio, customers: {count: 30, products: 3}}";
+    let bed = TestBed::new(scenario).await;
+    let client = bed.client_from("auto");
+    let all = customers(&client).await.unwrap();
+    assert_eq!((all.count(), all.names().len(), all.rows().len()), (30, 30, 30 * 14));
+    let total = bed.client_from("commercial").usage().await.unwrap();
+    for row in total.rows() {
+        let same = all.rows().iter().filter(|of| {
+            (&of.service, &of.workload, &of.channel) == (&row.service, &row.workload, &row.channel)
+        });
+        let sum = same.fold((0, 0), |(active, qualified), of| {
+            (active + of.licenses.active, qualified + of.licenses.qualified)
+        });
+        let licenses = row.licenses.unwrap();
+        assert_eq!(sum, (licenses.active, licenses.qualified), "{:?}", row.key());
+    }
+    // Pages of any size bring the same.
+    let small = TestBed::new("{rows: portfolio, customers: {count: 30, products: 3}, page_size: 101}").await;
+    assert_eq!(customers(&small.client_from("auto")).await.unwrap(), all);
+}
+
+#[tokio::test]
+async fn customers_keep_their_id_and_get_their_newest_name_unless_names_are_not_wanted() {
+    let id = "0112A436-B14E-4888-967B-CA4BB2CF1234";
+    let old =
+        of_customer(id, "Old", "p1", "licensesActive: 1, licensesQualified: 2").replace("11-20", "11-19");
+    let new = of_customer(&id.to_lowercase(), "New", "p2", "licenseActive: 3, licensesQualified: 4");
+    let odd = of_customer("'a customer'", "null", "p2", "licensesActive: 5, licensesQualified: 0");
+    let sold = of_customer(id, "New", "p1", "licensesDeployed: 7, licensesSold: 8");
+    let scenario = format!(
+        "{{commercial_usage: {{rows: [{new}, {old}, {odd}]}}, commercial_deployment: {{rows: [{sold}]}}}}"
+    );
+    let bed = TestBed::new(&scenario).await;
+    let found = customers(&bed.client_from("licenses")).await.unwrap();
+    let rows: Vec<_> = found
+        .rows()
+        .iter()
+        .map(|row| (&*row.customer, row.licenses.active, row.licenses.qualified))
+        .collect();
+    assert_eq!(rows, [(&*id.to_lowercase(), 4, 6), ("a customer", 5, 0)]);
+    let day = found.rows()[0].processed_at.to_string();
+    assert_eq!(day, "2026-11-19T00:00:00Z", "of a sum the oldest one");
+    let names: Vec<_> = found.names().iter().map(|(id, name)| (&**id, &**name)).collect();
+    assert_eq!(names, [(&*id.to_lowercase(), "New")]);
+    let [row] = found.deployment() else { panic!("{found:?}") };
+    assert_eq!((&*row.customer, row.sold, row.deployed), (&*id.to_lowercase(), 8, 7));
+    let account = bed.account_with(REFRESH_TOKEN, "http", "auto}, customers: {names: false");
+    let client = bed.client_of(&account, Duration::from_mins(1));
+    assert_eq!(customers(&client).await.unwrap(), found.without_names());
+}
+
+#[tokio::test]
+async fn customers_without_a_deployment_collection_have_their_usage_and_any_other_failure_fails_the_poll() {
+    for (answer, requests) in [("not_found", 2), ("gone", 2), ("empty", 1), ("no_content", 1)] {
+        let answer = if answer == "gone" { "status: 410".to_owned() } else { format!("answer: {answer}") };
+        let bed = TestBed::new(&format!("{{rows: portfolio, commercial_deployment: {{{answer}}}}}")).await;
+        let found = customers(&bed.client_from("auto")).await.unwrap();
+        assert_eq!((found.rows().len(), found.deployment().len()), (40 * 14, 0), "{answer}");
+        let paths = bed.paths();
+        let of_deployment = paths.iter().filter(|path| path.contains("deployment")).count();
+        assert_eq!(of_deployment, requests, "{answer}: {paths:?}");
+    }
+    for collection in ["usage", "deployment"] {
+        for (answer, reason) in [
+            ("forbidden", FailureReason::Forbidden),
+            ("throttled", FailureReason::Throttled),
+            ("server_error", FailureReason::Server),
+        ] {
+            let bed =
+                TestBed::new(&format!("{{rows: portfolio, commercial_{collection}: {{answer: {answer}}}}}"))
+                    .await;
+            let error = customers(&bed.client_from("auto")).await.unwrap_err();
+            assert_eq!(error.reason(), reason, "{collection}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_path_of_the_commercial_collections_may_be_configured() {
+    let bed = TestBed::new("{rows: portfolio, commercial: {paths: v1}}").await;
+    let with_path = |path: &str| {
+        let text = format!("commercial}}, commercial_path: {path}, deployment: {{enabled: false");
+        bed.client_of(&bed.account_with(REFRESH_TOKEN, "http", &text), Duration::from_mins(1))
+    };
+    assert_eq!(with_path("/v1").usage().await.unwrap().rows().len(), 14);
+    assert!(bed.paths().iter().all(|path| path.starts_with("/v1/")), "{:?}", bed.paths());
+    let error = with_path("/partner/v1/").usage().await.unwrap_err();
+    assert!(error.to_string().contains("404"), "no other path is tried: {error}");
 }
