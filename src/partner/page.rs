@@ -104,7 +104,8 @@ pub(super) fn read_page<const N: usize>(
         .map_err(|error| PageError::NotACollection(envelope, error))?;
     let next = rest.links.map(|links| parse_next(envelope, links)).transpose();
     let next = next.map_err(|_| PageError::NotALink)?.flatten();
-    let total = rest.total.and_then(|total| serde_json::from_str(total.get()).ok());
+    // Counts of grouped answers are text.
+    let total = rest.total.and_then(|total| total.get().trim_matches('"').parse().ok());
     Ok(Page { next: next.map_or(Next::End, Next::Link), total })
 }
 

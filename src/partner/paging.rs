@@ -102,7 +102,9 @@ impl Pages {
         if !get || link.uri.is_empty() || link.uri.len() > MAX_TEXT || link.headers.len() > MAX_HEADERS {
             return Err(LinkError::Unusable);
         }
-        let mut url = self.base.join(&link.uri).map_err(|_| LinkError::Unusable)?;
+        // A query alone is that of the same path.
+        let from = if link.uri.starts_with('?') { &self.current().url } else { &self.base };
+        let mut url = from.join(&link.uri).map_err(|_| LinkError::Unusable)?;
         if url.origin() != self.base.origin() || !url.username().is_empty() || url.password().is_some() {
             return Err(LinkError::ForeignOrigin);
         }
@@ -166,6 +168,11 @@ mod tests {
                 assert_eq!(url_from(base, uri), expected, "{uri}");
             }
         }
+    }
+
+    #[test]
+    fn a_link_that_is_a_query_alone_keeps_the_path_of_the_page() {
+        assert_eq!(url_from(BASE, "?skip=2"), Ok(format!("{BASE}/v1/usage?skip=2")));
     }
 
     #[test]

@@ -7,19 +7,23 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod api_errors;
+mod bodies;
+mod customers;
 mod decoding;
 mod observed;
 mod paging;
 mod row;
 mod sign_in;
+mod sources;
+mod successor;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support;
 use crate::support::exposition::{self, Exposition};
-use crate::support::{Exporter, Simulator, get};
+use crate::support::{Exporter, Simulator, account, get};
 use observed::{Observed, breaks_a_line};
-use row::{Facts, NO_ROWS, POLL_INTERVAL, Row};
+use row::{Facts, NO_ROWS, POLL_INTERVAL, Poll, Row};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -36,6 +40,21 @@ fn a_paged_collection_is_accepted_as_a_whole_or_not_at_all() {
 #[test]
 fn every_error_response_of_the_api_has_its_reason() {
     check_rows(|_| api_errors::rows());
+}
+
+#[test]
+fn every_response_of_the_successor_of_usage_yields_its_rows_or_fails_for_its_reason() {
+    check_rows(successor::rows);
+}
+
+#[test]
+fn each_collection_comes_from_the_source_that_has_it_or_fails_alone_for_its_reason() {
+    check_rows(|_| sources::rows());
+}
+
+#[test]
+fn every_response_about_customers_yields_their_rows_or_fails_for_its_reason() {
+    check_rows(|_| customers::rows());
 }
 
 #[test]
@@ -104,12 +123,15 @@ fn scenario(table: &[Row]) -> String {
 }
 
 fn config(simulator: &Simulator, table: &[Row]) -> String {
-    let of = |(number, row): (usize, &Row)| simulator.account(Some(row.name), &tenant(number));
+    let of = |(number, row): (usize, &Row)| {
+        let collections = format!(", collections: {{ {} }}", row.collections);
+        account(Some(row.name), &tenant(number), &simulator.url, &simulator.url, &collections)
+    };
     let accounts: String = table.iter().enumerate().map(of).collect();
     format!("poll_interval: {POLL_INTERVAL}s\npoll_timeout: 20s\naccounts:\n{accounts}")
 }
 
-/// Waits for the first poll of each account, and returns what can be observed of it then.
+/// Waits for the first poll of each collection of each account, and returns what can be observed of it then.
 fn observe(
     exporter: &Exporter,
     simulator: &Simulator,
@@ -117,14 +139,21 @@ fn observe(
     tenants: impl Iterator<Item = String>,
 ) -> Vec<Observed> {
     let log = &exporter.process.stderr;
-    for row in rows {
-        log.wait_for("end of a poll", |line| {
-            matching_line(line, row.name, &["First poll succeeded", "Polling failed"]).map(drop)
+    let polls = || rows.iter().flat_map(|row| row.polls.iter().map(move |poll| (row.name, poll)));
+    let wait_for_line = |(account, poll): (&str, &Poll), messages: &[&str]| {
+        log.wait_for(&format!("line of {account:?}: {messages:?}"), |line| {
+            matching_line(line, account, messages).filter(|line| line["collection"] == poll.collection)
         });
+    };
+    for poll in polls() {
+        wait_for_line(poll, &["First poll succeeded", "Polling failed"]);
     }
     let metrics = exporter.wait_for("metrics about the polls", |metrics| {
-        let polls = |row: &Row| metrics.of_usage("partner_license_scrapes_total", &[("account", row.name)]);
-        rows.iter().all(|row| polls(row) >= Some(1.0)).then(|| metrics.0.clone())
+        let is_over = |(account, poll): (&str, &Poll)| {
+            let labels = [("account", account), ("collection", poll.collection)];
+            metrics.value("partner_license_scrapes_total", &labels) >= Some(1.0)
+        };
+        polls().all(is_over).then(|| metrics.0.clone())
     });
     let received = simulator.requests();
     let seen = rows.iter().zip(tenants).map(|(row, tenant)| {
@@ -136,13 +165,13 @@ fn observe(
             requests: requests.cloned().collect(),
             lines: Vec::new(),
         };
-        if seen.rows_were_dropped() {
-            log.wait_for("warning", |line| {
-                matching_line(line, row.name, &["Rows of the collection were dropped"]).map(drop)
-            });
-        }
-        if row.is_empty() {
-            log.wait_for("warning", |line| matching_line(line, row.name, &[NO_ROWS]).map(drop));
+        for poll in &row.polls {
+            if seen.rows_were_dropped(poll.collection) {
+                wait_for_line((row.name, poll), &["Rows of the collection were dropped"]);
+            }
+            if poll.is_empty() {
+                wait_for_line((row.name, poll), &[NO_ROWS]);
+            }
         }
         seen.lines.extend(log.text().lines().filter_map(|line| matching_line(line, row.name, &[])));
         seen

@@ -1,5 +1,6 @@
 //! SIGKILL at random moments of a poll, a thousand times: the state directory stays readable, and a refresh token whose
-//! access token was used is never lost, even if it is the only valid one.
+//! access token was used is never lost, even if it is the only valid one. Nor are the rows of a collection, once they
+//! are there.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 #![expect(clippy::disallowed_methods, reason = "real processes take real time")]
@@ -10,8 +11,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use crate::support::{Exporter, Process, Simulator, TENANT, eventually, program, write_config};
+use crate::support::{Exporter, Process, Simulator, TENANT, account, eventually, program, write_config};
 use serde_json::Value;
+
+/// The collections of each account.
+const COLLECTIONS: [&str; 3] = ["usage", "deployment", "customers"];
+
+/// An account with every collection.
+fn account_of(simulator: &Simulator, tenant: &str) -> String {
+    let collections = ", collections: { deployment: { enabled: true }, customers: { enabled: true } }";
+    account(None, tenant, &simulator.url, &simulator.url, collections)
+}
 
 const KILLS: u32 = 1000;
 /// The number of exporters that are killed concurrently, each with its own tenant and directory.
@@ -50,7 +60,10 @@ fn a_kill_after_the_first_use_of_an_access_token_never_loses_the_only_valid_refr
         for rotation in ["strict", "family"] {
             scope.spawn(move || {
                 // No poll completes, so every start signs in, and every kill comes after the sign-in.
-                let scenario = format!("{{rotation: {rotation}, usage: {{delay: 1h}}}}");
+                let scenario = format!(
+                    "{{rotation: {rotation}, usage: {{delay: 1h}}, deployment: {{delay: 1h}}, \
+                     commercial_usage: {{delay: 1h}}}}"
+                );
                 kill_after_every_sign_in(&Simulator::start(&scenario));
             });
         }
@@ -59,7 +72,7 @@ fn a_kill_after_the_first_use_of_an_access_token_never_loses_the_only_valid_refr
 
 fn kill_after_every_sign_in(simulator: &Simulator) {
     const KILLS: u64 = 100;
-    let config = format!("accounts:\n{}", simulator.account(None, TENANT));
+    let config = format!("accounts:\n{}", account_of(simulator, TENANT));
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
     let file = write_config(directory.path(), &config);
@@ -90,15 +103,13 @@ enum Moment {
 fn kill_at_random(simulator: &Simulator, worker: u32) -> BTreeMap<Moment, u32> {
     let tenant = format!("00000000-0000-0000-0000-{worker:012}");
     // Rows with this lifetime are written and read, but never delay the first poll of a start.
-    let config = format!("stale_after: 1ms\naccounts:\n{}", simulator.account(None, &tenant));
+    let config = format!("stale_after: 1ms\naccounts:\n{}", account_of(simulator, &tenant));
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let state = directory.path().join("state");
     let duration = {
         let started = Instant::now();
         let _exporter = Exporter::start_in(Arc::clone(&directory), &config, &[]);
-        eventually("rows on the disk", || {
-            files(&state).keys().any(|name| name.starts_with("usage-")).then_some(())
-        });
+        eventually("rows on the disk", || has_rows(&files(&state)).then_some(()));
         started.elapsed()
     };
     let file = directory.path().join("config.yml");
@@ -119,7 +130,9 @@ fn kill_at_random(simulator: &Simulator, worker: u32) -> BTreeMap<Moment, u32> {
             (true, true) => Moment::AfterUsage,
         };
         *reached.entry(moment).or_insert(0) += 1;
-        let stored = stored_token(&files(&state));
+        let files = files(&state);
+        assert!(has_rows(&files), "rows are lost: {:?}", files.keys());
+        let stored = stored_token(&files);
         assert!(stored >= after.used, "token {stored} is on the disk, although {} was used", after.used);
         let log = stderr.text();
         let is_warning = |line: &&str| line.contains("level=WARN") || line.contains("level=ERROR");
@@ -128,8 +141,9 @@ fn kill_at_random(simulator: &Simulator, worker: u32) -> BTreeMap<Moment, u32> {
         assert_eq!(warning, None);
     }
     let again = Exporter::start_in(directory, &config, &[]);
-    again.wait_for("a good poll", |metrics| {
-        (metrics.of_usage("partner_license_up", &[]) == Some(1.0)).then_some(())
+    again.wait_for("a good poll of each collection", |metrics| {
+        let up = |name| metrics.value("partner_license_up", &[("collection", name)]) == Some(1.0);
+        COLLECTIONS.into_iter().all(up).then_some(())
     });
     reached
 }
@@ -169,6 +183,12 @@ fn files(state: &Path) -> BTreeMap<String, Value> {
             (name, json)
         })
         .collect()
+}
+
+/// Returns whether there are rows of each collection.
+fn has_rows(files: &BTreeMap<String, Value>) -> bool {
+    let is_there = |collection: &str| files.keys().any(|name| name.starts_with(&format!("{collection}-")));
+    COLLECTIONS.into_iter().all(is_there)
 }
 
 /// Returns the sequence number of the sign-in that issued the stored refresh token.

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::row::{Row, base64, failed, good, gzip_body, quoted, unusable};
+use super::bodies::{base64, gzip_body, quoted};
+use super::row::{Row, failed, good, unusable};
 
 pub(crate) fn rows() -> Vec<Row> {
     let tables = [shapes(), hostile(), refusals(), statuses(), throttled(), retry_after(), mfa()];

@@ -1,9 +1,10 @@
 //! Successful responses: encodings, numbers, dates, labels, and bodies that are not collections.
 
-use super::row::{
-    Counts, DAY, Row, Usage, base64, collection, exchange, failed, good, gzip, item, listing, quoted,
-    unusable, usage_body, usage_bytes, usage_gzip, usage_items,
+use super::bodies::{
+    DAY, PERCENT, PROCESSED, base64, collection, exchange, gzip, item, quoted, usage_body, usage_bytes,
+    usage_gzip, usage_items,
 };
+use super::row::{Counts, Row, Usage, failed, good, listing, unusable};
 
 pub(crate) fn rows() -> Vec<Row> {
     let tables = [
@@ -101,7 +102,7 @@ fn sizes() -> Vec<Row> {
 /// percentage and time of processing.
 fn accepted(name: &'static str, field: &str, items: &[(&'static str, &str, f64, i64)]) -> Row {
     let body =
-        |(name, json, ..): &(&str, &str, f64, i64)| item(&[("workload", &quoted(name)), (field, json)]);
+        |(name, json, ..): &(&str, &str, f64, i64)| item(&[("workloadName", &quoted(name)), (field, json)]);
     let usage =
         |(name, _, percent, processed): &(_, _, f64, i64)| ("o365", *name, "reseller", *percent, *processed);
     let (bodies, usage): (Vec<_>, Vec<_>) = items.iter().map(|item| (body(item), usage(item))).unzip();
@@ -147,11 +148,11 @@ fn numbers() -> Vec<Row> {
         ("", "missing_value"),
     ];
     let not_json = |name, number: &str, place| {
-        not_a_collection(name, usage_items(&[item(&[]), item(&[("prorated", number)])]), place)
+        not_a_collection(name, usage_items(&[item(&[]), item(&[(PERCENT, number)])]), place)
     };
     vec![
-        accepted("numbers", "prorated", &numbers.map(|(name, json, percent)| (name, json, percent, DAY))),
-        dropped("invalid numbers", &none.map(|(json, reason)| ("prorated", json, reason))),
+        accepted("numbers", PERCENT, &numbers.map(|(name, json, percent)| (name, json, percent, DAY))),
+        dropped("invalid numbers", &none.map(|(json, reason)| (PERCENT, json, reason))),
         not_json("NaN, which is not JSON", "NaN", "line 1 column 212"),
         not_json("infinity, which is not JSON", "Infinity", "line 1 column 212"),
         not_json("a number with a plus sign, which is not JSON", "+10", "line 1 column 212"),
@@ -184,8 +185,8 @@ fn dates() -> Vec<Row> {
         ("", "missing_date"),
     ];
     vec![
-        accepted("dates", "processed", &dates.map(|(name, json, processed)| (name, json, 50.0, processed))),
-        dropped("invalid dates", &none.map(|(json, reason)| ("processed", json, reason))),
+        accepted("dates", PROCESSED, &dates.map(|(name, json, processed)| (name, json, 50.0, processed))),
+        dropped("invalid dates", &none.map(|(json, reason)| (PROCESSED, json, reason))),
     ]
 }
 
@@ -209,21 +210,22 @@ fn labels() -> Vec<Row> {
         labels.iter().zip(&json).map(|(label, json)| (*label, json.as_str(), 50.0, DAY)).collect();
     let too_long = quoted(&format!("{long}x"));
     let none = [
-        ("workload", too_long.as_str(), "invalid_label"),
-        ("service", "365", "invalid_label"),
+        ("workloadName", too_long.as_str(), "invalid_label"),
+        ("serviceName", "365", "invalid_label"),
         ("channel", r#"{"name":"reseller"}"#, "invalid_label"),
-        ("workload", "[]", "invalid_label"),
+        ("workloadName", "[]", "invalid_label"),
         ("channel", "true", "invalid_label"),
         // This is half of a surrogate pair.
-        ("workload", r#""\ud83c""#, "unreadable"),
+        ("workloadName", r#""\ud83c""#, "unreadable"),
         ("channel", r#""""#, "missing_label"),
-        ("service", "null", "missing_label"),
-        ("workload", "", "missing_label"),
+        ("serviceName", "null", "missing_label"),
+        ("workloadName", "", "missing_label"),
     ];
     let no_utf_8 = |byte| if byte == b'?' { 0xE9 } else { byte };
-    let no_utf_8: Vec<u8> = collection(&[item(&[("workload", r#""caf?""#)])]).bytes().map(no_utf_8).collect();
+    let no_utf_8: Vec<u8> =
+        collection(&[item(&[("workloadName", r#""caf?""#)])]).bytes().map(no_utf_8).collect();
     vec![
-        accepted("labels", "workload", &shown_ones),
+        accepted("labels", "workloadName", &shown_ones),
         dropped("invalid labels", &none),
         good(
             "a label that is not UTF-8",
@@ -234,12 +236,12 @@ fn labels() -> Vec<Row> {
 }
 
 fn duplicates() -> Vec<Row> {
-    let of = |percent: &str, date: &str| item(&[("prorated", percent), ("processed", &quoted(date))]);
+    let of = |percent: &str, date: &str| item(&[(PERCENT, percent), (PROCESSED, &quoted(date))]);
     let (old, new) = (of("1", "2026-11-19T00:00:00Z"), of("2", "2026-11-20T00:00:00Z"));
     let (as_new, as_new_too) = (of("3", "2026-11-20T00:00:00"), of("4", "2026-11-20T01:00:00+01:00"));
     let mut others = [exchange(50.0); 3];
     (others[0].0, others[1].2) = ("crm", "Reseller");
-    let (crm, capital) = (item(&[("service", r#""crm""#)]), item(&[("channel", r#""Reseller""#)]));
+    let (crm, capital) = (item(&[("serviceName", r#""crm""#)]), item(&[("channel", r#""Reseller""#)]));
     let yesterday = ("o365", "Exchange", "reseller", 1.0, DAY - 86_400);
     vec![
         good("duplicates, the newest one first", usage_items(&[&new, &old]), &[exchange(2.0)])
@@ -290,7 +292,7 @@ fn shapes() -> Vec<Row> {
         .rejected("not_an_object: 5"),
         unusable(
             "no item that can be used",
-            usage_items(&["7", "{}", &item(&[("prorated", "-1")]), &item(&[("prorated", "1e999")])]),
+            usage_items(&["7", "{}", &item(&[(PERCENT, "-1")]), &item(&[(PERCENT, "1e999")])]),
             nothing_usable,
         )
         .rejected("missing_value: 1, invalid_number: 1, not_an_object: 1, unreadable: 1"),

@@ -5,10 +5,10 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
-use super::row::{ALL_IDS, Counts, Facts, PRESENT, Row, listing, series};
+use super::row::{ALL_IDS, Counts, Facts, PRESENT, Poll, Row, listing, series};
 use crate::support::exposition::Series;
 
-/// What is observed of an account after its first poll.
+/// What is observed of an account after its first polls.
 pub(crate) struct Observed {
     /// The series of the account in the metrics.
     pub(crate) series: BTreeMap<Series, f64>,
@@ -21,28 +21,37 @@ pub(crate) struct Observed {
 impl Observed {
     pub(crate) fn facts(&self, row: &Row) -> Facts {
         let mut facts = self.series_facts();
-        let mut add = |name: &str, value: String| drop(facts.insert(name.to_owned(), value));
-        add("the simulator saw", self.requests());
-        add("next poll", self.pause(row));
+        let mut add = |name: String, value: String| drop(facts.insert(name, value));
+        add("the simulator saw".to_owned(), self.requests());
         if let Some(lifetime) = self.token_lifetime(row) {
-            add("access token", lifetime);
+            add("access token".to_owned(), lifetime);
         }
-        if !self.lines.is_empty() {
-            let lines: Vec<_> = self.lines.iter().map(|line| log_line(row, line)).collect();
-            add("log", lines.join("; "));
+        for poll in &row.polls {
+            let collection = poll.collection;
+            add(format!("next poll of {collection}"), self.pause(poll));
+            let lines: Vec<_> = self.lines_of(poll).map(|line| log_line(poll, line)).collect();
+            if !lines.is_empty() {
+                add(format!("log of {collection}"), lines.join("; "));
+            }
+            if let Some(ids) = self.ids(poll) {
+                add(format!("ids in the log of {collection}"), ids);
+            }
         }
-        if let Some(ids) = self.ids() {
-            add("ids in the log", ids);
+        let of_none = |line: &&Value| !row.polls.iter().any(|poll| is_about(poll.collection, line));
+        for line in self.lines.iter().filter(of_none) {
+            add("another line".to_owned(), line.to_string());
         }
         facts
     }
 
-    /// Returns whether the poll succeeded but dropped some rows.
-    pub(crate) fn rows_were_dropped(&self) -> bool {
-        let dropped = |((name, _), count): (&Series, &f64)| {
-            name == "partner_license_rows_rejected_total" && *count > 0.0
+    /// Returns whether the poll of a collection succeeded but dropped some rows.
+    pub(crate) fn rows_were_dropped(&self, collection: &str) -> bool {
+        let dropped = |((name, labels), count): (&Series, &f64)| {
+            name == "partner_license_rows_rejected_total"
+                && labels["collection"] == collection
+                && *count > 0.0
         };
-        self.gauge("up") == Some(1.0) && self.series.iter().any(dropped)
+        self.gauge("up", collection) == Some(1.0) && self.series.iter().any(dropped)
     }
 
     fn series_facts(&self) -> Facts {
@@ -54,7 +63,7 @@ impl Observed {
                 continue;
             }
             let differs = name.ends_with("_timestamp_seconds") || name.ends_with("_scrape_duration_seconds");
-            let is_time = differs && !name.starts_with("partner_license_usage_");
+            let is_time = differs && !name.ends_with("_processed_timestamp_seconds");
             let labels = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
             let own = series(name, labels.filter(|(name, _)| *name != "account"));
             facts.insert(own, if is_time { PRESENT.to_owned() } else { value.to_string() });
@@ -62,8 +71,12 @@ impl Observed {
         facts
     }
 
-    fn gauge(&self, name: &str) -> Option<f64> {
-        let is_it = |((found, _), _): &(&Series, &f64)| found.strip_prefix("partner_license_") == Some(name);
+    /// Returns the value of a series of the account, or of one of its collections.
+    fn gauge(&self, name: &str, collection: &str) -> Option<f64> {
+        let is_it = |((found, labels), _): &(&Series, &f64)| {
+            found.strip_prefix("partner_license_") == Some(name)
+                && labels.get("collection").is_none_or(|of| of == collection)
+        };
         self.series.iter().find(is_it).map(|(_, value)| *value)
     }
 
@@ -76,26 +89,38 @@ impl Observed {
         listing(&requests)
     }
 
-    fn pause(&self, row: &Row) -> String {
-        let between = |later, earlier| Some(self.gauge(later)? - self.gauge(earlier)?);
+    fn pause(&self, poll: &Poll) -> String {
+        let time = |name| self.gauge(name, poll.collection);
+        let between = |later, earlier| Some(time(later)? - time(earlier)?);
         let pause = between("next_scrape_timestamp_seconds", "last_scrape_timestamp_seconds");
-        format!("in {} s", within(&row.pause(), pause.unwrap_or(f64::NAN), 1.0))
+        format!("in {} s", within(&poll.pause(), pause.unwrap_or(f64::NAN), 1.0))
     }
 
     /// Returns the lifetime of the access token, which begins when the token is requested, at some time during the
-    /// poll.
+    /// polls.
     fn token_lifetime(&self, row: &Row) -> Option<String> {
-        let took = self.gauge("scrape_duration_seconds")?;
-        let began = self.gauge("last_scrape_timestamp_seconds")? - took;
-        let lifetime = self.gauge("access_token_expiry_timestamp_seconds")? - began;
-        Some(format!("lives {} s", within(&row.token_lifetime(), lifetime, took.ceil())))
+        let (mut began, mut ended) = (f64::INFINITY, 0_f64);
+        for poll in &row.polls {
+            let end = self.gauge("last_scrape_timestamp_seconds", poll.collection)?;
+            began = began.min(end - self.gauge("scrape_duration_seconds", poll.collection)?);
+            ended = ended.max(end);
+        }
+        let lifetime = self.gauge("access_token_expiry_timestamp_seconds", "")? - began;
+        Some(format!("lives {} s", within(&row.token_lifetime(), lifetime, (ended - began).ceil())))
     }
 
-    /// Returns the names of those ids of the last request to the API that the log contains.
-    fn ids(&self) -> Option<String> {
-        let error = self.lines.iter().find_map(|line| line["err"].as_str())?;
+    fn lines_of(&self, poll: &Poll) -> impl Iterator<Item = &Value> {
+        let collection = poll.collection;
+        self.lines.iter().filter(move |line| is_about(collection, line))
+    }
+
+    /// Returns the names of those ids of the last request to the API that the log of a failed poll contains.
+    fn ids(&self, poll: &Poll) -> Option<String> {
+        let failure = self.lines_of(poll).find(|line| line["msg"] == "Polling failed")?;
+        let error = failure["err"].as_str()?;
         error.contains("the API").then_some(())?;
-        let request = self.requests.iter().rfind(|it| it["endpoint"] == "usage")?;
+        let mut requests = self.requests.iter().rev().filter(|it| it["endpoint"] == poll.answered_by);
+        let request = requests.nth(poll.then)?;
         let id = |name: &str| match name {
             "MS-RequestId" => request["request_id"].as_str().unwrap_or("none"),
             "MS-CorrelationId" => request["correlation_id"].as_str().unwrap_or("none"),
@@ -107,6 +132,11 @@ impl Observed {
     }
 }
 
+/// Returns whether a line is about a collection. What is about the sign-in is attributed to the usage collection.
+fn is_about(collection: &str, line: &Value) -> bool {
+    line["collection"].as_str().unwrap_or("usage") == collection
+}
+
 /// Returns the expected range if the found value is in it or at most `slack` above it, and otherwise the found value.
 fn within(expected: &RangeInclusive<u64>, found: f64, slack: f64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "some seconds")]
@@ -115,7 +145,7 @@ fn within(expected: &RangeInclusive<u64>, found: f64, slack: f64) -> String {
 }
 
 /// Returns the text of a log line, without the ids at its end.
-fn log_line(row: &Row, line: &Value) -> String {
+fn log_line(poll: &Poll, line: &Value) -> String {
     let text = |name| line[name].as_str().unwrap_or_default();
     let (level, error) = (text("level"), text("err"));
     if error.is_empty() {
@@ -126,9 +156,11 @@ fn log_line(row: &Row, line: &Value) -> String {
     }
     let ids = if error.contains("the API") { " (MS-RequestId " } else { " trace_id=" };
     let without_ids = error.rsplit_once(ids).map_or(error, |(before, _)| before);
-    let expected = row.beginning().filter(|beginning| error.starts_with(beginning));
+    let expected = poll.beginning().filter(|beginning| error.starts_with(beginning));
     let remedy = if text("remedy").is_empty() { ", and no remedy" } else { "" };
-    format!("{level} {}: {}{remedy}", text("reason"), expected.unwrap_or(without_ids))
+    // The failure of the second source is told by a line of its own.
+    let source = if text("msg") == "Polling failed" { "" } else { "second source: " };
+    format!("{level} {source}{}: {}{remedy}", text("reason"), expected.unwrap_or(without_ids))
 }
 
 /// Returns whether a character is a control character, begins a new line or changes the direction of the text.

@@ -1,6 +1,7 @@
 //! Paged collections, of which all pages are accepted or none.
 
-use super::row::{DAY, Row, Usage, collection, failed, good, item, quoted, unusable};
+use super::bodies::{DAY, PERCENT, collection, item, quoted};
+use super::row::{Row, Usage, failed, good, unusable};
 
 /// Returns all rows; `base` is the address of the API.
 pub(crate) fn rows(base: &str) -> Vec<Row> {
@@ -38,14 +39,14 @@ fn to(uri: &str) -> String {
 const USAGE: &str = "/analytics/licenses/usage";
 
 fn followed(base: &str) -> Vec<Row> {
-    let first = || [item(&[("prorated", "10")])];
+    let first = || [item(&[(PERCENT, "10")])];
     let all = |name, links: &str| {
         good(name, after_page(&first(), links), &three(10.0)).traffic("token 200: 1, usage 200: 3")
     };
     let one = |name, links: &str| good(name, after_page(&first(), links), &three(10.0)[..1]);
     let foreign =
         r#""headers":[{"key":"Authorization","value":"Bearer another-token"},{"key":"Host","value":"x"},"#;
-    let teams = item(&[("workload", r#""Teams""#), ("prorated", "7")]);
+    let teams = item(&[("workloadName", r#""Teams""#), (PERCENT, "7")]);
     vec![
         good("three pages", three_pages(""), &three(50.0)).traffic("token 200: 1, usage 200: 3"),
         good("three pages in gzip", three_pages("gzip: true"), &three(50.0))

@@ -1,6 +1,7 @@
 //! Responses of the sign-in service: tokens, responses without a token, and errors.
 
-use super::row::{Row, failed, good, quoted};
+use super::bodies::quoted;
+use super::row::{Row, failed, good};
 
 pub(crate) fn rows() -> Vec<Row> {
     let tables = [tokens(), no_tokens(), recorded(), documented(), odd(), statuses()];
