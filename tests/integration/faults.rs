@@ -213,13 +213,14 @@ fn every_network_fault_is_counted_under_its_reason_and_affects_nothing_else() {
     // A collection that has failed is polled again after fifteen seconds or more, and the three polls of an account take
     // eighteen at most, of which the first one six.
     let mut seen = BTreeMap::new();
-    let last = exporter.wait_for("outcome of every fault", |metrics| {
+    let last = eventually("outcome of every fault", || {
+        let metrics = exporter.metrics();
         for row in &rows {
-            if !seen.contains_key(row.fault) && is_over(row, metrics) {
+            if !seen.contains_key(row.fault) && is_over(row, &metrics) {
                 seen.insert(row.fault, (metrics.clone(), row.peer.as_ref().map(Peer::connections)));
             }
         }
-        (seen.len() == rows.len()).then(|| metrics.clone())
+        (seen.len() == rows.len()).then_some(metrics)
     });
     for row in &rows {
         let (metrics, connections) = &seen[row.fault];
