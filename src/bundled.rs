@@ -17,8 +17,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_three_dashboards_and_a_runbook_for_failing_scrapes() {
-        assert_eq!(DASHBOARDS.len(), 3);
+    fn there_are_four_dashboards_and_a_runbook_for_failing_scrapes() {
+        assert_eq!(DASHBOARDS.len(), 4);
         let (_, text) = runbooks().find(|(name, _)| *name == "PartnerLicenseScrapeFailing").unwrap();
         assert!(text.starts_with("# PartnerLicenseScrapeFailing"), "{text}");
     }

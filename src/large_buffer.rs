@@ -8,11 +8,13 @@ const LARGE: usize = 128 << 10;
 /// From here on every allocation is mapped by itself.
 const MAPPED: usize = 33 << 20;
 
-/// Reserves room for `additional` bytes.
-pub(crate) fn reserve(buffer: &mut Vec<u8>, additional: usize) {
+/// Reserves room for `additional` elements.
+pub(crate) fn reserve<T>(buffer: &mut Vec<T>, additional: usize) {
     let needed = buffer.len() + additional;
-    if needed > buffer.capacity() && needed > LARGE {
-        buffer.reserve_exact(needed.next_power_of_two().max(MAPPED) - buffer.len());
+    let bytes = needed * size_of::<T>();
+    if needed > buffer.capacity() && bytes > LARGE {
+        let room = bytes.next_power_of_two().max(MAPPED) / size_of::<T>();
+        buffer.reserve_exact(room - buffer.len());
     }
 }
 

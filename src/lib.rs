@@ -2,11 +2,12 @@
 //!
 //! The modules stand in order of dependency: a module uses only modules above it. ARCHITECTURE.md explains them.
 
+mod large_buffer;
+
 // What the program is about, without input or output.
 pub mod domain;
 
 // Configuration and state.
-mod large_buffer;
 pub mod config;
 pub mod state;
 

@@ -28,8 +28,10 @@ use crate::config::ConfigSource;
 use crate::domain::clock::{Clock, unix_seconds};
 use crate::metrics::{MetricsSnapshot, OwnMetrics, Selection};
 
-/// The tenant whose values move.
+/// The tenant whose values move. It has all collections, and only the commercial source.
 const PORTFOLIO_TENANT_ID: &str = "00000000-0000-0000-0000-00000000f011";
+const PORTFOLIO_COLLECTIONS: &str =
+    "    collections: { deployment: { enabled: true }, customers: { enabled: true } }\n";
 /// Thresholds that mute one row, so that the demonstration shows a muted row.
 const PORTFOLIO_THRESHOLDS: &str =
     "thresholds:\n  overrides:\n    - { service: o365, workload: OneDrive, channel: direct, mute: true }\n";
@@ -49,17 +51,26 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     fs::write(&config, configuration(&flags, directory.path(), &simulator_address))
         .with_context(|| format!("cannot write {}", config.display()))?;
 
-    let (rows, note) = if flags.documented {
-        ("rows: documented".to_owned(), "The rows are those of Microsoft's documentation.")
-    } else {
+    // A PUT replaces the whole scenario, so both commands repeat its rows.
+    let (scenario, failure, note) = if flags.documented {
         (
-            format!("tenants: {{{PORTFOLIO_TENANT_ID}: {{rows: portfolio}}}}"),
+            "{rows: documented}".to_owned(),
+            "{usage: {answer: forbidden}, rows: documented}".to_owned(),
+            "The rows are those of Microsoft's documentation.",
+        )
+    } else {
+        let portfolio = |usage| {
+            format!(
+                "tenants: {{{PORTFOLIO_TENANT_ID}: {{rows: portfolio, {usage}deployment: {{answer: not_found}}}}}}"
+            )
+        };
+        (
+            format!("{{{}}}", portfolio("usage: {answer: not_found}, ")),
+            format!("{{usage: {{answer: forbidden}}, {}}}", portfolio("")),
             "The values of the account `portfolio` are made up and move. `documented` has the rows of Microsoft's \
              documentation.",
         )
     };
-    // A PUT replaces the whole scenario, so both commands repeat its rows.
-    let (scenario, failure) = (format!("{{{rows}}}"), format!("{{usage: {{answer: forbidden}}, {rows}}}"));
     simulate::start(simulator, Scenario::parse(&scenario)?, &lifecycle)?;
     let scheme = if web_config.as_ref().is_some_and(WebConfig::has_tls) { "https" } else { "http" };
     output::print(&format!(
@@ -96,7 +107,8 @@ fn configuration(flags: &DemoFlags, directory: &Path, simulator_address: &str) -
         ("", account(None, simulator_address, TENANT_ID))
     } else {
         let portfolio = account(Some("portfolio"), simulator_address, PORTFOLIO_TENANT_ID);
-        (PORTFOLIO_THRESHOLDS, portfolio + &account(Some("documented"), simulator_address, TENANT_ID))
+        let documented = account(Some("documented"), simulator_address, TENANT_ID);
+        (PORTFOLIO_THRESHOLDS, portfolio + PORTFOLIO_COLLECTIONS + &documented)
     };
     format!(
         "poll_interval: {}\nstate_directory: {}\n{thresholds}accounts:\n{accounts}",

@@ -14,10 +14,12 @@ pub const JOB: &str = "partner-license";
 
 const HOUR: f64 = 3600.0;
 const DAY: f64 = 24.0 * HOUR;
-/// The days of history of the series that do not belong to a usage row.
+/// The days of history of the series that belong neither to a usage row nor to deployment.
 const OTHER_DAYS: f64 = 7.25;
 /// The time between two samples: Prometheus' lookback, which also divides the step of a graph of a week or a month.
 const STEP: f64 = 300.0;
+/// The part of a figure of deployment or of a customer by which it grows each day.
+const DAILY_GROWTH: f64 = 0.004;
 /// The days of history of the series that rules record; no rule looks back further.
 const RECORDED_DAYS: f64 = 15.0;
 /// Within a week, a drop of the daily mean by more percentage points raises an alert.
@@ -55,7 +57,7 @@ pub struct History<'a> {
     pub instances: &'a [&'a str],
     /// The end of the history, in seconds since the Unix epoch; Prometheus must start later.
     pub end: f64,
-    /// The days of history of usage rows and alerts.
+    /// The days of history of usage rows, deployment and alerts.
     pub days: u32,
 }
 
@@ -110,15 +112,19 @@ impl History<'_> {
         for series in &exposed {
             // Only the series of a row have its labels.
             let row = rows.iter().find(|row| row.labels == series.labels);
-            let (targets, days) = match row {
-                Some(_) => (self.instances.len(), f64::from(self.days)),
-                None => (1, OTHER_DAYS),
+            let all_days = f64::from(self.days);
+            let (targets, days, step) = match row {
+                Some(_) => (self.instances.len(), all_days, STEP),
+                None if series.name.starts_with("partner_license_deployment_") => (1, all_days, STEP),
+                // There are many, and graphs of them have one point per hour or fewer.
+                None if series.name.starts_with("partner_license_customer") => (1, OTHER_DAYS, HOUR),
+                None => (1, OTHER_DAYS, STEP),
             };
             let interval = poll_interval(&exposed, series);
             for instance in self.instances.iter().take(targets) {
                 let labels = join(&target(instance), series.labels);
                 let from = self.end - days * DAY;
-                self.samples(out, series.name, &labels, (from, self.end), |t| match row {
+                self.samples(out, series.name, &labels, (from, self.end), step, |t| match row {
                     Some(row) => row.value_at(series, t, self.end),
                     None => self.value_at(series, interval, t),
                 })?;
@@ -136,13 +142,14 @@ impl History<'_> {
         name: &str,
         labels: &str,
         (from, to): (f64, f64),
+        step: f64,
         value: impl Fn(f64) -> f64,
     ) -> io::Result<()> {
         let to = to.min(self.end);
-        let mut at = (from / STEP).ceil() * STEP;
+        let mut at = (from / step).ceil() * step;
         while at < to {
             writeln!(out, "{name}{{{labels}}} {} {at}", value(at))?;
-            at += STEP;
+            at += step;
         }
         if from <= to { writeln!(out, "{name}{{{labels}}} {} {to}", value(to)) } else { Ok(()) }
     }
@@ -181,7 +188,15 @@ impl History<'_> {
         let last_poll = (t / interval).floor() * interval;
         let last_success = if outage.contains(t) { outage.from } else { last_poll };
         let label = |name| series.label(name);
+        let days_ago = ((midnight(self.end, 0.0) - t) / DAY).ceil().max(0.0);
+        let grown = series.current * (1.0 - DAILY_GROWTH * days_ago);
         match series.name {
+            "partner_license_deployment_percent" => (grown * 100.0).round() / 100.0,
+            "partner_license_deployment_deployed_licenses"
+            | "partner_license_customer_active_licenses"
+            | "partner_license_customer_deployed_licenses" => grown.round(),
+            "partner_license_deployment_processed_timestamp_seconds"
+            | "partner_license_customer_processed_timestamp_seconds" => series.current - days_ago * DAY,
             "partner_license_up" => f64::from(u8::from(!outage.contains(t))),
             "partner_license_last_scrape_timestamp_seconds" => last_poll,
             "partner_license_last_success_timestamp_seconds"
@@ -198,7 +213,8 @@ impl History<'_> {
             "partner_license_api_retries_total" => 2.0 * failed,
             "partner_license_rows_rejected_total" if label("reason") == Some("missing_value") => rejected,
             "partner_license_api_requests_total" => match label("code") {
-                Some("200") => polls,
+                // The old source of a collection may be gone.
+                Some("200" | "404") => polls,
                 Some("error") => 3.0 * failed,
                 _ => 0.0,
             },
@@ -350,9 +366,11 @@ impl History<'_> {
             let pending_to = fires.map_or(span.to, |fires| fires - STEP);
             let firing = fires.map(|fires| ("firing", (fires, span.to)));
             for (state, span) in [Some(("pending", (span.from, pending_to))), firing].into_iter().flatten() {
-                self.samples(out, "ALERTS", &format!("{labels},alertstate=\"{state}\""), span, |_| 1.0)?;
+                self.samples(out, "ALERTS", &format!("{labels},alertstate=\"{state}\""), span, STEP, |_| {
+                    1.0
+                })?;
             }
-            self.samples(out, "ALERTS_FOR_STATE", &labels, (span.from, span.to), |_| span.from)?;
+            self.samples(out, "ALERTS_FOR_STATE", &labels, (span.from, span.to), STEP, |_| span.from)?;
         }
         Ok(())
     }
@@ -379,6 +397,9 @@ impl UsageRow<'_> {
     fn value_at(&self, series: &Series<'_>, t: f64, end: f64) -> f64 {
         match series.name {
             "partner_license_usage_percent" => self.percent_at(t, end),
+            "partner_license_usage_active_licenses" if self.percent > 0.0 => {
+                (series.current * self.percent_at(t, end) / self.percent).round()
+            }
             "partner_license_usage_processed_timestamp_seconds" => self.processed_at(t, end),
             _ => series.current,
         }
@@ -453,6 +474,12 @@ mod tests {
              partner_license_usage_percent{ROW} {percent}\n\
              partner_license_usage_processed_timestamp_seconds{ROW} {processed}\n\
              partner_license_usage_threshold_percent{ROW} 40\n\
+             partner_license_usage_active_licenses{ROW} 1234\n\
+             partner_license_deployment_percent{{account=\"a\",service=\"o365\",channel=\"direct\"}} 92.5\n\
+             partner_license_deployment_processed_timestamp_seconds\
+             {{account=\"a\",service=\"o365\",channel=\"direct\"}} {processed}\n\
+             partner_license_customer_active_licenses{{account=\"a\",customer=\"c\"}} 500\n\
+             partner_license_customers{{account=\"a\"}} 40\n\
              partner_license_up{{account=\"a\",collection=\"usage\"}} 1\n\
              partner_license_poll_interval_seconds{{account=\"a\",collection=\"usage\"}} 15\n\
              process_max_fds 1024\n"
@@ -485,7 +512,7 @@ mod tests {
             let series = line.rsplit_once(' ').unwrap().0;
             let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
             let labels = if labels == "}" { labels.to_owned() } else { format!(",{labels}") };
-            let targets = if line.contains("workload") { 2 } else { 1 };
+            let targets = if line.starts_with("partner_license_usage") { 2 } else { 1 };
             for instance in ["one:1", "two:2"].iter().take(targets) {
                 expected.insert(format!("{name}{{instance=\"{instance}\",job=\"{JOB}\"{labels}"));
             }
@@ -512,6 +539,25 @@ mod tests {
         assert!(END - percent[0].0 > 30.9 * DAY);
         let figures: BTreeSet<_> = percent.iter().map(|(_, value)| value.to_string()).collect();
         assert!((20..40).contains(&figures.len()), "not a figure a day: {figures:?}");
+    }
+
+    #[test]
+    fn numbers_of_licences_change_with_the_usage_and_grow_for_deployment_and_customers() {
+        let history = history(&scrape(61.7, 2.0));
+        let [percent, active] = ["usage_percent", "usage_active"].map(|name| of(&history, &[name, "one:1"]));
+        let share = |n: usize| active[n].1 - 1234.0 * percent[n].1 / 61.7;
+        assert!(active.len() == percent.len() && (0..active.len()).all(|n| share(n).abs() <= 0.5));
+        for (name, first, last, longest) in [
+            ("deployment_percent{", 81.03, 92.5, STEP),
+            ("customer_active_licenses{", 486.0, 500.0, HOUR),
+            ("customers{", 40.0, 40.0, HOUR),
+        ] {
+            let samples = of(&history, &[name]);
+            assert_eq!((samples[0].1, samples.last().unwrap()), (first, &(END, last)), "{name}");
+            assert!(samples.windows(2).all(|pair| pair[1].0 - pair[0].0 <= longest), "{name}");
+        }
+        let processed = of(&history, &["deployment_processed"]);
+        assert!(processed.iter().all(|(at, time)| (2.0 * DAY..=3.0 * DAY).contains(&(at - time))));
     }
 
     #[test]
@@ -670,7 +716,7 @@ mod tests {
     fn the_figures_of_a_stale_row_never_change() {
         let history = history(&scrape(0.0, 3000.0));
         assert!(of(&history, &["usage_percent"]).iter().all(|(_, value)| *value == 0.0));
-        let processed = of(&history, &["processed"]);
+        let processed = of(&history, &["usage_processed"]);
         assert!(processed.iter().all(|(_, value)| (*value - midnight(END, 3000.0)).abs() < 1.0));
         assert!(!of(&history, &["ALERTS{", "UsageDataStale", "firing"]).is_empty());
         assert!(of(&history, &["ALERTS{", "UsageDropped"]).is_empty());

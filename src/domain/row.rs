@@ -9,6 +9,8 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use jiff::Timestamp;
 
+use crate::large_buffer;
+
 /// A row of a collection.
 pub trait Row {
     /// The labels that identify it, at most four.
@@ -148,7 +150,10 @@ impl<R: Row> Incoming<R> {
     /// Adds a row that comes later in the collection.
     pub fn add(&mut self, row: Result<R, RowError>) {
         match row {
-            Ok(row) => self.rows.push(row),
+            Ok(row) => {
+                large_buffer::reserve(&mut self.rows, 1);
+                self.rows.push(row);
+            }
             Err(error) => self.reject(error),
         }
     }

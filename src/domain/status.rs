@@ -220,9 +220,11 @@ impl AccountStatus {
         self.collections.iter().filter_map(failure)
     }
 
-    /// Whether each collection was polled, or its rows were restored.
+    /// Whether each collection was polled, or its rows were restored. A poll of customers may take minutes, and is not
+    /// waited for.
     pub fn is_ready(&self) -> bool {
-        self.collections.values().all(CollectionStatus::is_ready)
+        let mut collections = self.collections.iter().filter(|(it, _)| **it != Collection::Customers);
+        collections.all(|(_, status)| status.is_ready())
     }
 }
 
@@ -274,6 +276,18 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::failure::FailureReason;
+
+    #[test]
+    fn an_account_is_ready_when_all_but_its_customers_were_polled() {
+        let mut status = AccountStatus::default();
+        status.track(Collection::ALL.map(|collection| (collection, Duration::from_hours(6))), false);
+        for (collection, is_ready) in [(Collection::Usage, false), (Collection::Deployment, true)] {
+            let failure = Failure::of(FailureReason::Network);
+            status.of_mut(collection).poll_ended(Err(failure), Timestamp::UNIX_EPOCH, Duration::ZERO);
+            assert_eq!(status.is_ready(), is_ready, "{collection:?}");
+        }
+    }
 
     #[test]
     fn a_duration_is_counted_below_the_first_bound_that_it_does_not_exceed() {

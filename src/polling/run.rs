@@ -245,15 +245,16 @@ fn log_success(
     } else if before.was_polled() {
         tracing::debug!(account, collection, rows, duration_s, next_poll_s, "Poll succeeded");
     } else {
-        let source = report.source().as_str();
-        tracing::info!(account, collection, rows, source, duration_s, next_poll_s, "First poll succeeded");
+        // `source` is the place in the code.
+        let rows_from = report.source().as_str();
+        tracing::info!(account, collection, rows, rows_from, duration_s, next_poll_s, "First poll succeeded");
     }
     if let Some(was) = before.last_good.as_ref().map(|good| good.report.source())
         && was != report.source()
         && before.has_succeeded()
     {
-        let (was, source) = (was.as_str(), report.source().as_str());
-        tracing::info!(account, collection, was, source, rows, "The rows come from another source");
+        let (was, rows_from) = (was.as_str(), report.source().as_str());
+        tracing::info!(account, collection, was, rows_from, rows, "The rows come from another source");
     }
     // After a restart an empty collection is reported once more.
     let before_rows = before.last_good.as_ref().map(|good| good.report.len());

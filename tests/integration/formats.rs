@@ -13,6 +13,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use partner_license_exporter::metrics::FAMILIES;
+
 use crate::support;
 use crate::support::exposition::{self, Series};
 use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, eventually};
@@ -153,19 +155,45 @@ rows:
   - {{ service: "\\n", workload: "Téams\n✓ 雲 \U0001F600", channel: "\"", percent: 0.1, processed: "2026-11-20T00:00:00.5" }}
   - {{ service: "#\t\r", workload: " ", channel: "\u0001\u007f\u2028", percent: 0.0000000012, processed: "2026-11-20T00:00:00Z" }}
   - {{ service: large, workload: number, channel: direct, percent: 1.7976931348623157e308, processed: "2026-11-20T00:00:00Z" }}
+commercial_usage:
+  rows:
+    - {{ customerTenantId: "c\"1\\", customerName: "Contoso \"Ltd\"\n✓ 雲 \\", serviceCode: o365, workloadName: "\t{{}}", channel: reseller, licensesActive: 3, licensesQualified: 9007199254740992, processedDateTime: "2026-11-20" }}
+commercial_deployment:
+  rows:
+    - {{ customerTenantId: "c\"1\\", serviceCode: o365, channel: "#", licensesDeployed: 0, licensesSold: 7, processedDateTime: "2026-11-20" }}
 tenants:
   {OTHER_TENANT}: {{ usage: {{ answer: forbidden }} }}
 "##
     ));
     let config = format!(
-        "accounts:\n{}{}",
+        "collections: {{deployment: {{enabled: true}}, customers: {{enabled: true}}}}\naccounts:\n{}{}{}",
         simulator.account(Some("contoso"), TENANT),
-        simulator.account(Some("fabrikam"), OTHER_TENANT)
+        simulator.account(Some("fabrikam"), OTHER_TENANT),
+        support::account(
+            Some("tailspin"),
+            "33333333-3333-3333-3333-333333333333",
+            &simulator.url,
+            &simulator.url,
+            ", collections: { usage: { source: commercial } }"
+        ),
     );
     let exporter = Exporter::start(&config, &CONSTANT_PAGE);
     exporter.wait_for_polls(Some("contoso"), 1.0);
     exporter.wait_for_polls(Some("fabrikam"), 1.0);
+    for name in ["contoso", "fabrikam", "tailspin"] {
+        let labels = [("account", name), ("collection", "customers")];
+        let is_up =
+            |metrics: &exposition::Exposition| metrics.value("partner_license_up", &labels) == Some(1.0);
+        exporter.wait_for("customers", |metrics| is_up(metrics).then_some(()));
+    }
     let Some(found) = same_in_all_formats(&exporter) else { return };
+    let of_accounts = FAMILIES.iter().map(|family| family.name).filter(|name| {
+        name.starts_with("partner_license_") && !name.starts_with("partner_license_exporter_")
+    });
+    let missing: Vec<_> = of_accounts.filter(|name| !found.families.contains_key(*name)).collect();
+    assert_eq!(missing, ["partner_license_client_certificate_expiry_timestamp_seconds"]);
+    let info = found.samples.keys().find(|(name, _)| name == "partner_license_customer_info").unwrap();
+    assert_eq!((&*info.1["customer"], &*info.1["customer_name"]), ("c\"1\\", "Contoso \"Ltd\"\n✓ 雲 \\"));
 
     let rows: Vec<(&BTreeMap<String, String>, f64)> = found
         .samples

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use partner_license_exporter::metrics::FAMILIES;
 use rustix::process::Signal;
 
 use crate::support;
@@ -94,6 +95,24 @@ fn the_demo_has_a_portfolio_with_changing_values_beside_the_documented_rows() {
 }
 
 #[test]
+fn the_demo_has_every_series_about_licences_and_forty_customers() {
+    let loopback = ["--web.listen-address", "127.0.0.1:0", "--simulator.listen-address", "127.0.0.1:0"];
+    let demo = Process::start(&mut program(&[&["demo"], &loopback[..]].concat()));
+    let url = format!("http://{}", listening_on(&demo.stderr));
+    let reported = ["partner_license_usage_", "partner_license_deployment_", "partner_license_customer"];
+    let families = || FAMILIES.iter().map(|family| family.name);
+    let expected: Vec<_> = families().filter(|name| reported.iter().any(|of| name.starts_with(of))).collect();
+    let metrics = eventually("polls of all collections", || {
+        let metrics = support::exposition::parse(&get(&format!("{url}/metrics")));
+        expected.iter().all(|name| metrics.named(name).next().is_some()).then_some(metrics)
+    });
+    assert_eq!(metrics.value("partner_license_customers", &[("account", "portfolio")]), Some(40.0));
+    let sources = metrics.named("partner_license_usage_source_info");
+    let sources: Vec<_> = sources.map(|(labels, _)| (&*labels["account"], &*labels["source"])).collect();
+    assert_eq!(sources, [("documented", "licenses"), ("portfolio", "commercial")]);
+}
+
+#[test]
 fn the_commands_that_the_demo_prints_start_and_end_a_failure_and_keep_the_rows() {
     let loopback = ["--web.listen-address", "127.0.0.1:0", "--simulator.listen-address", "127.0.0.1:0"];
     let flags = ["demo", "--poll-interval=1s"];
@@ -101,7 +120,8 @@ fn the_commands_that_the_demo_prints_start_and_end_a_failure_and_keep_the_rows()
     let url = format!("http://{}", listening_on(&demo.stderr));
     let rows_if_up = |up: f64| {
         let metrics = support::exposition::parse(&get(&format!("{url}/metrics")));
-        let accounts: Vec<f64> = metrics.named("partner_license_up").map(|(_, value)| value).collect();
+        let of_usage = metrics.named("partner_license_up").filter(|(of, _)| of["collection"] == "usage");
+        let accounts: Vec<f64> = of_usage.map(|(_, value)| value).collect();
         let all = accounts.len() == 2 && accounts.iter().all(|value| *value == up);
         all.then(|| metrics.named(USAGE).count())
     };

@@ -275,7 +275,7 @@ impl Exporter {
     }
 
     /// Waits until `wanted` returns a value for the metrics, and returns that value.
-    pub fn wait_for<T>(&self, what: &str, wanted: impl Fn(&exposition::Exposition) -> Option<T>) -> T {
+    pub fn wait_for<T>(&self, what: &str, mut wanted: impl FnMut(&exposition::Exposition) -> Option<T>) -> T {
         eventually(what, || wanted(&self.metrics()))
     }
 

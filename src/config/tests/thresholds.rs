@@ -1,5 +1,6 @@
+use crate::domain::customers::CustomerUsage;
 use crate::domain::figures::Percent;
-use crate::domain::usage::LicenseUsage;
+use crate::domain::usage::{LicenseUsage, Qualified};
 
 use super::*;
 
@@ -60,4 +61,30 @@ fn a_threshold_may_be_zero_or_above_a_hundred() {
     let rules = thresholds("  default_percent: 0\n  overrides: [{service: crm, percent: 130}]");
     assert_eq!(rules.applying_to(&row("o365", "Teams", "reseller")), Some(0.0));
     assert_eq!(rules.applying_to(&row("crm", "Teams", "reseller")), Some(130.0));
+}
+
+#[test]
+fn an_override_for_a_customer_applies_to_that_customer_only_and_others_apply_to_all() {
+    let rules = thresholds(
+        "  overrides:
+    - { customer: 0112A436-b14e-4888-967b-ca4bb2cf1234, service: o365, percent: 20 }
+    - { service: crm, mute: true }",
+    );
+    let of_customer = |customer: &str, service: &str| CustomerUsage {
+        customer: customer.into(),
+        service: service.into(),
+        workload: "Teams".into(),
+        channel: "reseller".into(),
+        licenses: Qualified::default(),
+        processed_at: jiff::Timestamp::UNIX_EPOCH,
+    };
+    for (customer, service, threshold) in [
+        ("0112a436-b14e-4888-967b-ca4bb2cf1234", "o365", Some(20.0)),
+        ("0112a436-b14e-4888-967b-ca4bb2cf1234", "crm", None),
+        ("another", "o365", Some(40.0)),
+    ] {
+        let found = rules.applying_to_customer(&of_customer(customer, service));
+        assert_eq!(found, threshold, "{customer} {service}");
+    }
+    assert_eq!(rules.applying_to(&row("o365", "Teams", "reseller")), Some(40.0), "usage has no customer");
 }

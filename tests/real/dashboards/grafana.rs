@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::dashboards::model::{Dashboard, Panel, text};
-use crate::dashboards::prometheus::Prometheus;
+use crate::dashboards::prometheus::{Prometheus, Series};
 
 /// The scrape interval that Grafana assumes if the data source does not set one, in seconds.
 const SCRAPE_INTERVAL: u64 = 15;
 /// The assumed width of a dashboard, in pixels.
 const WIDTH: u64 = 1600;
+
+/// The regular expression of a variable whose options are the names of customers and whose values are their ids.
+/// Grafana applies it to each series of the result as text, with the labels in the order of their names.
+pub(crate) const BY_NAME: &str = r#"/customer="(?<value>[^"]+)",customer_name="(?<text>.+)"\}/"#;
 
 /// The selected value of each variable.
 pub(crate) type Values = BTreeMap<String, String>;
@@ -132,9 +136,12 @@ pub(crate) fn choose(
         let query = replace(text(&variable["query"]["query"]), &values);
         let mut found =
             |message: String| findings.push(format!("{}, variable {name}: {message}", dashboard.file));
-        let options = match label_values(&query) {
-            None => Err(format!("{query} is not label_values(selector, label)")),
-            Some((selector, label)) => prometheus.label_values(label, selector, (range.from, range.to)),
+        let options = match (label_values(&query), query_result(&query)) {
+            (Some((selector, label)), _) => prometheus.label_values(label, selector, (range.from, range.to)),
+            (None, Some(query)) => prometheus.query(query, range.to).map(|found| customers(&found)),
+            (None, None) => {
+                Err(format!("{query} is neither label_values(selector, label) nor query_result(query)"))
+            }
         };
         let options = options.unwrap_or_else(|error| {
             found(error);
@@ -167,6 +174,17 @@ pub(crate) fn label_values(query: &str) -> Option<(&str, &str)> {
     let inside = query.strip_prefix("label_values(")?.strip_suffix(')')?;
     let (selector, label) = inside.rsplit_once(',')?;
     Some((selector.trim(), label.trim()))
+}
+
+/// The query whose result has the options of a variable; [`BY_NAME`] finds them in it.
+pub(crate) fn query_result(query: &str) -> Option<&str> {
+    query.strip_prefix("query_result(")?.strip_suffix(')')
+}
+
+/// The values that [`BY_NAME`] finds; a customer without the text to show has none.
+fn customers(result: &[Series]) -> Vec<String> {
+    let named = result.iter().filter(|series| series.label("customer_name").is_some());
+    named.filter_map(|series| series.label("customer").map(str::to_owned)).collect()
 }
 
 /// Escapes a value for a regular expression in a quoted string.

@@ -36,7 +36,7 @@ use lint::Exclusions;
 use model::Dashboard;
 use prometheus::{Prometheus, Series};
 use queries::{check_data, find, run_all};
-use sample::{ROWS, Row, Sample};
+use sample::{CUSTOMERS, FORMER_NAME, ROWS, Row, SERIES, Sample};
 
 const SUITES: [&str; 2] = ["bookworm", "testing"];
 /// The suite whose Prometheus returns syntax trees.
@@ -197,8 +197,10 @@ fn queries_return_data(suite: &str, accounts: &'static [&'static str]) {
     for dashboard in &dashboards {
         let results = queries::run(dashboard, &sample, &[], &mut findings);
         check_data(dashboard, &results, &mut findings);
-        if dashboard.uid() == "partner-license-overview" {
-            rows_are_counted_once(&sample, &results);
+        match dashboard.uid() {
+            "partner-license-overview" => rows_are_counted_once(&sample, &results),
+            "partner-license-customers" => customers_are_counted_once(&sample, &results),
+            _ => {}
         }
         no_data_without_samples(dashboard, &sample, &mut findings);
     }
@@ -263,6 +265,50 @@ fn rows_are_counted_once(sample: &Sample, results: &[queries::QueryResult<'_>]) 
         ROWS.iter().any(muted) && ROWS.iter().any(near),
         "the sample has no muted row or no row near its threshold"
     );
+}
+
+/// Two replicas report each customer, who counts once, and is shown by name, or by id if there are no names.
+fn customers_are_counted_once(sample: &Sample, results: &[queries::QueryResult<'_>]) {
+    let low = sample.count(|row| row.threshold.is_some_and(|threshold| row.percent < threshold));
+    let (customers, accounts) = (CUSTOMERS.len(), sample.accounts.len().max(1));
+    let rows = customers * sample.count(|_| true);
+    let withheld = customers * ROWS.len() - SERIES;
+    for (panel, target, count) in
+        [("Customers", "A", customers * accounts), ("Below threshold", "A", customers * low)]
+    {
+        #[expect(clippy::cast_precision_loss, reason = "a few rows")]
+        let count = count as f64;
+        let value = find(results, panel, target).value();
+        assert!((value - count).abs() < 0.5, "{panel}, {target}: {value} instead of {count}");
+    }
+    let bars = "Customers with most licences not in use";
+    let table = "Workloads of customers";
+    for (panel, target, count) in [
+        ("Rows", "A", 2),
+        // The second account has no row below its threshold.
+        (bars, "A", customers),
+        (table, "A", rows - withheld),
+        (table, "E", rows - withheld),
+    ] {
+        let result = find(results, panel, target);
+        assert_eq!(result.series.len(), count, "{panel}, {target}: {}", result.query);
+    }
+    for (state, count) in [("published", rows - withheld), ("withheld", withheld)] {
+        let series = &find(results, "Rows", "A").series;
+        let found = series.iter().find(|series| series.label("state") == Some(state)).unwrap().samples[0].1;
+        #[expect(clippy::cast_precision_loss, reason = "a few rows")]
+        let count = count as f64;
+        assert!((found - count).abs() < 0.5, "{found} rows are {state}, not {count}");
+    }
+    // One of the exporters knows another name of the first customer. Which of the two is shown does not matter.
+    let expected = CUSTOMERS.map(|(id, name)| if sample.accounts.is_empty() { id } else { name });
+    for panel in [bars, table] {
+        let series = &find(results, panel, "A").series;
+        let shown = series.iter().map(|series| series.label("customer_name").unwrap());
+        let shown: BTreeSet<_> =
+            shown.map(|name| if name == FORMER_NAME { CUSTOMERS[0].1 } else { name }).collect();
+        assert_eq!(shown, BTreeSet::from(expected), "{panel}");
+    }
 }
 
 /// Before the first sample no query returns anything.

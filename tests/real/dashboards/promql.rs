@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::dashboards::model::{list, text};
 
-/// The labels that the rows of the usage report have.
+/// The labels that rows of usage have.
 pub(crate) const ROW: [&str; 4] = ["account", "service", "workload", "channel"];
 
 pub(crate) type Labels = BTreeSet<String>;

@@ -10,6 +10,7 @@ use std::process::Command;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use partner_license_exporter::commands::history::{History, JOB};
 use partner_license_exporter::domain::clock::{Clock, unix_seconds};
+use serde_json::{Value, json};
 
 use crate::dashboards::prometheus::Prometheus;
 use crate::support::real::tool;
@@ -59,6 +60,17 @@ const OVERRIDES: &str = "
 ";
 /// The number of rows of the second account, if there is one.
 const OTHER_ROWS: usize = 3;
+/// The customers of each account: their ids and names. Each has all rows of the account.
+pub(crate) const CUSTOMERS: [(&str, &str); 2] = [
+    ("0112a436-9d8f-4d8c-9e0f-6b1f0c5a7d01", "Fourth Coffee"),
+    ("7b1e5c5e-2f57-4f0a-8a35-1d2c3b4a5f02", "Proseware (\"UK\")"),
+];
+/// The name of the first customer, as the exporters have it that exist in the history only.
+pub(crate) const FORMER_NAME: &str = "Third Coffee";
+/// The number of licences of a customer that qualify for each workload.
+const QUALIFIED: f64 = 1000.0;
+/// The number of rows of customers that are published, which is less than those of the first account.
+pub(crate) const SERIES: usize = 20;
 
 /// An exporter, a simulator and a Prometheus, which end when this value is dropped.
 pub(crate) struct Sample {
@@ -79,14 +91,12 @@ impl Sample {
         let directory = tempfile::tempdir().unwrap();
         let (simulator, config) = start_simulator(accounts, now, directory.path());
         let exporter = Exporter::start(&config, &[]);
-        let names: Vec<Option<&str>> = match accounts {
-            [] => vec![None],
-            some => some.iter().map(|name| Some(*name)).collect(),
-        };
         // The first poll is throttled, so the counters of failures have a value.
-        for name in names {
-            exporter.wait_for_polls(name, 2.0);
-        }
+        let collections = 3 * accounts.len().max(1);
+        exporter.wait_for("successful polls of all collections", |metrics| {
+            let ups = metrics.named("partner_license_up").filter(|(_, up)| *up == 1.0);
+            (ups.count() == collections).then_some(())
+        });
 
         let file = directory.path().join("history.om");
         write_history(&file, &exporter, unix_seconds(now).floor());
@@ -125,20 +135,8 @@ impl Sample {
 }
 
 /// Starts a simulator, and returns it with the exporter's configuration. The last account signs in with a certificate.
+/// All collections are polled; the customers have no names if the account has none.
 fn start_simulator(accounts: &[&str], now: Timestamp, directory: &Path) -> (Simulator, String) {
-    let rows = |rows: &[Row]| {
-        let line = |row: &Row| {
-            format!(
-                "  - {{ service: {}, workload: \"{}\", channel: {}, percent: {:?}, processed: \"{}\" }}\n",
-                row.service,
-                row.workload,
-                row.channel,
-                row.percent,
-                day(now, days_behind(row.service)).strftime("%Y-%m-%dT00:00:00Z"),
-            )
-        };
-        rows.iter().map(line).collect::<String>()
-    };
     let key = rcgen::KeyPair::generate().unwrap();
     let mut certificate = rcgen::CertificateParams::new(Vec::new()).unwrap();
     let end = day(now, -200);
@@ -148,26 +146,66 @@ fn start_simulator(accounts: &[&str], now: Timestamp, directory: &Path) -> (Simu
     let file = directory.join("certificate.pem");
     std::fs::write(&file, certificate.clone() + &key.serialize_pem()).unwrap();
 
-    let other = rows(&ROWS[..OTHER_ROWS]).replace("  - ", "      - ");
-    let simulator = Simulator::start(&format!(
-        "client_certificate: {}\nusage: {{ answer: throttled, retry_after: 1, times: 1 }}\nrows:\n{}\
-         tenants:\n  {OTHER_TENANT}:\n    rows:\n{other}",
-        serde_json::Value::from(certificate),
-        rows(&ROWS),
-    ));
+    let simulator = Simulator::start(
+        &json!({
+            "client_certificate": certificate,
+            // Otherwise all rows would have one date.
+            "commercial": { "groupby": "ignored" },
+            "tenants": { TENANT: collections(&ROWS, now), OTHER_TENANT: collections(&ROWS[..OTHER_ROWS], now) },
+        })
+        .to_string(),
+    );
     let (last, first) =
         accounts.split_last().map_or((None, None), |(last, rest)| (Some(*last), rest.first()));
     let secret = format!("client_secret: {}", partner_center_simulator::CLIENT_SECRET);
     let by_certificate = |account: String| {
         account.replace(&secret, &format!("client_certificate_file: \"{}\"", file.display()))
     };
-    let of = |name, tenant| account(name, tenant, &simulator.url, &simulator.url, "");
+    let more = format!(
+        ", collections: {{ usage: {{ source: commercial }}, deployment: {{ enabled: true }}, \
+         customers: {{ enabled: true, series: {SERIES}, names: {} }} }}",
+        !accounts.is_empty(),
+    );
+    let of = |name, tenant| account(name, tenant, &simulator.url, &simulator.url, &more);
     let config = match first {
         Some(first) => of(Some(first), TENANT) + &by_certificate(of(last, OTHER_TENANT)),
         None => by_certificate(of(last, TENANT)),
     };
     let config = format!("poll_interval: 6h\nthresholds:\n  overrides:{OVERRIDES}accounts:\n{config}");
     (simulator, config)
+}
+
+/// What the simulator answers if these are the rows: each is the sum of two customers, who use the same share.
+fn collections(rows: &[Row], now: Timestamp) -> Value {
+    let of_customer = |row: &Row, (customer, name): (&str, &str)| {
+        let processed = day(now, days_behind(row.service)).strftime("%Y-%m-%dT00:00:00Z").to_string();
+        json!({
+            "customerTenantId": customer, "customerName": name, "processedDateTime": processed,
+            "serviceCode": row.service, "channel": row.channel,
+        })
+    };
+    let with = |mut row: Value, more: Value| {
+        row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        row
+    };
+    let of_customers =
+        |row: &Row, more: Value| CUSTOMERS.map(|customer| with(of_customer(row, customer), more.clone()));
+    let usage = rows.iter().flat_map(|row| {
+        let active = row.percent / 100.0 * QUALIFIED;
+        let more = json!({ "workloadName": row.workload, "licensesActive": active.round(), "licensesQualified": QUALIFIED });
+        of_customers(row, more)
+    });
+    let deployment = rows.iter().flat_map(|row| {
+        of_customers(
+            row,
+            json!({ "productName": row.workload, "licensesDeployed": 900, "licensesSold": QUALIFIED }),
+        )
+    });
+    let (usage, deployment): (Vec<_>, Vec<_>) = (usage.collect(), deployment.collect());
+    json!({
+        "commercial_usage": { "answer": "throttled", "retry_after": 1, "times": 1, "rows": usage },
+        "commercial_deployment": { "rows": deployment },
+    })
 }
 
 /// The date some days before a time.
@@ -191,9 +229,10 @@ fn write_history(file: &Path, exporter: &Exporter, end: f64) {
             let series = line.rsplit_once(' ').unwrap().0;
             let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
             let labels = labels.replace('}', if labels == "}" { "" } else { "," });
+            let labels = labels.replace(CUSTOMERS[0].1, FORMER_NAME);
             let (value, to) = match name {
                 "up" => (up, end),
-                "partner_license_exporter_build_info" => (1.0, last),
+                "partner_license_exporter_build_info" | "partner_license_customer_info" => (1.0, last),
                 "partner_license_up" => (0.0, last),
                 "partner_license_scrapes_total" => (polls, last),
                 _ => continue,

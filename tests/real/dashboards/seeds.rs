@@ -38,6 +38,7 @@ impl Seed {
 
 const OVERVIEW: &str = "partner-license-overview";
 const DETAIL: &str = "partner-license-detail";
+const CUSTOMERS: &str = "partner-license-customers";
 const EXPORTER: &str = "partner-license-exporter";
 
 const fn seed(name: &'static str, found: &'static str, uid: &'static str, fault: fn(&mut Value)) -> Seed {
@@ -109,6 +110,9 @@ pub(crate) const DOCUMENTS: &[Seed] = &[
             variable(json, "channel")["refresh"] = json!(1);
         },
     ),
+    seed("customers listed by id", "customer: query_result(", CUSTOMERS, |json| {
+        variable(json, "customer")["regex"] = json!("/customer=\"(.+)\"/");
+    }),
     seed("an All that excludes accounts without a name", "template-chain-rule", OVERVIEW, |json| {
         variable(json, "account")["allValue"] = json!(".+");
     }),
@@ -190,6 +194,20 @@ pub(crate) const QUERIES: &[Seed] = &[
         expression(json, "Rows", 0, |query| {
             query.replace("max by (account, service, workload, channel) ", "")
         });
+    }),
+    seed("deployment counted twice", "needs max by (account, service, channel)", OVERVIEW, |json| {
+        expression(json, "Deployment over time", 0, |query| {
+            query.replace("max by (account, service, channel) ", "")
+        });
+    }),
+    seed("customers counted twice", "needs max by (account)", CUSTOMERS, |json| {
+        expression(json, "Customers", 0, |query| query.replace("max by (account) ", ""));
+    }),
+    seed("a missing filter by customer", "is not filtered by $customer", CUSTOMERS, |json| {
+        expression(json, "Workloads of customers", 3, |query| query.replace("customer=~\"$customer\", ", ""));
+    }),
+    seed("a variable without the names that it shows", "has no label customer_name", CUSTOMERS, |json| {
+        replace(variable(json, "customer"), "customer_name", "customer_title");
     }),
     seed("an equality that does not support All", "is not filtered by $channel", OVERVIEW, |json| {
         expression(json, "Rows", 0, |query| query.replace("channel=~\"$channel\"", "channel=\"$channel\""));

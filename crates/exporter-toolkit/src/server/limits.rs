@@ -20,8 +20,9 @@ pub(super) const MAX_BODY: u32 = 64 * 1024;
 pub(super) const UNSENT: u32 = 16 * 1024;
 /// The size of the receive buffer in bytes, which Linux doubles.
 pub(super) const RECEIVE_BUFFER: usize = 64 * 1024;
-/// The size in bytes of the chunks in which a response is sent; a response makes progress when one has been sent.
-pub(super) const CHUNK: usize = 16 * 1024;
+/// The size in bytes of the chunks in which a response is sent; a response makes progress when one has been sent. With the
+/// 9 bytes of its header, a frame of HTTP/2 fits in one TLS record, which holds 16 KiB.
+pub(super) const CHUNK: usize = 16 * 1024 - 9;
 /// The number of concurrent requests on one HTTP/2 connection.
 pub(super) const MAX_STREAMS: u32 = 32;
 /// The number of streams that a peer may reset before they are accepted.

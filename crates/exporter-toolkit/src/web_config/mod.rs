@@ -1,8 +1,8 @@
 //! The web configuration file of the Prometheus exporters: TLS, client certificates, users, headers and a rate limit.
 //!
 //! Whether there are TLS, HTTP/2 and a rate limit is fixed at the start. Everything else follows the file: it is read
-//! for every request and for every new TLS connection, and parsed when its content has changed. While it is invalid or
-//! cannot be read in time, every request is refused.
+//! for every request, but at most ten times a second, and for every new TLS connection, and parsed when its content has
+//! changed. While it is invalid or cannot be read in time, every request is refused.
 //!
 //! The modules stand in order of dependency.
 
@@ -23,6 +23,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -45,6 +46,8 @@ use tls_files::TlsFiles;
 
 /// The size of the largest file that is read, in bytes.
 const MAX_SIZE: u64 = 1 << 20;
+/// How long the content that was read for one request serves others, for which reading takes as long as all the rest.
+const CONTENT_SERVES_FOR: Duration = Duration::from_millis(100);
 
 /// What a program adds to the format: a section with the key `health_without_authentication`.
 #[derive(Clone, Copy, Debug)]
@@ -143,8 +146,8 @@ impl WebConfig {
             limiter: rate_limit.map(RateLimiter::new),
             warnings,
             demands: Mutex::new(Demands::of(&content)),
-            content_reads: SingleFlight::default(),
-            tls_reads: SingleFlight::default(),
+            content_reads: SingleFlight::serving_for(CONTENT_SERVES_FOR),
+            tls_reads: SingleFlight::serving_for(Duration::ZERO),
             content: Cache::new(fingerprint(&[text.as_bytes()]), content),
             tls_config,
             authenticator: Authenticator::new(),
@@ -180,7 +183,7 @@ impl WebConfig {
         router.layer(middleware::from_fn_with_state((Arc::clone(self), on_refusal), protect))
     }
 
-    /// Reads the file and returns its content; `None` if it is invalid.
+    /// Returns the content of the file, which is read unless it was read just now; `None` if it is invalid.
     async fn current_content(self: &Arc<Self>) -> Option<Arc<FileContent>> {
         let web_config = Arc::clone(self);
         self.content_reads.load(move || web_config.content()).await

@@ -156,7 +156,7 @@ fn invalid_file(world: &World) {
     server.write("basic_auth_users: { alice: [clear] }\n");
     assert_refused();
     assert_refused();
-    std::fs::remove_file(server.path("web.yml")).unwrap();
+    server.remove_file();
     assert_refused();
     server.write(&valid);
     assert_status(&server, ALICE, 200);
@@ -210,7 +210,7 @@ fn make_fifo(path: &std::path::Path) {
 fn pipe(world: &World) {
     let server = world.start_with(&users());
     make_fifo(&server.path("pipe"));
-    std::fs::rename(server.path("pipe"), server.path("web.yml")).unwrap();
+    server.replace_by("pipe");
     let began = Instant::now();
     for _ in 0..3 {
         assert_status(&server, ALICE, 500);

@@ -1,12 +1,18 @@
 //! What the tests share: certificates, and the example started with a web configuration file on two listeners.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::support::{Example, Listening, refusal};
+use tokio::time::Instant;
+
+use crate::support::{Example, Listening, eventually, refusal};
 
 use super::cases::File;
 use super::certificates::Certificates;
 use super::files::INLINE;
+
+/// How long the content that was read for one request may serve others.
+const CONTENT_SERVES_FOR: Duration = Duration::from_millis(100);
 
 pub(crate) struct World {
     pub(crate) certificates: Certificates,
@@ -71,14 +77,34 @@ impl Server {
         self.directory.path().join(name)
     }
 
-    /// Replaces the web configuration file by a rename, as the documentation recommends.
+    /// Replaces the web configuration file by a rename, as the documentation recommends, and waits until it counts.
     pub(crate) fn write(&self, text: &str) {
         std::fs::write(self.path("web.new"), text).unwrap();
-        std::fs::rename(self.path("web.new"), self.path("web.yml")).unwrap();
+        self.replace_by("web.new");
+    }
+
+    /// Replaces the web configuration file by another file, and waits until that counts.
+    pub(crate) fn replace_by(&self, other: &str) {
+        std::fs::rename(self.path(other), self.path("web.yml")).unwrap();
+        wait_until_read_again();
+    }
+
+    /// Removes the web configuration file, and waits until that counts.
+    pub(crate) fn remove_file(&self) {
+        std::fs::remove_file(self.path("web.yml")).unwrap();
+        wait_until_read_again();
     }
 
     /// Returns the log once it contains `wanted`.
     pub(crate) fn log_until(&self, wanted: &str) -> String {
         self.example.process.log_until(wanted)
     }
+}
+
+/// Waits until the next request makes the program read the web configuration file.
+fn wait_until_read_again() {
+    let began = Instant::now();
+    eventually("the end of the time in which the old content counts", || {
+        (began.elapsed() >= CONTENT_SERVES_FOR).then_some(())
+    });
 }

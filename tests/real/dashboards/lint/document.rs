@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::Finding;
-use crate::dashboards::grafana::label_values;
+use crate::dashboards::grafana::{BY_NAME, label_values, query_result};
 use crate::dashboards::model::{Dashboard, Panel, list, pretty, text, texts};
 
 pub(crate) const RULES: &[&str] = &[
@@ -29,7 +29,7 @@ pub(crate) const RULES: &[&str] = &[
     "panel-truth-rule",
 ];
 
-/// The variables of the usage report; each depends on those before it. Links from alerts rely on their names.
+/// The variables of rows of usage; each depends on those before it. Links from alerts rely on their names.
 const CHAIN: [&str; 4] = ["account", "service", "workload", "channel"];
 const DATA_SOURCE: &str = "${datasource}";
 
@@ -198,7 +198,9 @@ impl Lint<'_> {
             self.demand(rule, variable["multi"] == true, format!("{name} takes one value only"));
             self.demand(rule, variable["includeAll"] == true, format!("{name} has no All"));
             let rule = "template-label-promql-rule";
-            self.demand(rule, label_values(query).is_some(), format!("{name}: {query} is not label_values"));
+            let is_list = label_values(query).is_some();
+            let is_named = query_result(query).is_some() && variable["regex"] == BY_NAME;
+            self.demand(rule, is_list || is_named, format!("{name}: {query} is not label_values"));
             self.demand(
                 rule,
                 variable["definition"] == query,
@@ -217,7 +219,7 @@ impl Lint<'_> {
         self.chain(dashboard);
     }
 
-    /// Checks that the variables of the usage report exist in order and that each is filtered by those before it; and
+    /// Checks that the variables of rows of usage exist in order and that each is filtered by those before it; and
     /// that `All` includes series without the label, because an account without a name has none.
     fn chain(&mut self, dashboard: &Dashboard) {
         const RULE: &str = "template-chain-rule";

@@ -6,7 +6,7 @@ use partner_license_exporter::metrics::Kind;
 use serde_json::Value;
 
 use super::{Finding, Parse};
-use crate::dashboards::grafana::{Values, label_values, replace};
+use crate::dashboards::grafana::{Values, label_values, query_result, replace};
 use crate::dashboards::model::{Dashboard, Panel, legend_labels, text};
 use crate::dashboards::promql::{ROW, Selector, family, labels, selectors};
 
@@ -24,8 +24,9 @@ pub(crate) const RULES: &[&str] = &[
 
 /// The duration that replaces `$__rate_interval` for the parser: no query contains it otherwise.
 const RATE_INTERVAL: (&str, u64) = ("1234567ms", 1_234_567);
-/// The prefix of the metrics about rows of the usage report, which every replica exports.
-const ROWS: &str = "partner_license_usage_";
+/// The prefixes of the metrics about what Partner Center reports, which every replica exports.
+const REPORTED: [&str; 3] =
+    ["partner_license_usage_", "partner_license_deployment_", "partner_license_customer"];
 
 pub(crate) fn lint(dashboard: &Dashboard, parse: Parse<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -44,18 +45,18 @@ pub(crate) fn lint(dashboard: &Dashboard, parse: Parse<'_>) -> Vec<Finding> {
         }
     }
     for variable in dashboard.variables() {
-        let messages = match label_values(text(&variable["query"]["query"])) {
-            None => continue,
-            Some((selector, label)) => match parse(selector) {
-                Err(error) => vec![error],
-                Ok(tree) => {
-                    let mut messages = Vec::new();
-                    if !labels(&tree, &mut messages).contains(label) {
-                        messages.push(format!("{selector} has no label {label}"));
-                    }
-                    messages
+        let query = text(&variable["query"]["query"]);
+        let by_name = query_result(query).map(|query| (query, "customer_name"));
+        let Some((query, label)) = label_values(query).or(by_name) else { continue };
+        let messages = match parse(query) {
+            Err(error) => vec![error],
+            Ok(tree) => {
+                let mut messages = Vec::new();
+                if !labels(&tree, &mut messages).contains(label) {
+                    messages.push(format!("{query} has no label {label}"));
                 }
-            },
+                messages
+            }
         };
         findings.extend(messages.into_iter().map(|message| Finding {
             rule: "target-labels-rule",
@@ -151,7 +152,7 @@ fn selector_findings(dashboard: &Dashboard, selector: &Selector<'_>) -> Vec<(&'s
         }
     }
     // The chain of variables filters every metric that has the labels, with an operator that supports "All".
-    for label in ROW.iter().filter(|label| dashboard.variable(label).is_some()) {
+    for label in ROW.iter().chain(&["customer"]).filter(|label| dashboard.variable(label).is_some()) {
         let of_rows = family(metric).is_some_and(|family| family.labels.contains(label));
         let of_account =
             *label == "account" && metric.starts_with("partner_license_") && !metric.contains("_exporter_");
@@ -168,13 +169,17 @@ fn selector_findings(dashboard: &Dashboard, selector: &Selector<'_>) -> Vec<(&'s
         messages
             .push(("target-polls-rule", format!("{metric} mixes collections: it needs max by (collection)")));
     }
-    let is_row =
-        metric.starts_with(ROWS) && family(metric).is_some_and(|family| family.labels.contains(&"workload"));
-    if is_row && !(innermost == "max" && selector.by.as_deref() == Some(&ROW)) {
-        messages.push((
-            "target-rows-rule",
-            format!("{metric} counts every replica: it needs max by ({})", ROW.join(", ")),
-        ));
+    // A dashboard that can be filtered by replicas shows each of them.
+    let is_reported = REPORTED.iter().any(|prefix| metric.starts_with(prefix));
+    if is_reported && dashboard.variable("instance").is_none() {
+        let known = family(metric).map_or(&[][..], |family| family.labels);
+        let all: Vec<&str> = ["account"].into_iter().chain(known.iter().copied()).collect();
+        if !(innermost == "max" && selector.by.as_ref() == Some(&all)) {
+            messages.push((
+                "target-rows-rule",
+                format!("{metric} counts every replica: it needs max by ({})", all.join(", ")),
+            ));
+        }
     }
     messages
 }

@@ -1,0 +1,125 @@
+"""Measures polls of customers over real sockets; scripts/bench --customers starts it.
+
+The simulator, in a process of its own, has customers with ten workloads and ten products each. The exporter polls all of
+them once, writes its state file, and is started again on it; it is scraped all the time. The result is a table in
+Markdown, on stdout; progress goes to stderr.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+import time
+
+from bench import account, free_port, get, progress, resident, stop, wait_for
+
+WORKLOADS = PRODUCTS = 10
+SIZES = [10, 100, 1_000, 10_000]
+# How long the exporter is scraped after its file was written, and left alone before its memory is read.
+AFTERWARDS = 1  # second
+TITLES = ["rows of usage", "rows kept", "poll", "processor", "state file", "restored after", "peak memory", "memory after"]
+TITLES += ["scrapes, p99", "longest"]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--exporter", type=pathlib.Path)
+    exporter = parser.parse_args().exporter
+    print("|", " | ".join(TITLES), "|")
+    print("|", " | ".join("---" for _ in TITLES), "|")
+    for customers in SIZES:
+        progress(f"{customers:,} customers")
+        with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
+            print("|", " | ".join(measure(customers, exporter, pathlib.Path(directory), stack)), "|", flush=True)
+
+
+def measure(customers, exporter, directory, stack):
+    """Returns the cells of one row of the table."""
+    simulated, port = free_port(), free_port()
+    counts = {"count": customers, "products": PRODUCTS, "workloads": WORKLOADS}
+    (directory / "scenario.json").write_text(json.dumps({"rows": "portfolio", "customers": counts}))
+    config = {"accounts": [account(0, simulated)], "state_directory": str(directory / "state")}
+    config["collections"] = {"customers": {"enabled": True}}
+    (directory / "config.yml").write_text(json.dumps(config))
+
+    def start(*command):
+        log = stack.enter_context(open(directory / "log", "ab"))
+        process = subprocess.Popen([exporter, *command], stdout=log, stderr=log)
+        stack.callback(stop, process)
+        return process
+
+    address = f"127.0.0.1:{simulated}"
+    start("simulate", f"--simulator.listen-address={address}", f"--scenario={directory}/scenario.json")
+    wait_for(lambda: get(simulated, "identity", "/simulator/scenario")[0] == 200, "simulator")
+    serve = [f"--config.file={directory}/config.yml", f"--web.listen-address=127.0.0.1:{port}"]
+    times = []
+
+    def scrape():
+        _, body, took = get(port, "identity")
+        times.append(took * 1000)
+        return body.decode()
+
+    def is_published():
+        return 'partner_license_customer_rows{account="contoso-0",state="published"}' in scrape()
+
+    def file():
+        return next((directory / "state").glob("customers-*.json"), None)
+
+    process = start(*serve)
+    wait_for(is_published, "customers")
+    poll, rows = (value(scrape(), name) for name in ["scrape_duration_seconds", "rows"])
+    processor = processor_time(process)
+    wait_for(lambda: scrape() and file(), "the state file")
+    end = time.monotonic() + AFTERWARDS
+    while time.monotonic() < end:
+        scrape()
+    peak = peak_memory(process)
+    time.sleep(AFTERWARDS)
+    memory = resident(process)
+    size = file().stat().st_size / 1e6
+    stop(process)
+    times.sort()
+
+    began = time.monotonic()
+    process = start(*serve)
+    while True:
+        with contextlib.suppress(ConnectionRefusedError):
+            body = get(port, "identity")[1]
+            break
+    restored = time.monotonic() - began
+    assert b"partner_license_customer_qualified_licenses{" in body
+    peak = max(peak, peak_memory(process))
+    return [
+        f"{customers * WORKLOADS * PRODUCTS:,}",
+        f"{rows:,.0f}",
+        f"{poll:.2f} s",
+        f"{processor:.2f} s",
+        f"{size:.1f} MB",
+        f"{restored:.2f} s",
+        f"{peak:.0f} MB",
+        f"{memory:.0f} MB",
+        f"{times[len(times) * 99 // 100]:.1f} ms",
+        f"{times[-1]:.1f} ms",
+    ]
+
+
+def value(body, name):
+    return float(re.search(rf'^partner_license_{name}{{.*collection="customers"}} (\S+)$', body, re.MULTILINE)[1])
+
+
+def processor_time(process):
+    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_memory(process):
+    status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"^VmHWM:\s+(\d+)", status, re.MULTILINE)[1]) / 1024
+
+
+if __name__ == "__main__":
+    main()
