@@ -155,3 +155,27 @@ fn object(sheet: &Sheet, line: &Line) -> Value {
     let cells = sheet.columns.iter().zip(&line.cells);
     Value::Object(cells.map(|(column, cell)| (column.key.to_owned(), value(cell))).collect::<Map<_, _>>())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sheet::Column;
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_whatever_the_width_of_characters_and_low_rows_are_red() {
+        let column = |title| Column { key: "", title };
+        let line = |text: &str, number, is_low| Line {
+            cells: vec![Cell::Text(text.to_owned()), Cell::Count(number), Cell::Missing],
+            is_low,
+        };
+        let sheet = Sheet {
+            columns: vec![column("Name"), column("Unused"), column("Threshold")],
+            lines: vec![line("雲\u{1b}[2J\u{202e}", 7, true), line("Contoso", 12_345_678, false)],
+        };
+        let expected = "Name       Unused  Threshold\n\
+                        \u{1b}[31m雲\u{fffd}[2J\u{fffd}         7  low\u{1b}[0m\n\
+                        Contoso  12345678\n";
+        assert_eq!(table(&sheet, &[], true, Timestamp::UNIX_EPOCH), expected);
+        assert!(!table(&sheet, &[], false, Timestamp::UNIX_EPOCH).contains('\u{1b}'));
+    }
+}
