@@ -50,8 +50,11 @@ const NAMES: [&str; 15] = [
     "processedDateTime",
 ];
 
-/// How many of these identify a row.
-const IDENTITY: usize = 9;
+/// How many of these identify a row by themselves.
+const LABELS: usize = 5;
+/// Where the customer's and the product's ids are, which identify a row too. Each is followed by a name, which may change
+/// between two pages and is a substitute for a missing id only.
+const IDS: [usize; 2] = [5, 7];
 
 /// The sums of a collection's rows by some of their labels.
 pub(super) struct Sums<R, const N: usize> {
@@ -201,10 +204,14 @@ pub(super) fn first_date(json: &[u8]) -> Result<Option<Timestamp>, PageError> {
 
 /// The first of two members, or the second if the first is missing or empty.
 fn first<'a>(one: Field<'a>, other: Field<'a>) -> Field<'a> {
-    match one {
-        None | Some(Scalar::Null) => other,
-        Some(Scalar::Text(text)) if text.is_empty() => other,
-        one => one,
+    if is_absent(&one) { other } else { one }
+}
+
+fn is_absent(field: &Field<'_>) -> bool {
+    match field {
+        None | Some(Scalar::Null) => true,
+        Some(Scalar::Text(text)) => text.is_empty(),
+        Some(_) => false,
     }
 }
 
@@ -254,7 +261,8 @@ impl<R: Row, const N: usize> Sums<R, N> {
 
     fn add(&mut self, members: [Field<'_>; NAMES.len()]) -> Result<(), RowError> {
         let mut identity = self.hasher.build_hasher();
-        for field in &members[..IDENTITY] {
+        let ids = IDS.map(|id| &members[if is_absent(&members[id]) { id + 1 } else { id }]);
+        for field in members[..LABELS].iter().chain(ids) {
             match field {
                 Some(Scalar::Text(text)) => text.hash(&mut identity),
                 Some(Scalar::Number(number)) => identity.write_u64(number.to_bits()),

@@ -91,6 +91,13 @@ pub enum ClientError {
     Build(String),
 }
 
+impl From<ClientError> for FetchError {
+    fn from(error: ClientError) -> Self {
+        let remedy = "correct ca_file or proxy_url, or give the system CA certificates: the package ca-certificates, or SSL_CERT_FILE";
+        Self::new(FailureReason::Tls, chain(&error)).with_remedy(remedy)
+    }
+}
+
 /// The HTTP clients of one account.
 pub(super) struct HttpClient {
     token_client: Client,

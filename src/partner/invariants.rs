@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use std::fmt::Debug;
 use std::time::Duration;
 
 use jiff::{Timestamp, tz::TimeZone};
@@ -12,10 +13,11 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::domain::failure::{Failure, FailureReason};
-use crate::domain::row::{MAX_LABEL_BYTES, RowError};
+use crate::domain::row::{MAX_LABEL_BYTES, Row, RowError, Rows};
 use crate::domain::schedule::{LastPoll, Schedule};
 use crate::domain::usage::{LicenseUsage, UsageReport};
 
+use super::commercial::{self, Sums};
 use super::page::{Next, PageError, PageLink};
 use super::paging::{LinkError, Pages};
 use super::redaction::Redactor;
@@ -146,6 +148,59 @@ pub(super) fn stays_within_the_api(link: &PageLink) {
         }
         assert_eq!(pages.follow(link), Err(LinkError::Loop));
     }
+}
+
+// === The body of a success of the successor ===
+
+/// A success is a page of each collection, whose rows are summed or counted, or an error with a message.
+pub fn commercial(body: &[u8]) {
+    of_sums(body, commercial::usage, "licensesActive", "licensesQualified");
+    of_sums(body, commercial::deployment, "licensesDeployed", "licensesSold");
+    of_sums(body, commercial::customer_usage, "licensesActive", "licensesQualified");
+    of_sums(body, commercial::customer_deployment, "licensesDeployed", "licensesSold");
+}
+
+fn of_sums<R: Row + Clone + Debug + PartialEq + Send + 'static, const N: usize>(
+    body: &[u8],
+    new: fn(usize) -> Sums<R, N>,
+    part: &str,
+    whole: &str,
+) {
+    let read = |pages: &[&[u8]]| -> Result<(Rows<R>, Vec<Next>), WireError> {
+        let mut sums = new(MAX_LABEL_BYTES).with_names();
+        let page = |page: &&[u8]| sums.read(response(StatusCode::OK, page).json());
+        let next = pages.iter().map(page).collect::<Result<_, _>>()?;
+        let names = sums.take_names();
+        assert!(names.values().all(|name| !name.is_empty() && name.len() <= MAX_LABEL_BYTES), "{names:?}");
+        Ok((sums.finish()?, next))
+    };
+    let good = format!(
+        r#"{{"serviceCode":"s","workloadName":"the good one","channel":"the good one","customerTenantId":"id","{part}":3,"{whole}":4,"processedDateTime":"2026-01-01T00:00:00Z"}}"#
+    );
+    let page = |items: &str| format!(r#"{{"Value":[{items}]}}"#);
+    // A good row is kept whatever stands beside it.
+    if let Ok(any) = serde_json::from_slice::<&RawValue>(body) {
+        let alone = read(&[page(&good).as_bytes()]).expect("it is good").0;
+        let beside = read(&[page(&format!("{any},{good},{any}")).as_bytes()]).expect("it has a good row").0;
+        assert!(alone.rows().iter().all(|row| beside.rows().contains(row)), "it is lost beside {any}");
+    }
+    let (once, next) = match read(&[body]) {
+        Ok(found) => found,
+        Err(error) => return fit_for_a_message(&error.to_string()),
+    };
+    once.assert_sound();
+    for next in &next {
+        match next {
+            Next::Link(link) => stays_within_the_api(link),
+            Next::Skip(rows) => assert!(*rows > 0, "the same page again"),
+            Next::End => {}
+        }
+    }
+    let (twice, next) = read(&[body, body]).expect("the first page was read");
+    assert_eq!(twice.rows(), once.rows(), "repeated rows change nothing");
+    assert!(twice.dropped() >= once.dropped());
+    let is_asked_again = matches!(next[1], Next::Skip(_));
+    assert!(once.rows().is_empty() || !is_asked_again, "a server that repeats a page is asked for no more");
 }
 
 // === The body of a failure ===
@@ -309,6 +364,11 @@ mod tests {
     #[test]
     fn every_success_among_the_seeds_is_parsed_correctly() {
         replay("payload", super::payload);
+    }
+
+    #[test]
+    fn every_success_of_the_successor_among_the_seeds_is_summed_or_refused() {
+        replay("commercial", super::commercial);
     }
 
     #[test]

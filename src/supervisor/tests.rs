@@ -23,6 +23,7 @@ use crate::partner::StoreError;
 use exporter_toolkit::negotiation::Format;
 use partner_center_simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Scenario, Simulator};
 
+mod sources;
 mod year;
 
 const NOW: Timestamp = Timestamp::constant(1_795_410_800, 0);

@@ -24,8 +24,9 @@ use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, account, eventua
 
 const UP: &str = "partner_license_up";
 const USAGE: &str = "partner_license_usage_percent";
-/// The key of an account that has every collection, in YAML.
-const EVERY: &str = ", collections: { deployment: { enabled: true }, customers: { enabled: true, poll_interval: 1s, poll_timeout: 6s } }";
+/// The key of an account that has every collection, in YAML. The customers are polled as often as the others.
+const EVERY: &str = ", collections: { deployment: { enabled: true }, \
+                     customers: { enabled: true, poll_interval: 1s, poll_timeout: 5s } }";
 /// Every collection, with the endpoint that is asked first.
 const COLLECTIONS: [(&str, &str); 3] =
     [("usage", "usage"), ("deployment", "deployment"), ("customers", "commercial_usage")];
@@ -193,6 +194,7 @@ fn every_network_fault_is_counted_under_its_reason_and_affects_nothing_else() {
         Row::http("sign-in: redirect", redirect("307 Temporary Redirect"), ("server", "307", 1)).signing_in(),
         Row::https("sign-in: unknown authority", certified("127.0.0.1", 2099), TLS).signing_in(),
     ];
+    let rarely = EVERY.replace("1s", "6h");
     let accounts: String = (1..)
         .zip(&rows)
         .map(|(number, row)| {
@@ -201,25 +203,26 @@ fn every_network_fault_is_counted_under_its_reason_and_affects_nothing_else() {
                 "token" => (&row.url, &simulator.url),
                 _ => (&simulator.url, &row.url),
             };
-            account(Some(row.fault), &tenant, login, api, &format!("{}{EVERY}", row.more))
+            account(Some(row.fault), &tenant, login, api, &format!("{}{rarely}", row.more))
         })
         .collect();
-    let config = format!("poll_interval: 6h\npoll_timeout: 6s\naccounts:\n{accounts}");
+    let config = format!("poll_interval: 6h\npoll_timeout: 5s\naccounts:\n{accounts}");
     let mut command = verbose();
     // On a machine without a name server, resolution then fails within a second instead of half a minute.
     command.env("RES_OPTIONS", "timeout:1 attempts:1");
     let mut exporter = Exporter::start_by(command, directory, &config);
 
-    // A collection that has failed is polled again after fifteen seconds or more, and the three polls of an account take
-    // eighteen at most, of which the first one six.
+    // A collection that has failed is polled again after fifteen seconds or more. The other two polls of its account have
+    // ended by then, as each takes five at most.
     let mut seen = BTreeMap::new();
-    let last = exporter.wait_for("outcome of every fault", |metrics| {
+    let last = eventually("outcome of every fault", || {
+        let metrics = exporter.metrics();
         for row in &rows {
-            if !seen.contains_key(row.fault) && is_over(row, metrics) {
+            if !seen.contains_key(row.fault) && is_over(row, &metrics) {
                 seen.insert(row.fault, (metrics.clone(), row.peer.as_ref().map(Peer::connections)));
             }
         }
-        (seen.len() == rows.len()).then(|| metrics.clone())
+        (seen.len() == rows.len()).then_some(metrics)
     });
     for row in &rows {
         let (metrics, connections) = &seen[row.fault];
@@ -268,14 +271,22 @@ fn assert_outcome(row: &Row, metrics: &Exposition, connections: Option<usize>, e
             assert!(error.contains(&format!(": {place}{proxy}: ")), "{fault}: {error}");
         }
     }
+    // Each collection signs in by itself while no sign-in succeeds; one that takes long serves several.
+    let is_shared = row.endpoint == "token" && reason == "timeout";
+    let mut asked = 0.0;
     for endpoint in row.endpoints() {
-        // Each collection signs in by itself while no sign-in succeeds.
-        let count = f64::from(count) * if endpoint == "token" { 3.0 } else { 1.0 };
-        let found = requests(metrics, fault, endpoint);
-        assert_eq!(found, [(code.to_owned(), count)], "{endpoint}: {fault}");
-        let retries = metrics.value("partner_license_api_retries_total", &[account, ("endpoint", endpoint)]);
         let polls = if endpoint == "token" { 3.0 } else { 1.0 };
-        assert_eq!(retries, Some(count - polls), "{endpoint}: {fault}");
+        let found = requests(metrics, fault, endpoint);
+        let [(found_code, found)] = &found[..] else { panic!("{endpoint}: {fault}: {found:?}") };
+        let expected = polls * f64::from(count);
+        assert_eq!(found_code, code, "{endpoint}: {fault}");
+        assert!(
+            *found == expected || is_shared && *found < expected,
+            "{endpoint}: {fault}: {found} requests"
+        );
+        let retries = metrics.value("partner_license_api_retries_total", &[account, ("endpoint", endpoint)]);
+        assert_eq!(retries, Some(polls * f64::from(count - 1)), "{endpoint}: {fault}");
+        asked += found;
     }
     if row.endpoint == "token" {
         for (_, endpoint) in COLLECTIONS {
@@ -285,7 +296,8 @@ fn assert_outcome(row: &Row, metrics: &Exposition, connections: Option<usize>, e
         assert_eq!(requests(metrics, fault, "token"), [("200".to_owned(), 1.0)], "{fault}");
     }
     if let Some(connections) = connections {
-        assert_eq!(connections, 3 * usize::from(count), "{fault}");
+        let connections = f64::from(u32::try_from(connections).unwrap());
+        assert!(connections == asked || is_shared, "{fault}: {connections} connections");
     }
 }
 
@@ -537,7 +549,8 @@ impl Disk {
             ["New refresh tokens are stored again", "The last good rows are saved to disk again"];
         eventually("log lines about the disk", || {
             break_it(self);
-            (!self.lines(FAILED).contains(&0)).then_some(())
+            let [token, rows] = self.lines(FAILED);
+            (token > 0 && rows >= COLLECTIONS.len()).then_some(())
         });
         break_it(self);
         let (token, logged_failures) = (self.token(), self.lines(FAILED));

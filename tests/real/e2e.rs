@@ -9,13 +9,16 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Conclusion};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
+use crate::sources;
 use crate::support;
 use crate::support::exposition::Series;
 use crate::support::real::{Case, Prometheus, run_cases, run_tool, serve_text};
 use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, eventually, get};
 
-const CASES: [Case; 3] = [
+const CASES: [Case; 5] = [
     ("promtool_reports_no_problem_with_the_metrics", the_metrics_are_clean),
+    ("promtool_reports_no_problem_with_a_hundred_thousand_series", many_metrics_are_clean),
+    ("a_source_that_changes_and_changes_back_leaves_no_gap_and_raises_no_alert", sources::change),
     ("prometheus_stores_every_series_in_both_formats", every_series_is_stored),
     ("prometheus_scrapes_over_tls_with_a_password_by_every_protocol", every_protocol_over_tls),
 ];
@@ -27,6 +30,25 @@ pub(crate) fn run(arguments: &Arguments) -> Conclusion {
 fn the_metrics_are_clean(suite: &'static str) {
     let (_simulator, exporter) = two_accounts();
     let text = get(&format!("{}/metrics", exporter.url));
+    let output = run_tool(suite, "promtool", &["check", "metrics"], &text);
+    assert_eq!(output.trim(), "");
+}
+
+fn many_metrics_are_clean(suite: &'static str) {
+    let simulator = Simulator::start("{rows: portfolio, customers: {count: 3000, products: 1}}");
+    let collections =
+        ", collections: { deployment: { enabled: true }, customers: { enabled: true, series: 100000 } }";
+    let account = support::account(Some("contoso"), TENANT, &simulator.url, &simulator.url, collections);
+    let exporter = Exporter::start(&format!("accounts:\n{account}"), &[]);
+    let metrics = || {
+        let mut answer = support::agent().get(format!("{}/metrics", exporter.url)).call().unwrap();
+        answer.body_mut().with_config().limit(1 << 30).read_to_string().unwrap()
+    };
+    let text = eventually("the customers", || {
+        Some(metrics()).filter(|text| text.contains("\npartner_license_customer_qualified_licenses{"))
+    });
+    let series = text.lines().filter(|line| !line.starts_with('#')).count();
+    assert!(series >= 100_000, "only {series} series");
     let output = run_tool(suite, "promtool", &["check", "metrics"], &text);
     assert_eq!(output.trim(), "");
 }

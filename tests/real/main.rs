@@ -7,6 +7,7 @@ mod alerting;
 mod browser;
 mod dashboards;
 mod e2e;
+mod sources;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -264,7 +264,7 @@ fn write_secret(path: &Path, content: &str) {
 }
 
 /// Advances the clock. No request may be in progress.
-async fn pass(time: Duration) {
+pub(super) async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();
@@ -272,15 +272,15 @@ async fn pass(time: Duration) {
 
 /// The events logged by this thread at info and above: level, message, reason and remedy.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<(Level, String)>>>);
+pub(super) struct Log(Arc<Mutex<Vec<(Level, String)>>>);
 
 impl Log {
-    fn listen(&self) -> tracing::subscriber::DefaultGuard {
+    pub(super) fn listen(&self) -> tracing::subscriber::DefaultGuard {
         tracing::subscriber::set_default(tracing_subscriber::registry().with(self.clone()))
     }
 
     /// The events since the last call.
-    fn take(&self) -> Vec<(Level, String)> {
+    pub(super) fn take(&self) -> Vec<(Level, String)> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 

@@ -3,7 +3,7 @@
 use super::bodies::{
     DAY, PERCENT, PROCESSED, body_of, collection, deployed, envelope, item, licenses, quoted, whole,
 };
-use super::row::{Customer, Row, Usage, good, of_customers};
+use super::row::{Customer, Row, Usage, good, of_customers, series};
 
 pub(crate) fn rows() -> Vec<Row> {
     let tables = [published(), named(), admitted(), dropped(), paged(), without_deployment(), failed()];
@@ -263,7 +263,12 @@ fn admitted() -> Vec<Row> {
             3,
         )
         .collections(ONE_ROW),
-        found_of("no row is admitted", &pages(&rows, &sold), &[], 4, 4).collections(NO_ROW),
+        found("no row is admitted", &pages(&rows, &sold), &[])
+            .yields(of_customers(&[], 4, 4).and(
+                series("partner_license_customer_processed_timestamp_seconds", [("service", "o365")]),
+                DAY,
+            ))
+            .collections(NO_ROW),
     ]
 }
 

@@ -78,6 +78,14 @@ pub(crate) const POLL_INTERVAL: u64 = 3600;
 /// The reasons of failures that usually only a person can fix.
 const NEEDS_PERSON: [&str; 4] = ["consent", "credentials", "mfa", "forbidden"];
 
+impl Yield {
+    /// Adds a series.
+    pub(crate) fn and(mut self, series: String, value: impl ToString) -> Self {
+        self.series.insert(series, value.to_string());
+        self
+    }
+}
+
 /// Returns a row whose poll succeeds and yields `usage`.
 pub(crate) fn good(name: &'static str, scenario: impl Into<String>, usage: &[Usage]) -> Row {
     Row::new(name, scenario.into(), Outcome::Good(of_usage(usage)))

@@ -105,6 +105,15 @@ fn chosen() -> Vec<Row> {
         )
         .warning("second source: throttled: the server asked for a pause between two requests of a poll")
         .delay(600),
+        stays(
+            "an old source that is gone and asks for a pause beyond the poll",
+            "status: 404, body: '', retry_after: 90",
+            "server",
+            "404 Not Found",
+            "usage 404: 1, usage throttled: 1",
+        )
+        .warning("second source: throttled: the server asked for a pause between two requests of a poll")
+        .delay(90),
         good("the old source alone, which is empty", old("answer: empty"), &[]),
         failed(
             "the old source alone, which is gone",
@@ -449,6 +458,12 @@ fn alone() -> Vec<Row> {
             "answer: server_error",
             "server: the API answered 500 Internal Server Error, code 800003: Unexpected service error",
             "commercial_deployment 500: 3, commercial_deployment retries: 2",
+        ),
+        gone(
+            "the successor of deployment has the rows of usage",
+            &format!("body: {}", quoted(&envelope(&[licenses(&[])], &whole(1)))),
+            "payload: the API answered 200 OK: none of the rows can be used: 1 missing_value",
+            "commercial_deployment 200: 1",
         ),
     ]
 }
