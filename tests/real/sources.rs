@@ -40,7 +40,11 @@ pub(crate) fn change(suite: &'static str) {
     });
     let prometheus = start(suite, &exporter);
     let query = |query: &str| prometheus.query(query).into_values().collect::<Vec<_>>();
-    eventually("some scrapes", || (query("count_over_time(up[10m])").first()? >= &3.0).then_some(()));
+    // Before the first scrape there is no exporter for the rules.
+    let began = eventually("scrapes, and no alert", || {
+        let is_scraped = query("count_over_time(up[10m])").first()? >= &3.0;
+        (is_scraped && query("ALERTS").is_empty()).then(|| query("vector(time())")[0])
+    });
     for (old, source) in SCENARIOS {
         let scenario = format!("{{rows: portfolio, usage: {old}, deployment: {old}}}");
         put_scenario(&simulator.url, &scenario);
@@ -74,7 +78,8 @@ pub(crate) fn change(suite: &'static str) {
     ] {
         assert_eq!(query(what), [expected], "{what}");
     }
-    let alerts = prometheus.query("count_over_time(ALERTS[10m])");
+    let seconds = (query("vector(time())")[0] - began).ceil();
+    let alerts = prometheus.query(&format!("count_over_time(ALERTS[{seconds}s])"));
     let names: BTreeSet<_> = alerts.keys().map(|(_, labels)| labels["alertname"].clone()).collect();
     assert_eq!(names, BTreeSet::new(), "no alert has been pending or firing");
 
