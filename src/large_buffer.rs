@@ -24,7 +24,7 @@ mod tests {
 
     #[test]
     fn a_large_buffer_is_mapped_by_itself_and_a_small_one_is_as_large_as_it_must_be() {
-        let mut buffer = Vec::new();
+        let mut buffer = Vec::<u8>::new();
         reserve(&mut buffer, LARGE);
         assert_eq!(buffer.capacity(), 0, "it grows as usual");
         reserve(&mut buffer, LARGE + 1);

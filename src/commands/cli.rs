@@ -38,6 +38,8 @@ pub(super) enum Command {
     Login(LoginFlags),
     /// Try each step of a poll for real and report whether it works, and if not, the cause and the remedy.
     Doctor(DoctorFlags),
+    /// Poll a collection once and print its rows, without disturbing a running exporter.
+    Fetch(FetchFlags),
     /// Run the exporter on top of a simulated Partner Center: nothing to configure, no network.
     Demo(DemoFlags),
     /// Run the simulated Partner Center and Entra ID alone.
@@ -104,6 +106,49 @@ pub(super) enum ReportFormat {
     Text,
     /// One JSON document at the end, for programs.
     Json,
+}
+
+/// Flags of `fetch`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct FetchFlags {
+    /// What to poll.
+    #[arg(value_name = "COLLECTION", default_value = "usage")]
+    pub(super) collection: Fetchable,
+    #[command(flatten)]
+    pub(super) config: ConfigFlag,
+    /// Account to poll; all accounts if absent.
+    #[arg(long, value_name = "NAME")]
+    pub(super) account: Option<String>,
+    /// Format of the rows.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub(super) format: FetchFormat,
+    /// Write the series to a file for the textfile collector of `node_exporter` instead. Replaces the file.
+    #[arg(long, value_name = "FILE", conflicts_with = "format")]
+    pub(super) textfile: Option<PathBuf>,
+}
+
+/// What can be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Fetchable {
+    /// Licence usage by workload.
+    Usage,
+    /// Licences sold and assigned by service.
+    Deployment,
+    /// Both for each customer.
+    Customers,
+}
+
+/// The format of the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum FetchFormat {
+    /// Aligned columns for people.
+    Table,
+    /// One JSON document.
+    Json,
+    /// Comma-separated values with a line of keys.
+    Csv,
+    /// The series of the exporter.
+    Openmetrics,
 }
 
 /// Flags of `demo`.

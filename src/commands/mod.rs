@@ -16,6 +16,7 @@ mod serve;
 mod demo;
 mod check;
 mod doctor;
+mod fetch;
 mod login;
 mod export;
 mod version;
@@ -48,6 +49,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(flags) => block_on(flags.log, serve::run(flags)),
         Command::Check(flags) => check::run(&flags.config, &flags.access),
         Command::Doctor(flags) => block_on(LogFlags::for_people(), doctor::run(flags)),
+        Command::Fetch(flags) => block_on(LogFlags::for_people(), fetch::run(flags)),
         Command::Login(flags) => block_on(LogFlags::for_people(), login::run(flags)),
         Command::Demo(flags) => block_on(flags.log, demo::run(flags)),
         Command::Simulate(flags) => block_on(flags.log, simulate::run(flags)),

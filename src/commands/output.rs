@@ -8,8 +8,16 @@ use std::io::{self, ErrorKind, Write as _};
 /// # Errors
 /// If writing fails for another reason, such as a full disk.
 pub(super) fn print(text: &str) -> io::Result<()> {
+    print_document(&format!("{text}\n"))
+}
+
+/// Prints a text that ends in a line break, or is empty. A closed pipe is no error either.
+///
+/// # Errors
+/// As for [`print()`].
+pub(super) fn print_document(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }

@@ -56,7 +56,13 @@ pub struct MetricsSnapshot {
     bodies: [[OnceLock<EncodedPrefix>; Coding::ALL.len()]; Format::ALL.len()],
     /// For which of them scrapes have asked.
     asked: [[AtomicBool; Coding::ALL.len()]; Format::ALL.len()],
+    /// The first moment after the scrapes that asked for them in earlier snapshots.
+    asked_before: [[OnceLock<Timestamp>; Coding::ALL.len()]; Format::ALL.len()],
 }
+
+/// How long after a scrape the bodies that it asked for are prepared for each snapshot. Where many accounts are polled
+/// one after another, there are several snapshots between two scrapes.
+const PREPARED_FOR: Duration = Duration::from_mins(1);
 
 /// The data from which the series are encoded.
 #[derive(Debug)]
@@ -84,7 +90,12 @@ impl Render for Accounts {
     fn render(&self, now: Timestamp) -> MetricsSnapshot {
         let statuses = self.ledgers.iter().map(Ledger::read).collect();
         let series = Series { accounts: self.clone(), statuses, at: now, choices: OnceLock::new() };
-        MetricsSnapshot { series: Arc::new(series), bodies: Default::default(), asked: Default::default() }
+        MetricsSnapshot {
+            series: Arc::new(series),
+            bodies: Default::default(),
+            asked: Default::default(),
+            asked_before: Default::default(),
+        }
     }
 
     fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
@@ -96,10 +107,10 @@ impl Render for Accounts {
         ends.filter(|end| *end > now).min()
     }
 
-    /// Prepares the bodies for which scrapes asked since the last change.
+    /// Prepares the bodies for which scrapes asked since the last change, or a short time before it.
     fn preparation(before: &Arc<MetricsSnapshot>, next: &Arc<MetricsSnapshot>) -> Option<Preparation> {
         let each = Format::ALL.into_iter().flat_map(|format| Coding::ALL.map(|coding| (format, coding)));
-        let asked: Vec<_> = each.filter(|(format, coding)| before.was_asked_for(*format, *coding)).collect();
+        let asked: Vec<_> = each.filter(|(format, coding)| next.inherits(before, *format, *coding)).collect();
         let next = Arc::clone(next);
         (!asked.is_empty()).then(|| -> Preparation {
             Box::new(move || {
@@ -131,8 +142,16 @@ impl MetricsSnapshot {
         self.prepare(format, coding)
     }
 
-    fn was_asked_for(&self, format: Format, coding: Coding) -> bool {
-        self.asked[format as usize][coding as usize].load(Ordering::Relaxed)
+    /// Returns whether this snapshot, which takes the place of `before`, is expected to be asked for a body.
+    fn inherits(&self, before: &Self, format: Format, coding: Coding) -> bool {
+        let (format, coding, now) = (format as usize, coding as usize, self.series.at);
+        let asked = if before.asked[format][coding].load(Ordering::Relaxed) {
+            Some(now)
+        } else {
+            before.asked_before[format][coding].get().copied()
+        };
+        let asked = asked.filter(|asked| now.duration_since(*asked).unsigned_abs() < PREPARED_FOR);
+        asked.is_some_and(|asked| self.asked_before[format][coding].set(asked).is_ok())
     }
 
     fn prepare(&self, format: Format, coding: Coding) -> &EncodedPrefix {

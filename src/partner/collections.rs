@@ -59,7 +59,7 @@ struct Commercial<R, const N: usize> {
     group: Option<&'static str>,
 }
 
-/// How often a page is asked for again after the server asked for a pause.
+/// How often a page is asked for again after a pause, besides the retries without one.
 const MAX_PAUSES: u32 = 5;
 /// The longest pause within a poll. After a longer one the poll begins anew.
 const LONGEST_PAUSE: Duration = Duration::from_mins(2);
@@ -335,16 +335,23 @@ impl Session<'_> {
     ) -> Result<(D, HttpResponse), FetchError> {
         let mut pauses = 0;
         loop {
-            let mut response = self.get_with_valid_token(endpoint, pages.current()).await?;
-            if !response.status.is_success() {
-                // The pages before it are not fetched again because of a short pause, where there may be a hundred.
-                let may_wait = pages.has_begun() && decoder.received().is_some() && pauses < MAX_PAUSES;
-                if may_wait && response.retry_after.is_some() && self.wait_until_allowed().await.is_ok() {
-                    pauses += 1;
-                    continue;
+            let outcome = self.get_with_valid_token(endpoint, pages.current()).await;
+            let is_success = |response: &HttpResponse| response.status.is_success();
+            let outcome =
+                outcome.and_then(|it| if is_success(&it) { Ok(it) } else { Err(self.refused(&it)) });
+            let mut response = match outcome {
+                Ok(response) => response,
+                Err(error) => {
+                    // The pages before it, of which there may be a hundred, are not fetched again.
+                    let may_go_on = pages.has_begun() && decoder.received().is_some() && pauses < MAX_PAUSES;
+                    if may_go_on && self.pause(&error, pauses).await {
+                        pauses += 1;
+                        continue;
+                    }
+                    return Err(error);
                 }
-                return Err(self.refused(&response));
-            }
+            };
+            pauses = 0;
             let is_empty = response.json().is_empty();
             // A large page takes a tenth of a second, in which scrapes would wait.
             let read = move || {
@@ -377,6 +384,21 @@ impl Session<'_> {
             .map_err(|error| unusable(&error))?;
             self.turn.pass().await;
         }
+    }
+
+    /// Waits before a page is asked for again that failed with `error` and after `pauses` pauses. Returns whether it can
+    /// be asked for within the poll.
+    async fn pause(&mut self, error: &FetchError, pauses: u32) -> bool {
+        if error.retry_after().is_some() {
+            return self.wait_until_allowed().await.is_ok();
+        }
+        let pause = self.center.http.pause_between_pages(pauses);
+        let may_pass = error.is_transient() && error.reason() != FailureReason::Throttled;
+        if !may_pass || Instant::now() + pause >= self.deadline {
+            return false;
+        }
+        self.turn.rest(pause).await;
+        true
     }
 
     /// Waits for the end of a pause that the server asked for since this poll began.

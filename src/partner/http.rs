@@ -91,6 +91,13 @@ pub enum ClientError {
     Build(String),
 }
 
+impl From<ClientError> for FetchError {
+    fn from(error: ClientError) -> Self {
+        let remedy = "correct ca_file or proxy_url, or give the system CA certificates: the package ca-certificates, or SSL_CERT_FILE";
+        Self::new(FailureReason::Tls, chain(&error)).with_remedy(remedy)
+    }
+}
+
 /// The HTTP clients of one account.
 pub(super) struct HttpClient {
     token_client: Client,
@@ -108,6 +115,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 impl HttpClient {
+    /// How long to wait before a page is asked for again that still failed after its retries, and after `pauses` pauses:
+    /// five seconds, twice as long each time.
+    pub(super) fn pause_between_pages(&self, pauses: u32) -> Duration {
+        self.retry.pause.saturating_mul(5 << pauses.min(10))
+    }
+
     pub(super) fn new(
         account: &Account,
         ledger: Ledger,

@@ -23,10 +23,15 @@ pub fn within_login(remedy: &str, browser: bool, flags: &str) -> String {
     } else {
         remedy
     };
+    of_one_attempt(&remedy, flags)
+}
+
+/// A remedy for a person who has run a command: no exporter tries again.
+pub fn of_one_attempt(remedy: &str, flags: &str) -> String {
     if remedy.starts_with("wait; the exporter retries") {
         return "wait, then run the command again".to_owned();
     }
-    with_flags(&remedy, flags)
+    with_flags(remedy, flags)
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! The turns in which the collections of one account send requests, so that one request is in flight.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::sleep;
 
 /// The turns of one account. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +27,15 @@ impl Turns {
 impl Turn {
     /// Lets those who wait send their requests first, for instance between two pages.
     pub async fn pass(&mut self) {
+        self.rest(Duration::ZERO).await;
+    }
+
+    /// Lets others send requests for this time at least.
+    pub async fn rest(&mut self, time: Duration) {
         self.held = None;
+        if !time.is_zero() {
+            sleep(time).await;
+        }
         self.held = Some(Arc::clone(&self.turns.0).lock_owned().await);
     }
 }

@@ -10,6 +10,7 @@ mod docs;
 mod doctor;
 mod export;
 mod faults;
+mod fetch;
 mod formats;
 mod hanging_files;
 mod hostile;

@@ -3,6 +3,8 @@ import { FieldType, toDataFrame } from '@grafana/data';
 
 const STEPS = [15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
 
+const INTERVALS = { '1m': 60, '1h': 3600 };
+
 export async function framesOf(panel, { from, to, values, width }) {
   const answers = await Promise.all((panel.targets ?? []).map((target) => ask(panel, target, { from, to, values, width })));
   const several = answers.length > 1;
@@ -13,9 +15,8 @@ export async function framesOf(panel, { from, to, values, width }) {
 
 async function ask(panel, target, { from, to, values, width }) {
   const wanted = (to - from) / (panel.maxDataPoints ?? width);
-  const least = target.interval === '1m' ? 60 : 15;
-  const step = STEPS.find((step) => step >= Math.max(wanted * 0.75, least)) ?? 86400;
-  const scrape = target.interval === '1m' ? 60 : 15;
+  const scrape = INTERVALS[target.interval] ?? 15;
+  const step = STEPS.find((step) => step >= Math.max(wanted * 0.75, scrape)) ?? 86400;
   const query = [
     ['__rate_interval', `${Math.max(step + scrape, 4 * scrape)}s`],
     ['__interval', `${step}s`],

@@ -71,9 +71,8 @@ async fn examine(account: &Account, config: &Config, report: &mut Report) -> io:
     ) {
         Ok(center) => center.without_rotation(),
         Err(error) => {
-            let cause = format!("{:#}", anyhow::Error::new(error));
-            let remedy = "correct ca_file or proxy_url, or give the system CA certificates: the package ca-certificates, or SSL_CERT_FILE";
-            return report.add("http_client", failed(cause, remedy));
+            let error = FetchError::from(error);
+            return report.add("http_client", failed(error.to_string(), error.remedy()));
         }
     };
     let mut answers = [false; 2];

@@ -380,3 +380,21 @@ async fn the_path_of_the_commercial_collections_may_be_configured() {
     let error = with_path("/partner/v1/").usage().await.unwrap_err();
     assert!(error.to_string().contains("404"), "no other path is tried: {error}");
 }
+
+#[tokio::test]
+async fn a_page_that_fails_costs_no_more_than_that_page_again() {
+    let bed =
+        TestBed::new("{rows: portfolio, page_size: 200, commercial_usage: {answer: server_error}}").await;
+    let client = bed.client_from("auto");
+    assert!(customers(&client).await.is_err(), "a first page is not waited for");
+    assert_eq!(bed.paths().len(), 3);
+    let scenario =
+        "{rows: portfolio, page_size: 200, commercial_usage: {skip: 1, times: 7, answer: server_error}}";
+    let bed = TestBed::new(scenario).await;
+    assert_eq!(customers(&bed.client_from("auto")).await.unwrap().rows().len(), 40 * 14);
+    let paths = bed.paths();
+    let of_usage = paths.iter().filter(|path| path.contains("/usage/")).count();
+    let (customers, workloads, products) = (40_usize, 14, 2);
+    let pages = (customers * workloads * products).div_ceil(200);
+    assert_eq!(of_usage, pages + 7, "{paths:?}");
+}

@@ -301,7 +301,7 @@ fn customers_are_counted_once(sample: &Sample, results: &[queries::QueryResult<'
         assert!((found - count).abs() < 0.5, "{found} rows are {state}, not {count}");
     }
     // One of the exporters knows another name of the first customer. Which of the two is shown does not matter.
-    let expected = CUSTOMERS.map(|(id, name)| if sample.accounts.is_empty() { id } else { name });
+    let expected = CUSTOMERS.map(|(id, name, _)| if sample.accounts.is_empty() { id } else { name });
     for panel in [bars, table] {
         let series = &find(results, panel, "A").series;
         let shown = series.iter().map(|series| series.label("customer_name").unwrap());

@@ -60,17 +60,18 @@ const OVERRIDES: &str = "
 ";
 /// The number of rows of the second account, if there is one.
 const OTHER_ROWS: usize = 3;
-/// The customers of each account: their ids and names. Each has all rows of the account.
-pub(crate) const CUSTOMERS: [(&str, &str); 2] = [
-    ("0112a436-9d8f-4d8c-9e0f-6b1f0c5a7d01", "Fourth Coffee"),
-    ("7b1e5c5e-2f57-4f0a-8a35-1d2c3b4a5f02", "Proseware (\"UK\")"),
+/// The customers of each account: their ids, names, and numbers of licences that qualify for each workload. Each has all
+/// rows of the account.
+pub(crate) const CUSTOMERS: [(&str, &str, f64); 4] = [
+    ("0112a436-9d8f-4d8c-9e0f-6b1f0c5a7d01", "Fourth Coffee", 4000.0),
+    ("7b1e5c5e-2f57-4f0a-8a35-1d2c3b4a5f02", "Proseware (\"UK\")", 3000.0),
+    ("9c2f6d6f-3068-4a1b-9b46-2e3d4c5b6a03", "Adventure Works", 2000.0),
+    ("ad307e70-4179-4b2c-8c57-3f4e5d6c7b04", "Wide World Importers", 1000.0),
 ];
 /// The name of the first customer, as the exporters have it that exist in the history only.
 pub(crate) const FORMER_NAME: &str = "Third Coffee";
-/// The number of licences of a customer that qualify for each workload.
-const QUALIFIED: f64 = 1000.0;
 /// The number of rows of customers that are published, which is less than those of the first account.
-pub(crate) const SERIES: usize = 20;
+pub(crate) const SERIES: usize = 40;
 
 /// An exporter, a simulator and a Prometheus, which end when this value is dropped.
 pub(crate) struct Sample {
@@ -94,7 +95,7 @@ impl Sample {
         // The first poll is throttled, so the counters of failures have a value.
         let collections = 3 * accounts.len().max(1);
         exporter.wait_for("successful polls of all collections", |metrics| {
-            let ups = metrics.named("partner_license_up").filter(|(_, up)| *up == 1.0);
+            let ups = metrics.named("partner_license_up").filter(|(_, up)| *up > 0.0);
             (ups.count() == collections).then_some(())
         });
 
@@ -175,33 +176,30 @@ fn start_simulator(accounts: &[&str], now: Timestamp, directory: &Path) -> (Simu
     (simulator, config)
 }
 
-/// What the simulator answers if these are the rows: each is the sum of two customers, who use the same share.
+/// What the simulator answers if these are the rows: each is the sum of all customers, who use the same share.
 fn collections(rows: &[Row], now: Timestamp) -> Value {
-    let of_customer = |row: &Row, (customer, name): (&str, &str)| {
-        let processed = day(now, days_behind(row.service)).strftime("%Y-%m-%dT00:00:00Z").to_string();
-        json!({
-            "customerTenantId": customer, "customerName": name, "processedDateTime": processed,
-            "serviceCode": row.service, "channel": row.channel,
-        })
+    let of_customers = |figures: fn(&mut Value, &Row, f64)| -> Vec<Value> {
+        let pairs = rows.iter().flat_map(|row| CUSTOMERS.map(|customer| (row, customer)));
+        let json = |(row, (id, name, licenses)): (&Row, (&str, &str, f64))| {
+            let processed = day(now, days_behind(row.service)).strftime("%Y-%m-%dT00:00:00Z");
+            let mut json = json!({
+                "customerTenantId": id, "customerName": name, "processedDateTime": processed.to_string(),
+                "serviceCode": row.service, "workloadName": row.workload, "channel": row.channel,
+            });
+            figures(&mut json, row, licenses);
+            json
+        };
+        pairs.map(json).collect()
     };
-    let with = |mut row: Value, more: Value| {
-        row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        row
-    };
-    let of_customers =
-        |row: &Row, more: Value| CUSTOMERS.map(|customer| with(of_customer(row, customer), more.clone()));
-    let usage = rows.iter().flat_map(|row| {
-        let active = row.percent / 100.0 * QUALIFIED;
-        let more = json!({ "workloadName": row.workload, "licensesActive": active.round(), "licensesQualified": QUALIFIED });
-        of_customers(row, more)
+    let usage = of_customers(|json, row, licenses| {
+        json["licensesActive"] = (row.percent / 100.0 * licenses).round().into();
+        json["licensesQualified"] = licenses.into();
     });
-    let deployment = rows.iter().flat_map(|row| {
-        of_customers(
-            row,
-            json!({ "productName": row.workload, "licensesDeployed": 900, "licensesSold": QUALIFIED }),
-        )
+    let deployment = of_customers(|json, row, licenses| {
+        let share = if row.channel == "direct" { 0.95 } else { 0.9 };
+        json["licensesDeployed"] = (share * licenses).round().into();
+        json["licensesSold"] = licenses.into();
     });
-    let (usage, deployment): (Vec<_>, Vec<_>) = (usage.collect(), deployment.collect());
     json!({
         "commercial_usage": { "answer": "throttled", "retry_after": 1, "times": 1, "rows": usage },
         "commercial_deployment": { "rows": deployment },

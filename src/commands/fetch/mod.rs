@@ -1,0 +1,134 @@
+//! `fetch`: polls a collection once, with the credentials of each account, and prints the rows.
+//!
+//! A running exporter is not disturbed: the sign-in asks for no new refresh token, and the state directory stays as it
+//! is.
+
+mod sheet;
+mod document;
+mod exposition;
+
+use std::io::{IsTerminal as _, Write as _, stderr, stdout};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use exporter_toolkit::negotiation::Format;
+use tokio::time::{Instant, interval_at, timeout};
+
+use crate::commands::cli::{FetchFlags, FetchFormat, Fetchable};
+use crate::commands::lifecycle::EXIT_FAILED;
+use crate::commands::{output, settings};
+use crate::config::{Account, Config};
+use crate::domain::clock::Clock;
+use crate::domain::collection::{Collected, Collection};
+use crate::domain::failure::Failure;
+use crate::domain::status::Ledger;
+use crate::metrics::{Accounts, Choices};
+use crate::partner::{FetchError, PartnerCenter, TokenStore, TrustAnchors, Turns, remedy};
+
+use sheet::{Fetched, Sheet};
+
+/// A poll that takes longer shows its progress, and then this often.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(flags: FetchFlags) -> anyhow::Result<ExitCode> {
+    let config = settings::source(&flags.config).load(&settings::environment)?;
+    let chosen = match flags.account.as_deref() {
+        None => config.accounts.iter().collect(),
+        name => vec![settings::account(&config, name)?],
+    };
+    let collection = match flags.collection {
+        Fetchable::Usage => Collection::Usage,
+        Fetchable::Deployment => Collection::Deployment,
+        Fetchable::Customers => Collection::Customers,
+    };
+    let (clock, mut ledgers, mut all) = (Clock::system(), Vec::new(), Vec::new());
+    for account in chosen {
+        let (ledger, began) = (Ledger::new(account.name.clone(), Arc::default()), Instant::now());
+        let outcome = poll(account, &config, collection, &ledger).await;
+        let limits = account.collections.customers.limits;
+        ledger.write(|status| {
+            status.customers = limits;
+            status.track([(collection, Duration::ZERO)], false);
+            status.of_mut(collection).poll_ended(outcome.clone(), clock.now(), began.elapsed());
+        });
+        ledgers.push(ledger);
+        all.push(Fetched { account: account.name.as_ref().map(ToString::to_string), limits, outcome });
+    }
+    let fails = all.iter().any(|fetched| fetched.outcome.is_err());
+    let thresholds = config.thresholds.clone();
+    let text = match (&flags.textfile, flags.format) {
+        (None, FetchFormat::Table) => {
+            let has_colour = stdout().is_terminal() && settings::environment("NO_COLOR").is_none();
+            document::table(&Sheet::new(collection, &all, &thresholds), &all, has_colour, clock.now())
+        }
+        (None, FetchFormat::Csv) => document::csv(&Sheet::new(collection, &all, &thresholds))?,
+        (None, FetchFormat::Json) => document::json(collection, &all, &thresholds, clock.now()),
+        (file, _) => {
+            let accounts = Accounts { ledgers, stale_after: None, thresholds, choices: Choices::default() };
+            if let Some(file) = file {
+                exposition::write(file, &accounts, clock.now())?;
+                String::new()
+            } else {
+                exposition::text(&accounts, Format::OpenMetrics, clock.now())
+            }
+        }
+    };
+    output::print_document(&text)?;
+    Ok(if fails { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// Polls once. A failure is printed, with what to do.
+async fn poll(
+    account: &Account,
+    config: &Config,
+    collection: Collection,
+    ledger: &Ledger,
+) -> Result<Collected, Failure> {
+    let store = TokenStore::read_only(&config.state_directory, account);
+    let anchors = TrustAnchors::default();
+    let limit = match collection {
+        Collection::Usage | Collection::Deployment => config.poll_timeout,
+        Collection::Customers => account.collections.customers.poll_timeout,
+    };
+    let fetched = async {
+        let clock = Clock::system();
+        let center = PartnerCenter::new(account, store, ledger, &clock, config.poll_timeout, &anchors)?;
+        let mut turn = Turns::default().take().await;
+        let (collected, _) = center.without_rotation().fetch_with_ids(collection, &mut turn).await?;
+        Ok(collected)
+    };
+    let outcome = with_progress(timeout(limit, fetched), collection, ledger).await;
+    let outcome = outcome.unwrap_or_else(|_| Err(FetchError::deadline(limit)));
+    outcome.map_err(|error| {
+        let (name, failure) = (account.display_name(), Failure::from(error));
+        let remedy = remedy::of_one_attempt(&failure.remedy, &account.command_flags);
+        let reason = failure.reason.as_str();
+        output::print_error(&anyhow!("account {name}: {reason}: {}\n  what to do: {remedy}", failure.text));
+        Failure { remedy: remedy.into(), ..failure }
+    })
+}
+
+/// Says on a terminal how many responses have come, as soon as that takes long.
+async fn with_progress<T>(work: impl Future<Output = T>, collection: Collection, ledger: &Ledger) -> T {
+    let mut work = std::pin::pin!(work);
+    let mut ticks = interval_at(Instant::now() + PATIENCE, PATIENCE);
+    let mut has_shown = false;
+    loop {
+        tokio::select! { biased;
+            outcome = &mut work => {
+                if has_shown {
+                    // Erases the line.
+                    write!(stderr(), "\r\x1b[K").ok();
+                }
+                return outcome;
+            }
+            _ = ticks.tick(), if stderr().is_terminal() => {
+                let responses: u64 = ledger.read().traffic.requests.values().sum();
+                has_shown = true;
+                write!(stderr(), "\r{}: {responses} responses so far\x1b[K", collection.as_str()).ok();
+            }
+        }
+    }
+}

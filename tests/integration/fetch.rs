@@ -1,0 +1,208 @@
+//! `fetch`: one poll to stdout in every format, and what it leaves alone.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::support::exposition;
+use crate::support::peers::refusing;
+use crate::support::terminal::Terminal;
+use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, account, program, write_config};
+
+/// Rows of two customers, of which one has a name that a spreadsheet would compute.
+const CUSTOMERS: &str = r#"
+commercial_deployment: { answer: empty }
+commercial_usage:
+  rows:
+    - { customerTenantId: a, customerName: "=1+1", serviceCode: o365, workloadName: Teams, channel: reseller, licensesActive: 10, licensesQualified: 100, processedDateTime: "2026-11-20" }
+    - { customerTenantId: b, customerName: "Contoso, \"Ltd\" \e[2J雲", serviceCode: o365, workloadName: Teams, channel: reseller, licensesActive: 80, licensesQualified: 300, processedDateTime: "2026-11-20" }
+    - { customerTenantId: b, customerName: "Contoso, \"Ltd\" \e[2J雲", serviceCode: o365, workloadName: "+Exchange", channel: reseller, licensesActive: 8, licensesQualified: 9, processedDateTime: "2026-11-19" }
+    - { customerTenantId: b, serviceCode: o365, channel: reseller, licensesActive: 8, licensesQualified: 9, processedDateTime: "2026-11-19" }
+"#;
+
+/// Runs `fetch` with a configuration of these accounts.
+fn fetch(directory: &Path, accounts: &str, arguments: &[&str]) -> Output {
+    let config = write_config(directory, &format!("accounts:\n{accounts}"));
+    fs::create_dir_all(directory.join("state")).unwrap();
+    program(&[&["fetch"], arguments, &["--config.file", config.to_str().unwrap()]].concat()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The output of a `fetch` that succeeds and says nothing else.
+fn fetched(accounts: &str, arguments: &[&str]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let output = fetch(directory.path(), accounts, arguments);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+    assert_eq!(fs::read_dir(directory.path().join("state")).unwrap().count(), 0, "it has written something");
+    text(&output.stdout)
+}
+
+#[test]
+fn the_documented_rows_are_a_table_with_the_lowest_first_and_the_age_of_the_figures() {
+    let simulator = Simulator::start("");
+    let shown = fetched(&simulator.account(None, TENANT), &[]);
+    let lines: Vec<&str> = shown.lines().collect();
+    let words = |line: &str| {
+        line.split("  ").filter(|word| !word.is_empty()).map(str::trim).collect::<Vec<_>>().join("|")
+    };
+    assert_eq!(words(lines[0]), "Workload|Service|Channel|Usage|Active|Qualified|Threshold|Data of");
+    assert_eq!(words(lines[1]), "Microsoft Dynamics CRM|crm|reseller|0.00 %|40.00 %|2017-03-10|low");
+    assert_eq!(lines.len(), 7, "{shown}");
+    assert!(lines[6].starts_with("5 rows from licenses, figures at most 3"), "{shown}");
+    assert!(!shown.contains('\u{1b}'), "there is no colour in a pipe: {shown}");
+}
+
+#[test]
+fn a_terminal_gets_no_control_characters_of_the_api_and_no_colours_if_they_are_not_wanted() {
+    let simulator = Simulator::start(CUSTOMERS);
+    let directory = tempfile::tempdir().unwrap();
+    let config = write_config(directory.path(), &format!("accounts:\n{}", simulator.account(None, TENANT)));
+    let mut command = program(&["fetch", "customers", "--config.file", config.to_str().unwrap()]);
+    // This terminal panics at control characters.
+    let (code, screen) = Terminal::start(command.env("NO_COLOR", "1")).end();
+    assert_eq!(code, 0);
+    let shown = screen.written();
+    assert!(shown.contains("3 rows of 2 customers from commercial, dropped: 1 missing_label"), "{shown}");
+}
+
+#[test]
+fn csv_can_be_opened_in_a_spreadsheet() {
+    let simulator = Simulator::start(CUSTOMERS);
+    let accounts = simulator.account(None, TENANT);
+    let csv = fetched(&accounts, &["customers", "--format", "csv"]);
+    assert!(csv.lines().count() == csv.matches("\r\n").count(), "{csv:?}");
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let rows: Vec<BTreeMap<String, String>> = reader.deserialize().map(Result::unwrap).collect();
+    let found: Vec<_> = rows
+        .iter()
+        .map(|row| [&row["customer_name"], &row["workload"], &row["unused"], &row["processed_at"]])
+        .collect();
+    let time = ["2026-11-19T00:00:00Z", "2026-11-20T00:00:00Z"].map(str::to_owned);
+    let contoso = "Contoso, \"Ltd\" \u{1b}[2J雲".to_owned();
+    assert_eq!(
+        found,
+        [
+            [&contoso, &"Teams".to_owned(), &"220".to_owned(), &time[1]],
+            [&"'=1+1".to_owned(), &"Teams".to_owned(), &"90".to_owned(), &time[1]],
+            [&contoso, &"'+Exchange".to_owned(), &"1".to_owned(), &time[0]],
+        ]
+    );
+}
+
+#[test]
+fn json_has_the_rows_and_what_there_is_to_know_about_them() {
+    let simulator = Simulator::start(CUSTOMERS);
+    let accounts = simulator.account(Some("contoso"), TENANT);
+    let document: Value =
+        serde_json::from_str(&fetched(&accounts, &["customers", "--format", "json"])).unwrap();
+    assert_eq!(document["collection"], "customers");
+    document["fetched_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let [only] = &document["accounts"].as_array().unwrap()[..] else { panic!("{document}") };
+    assert_eq!((&only["account"], &only["source"]), (&json!("contoso"), &json!("commercial")));
+    assert_eq!(only["rejected"], json!({"missing_label": 1}));
+    let expected = json!({
+        "customer_name": "=1+1", "customer": "a", "workload": "Teams", "service": "o365", "channel": "reseller",
+        "unused": 90, "active": 10, "qualified": 100, "percent": 10.0, "threshold": 40.0,
+        "processed_at": "2026-11-20T00:00:00Z",
+    });
+    assert_eq!(only["rows"][1], expected);
+}
+
+#[test]
+fn openmetrics_has_the_series_of_the_exporter() {
+    let simulator = Simulator::start("");
+    let accounts = simulator.account(None, TENANT);
+    let text = fetched(&accounts, &["--format", "openmetrics"]);
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let exporter = Exporter::start(&format!("accounts:\n{accounts}"), &[]);
+    exporter.wait_for_polls(None, 1.0);
+    let of = |metrics: &exposition::Exposition| -> BTreeMap<_, _> {
+        let rows = metrics.0.iter().filter(|((name, _), _)| name.starts_with("partner_license_usage_"));
+        rows.map(|(series, value)| (series.clone(), value.to_bits())).collect()
+    };
+    assert_eq!(of(&exposition::parse(&text)), of(&exporter.metrics()));
+}
+
+#[test]
+fn an_account_that_fails_does_not_stop_the_others_and_its_reason_is_said() {
+    let simulator =
+        Simulator::start(&format!("tenants: {{{OTHER_TENANT}: {{usage: {{answer: forbidden}}}}}}"));
+    let accounts = simulator.account(Some("fails"), OTHER_TENANT) + &simulator.account(Some("works"), TENANT);
+    let directory = tempfile::tempdir().unwrap();
+    let output = fetch(directory.path(), &accounts, &["--format", "csv"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.starts_with("error: account fails: forbidden: the API answered 403"), "{said}");
+    assert!(said.contains("what to do: give the signed-in user a Partner Center role"), "{said}");
+    let rows = text(&output.stdout);
+    assert_eq!(rows.lines().filter(|line| line.starts_with("works,")).count(), 5, "{rows}");
+    let output = fetch(directory.path(), &accounts, &["--account", "works"]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+    let output = fetch(directory.path(), &accounts, &["--account", "nobody"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("known: fails, works"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_told_with_advice_for_somebody_without_an_exporter() {
+    let simulator = Simulator::start("");
+    let (address, _socket) = refusing();
+    let accounts = account(None, TENANT, &simulator.url, &format!("http://{address}"), "");
+    let directory = tempfile::tempdir().unwrap();
+    let output = fetch(directory.path(), &accounts, &[]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()));
+    let said = text(&output.stderr);
+    assert!(said.contains("network: "), "{said}");
+    assert!(!said.contains("the exporter retries"), "{said}");
+}
+
+#[test]
+fn a_running_exporter_keeps_its_sign_in_and_its_files() {
+    let simulator = Simulator::start("");
+    let exporter = Exporter::start(&format!("accounts:\n{}", simulator.account(None, TENANT)), &[]);
+    exporter.wait_for_polls(None, 1.0);
+    let state = exporter.directory.path().join("state");
+    let files = || -> BTreeMap<_, _> {
+        let files = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path());
+        files.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    };
+    let before = files();
+    let config = exporter.directory.path().join("config.yml");
+    let output = program(&["fetch", "--config.file", config.to_str().unwrap()]).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+    assert_eq!(files(), before);
+}
+
+#[test]
+fn a_file_for_the_textfile_collector_says_whether_the_poll_succeeded_and_a_failed_one_has_no_rows() {
+    let simulator = Simulator::start("");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("licences.prom");
+    let read = || exposition::parse(&fs::read_to_string(&file).unwrap());
+    let arguments = ["--textfile", file.to_str().unwrap()];
+    for (scenario, code, up, rows) in [("", 0, 1.0, 5), ("usage: {answer: server_error}", 1, 0.0, 0)] {
+        simulator.scenario(scenario);
+        let output = fetch(directory.path(), &simulator.account(None, TENANT), &arguments);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(code), String::new()));
+        let metrics = read();
+        assert_eq!(metrics.of_usage("partner_license_up", &[]), Some(up));
+        assert!(metrics.of_usage("partner_license_last_scrape_timestamp_seconds", &[]).is_some());
+        assert_eq!(metrics.named("partner_license_usage_percent").count(), rows);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
+    }
+    let others: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert_eq!(others.len(), 3, "the configuration, the state and the file: {others:?}");
+    let missing = ["--textfile", "/nonexistent/x.prom"];
+    let output = fetch(directory.path(), &simulator.account(None, TENANT), &missing);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("cannot write /nonexistent/x.prom"), "{}", text(&output.stderr));
+}
