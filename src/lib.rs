@@ -9,6 +9,7 @@ pub mod domain;
 
 // Configuration and state.
 pub mod config;
+pub mod sheet;
 pub mod state;
 
 // Outbound: Entra ID and the Partner Center API.

@@ -301,7 +301,9 @@ fn telemetry_path(text: &str) -> Result<String, String> {
         Err("metrics path must begin with / and be a plain path".to_owned())
     } else if text != "/" && text.split('/').skip(1).any(is_odd) {
         Err("metrics path must have a name between any two slashes, and none at its end".to_owned())
-    } else if ["/-", "/dashboards", "/runbooks"].iter().any(|reserved| Path::new(text).starts_with(reserved))
+    } else if ["/-", "/dashboards", "/runbooks", "/customers", "/customers.csv"]
+        .iter()
+        .any(|reserved| Path::new(text).starts_with(reserved))
     {
         Err(format!("{text} is reserved; choose another path"))
     } else {

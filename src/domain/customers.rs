@@ -69,6 +69,17 @@ pub struct Limits {
     pub min_licenses: u64,
 }
 
+/// How a usage row compares with its threshold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judgement {
+    /// The share of qualified licences that are active, on the scale 0–100; `None` if none is qualified.
+    pub share: Option<f64>,
+    /// The threshold, on the scale 0–100; `None` if the row is muted or has too few licences.
+    pub threshold: Option<f64>,
+    /// Whether the share is below the threshold.
+    pub is_low: bool,
+}
+
 /// The rows that are published.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Choice {
@@ -108,6 +119,18 @@ impl Row for CustomerDeployment {
 
     fn processed_at(&self) -> Timestamp {
         self.processed_at
+    }
+}
+
+impl Limits {
+    /// Compares a row with the threshold that `threshold` returns.
+    pub fn judge(self, row: &CustomerUsage, threshold: impl Fn(&CustomerUsage) -> Option<f64>) -> Judgement {
+        let Qualified { active, qualified } = row.licenses;
+        let share = Percent::of(active, qualified).ok().map(Percent::get);
+        let is_judged = share.is_some() && qualified >= self.min_licenses;
+        let threshold = is_judged.then(|| threshold(row)).flatten();
+        let is_low = share.zip(threshold).is_some_and(|(share, threshold)| share < threshold);
+        Judgement { share, threshold, is_low }
     }
 }
 
@@ -210,10 +233,7 @@ impl Customers {
         let mut low = 0;
         let mut order = Vec::with_capacity(self.rows().len());
         for (at, row) in self.rows().iter().enumerate() {
-            let Qualified { active, qualified } = row.licenses;
-            let share = Percent::of(active, qualified).ok().filter(|_| qualified >= limits.min_licenses);
-            let threshold = share.and_then(|_| threshold(row));
-            let is_low = share.zip(threshold).is_some_and(|(share, threshold)| share.get() < threshold);
+            let Judgement { threshold, is_low, .. } = limits.judge(row, &threshold);
             low += usize::from(is_low);
             order.push(((Reverse((is_low, row.unused())), at), threshold));
         }

@@ -6,8 +6,10 @@
 //! The modules stand in order of dependency.
 
 mod site;
+mod selection;
 mod scrape;
 mod page;
+mod customers;
 mod files;
 
 use std::sync::Arc;
@@ -39,6 +41,8 @@ pub fn router(site: Site) -> Router {
     // Metrics at `/` leave no place for the page.
     let router = if telemetry_path == "/" { router } else { router.route("/", get(status_page)) };
     router
+        .route("/customers", get(customers::html))
+        .route("/customers.csv", get(customers::csv))
         .route("/dashboards/{name}", get(files::dashboard))
         .route("/runbooks/{alert}", get(files::runbook))
         .route("/-/healthy", get(healthy))

@@ -1,4 +1,4 @@
-//! Renders a sheet as a table for people, as CSV, and as JSON.
+//! Renders the rows of all accounts as a table for people, as CSV, and as JSON.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,9 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::config::Thresholds;
 use crate::domain::collection::{Collected, Collection};
 use crate::domain::row::listing;
+use crate::sheet::{self, Cell, Column, Line};
 
-use super::sheet::{Cell, Fetched, Line, Sheet};
+use super::Fetched;
 
 const RED: &str = "\u{1b}[31m";
 const PLAIN: &str = "\u{1b}[0m";
@@ -18,29 +19,20 @@ const PLAIN: &str = "\u{1b}[0m";
 // === For people ===
 
 /// The table, and under it what there is to know about the figures of each account.
-pub(super) fn table(sheet: &Sheet, all: &[Fetched], has_colour: bool, now: Timestamp) -> String {
-    let titles = sheet.columns.iter().map(|column| column.title.to_owned()).collect();
-    let lines = sheet.lines.iter().map(|line| line.cells.iter().map(shown).collect());
-    let texts: Vec<Vec<String>> = std::iter::once(titles).chain(lines).collect();
-    let width = |column: usize| texts.iter().map(|line| line[column].width()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..sheet.columns.len()).map(width).collect();
+pub(super) fn table(all: &[Fetched], thresholds: &Thresholds, has_colour: bool, now: Timestamp) -> String {
     let mut out = String::new();
-    for (n, line) in texts.iter().enumerate().filter(|_| !sheet.lines.is_empty()) {
-        let of_sheet = n.checked_sub(1).map(|n| &sheet.lines[n]);
-        let cells = line.iter().zip(&widths).enumerate().map(|(column, (text, width))| {
-            let is_number = sheet.lines.iter().any(|line| line.cells[column].is_number());
-            let space = " ".repeat(width - text.width());
-            if is_number { format!("{space}{text}") } else { format!("{text}{space}") }
-        });
-        let text = cells.collect::<Vec<_>>().join("  ");
-        let text = text.trim_end();
-        let is_red = has_colour && of_sheet.is_some_and(|line| line.is_low);
-        let low = if of_sheet.is_some_and(|line| line.is_low) { "  low" } else { "" };
-        if is_red {
-            out += &format!("{RED}{text}{low}{PLAIN}\n");
-        } else {
-            out += &format!("{text}{low}\n");
-        }
+    let has_accounts = has_accounts(all);
+    if let Some(first) = all.iter().find_map(|fetched| fetched.outcome.as_ref().ok()) {
+        let account = has_accounts.then_some(sheet::ACCOUNT);
+        let columns: Vec<Column> =
+            account.into_iter().chain(sheet::columns(first.collection()).iter().copied()).collect();
+        let lines: Vec<Line<'_>> = lines(all, thresholds)
+            .map(|(account, line)| {
+                let account = has_accounts.then(|| account.map_or(Cell::Missing, Cell::Text));
+                Line { cells: account.into_iter().chain(line.cells).collect(), ..line }
+            })
+            .collect();
+        out = aligned(&columns, &lines, has_colour);
     }
     let footers = all.iter().filter_map(|fetched| {
         let collected = fetched.outcome.as_ref().ok()?;
@@ -49,6 +41,31 @@ pub(super) fn table(sheet: &Sheet, all: &[Fetched], has_colour: bool, now: Times
         Some(account + &footer(collected, now))
     });
     footers.fold(out, |out, footer| out + &footer + "\n")
+}
+
+/// The lines below the titles of their columns, which are omitted if there is no line.
+fn aligned(columns: &[Column], lines: &[Line<'_>], has_colour: bool) -> String {
+    let titles = columns.iter().map(|column| column.title.to_owned()).collect();
+    let cells = lines.iter().map(|line| line.cells.iter().map(shown).collect());
+    let texts: Vec<Vec<String>> = std::iter::once(titles).chain(cells).collect();
+    let width = |column: usize| texts.iter().map(|line| line[column].width()).max().unwrap_or(0);
+    let is_number = |column: usize| lines.iter().any(|line| line.cells[column].is_number());
+    let form: Vec<_> = (0..columns.len()).map(|column| (width(column), is_number(column))).collect();
+    let mut out = String::new();
+    for (n, line) in texts.iter().enumerate().filter(|_| !lines.is_empty()) {
+        let cells = line.iter().zip(&form).map(|(text, (width, is_number))| {
+            let space = " ".repeat(width - text.width());
+            if *is_number { format!("{space}{text}") } else { format!("{text}{space}") }
+        });
+        let text = cells.collect::<Vec<_>>().join("  ");
+        let text = text.trim_end();
+        out += &match n.checked_sub(1).map(|n| lines[n].is_low) {
+            Some(true) if has_colour => format!("{RED}{text}  low{PLAIN}\n"),
+            Some(true) => format!("{text}  low\n"),
+            _ => format!("{text}\n"),
+        };
+    }
+    out
 }
 
 /// How many rows there are, where they come from, what was dropped, and how old the figures are.
@@ -68,7 +85,7 @@ fn footer(collected: &Collected, now: Timestamp) -> String {
     text
 }
 
-fn shown(cell: &Cell) -> String {
+fn shown(cell: &Cell<'_>) -> String {
     match cell {
         Cell::Text(text) => visible(text),
         Cell::Count(number) => number.to_string(),
@@ -86,26 +103,15 @@ fn visible(text: &str) -> String {
 
 // === For programs ===
 
-/// The sheet as CSV (RFC 4180), with a line of keys.
-pub(super) fn csv(sheet: &Sheet) -> anyhow::Result<String> {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    writer.write_record(sheet.columns.iter().map(|column| column.key))?;
-    for line in &sheet.lines {
-        writer.write_record(line.cells.iter().map(written))?;
-    }
-    Ok(String::from_utf8(writer.into_inner()?)?)
-}
-
-fn written(cell: &Cell) -> String {
-    match cell {
-        // A spreadsheet would take it for a formula.
-        Cell::Text(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}"),
-        Cell::Text(text) => text.clone(),
-        Cell::Count(number) => number.to_string(),
-        Cell::Percent(percent) => percent.to_string(),
-        Cell::Time(at) => at.to_string(),
-        Cell::Missing => String::new(),
-    }
+/// The rows as CSV.
+pub(super) fn csv(
+    collection: Collection,
+    all: &[Fetched],
+    thresholds: &Thresholds,
+) -> anyhow::Result<String> {
+    let mut out = Vec::new();
+    sheet::write_csv(&mut out, collection, has_accounts(all), lines(all, thresholds))?;
+    Ok(String::from_utf8(out)?)
 }
 
 /// One object with the rows of each account, or why there are none.
@@ -117,13 +123,13 @@ pub(super) fn json(
 ) -> String {
     let account = |fetched: &Fetched| match &fetched.outcome {
         Ok(collected) => {
-            let sheet = Sheet::of(collection, fetched, thresholds);
+            let rows = sheet::lines(collected, fetched.limits, thresholds);
             let rejected = collected.rejected().iter().map(|(error, count)| (error.as_str(), count));
             json!({
                 "account": fetched.account,
                 "source": collected.source().as_str(),
                 "rejected": rejected.collect::<BTreeMap<_, _>>(),
-                "rows": sheet.lines.iter().map(|line| object(&sheet, line)).collect::<Vec<_>>(),
+                "rows": rows.map(|line| object(collection, &line)).collect::<Vec<_>>(),
             })
         }
         Err(failure) => json!({
@@ -144,38 +150,56 @@ pub(super) fn json(
     format!("{document:#}\n")
 }
 
-fn object(sheet: &Sheet, line: &Line) -> Value {
-    let value = |cell: &Cell| match cell {
+fn object(collection: Collection, line: &Line<'_>) -> Value {
+    let value = |cell: &Cell<'_>| match cell {
         Cell::Text(text) => json!(text),
         Cell::Count(number) => json!(number),
         Cell::Percent(percent) => json!(percent),
         Cell::Time(at) => json!(at.to_string()),
         Cell::Missing => Value::Null,
     };
-    let cells = sheet.columns.iter().zip(&line.cells);
+    let cells = sheet::columns(collection).iter().zip(&line.cells);
     Value::Object(cells.map(|(column, cell)| (column.key.to_owned(), value(cell))).collect::<Map<_, _>>())
+}
+
+// === Both ===
+
+/// Whether any account has a name.
+fn has_accounts(all: &[Fetched]) -> bool {
+    all.iter().any(|fetched| fetched.account.is_some())
+}
+
+/// The rows of all accounts, each with the name of its account.
+fn lines<'a>(
+    all: &'a [Fetched],
+    thresholds: &'a Thresholds,
+) -> impl Iterator<Item = (Option<&'a str>, Line<'a>)> {
+    all.iter().filter_map(|fetched| Some((fetched, fetched.outcome.as_ref().ok()?))).flat_map(
+        move |(fetched, collected)| {
+            let lines = sheet::lines(collected, fetched.limits, thresholds);
+            lines.map(|line| (fetched.account.as_deref(), line))
+        },
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::sheet::Column;
     use super::*;
 
     #[test]
     fn columns_are_aligned_whatever_the_width_of_characters_and_low_rows_are_red() {
         let column = |title| Column { key: "", title };
-        let line = |text: &str, number, is_low| Line {
-            cells: vec![Cell::Text(text.to_owned()), Cell::Count(number), Cell::Missing],
+        let line = |text: &'static str, number, is_low| Line {
+            cells: vec![Cell::Text(text), Cell::Count(number), Cell::Missing],
             is_low,
         };
-        let sheet = Sheet {
-            columns: vec![column("Name"), column("Unused"), column("Threshold")],
-            lines: vec![line("雲\u{1b}[2J\u{202e}", 7, true), line("Contoso", 12_345_678, false)],
-        };
+        let columns = [column("Name"), column("Unused"), column("Threshold")];
+        let lines = [line("雲\u{1b}[2J\u{202e}", 7, true), line("Contoso", 12_345_678, false)];
         let expected = "Name       Unused  Threshold\n\
                         \u{1b}[31m雲\u{fffd}[2J\u{fffd}         7  low\u{1b}[0m\n\
                         Contoso  12345678\n";
-        assert_eq!(table(&sheet, &[], true, Timestamp::UNIX_EPOCH), expected);
-        assert!(!table(&sheet, &[], false, Timestamp::UNIX_EPOCH).contains('\u{1b}'));
+        assert_eq!(aligned(&columns, &lines, true), expected);
+        assert!(!aligned(&columns, &lines, false).contains('\u{1b}'));
+        assert_eq!(aligned(&columns, &[], false), "");
     }
 }

@@ -3,7 +3,6 @@
 //! A running exporter is not disturbed: the sign-in asks for no new refresh token, and the state directory stays as it
 //! is.
 
-mod sheet;
 mod document;
 mod exposition;
 
@@ -22,12 +21,20 @@ use crate::commands::{output, settings};
 use crate::config::{Account, Config};
 use crate::domain::clock::Clock;
 use crate::domain::collection::{Collected, Collection};
+use crate::domain::customers::Limits;
 use crate::domain::failure::Failure;
 use crate::domain::status::Ledger;
 use crate::metrics::{Accounts, Choices};
 use crate::partner::{FetchError, PartnerCenter, TokenStore, TrustAnchors, Turns, remedy};
 
-use sheet::{Fetched, Sheet};
+/// What the poll of one account brought.
+struct Fetched {
+    /// The account's name, if it has one.
+    account: Option<String>,
+    /// What may raise an alert.
+    limits: Limits,
+    outcome: Result<Collected, Failure>,
+}
 
 /// A poll that takes longer shows its progress, and then this often.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -61,9 +68,9 @@ pub(super) async fn run(flags: FetchFlags) -> anyhow::Result<ExitCode> {
     let text = match (&flags.textfile, flags.format) {
         (None, FetchFormat::Table) => {
             let has_colour = stdout().is_terminal() && settings::environment("NO_COLOR").is_none();
-            document::table(&Sheet::new(collection, &all, &thresholds), &all, has_colour, clock.now())
+            document::table(&all, &thresholds, has_colour, clock.now())
         }
-        (None, FetchFormat::Csv) => document::csv(&Sheet::new(collection, &all, &thresholds))?,
+        (None, FetchFormat::Csv) => document::csv(collection, &all, &thresholds)?,
         (None, FetchFormat::Json) => document::json(collection, &all, &thresholds, clock.now()),
         (file, _) => {
             let accounts = Accounts { ledgers, stale_after: None, thresholds, choices: Choices::default() };

@@ -18,14 +18,25 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns=%27http://www.w3.org/2000/sv
 
 /// The policy that lets browsers apply this page's own style and nothing else, so that markup from outside would be
 /// harmless even if it were not escaped.
-static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+static POLICIES: LazyLock<[HeaderValue; 2]> = LazyLock::new(|| {
     let style = BASE64_STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'"
-    );
-    HeaderValue::from_str(&policy).expect("Base64 and words are a valid header value")
+    ["'none'", "'self'"].map(|forms| {
+        let policy = format!(
+            "default-src 'none'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; form-action {forms}; \
+             frame-ancestors 'none'"
+        );
+        HeaderValue::from_str(&policy).expect("Base64 and words are a valid header value")
+    })
 });
+
+/// Where the forms of a page may lead.
+#[derive(Clone, Copy)]
+pub(super) enum Forms {
+    /// Nowhere: it has none.
+    None,
+    /// To this program.
+    Own,
+}
 
 /// Renders a page with this title and body.
 pub(super) fn render(title: &str, body: &Markup) -> String {
@@ -45,11 +56,16 @@ pub(super) fn render(title: &str, body: &Markup) -> String {
     page.into_string()
 }
 
-/// Answers with a page.
+/// Answers with a page that has no form.
 pub(super) fn respond(html: String) -> Response {
+    respond_with(html, Forms::None)
+}
+
+/// Answers with a page.
+pub(super) fn respond_with(html: String, forms: Forms) -> Response {
     let headers = [
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (CONTENT_SECURITY_POLICY, POLICY.clone()),
+        (CONTENT_SECURITY_POLICY, POLICIES[forms as usize].clone()),
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     ];

@@ -6,6 +6,7 @@
 mod account;
 mod collection;
 mod context;
+pub(super) mod customers;
 mod document;
 mod fact;
 mod limits;
@@ -43,10 +44,7 @@ static RENDERING: Semaphore = Semaphore::const_new(2);
 
 /// Answers a request for the page; the client knows the exporter by `address`.
 pub(super) async fn respond(site: Arc<Site>, address: Option<String>) -> Response {
-    // Many rows take milliseconds, during which this thread could not answer scrapes.
-    let permit = RENDERING.acquire().await.expect("the semaphore is never closed");
-    let html = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
+    off_thread(move || {
         let accounts = Arc::clone(&site.accounts.borrow());
         let scheme = if site.has_tls { "https" } else { "http" };
         let address = address.as_deref().unwrap_or("127.0.0.1:10365");
@@ -56,10 +54,19 @@ pub(super) async fn respond(site: Arc<Site>, address: Option<String>) -> Respons
             telemetry_path: site.telemetry_path.clone(),
             poll_now: format!("curl -X POST {scheme}://{address}/-/reload"),
         };
-        render(&accounts, &context)
+        document::respond(render(&accounts, &context))
+    })
+    .await
+}
+
+/// Answers with what `answer` returns. Many rows take milliseconds, during which this thread could not answer scrapes.
+pub(super) async fn off_thread(answer: impl FnOnce() -> Response + Send + 'static) -> Response {
+    let permit = RENDERING.acquire().await.expect("the semaphore is never closed");
+    let answering = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        answer()
     });
-    let Ok(html) = html.await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-    document::respond(html)
+    answering.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 fn render(accounts: &Accounts, context: &Context) -> String {
