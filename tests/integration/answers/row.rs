@@ -80,7 +80,7 @@ const NEEDS_PERSON: [&str; 4] = ["consent", "credentials", "mfa", "forbidden"];
 
 impl Yield {
     /// Adds a series.
-    pub(crate) fn and(mut self, series: String, value: impl ToString) -> Self {
+    pub(crate) fn and(mut self, series: String, value: i64) -> Self {
         self.series.insert(series, value.to_string());
         self
     }
