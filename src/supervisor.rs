@@ -168,9 +168,10 @@ impl Supervisor {
         let mut before: Vec<_> = self.running.drain(..).map(Some).collect();
         let accounts: Vec<_> = accounts
             .into_iter()
-            .map(|PreparedAccount { work, certificate_expires_at }| match work {
+            .map(|PreparedAccount { work, certificate_expires_at, limits }| match work {
                 Work::Keep(position) => {
                     let kept = before[position].take().expect("no two accounts have the same identity");
+                    kept.ledger.write(|status| status.customers = limits);
                     kept.asked.iter().for_each(|asked| asked.notify_one());
                     (Ok(kept), certificate_expires_at)
                 }

@@ -28,6 +28,8 @@ pub enum LastPoll {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     interval: Duration,
+    /// The least time between a successful poll and the first one of a restarted process.
+    restart_pause: Duration,
 }
 
 impl Schedule {
@@ -39,13 +41,19 @@ impl Schedule {
     const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
     /// The longest wait after a `Retry-After`, which may be any number.
     const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
-    /// The time between a successful poll and the first one of a restarted process, so that a process that is
-    /// restarted in a loop does not poll more often than the shortest interval without a warning.
+    /// The usual restart pause, so that a process that is restarted in a loop does not poll more often than the shortest
+    /// interval without a warning.
     const RESTART_PAUSE: Duration = Duration::from_mins(15);
 
     /// One poll per `interval`, which must not be zero.
     pub const fn new(interval: Duration) -> Self {
-        Self { interval }
+        Self { interval, restart_pause: Self::RESTART_PAUSE }
+    }
+
+    /// The same for polls of many requests, which a restart must not bring forward.
+    #[must_use]
+    pub const fn despite_restarts(self) -> Self {
+        Self { restart_pause: self.interval, ..self }
     }
 
     /// How long to wait after `last`; `jitter` is a random number in `0.0..1.0`.
@@ -95,9 +103,9 @@ impl Schedule {
     }
 
     /// How long to wait at a start after a successful poll of an earlier process, `age` ago: the rest of
-    /// 15 minutes, or of the interval if that is shorter.
+    /// 15 minutes, or of the interval if that is shorter or restarts make no difference.
     pub fn resume(&self, age: Duration, jitter: f64) -> Duration {
-        self.regular(jitter).min(Self::RESTART_PAUSE).saturating_sub(age)
+        self.regular(jitter).min(self.restart_pause).saturating_sub(age)
     }
 }
 
@@ -140,6 +148,8 @@ mod tests {
             minutes(6),
             "a shorter interval counts"
         );
+        let daily = Schedule::new(24 * HOUR).despite_restarts();
+        assert_eq!(daily.resume(HOUR, 0.5), 23 * HOUR);
     }
 
     #[test]

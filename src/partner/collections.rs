@@ -16,6 +16,7 @@ use crate::domain::customers::Customers;
 use crate::domain::failure::FailureReason;
 use crate::domain::row::{Row, Rows};
 use crate::domain::status::Endpoint;
+use crate::domain::usage::EMPTY_REMEDY;
 
 use super::access_token::AccessToken;
 use super::blocking::on_one_thread;
@@ -58,6 +59,9 @@ struct Commercial<R, const N: usize> {
     /// The labels by which the server is asked to sum, if it is.
     group: Option<&'static str>,
 }
+
+const TOO_LARGE: &str =
+    "the collection is larger than this program reads; tell its developers how large it is";
 
 /// How often a page is asked for again after a pause, besides the retries without one.
 const MAX_PAUSES: u32 = 5;
@@ -207,7 +211,14 @@ impl Session<'_> {
             group: None,
         };
         let deployment = match self.commercial(&deployment).await {
-            Ok((rows, _)) => rows,
+            Ok((rows, _)) => {
+                if rows.rows().is_empty() && !usage.rows().is_empty() {
+                    let error = FetchError::new(FailureReason::Payload, "the collection is empty");
+                    let of = (Collection::Customers, Endpoint::CommercialDeployment);
+                    self.tell(of, &error.with_remedy(EMPTY_REMEDY));
+                }
+                rows
+            }
             Err(error) if has_nothing(&error) => {
                 self.tell((Collection::Customers, Endpoint::CommercialDeployment), &error);
                 Rows::default()
@@ -257,7 +268,9 @@ impl Session<'_> {
             sums.set_date(date.ok().flatten());
         }
         let fetched = self.finish(sums, &response).await?;
-        self.center.commercial.set(source.of, |known| known.told.clear());
+        if !fetched.0.rows().is_empty() {
+            self.center.commercial.set(source.of, |known| known.told.clear());
+        }
         Ok(fetched)
     }
 
@@ -341,6 +354,7 @@ impl Session<'_> {
     ) -> Result<(D, HttpResponse), FetchError> {
         let mut pauses = 0;
         loop {
+            let began = Instant::now();
             let (so_far, outcome) = self.page(endpoint, pages.current(), decoder).await;
             decoder = so_far;
             let (next, response) = match outcome {
@@ -348,7 +362,7 @@ impl Session<'_> {
                 Err(error) => {
                     // The pages before it, of which there may be a hundred, are not fetched again.
                     let may_go_on = pages.has_begun() && decoder.received().is_some();
-                    if may_go_on && self.pause(&error, pauses).await {
+                    if may_go_on && self.pause(&error, pauses, began.elapsed()).await {
                         pauses += 1;
                         continue;
                     }
@@ -364,7 +378,11 @@ impl Session<'_> {
                 }),
                 Next::Skip(rows) => pages.skip(rows),
             }
-            .map_err(|error| refusal::unusable(&error.to_string(), &response, &self.redactor()))?;
+            .map_err(|error| {
+                let unusable = refusal::unusable(&error.to_string(), &response, &self.redactor());
+                let is_too_large = matches!(error, LinkError::TooManyPages(_));
+                unusable.with_remedy(is_too_large.then_some(TOO_LARGE))
+            })?;
             self.turn.pass().await;
         }
     }
@@ -398,15 +416,19 @@ impl Session<'_> {
         let outcome = match next {
             _ if response.status == StatusCode::NO_CONTENT => unusable(&"the response has no content", false),
             Ok(next) => return (decoder, Ok((next, response))),
-            Err(error) => unusable(&error, !is_empty),
+            Err(error) => {
+                let is_too_large = matches!(error, WireError::TooManyRows(_));
+                let unusable = unusable(&error, !is_empty);
+                unusable.map_err(|error| error.with_remedy(is_too_large.then_some(TOO_LARGE)))
+            }
         };
         (decoder, outcome)
     }
 
-    /// Waits before a page is asked for again that failed with `error` and after `pauses` pauses. Returns whether it can
-    /// be asked for within the poll: several times if that may help, and once in any case, since gateways send pages of
+    /// Waits before a page is asked for again that failed with `error` after `took`, and after `pauses` pauses. Returns
+    /// whether it can be asked for within the poll: several times if that may help, and once in any case, since gateways send pages of
     /// their own, and a second factor is demanded of a share of the requests.
-    async fn pause(&mut self, error: &FetchError, pauses: u32) -> bool {
+    async fn pause(&mut self, error: &FetchError, pauses: u32, took: Duration) -> bool {
         let most = if error.is_transient() { MAX_PAUSES } else { 1 };
         if pauses >= most {
             return false;
@@ -415,7 +437,7 @@ impl Session<'_> {
             return self.wait_until_allowed().await.is_ok();
         }
         let pause = self.center.http.pause_between_pages(pauses);
-        if error.reason() == FailureReason::Throttled || Instant::now() + pause >= self.deadline {
+        if error.reason() == FailureReason::Throttled || Instant::now() + pause + took >= self.deadline {
             return false;
         }
         self.turn.rest(pause).await;

@@ -42,7 +42,7 @@ const MAX_HEADERS: usize = 16;
 /// The most pages of a collection, far more than one of a few rows needs.
 const MAX_PAGES: usize = 100;
 /// The most pages of a commercial collection, in which each customer has rows.
-pub(super) const MAX_COMMERCIAL_PAGES: usize = 250;
+pub(super) const MAX_COMMERCIAL_PAGES: usize = 2_000;
 /// The version of the API. Links usually omit it, and Microsoft's SDK then adds it.
 pub(super) const VERSION: &str = "/v1/";
 /// The version in another form, which Microsoft's examples of commercial collections have.

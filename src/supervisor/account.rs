@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Account, Polled};
+use crate::domain::customers::Limits;
 use crate::domain::polled::LastGood;
 use crate::domain::status::Ledger;
 use crate::partner::{PartnerCenter, Tls, TokenStore};
@@ -33,9 +34,15 @@ impl PartialEq for Settings {
             (Some(one), Some(other)) => one.is_same_as(other),
             (one, other) => one.is_none() && other.is_none(),
         };
+        // What is published has no influence on the task.
+        let polled = |account: &Account| {
+            let mut account = account.clone();
+            account.collections.customers.limits = Limits::default();
+            account
+        };
         same_tls
-            && (account, state_directory, collections)
-                == (&other.account, &other.state_directory, &other.collections)
+            && polled(account) == polled(&other.account)
+            && (state_directory, collections) == (&other.state_directory, &other.collections)
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use crate::config::{Account, Config, ConfigError, Polled, exposure};
 use crate::domain::clock::Clock;
 use crate::domain::collection::Collection;
+use crate::domain::customers::Limits;
 use crate::domain::schedule::Schedule;
 use crate::domain::status::Ledger;
 use crate::partner::{ClientError, PartnerCenter, StoreError, TokenStore, TrustAnchors};
@@ -75,6 +76,8 @@ pub(super) struct Prepared {
 pub(super) struct PreparedAccount {
     pub(super) work: Work,
     pub(super) certificate_expires_at: Option<Timestamp>,
+    /// How much of its customers is published.
+    pub(super) limits: Limits,
 }
 
 /// What is to be done with an account.
@@ -97,7 +100,8 @@ impl Preparation {
             let stagger = Schedule::new(config.poll_interval).stagger(position, count);
             let work = self.prepare_account(account, &config, stagger, &anchors)?;
             let certificate_expires_at = account.client_credential.certificate_expires_at();
-            Ok(PreparedAccount { work, certificate_expires_at })
+            let limits = account.collections.customers.limits;
+            Ok(PreparedAccount { work, certificate_expires_at, limits })
         });
         let mut accounts = prepared.collect::<Result<Vec<_>, StartError>>()?;
         // From here on nothing can fail.
@@ -170,10 +174,14 @@ impl Preparation {
                 .map_err(of_account)?;
         let (shared, before) = (Shared::default(), ledger.read());
         let collections = settings.collections.iter().map(|&Polled { collection, interval, timeout }| {
+            let schedule = Schedule::new(interval);
             let plan = Plan {
                 account: account.display_name().to_owned(),
                 collection,
-                schedule: Schedule::new(interval),
+                schedule: match collection {
+                    Collection::Usage | Collection::Deployment => schedule,
+                    Collection::Customers => schedule.despite_restarts(),
+                },
                 timeout,
                 resumes: None,
                 stagger,
