@@ -338,9 +338,8 @@ fn paged() -> Vec<Row> {
             .traffic(&format!("{PAGES}, commercial_usage 500: 1, commercial_usage retries: 1")),
         second("a page of customers that is postponed", "answer: throttled, retry_after: 1, skip: 1, times: 1")
             .traffic(&format!("{PAGES}, commercial_usage 429: 1, commercial_usage throttled: 1")),
-        broken("a page of customers that fails", "answer: server_error, skip: 1", "server",
-            "the API answered 500 Internal Server Error, code 800003: Unexpected service error")
-            .traffic("token 200: 1, usage 200: 1, commercial_usage 200: 1, commercial_usage 500: 3, commercial_usage retries: 2"),
+        second("a page of customers that fails three times", "answer: server_error, skip: 1, times: 3")
+            .traffic(&format!("{PAGES}, commercial_usage 500: 3, commercial_usage retries: 2")),
         broken("a page of customers that is HTML", "answer: html, skip: 2", "payload",
             "the API answered 200 OK: the body is not a collection with a list named Value, see line 1 column 1")
             .traffic("token 200: 1, usage 200: 1, commercial_usage 200: 3"),
