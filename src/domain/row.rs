@@ -163,6 +163,16 @@ impl<R: Row> Incoming<R> {
         *self.rejected.entry(error).or_insert(0) += 1;
     }
 
+    /// The number of dropped rows so far, by error.
+    pub fn rejected(&self) -> &BTreeMap<RowError, u64> {
+        &self.rejected
+    }
+
+    /// Sets the number of dropped rows, for instance to what it was before a page that cannot be used.
+    pub fn set_rejected(&mut self, rejected: BTreeMap<RowError, u64>) {
+        self.rejected = rejected;
+    }
+
     /// Sorts the rows by key. Of rows with the same key, the one with the newest `processed_at` is kept; on a tie,
     /// the last.
     pub fn settle(&mut self) {

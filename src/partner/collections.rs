@@ -217,8 +217,14 @@ impl Session<'_> {
         Ok((on_one_thread(move || Customers::new(usage, deployment, names)).await, ids))
     }
 
-    /// Logs why a second source failed, once for each reason.
+    /// Counts the rows that were dropped from a second source that failed, and logs why, once for each reason.
     fn tell(&self, of: Use, error: &FetchError) {
+        self.center.ledger.write(|status| {
+            let Some(status) = status.collections.get_mut(&of.0) else { return };
+            for (error, count) in &error.rejected {
+                *status.rejected.entry(*error).or_insert(0) += count;
+            }
+        });
         let is_new = self.center.commercial.set(of, |known| {
             let is_new = !known.told.contains(&error.reason());
             if is_new {
@@ -335,15 +341,13 @@ impl Session<'_> {
     ) -> Result<(D, HttpResponse), FetchError> {
         let mut pauses = 0;
         loop {
-            let outcome = self.get_with_valid_token(endpoint, pages.current()).await;
-            let is_success = |response: &HttpResponse| response.status.is_success();
-            let outcome =
-                outcome.and_then(|it| if is_success(&it) { Ok(it) } else { Err(self.refused(&it)) });
-            let mut response = match outcome {
-                Ok(response) => response,
+            let (so_far, outcome) = self.page(endpoint, pages.current(), decoder).await;
+            decoder = so_far;
+            let (next, response) = match outcome {
+                Ok(page) => page,
                 Err(error) => {
                     // The pages before it, of which there may be a hundred, are not fetched again.
-                    let may_go_on = pages.has_begun() && decoder.received().is_some() && pauses < MAX_PAUSES;
+                    let may_go_on = pages.has_begun() && decoder.received().is_some();
                     if may_go_on && self.pause(&error, pauses).await {
                         pauses += 1;
                         continue;
@@ -352,28 +356,7 @@ impl Session<'_> {
                 }
             };
             pauses = 0;
-            let is_empty = response.json().is_empty();
-            // A large page takes a tenth of a second, in which scrapes would wait.
-            let read = move || {
-                let next = decoder.read(response.json());
-                // The rows are sorted without it.
-                response.body = Vec::new();
-                decoder.settle();
-                (next, decoder, response)
-            };
-            let (next, so_far, response) = on_one_thread(read).await;
-            decoder = so_far;
-            let redactor = self.redactor();
-            let unusable = |why: &dyn fmt::Display| refusal::unusable(&why.to_string(), &response, &redactor);
-            if response.status == StatusCode::NO_CONTENT {
-                let error = unusable(&"the response has no content");
-                return Err(FetchError { status: Some(StatusCode::NO_CONTENT), ..error });
-            }
-            let next = next.map_err(|error| FetchError {
-                status: is_empty.then_some(StatusCode::NO_CONTENT),
-                ..unusable(&error)
-            });
-            match next? {
+            match next {
                 Next::End => return Ok((decoder, response)),
                 Next::Link(link) => pages.follow(&link).or_else(|error| match (error, decoder.received()) {
                     (LinkError::Unusable | LinkError::ForeignOrigin, Some(rows)) => pages.skip(rows),
@@ -381,20 +364,58 @@ impl Session<'_> {
                 }),
                 Next::Skip(rows) => pages.skip(rows),
             }
-            .map_err(|error| unusable(&error))?;
+            .map_err(|error| refusal::unusable(&error.to_string(), &response, &self.redactor()))?;
             self.turn.pass().await;
         }
     }
 
+    /// Requests a page and has it read. Returns what follows it, and its response without the body.
+    async fn page<D: Decode>(
+        &mut self,
+        endpoint: Endpoint,
+        request: &PageRequest,
+        mut decoder: D,
+    ) -> (D, Result<(Next, HttpResponse), FetchError>) {
+        let mut response = match self.get_with_valid_token(endpoint, request).await {
+            Ok(response) if response.status.is_success() => response,
+            Ok(response) => return (decoder, Err(self.refused(&response))),
+            Err(error) => return (decoder, Err(error)),
+        };
+        let is_empty = response.json().is_empty();
+        // A large page takes a tenth of a second, in which scrapes would wait.
+        let read = move || {
+            let next = decoder.read(response.json());
+            // The rows are sorted without it.
+            response.body = Vec::new();
+            decoder.settle();
+            (next, decoder, response)
+        };
+        let (next, decoder, response) = on_one_thread(read).await;
+        let unusable = |why: &dyn fmt::Display, has_content: bool| {
+            let error = refusal::unusable(&why.to_string(), &response, &self.redactor());
+            Err(FetchError { status: (!has_content).then_some(StatusCode::NO_CONTENT), ..error })
+        };
+        let outcome = match next {
+            _ if response.status == StatusCode::NO_CONTENT => unusable(&"the response has no content", false),
+            Ok(next) => return (decoder, Ok((next, response))),
+            Err(error) => unusable(&error, !is_empty),
+        };
+        (decoder, outcome)
+    }
+
     /// Waits before a page is asked for again that failed with `error` and after `pauses` pauses. Returns whether it can
-    /// be asked for within the poll.
+    /// be asked for within the poll: several times if that may help, and once in any case, since gateways send pages of
+    /// their own, and a second factor is demanded of a share of the requests.
     async fn pause(&mut self, error: &FetchError, pauses: u32) -> bool {
+        let most = if error.is_transient() { MAX_PAUSES } else { 1 };
+        if pauses >= most {
+            return false;
+        }
         if error.retry_after().is_some() {
             return self.wait_until_allowed().await.is_ok();
         }
         let pause = self.center.http.pause_between_pages(pauses);
-        let may_pass = error.is_transient() && error.reason() != FailureReason::Throttled;
-        if !may_pass || Instant::now() + pause >= self.deadline {
+        if error.reason() == FailureReason::Throttled || Instant::now() + pause >= self.deadline {
             return false;
         }
         self.turn.rest(pause).await;

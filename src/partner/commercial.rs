@@ -17,13 +17,15 @@ use crate::domain::figures::Percent;
 use crate::domain::row::{Incoming, Row, RowError, Rows, Source};
 use crate::domain::usage::{LicenseUsage, Qualified};
 
-use super::fields::{Field, Fields, count};
+use super::fields::{Field, Fields, count, folded};
 use super::json_members::Scalar;
 use super::page::{Envelope, Item, Next, PageError, read_page};
 use super::wire::{self, Decode, WireError};
 
 /// The most rows of a page, which is also the server's default.
 pub(super) const PAGE_ROWS: usize = 10_000;
+/// A server that sends fewer rows at a time sends a multiple of this number.
+const LIKELY_LIMITS: usize = 100;
 /// The maximum number of rows of all pages together.
 const MAX_ROWS: usize = 2_000_000;
 
@@ -62,6 +64,8 @@ pub(super) struct Sums<R, const N: usize> {
     fields: Fields,
     keys: HashMap<[Arc<str>; N], u32, fast::RandomState>,
     dates: Vec<Timestamp>,
+    /// The place of each date.
+    places: HashMap<Timestamp, u32, fast::RandomState>,
     entries: Vec<Entry>,
     /// What was dropped so far, and in the end the rows of the sums.
     incoming: Incoming<R>,
@@ -222,6 +226,7 @@ impl<R: Row, const N: usize> Sums<R, N> {
             fields: Fields::new(max_label_bytes),
             keys: HashMap::default(),
             dates: Vec::new(),
+            places: HashMap::default(),
             entries: Vec::new(),
             incoming: Incoming::default(),
             hasher: quality::RandomState::default(),
@@ -262,9 +267,10 @@ impl<R: Row, const N: usize> Sums<R, N> {
     fn add(&mut self, members: [Field<'_>; NAMES.len()]) -> Result<(), RowError> {
         let mut identity = self.hasher.build_hasher();
         let ids = IDS.map(|id| &members[if is_absent(&members[id]) { id + 1 } else { id }]);
-        for field in members[..LABELS].iter().chain(ids) {
+        for (at, field) in members[..LABELS].iter().chain(ids).enumerate() {
             match field {
-                Some(Scalar::Text(text)) => text.hash(&mut identity),
+                Some(Scalar::Text(text)) if at < LABELS => text.hash(&mut identity),
+                Some(Scalar::Text(text)) => folded(text).hash(&mut identity),
                 Some(Scalar::Number(number)) => identity.write_u64(number.to_bits()),
                 _ => identity.write_u8(0),
             }
@@ -317,14 +323,14 @@ impl<R: Row, const N: usize> Sums<R, N> {
         Ok(())
     }
 
-    /// The place of a date among the few that occur.
+    /// The place of a date among all that occur, often only one.
     fn place_of(&mut self, date: Timestamp) -> u32 {
-        let known = self.dates.iter().rposition(|known| *known == date);
-        let place = known.unwrap_or_else(|| {
+        let next = u32::try_from(self.dates.len()).expect("there are fewer dates than rows");
+        let place = *self.places.entry(date).or_insert(next);
+        if place == next {
             self.dates.push(date);
-            self.dates.len() - 1
-        });
-        u32::try_from(place).expect("there are fewer dates than rows")
+        }
+        place
     }
 
     fn rows(mut self) -> Result<Rows<R>, WireError> {
@@ -373,6 +379,7 @@ impl<R: Row + Send + 'static, const N: usize> Decode for Sums<R, N> {
 
     fn read(&mut self, json: &[u8]) -> Result<Next, WireError> {
         let (before, kept) = (self.received, self.entries.len());
+        let rejected = self.incoming.rejected().clone();
         let page = read_page(Envelope::COMMERCIAL, json, NAMES, |item| {
             self.received += 1;
             let added = match item {
@@ -385,7 +392,17 @@ impl<R: Row + Send + 'static, const N: usize> Decode for Sums<R, N> {
             if let Err(error) = added {
                 self.incoming.reject(error);
             }
-        })?;
+        });
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => {
+                // The page may be asked for again.
+                self.received = before;
+                self.entries.truncate(kept);
+                self.incoming.set_rejected(rejected);
+                return Err(error.into());
+            }
+        };
         if self.received > MAX_ROWS {
             return Err(WireError::TooManyRows(MAX_ROWS));
         }
@@ -397,7 +414,8 @@ impl<R: Row + Send + 'static, const N: usize> Decode for Sums<R, N> {
         if before == 0 {
             self.page_rows = of_page;
         }
-        // The total may be that of the page. A page that is shorter than the first is the last one.
+        // The total may be that of the page. A page that is shorter than the first is the last one, and so is a first page
+        // of which no server would have cut off the rest.
         let (received, is_full) = (self.received as u64, of_page == self.page_rows);
         let identities =
             self.entries[kept..].iter().fold(0, |all: u64, entry| all.wrapping_add(entry.identity));
@@ -407,7 +425,9 @@ impl<R: Row + Send + 'static, const N: usize> Decode for Sums<R, N> {
         let is_last = match page.total {
             _ if is_repeated => true,
             Some(total) if total > received => of_page == 0,
-            Some(total) if total == received => of_page < PAGE_ROWS,
+            Some(total) if total == received && before == 0 => {
+                !of_page.is_multiple_of(LIKELY_LIMITS) || of_page == 0
+            }
             _ => of_page == 0 || !is_full,
         };
         Ok(match page.next {

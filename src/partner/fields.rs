@@ -47,8 +47,7 @@ impl Fields {
     /// As for [`Fields::label`].
     pub(super) fn id(&mut self, field: Field<'_>) -> Result<Arc<str>, RowError> {
         let id = self.label(field)?;
-        let varies = id.bytes().any(|byte| byte.is_ascii_uppercase()) && Uuid::try_parse(&id).is_ok();
-        Ok(if varies { self.labels.share(&id.to_ascii_lowercase()) } else { id })
+        Ok(if let Cow::Owned(folded) = folded(&id) { self.labels.share(&folded) } else { id })
     }
 
     /// A name for people, if there is one. What exceeds the longest label is cut off.
@@ -75,6 +74,12 @@ impl Fields {
         self.date = Some((text.into_owned(), date));
         Ok(date)
     }
+}
+
+/// An id, in lower case if it is a GUID.
+pub(super) fn folded(id: &str) -> Cow<'_, str> {
+    let varies = id.bytes().any(|byte| byte.is_ascii_uppercase()) && Uuid::try_parse(id).is_ok();
+    if varies { id.to_ascii_lowercase().into() } else { id.into() }
 }
 
 /// A text; `Some(None)` if there is none or it is empty, and `None` if the member is something else.

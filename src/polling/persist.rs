@@ -10,16 +10,16 @@ use crate::domain::polled::LastGood;
 use crate::domain::status::{AccountStatus, Ledger};
 use crate::state::snapshot::SnapshotStore;
 
-/// Saves each change of the last good rows until `ended`, including the last one. Changes made during a write are
-/// saved after it, and only the newest of them.
+/// Saves each change of the last good rows, of which `saved` are on disk already, until `ended`, including the last one.
+/// Changes made during a write are saved after it, and only the newest of them.
 pub async fn persist(
     store: SnapshotStore,
     (account, collection): (&str, Collection),
     ledger: &Ledger,
+    mut saved: Option<LastGood>,
     ended: CancellationToken,
 ) {
     let good = |status: &AccountStatus| status.of(collection)?.last_good.clone();
-    let mut saved = None;
     let mut changes = ledger.subscribe();
     let mut failing = false;
     loop {

@@ -304,14 +304,28 @@ impl StateFile {
         decode: impl Fn(Vec<u8>) -> Option<T>,
         time: impl Fn(&T) -> Timestamp,
     ) -> Option<(PathBuf, T)> {
-        // `….json.set-aside`, `….json.set-aside-2` and so on.
+        let found = self.all_set_aside();
+        let usable = found.filter_map(|path| Some((self.read_at(&path).ok().and_then(&decode)?, path)));
+        usable.max_by_key(|(content, _)| time(content)).map(|(content, path)| (path, content))
+    }
+
+    /// `….json.set-aside`, `….json.set-aside-2` and so on, as far as they exist.
+    fn all_set_aside(&self) -> impl Iterator<Item = PathBuf> {
         let is_aside = |path: &PathBuf| {
             let extension = path.extension().and_then(OsStr::to_str);
             path.file_stem() == self.path.file_name() && extension.is_some_and(|it| it.starts_with(SET_ASIDE))
         };
-        let found = self.list().into_iter().filter(is_aside);
-        let usable = found.filter_map(|path| Some((self.read_at(&path).ok().and_then(&decode)?, path)));
-        usable.max_by_key(|(content, _)| time(content)).map(|(content, path)| (path, content))
+        self.list().into_iter().filter(is_aside)
+    }
+
+    /// Removes the files that were set aside, and logs that.
+    pub fn remove_set_aside(&self) {
+        self.all_set_aside().for_each(|path| removed(&path));
+    }
+
+    /// Removes the file, if there is one, and logs that.
+    pub fn remove(&self) {
+        removed(&self.path);
     }
 
     /// Gives a file that was set aside its name back, and logs that. Returns false if there is another file now, which
@@ -345,6 +359,15 @@ struct Abandoned(Arc<AtomicBool>);
 impl Abandoned {
     fn check(&self) -> io::Result<()> {
         if self.0.load(Ordering::Acquire) { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
+}
+
+fn removed(path: &Path) {
+    let file = path.display();
+    match fs::remove_file(path) {
+        Ok(()) => tracing::info!(%file, "Removed a file that is no longer wanted"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => tracing::warn!(%file, err = %error, "Cannot remove a file that is no longer wanted"),
     }
 }
 

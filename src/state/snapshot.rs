@@ -193,6 +193,15 @@ impl SnapshotStore {
         LastGood { report, ..good.clone() }
     }
 
+    /// Removes the files in which names of customers may be: those that were set aside, and the file itself unless its
+    /// rows are used and are saved again without names.
+    pub fn remove_names(&self, is_used: bool) {
+        self.file.remove_set_aside();
+        if !is_used {
+            self.file.remove();
+        }
+    }
+
     /// Saves rows. On return they are on disk.
     ///
     /// # Errors

@@ -115,14 +115,15 @@ impl ReadyCollection {
 
     /// Polls the collection until `stop`, and saves its rows.
     async fn run(self, center: Arc<PartnerCenter>, ledger: Ledger, stop: CancellationToken) {
-        let Self { plan, snapshots, .. } = self;
+        let Self { plan, snapshots, restored, .. } = self;
         let (account, collection, polled) = (plan.account.clone(), plan.collection, CancellationToken::new());
         let polling = async {
             polling::run(center, plan, ledger.clone(), stop).await;
             polled.cancel();
         };
         // First, so that it sees the ledger before polling changes it.
-        let persisting = polling::persist(snapshots, (&account, collection), &ledger, polled.clone());
+        let persisting =
+            polling::persist(snapshots, (&account, collection), &ledger, restored, polled.clone());
         tokio::join!(persisting, polling);
     }
 }
@@ -130,14 +131,14 @@ impl ReadyCollection {
 impl Ready {
     /// Starts the account's task, which first waits for its predecessor: both would use the same refresh token.
     pub(super) fn launch(self, tasks: &mut JoinSet<()>) -> Running {
-        let Self { settings, ledger, store, center, mut collections, is_new, predecessor } = self;
+        let Self { settings, ledger, store, center, collections, is_new, predecessor } = self;
         let asked = collections.iter().map(|collection| Arc::clone(&collection.plan.asked)).collect();
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let guard = ended.clone().drop_guard();
         ledger.write(|status| {
-            for it in &mut collections {
-                if let Some(good) = it.restored.take() {
-                    status.of_mut(it.plan.collection).last_good = Some(good);
+            for it in &collections {
+                if it.restored.is_some() {
+                    status.of_mut(it.plan.collection).last_good.clone_from(&it.restored);
                 }
             }
             status.customers = settings.account.collections.customers.limits;

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use crate::config::{Account, Config, ConfigError, Polled, exposure};
 use crate::domain::clock::Clock;
+use crate::domain::collection::Collection;
 use crate::domain::schedule::Schedule;
 use crate::domain::status::Ledger;
 use crate::partner::{ClientError, PartnerCenter, StoreError, TokenStore, TrustAnchors};
@@ -106,6 +107,12 @@ impl Preparation {
                 let restored = collection.restore(self.clock.now(), config.stale_after);
                 // A reload polls every account at once, including those it adds.
                 collection.plan.resumes = restored.filter(|_| self.running.is_empty());
+            }
+            let Settings { account, collections, .. } = &ready.settings;
+            if !account.collections.customers.names {
+                let is_polled = collections.iter().any(|it| it.collection == Collection::Customers);
+                let store = SnapshotStore::new(&config.state_directory, account, Collection::Customers);
+                store.remove_names(is_polled);
             }
             if ready.is_new {
                 ready.center.announce();

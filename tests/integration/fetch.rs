@@ -201,6 +201,18 @@ fn a_file_for_the_textfile_collector_says_whether_the_poll_succeeded_and_a_faile
     }
     let others: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
     assert_eq!(others.len(), 3, "the configuration, the state and the file: {others:?}");
+    // Of a symbolic link, the file that it leads to is replaced.
+    let link = directory.path().join("link.prom");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    simulator.scenario("");
+    let through = ["--textfile", link.to_str().unwrap()];
+    assert_eq!(fetch(directory.path(), &simulator.account(None, TENANT), &through).status.code(), Some(0));
+    assert!(link.is_symlink());
+    assert_eq!(read().named("partner_license_usage_percent").count(), 5);
+    let device = ["--textfile", "/dev/null"];
+    let output = fetch(directory.path(), &simulator.account(None, TENANT), &device);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("it is no regular file; use --format"), "{}", text(&output.stderr));
     let missing = ["--textfile", "/nonexistent/x.prom"];
     let output = fetch(directory.path(), &simulator.account(None, TENANT), &missing);
     assert_eq!(output.status.code(), Some(2));

@@ -398,3 +398,40 @@ async fn a_page_that_fails_costs_no_more_than_that_page_again() {
     let pages = (customers * workloads * products).div_ceil(200);
     assert_eq!(of_usage, pages + 7, "{paths:?}");
 }
+
+#[tokio::test]
+async fn a_page_that_is_not_from_partner_center_costs_no_more_than_that_page_again() {
+    for answer in ["malformed", "html", "no_content", "forbidden", "mfa_required"] {
+        let scenario = format!(
+            "{{rows: portfolio, page_size: 200, commercial_usage: {{skip: 2, times: 1, answer: {answer}}}}}"
+        );
+        let bed = TestBed::new(&scenario).await;
+        let found = customers(&bed.client_from("auto")).await.unwrap();
+        assert_eq!((found.rows().len(), found.rejected().len()), (40 * 14, 0), "{answer}");
+        let whole = TestBed::new("{rows: portfolio}").await;
+        assert_eq!(found, customers(&whole.client_from("auto")).await.unwrap(), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_total_that_is_that_of_the_page_loses_no_row() {
+    let of_page = "{merge: {TotalCount: 100}}";
+    let scenario = format!(
+        "{{rows: portfolio, page_size: 100, commercial: {{next_link: absent}}, commercial_usage: {of_page}, \
+         commercial_deployment: {of_page}}}"
+    );
+    let bed = TestBed::new(&scenario).await;
+    assert_eq!(customers(&bed.client_from("auto")).await.unwrap().rows().len(), 40 * 14);
+}
+
+#[tokio::test]
+async fn the_same_row_counts_once_whatever_the_case_of_its_ids() {
+    let id = "0112A436-B14E-4888-967B-CA4BB2CF1234";
+    let rows = [id.to_owned(), id.to_lowercase()]
+        .map(|id| of_customer(&id, "Contoso", id.as_str(), "licensesActive: 5, licensesQualified: 40"));
+    let bed = TestBed::new(&format!("{{commercial_usage: {{rows: [{}]}}}}", rows.join(", "))).await;
+    let found = customers(&bed.client_from("auto")).await.unwrap();
+    let [row] = found.rows() else { panic!("{found:?}") };
+    assert_eq!((row.licenses.active, row.licenses.qualified), (5, 40));
+    assert_eq!(found.rejected()[&RowError::Duplicate], 1);
+}

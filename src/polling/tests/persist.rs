@@ -30,7 +30,7 @@ async fn the_last_good_poll_is_saved_even_if_polling_ends_right_after_it() {
         ended.cancel();
     };
     tokio::join!(
-        super::persist(store.clone(), ("contoso", Collection::Usage), &ledger, ended.clone()),
+        super::persist(store.clone(), ("contoso", Collection::Usage), &ledger, None, ended.clone()),
         polling
     );
     assert_eq!(saved(&store), Some(START + HOUR));
@@ -47,9 +47,20 @@ async fn a_failed_poll_keeps_the_saved_rows_and_marks_them_as_failed_since() {
         ended.cancel();
     };
     tokio::join!(
-        super::persist(store.clone(), ("contoso", Collection::Usage), &ledger, ended.clone()),
+        super::persist(store.clone(), ("contoso", Collection::Usage), &ledger, None, ended.clone()),
         polling
     );
     assert_eq!(saved(&store), Some(START));
     assert!(store.restore(Timestamp::MAX, None).unwrap().unwrap().failed_since);
+}
+
+#[tokio::test]
+async fn rows_that_were_restored_are_not_written_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, ledger, ended) = (store(&directory), ledger(), CancellationToken::new());
+    good_poll(&ledger, START);
+    let restored = ledger.read().usage().last_good.clone();
+    ended.cancel();
+    super::persist(store.clone(), ("contoso", Collection::Usage), &ledger, restored, ended).await;
+    assert_eq!(saved(&store), None, "nothing was written");
 }
