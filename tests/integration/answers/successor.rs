@@ -205,7 +205,8 @@ fn after_link(link: &str) -> String {
     three_pages("", &format!("body: {}, times: 1", quoted(&page)))
 }
 
-const PAGES: &str = "token 200: 1, commercial_usage 200: 3";
+/// The pages, and an empty one after them, since the last one is as full as the others.
+const PAGES: &str = "token 200: 1, commercial_usage 200: 4";
 
 fn followed(base: &str) -> Vec<Row> {
     let all = |name, scenario: String| found(name, scenario, &three()).traffic(PAGES);
@@ -327,7 +328,7 @@ fn interrupted() -> Vec<Row> {
     vec![
         found("a second page that fails once", pages("answer: server_error, skip: 1, times: 1"), &three())
             .traffic(
-                "token 200: 1, commercial_usage 200: 3, commercial_usage 500: 1, \
+                "token 200: 1, commercial_usage 200: 4, commercial_usage 500: 1, \
                  commercial_usage retries: 1",
             ),
         found(
@@ -336,7 +337,7 @@ fn interrupted() -> Vec<Row> {
             &three(),
         )
         .traffic(
-            "token 200: 1, commercial_usage 200: 3, commercial_usage 500: 3, \
+            "token 200: 1, commercial_usage 200: 4, commercial_usage 500: 3, \
              commercial_usage retries: 2",
         ),
         found(
@@ -344,14 +345,14 @@ fn interrupted() -> Vec<Row> {
             pages("answer: unauthorized, skip: 2, times: 1"),
             &three(),
         )
-        .traffic("token 200: 2, commercial_usage 200: 3, commercial_usage 401: 1"),
+        .traffic("token 200: 2, commercial_usage 200: 4, commercial_usage 401: 1"),
         found(
             "a second page that is postponed",
             pages("answer: throttled, retry_after: 1, skip: 1, times: 1"),
             &three(),
         )
         .traffic(
-            "token 200: 1, commercial_usage 200: 3, commercial_usage 429: 1, \
+            "token 200: 1, commercial_usage 200: 4, commercial_usage 429: 1, \
              commercial_usage throttled: 1",
         ),
         breaks(
@@ -379,14 +380,14 @@ fn interrupted() -> Vec<Row> {
             "payload",
             "the API answered 204 No Content: the response has no content",
         )
-        .traffic("token 200: 1, commercial_usage 200: 1, commercial_usage 204: 1"),
+        .traffic("token 200: 1, commercial_usage 200: 1, commercial_usage 204: 2"),
         found(
             "a second page that is cut off three times",
             pages("answer: truncated, skip: 1, times: 3"),
             &three(),
         )
         .traffic(
-            "token 200: 1, commercial_usage 200: 3, commercial_usage error: 3, \
+            "token 200: 1, commercial_usage 200: 4, commercial_usage error: 3, \
              commercial_usage retries: 2",
         ),
     ]
