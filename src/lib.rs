@@ -9,8 +9,10 @@ pub mod domain;
 
 // Configuration and state.
 pub mod config;
-pub mod sheet;
 pub mod state;
+
+// The rows as lines and as CSV.
+pub mod sheet;
 
 // Outbound: Entra ID and the Partner Center API.
 pub mod partner;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use exporter_toolkit::yaml::{Problem, Problems, Section};
 
@@ -162,6 +163,19 @@ impl Config {
                 warnings.push(format!(
                     "stale_after ({}) is not longer than {key} ({interval}): rows vanish between two successful polls",
                     format_duration(stale_after),
+                ));
+            }
+        }
+        let polls_customers = self.accounts.iter().any(|account| account.collections.customers.enabled);
+        for (n, customer) in self.thresholds.customers() {
+            let key = format!("thresholds.overrides[{n}].customer");
+            if !polls_customers {
+                warnings.push(format!(
+                    "{key} has no effect: no account polls customers (collections.customers.enabled)"
+                ));
+            } else if Uuid::try_parse(customer).is_err() {
+                warnings.push(format!(
+                    "{key} is no GUID: write the id of the customer's tenant, names are not compared"
                 ));
             }
         }

@@ -35,6 +35,12 @@ impl Thresholds {
         self.of([&row.customer, &row.service, &row.workload, &row.channel].map(|label| Some(&**label)))
     }
 
+    /// The customers that overrides name, each with the position of its override.
+    pub(super) fn customers(&self) -> impl Iterator<Item = (usize, &str)> {
+        let overrides = self.overrides.iter().enumerate();
+        overrides.filter_map(|(n, rule)| Some((n, rule.customer.as_deref()?)))
+    }
+
     fn of(&self, labels: [Option<&str>; 4]) -> Option<f64> {
         let rule = self.overrides.iter().find(|rule| rule.matches(labels));
         rule.map_or(Some(self.default_percent), |rule| rule.percent)

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::collection::Collection;
@@ -10,25 +12,31 @@ use crate::domain::polled::LastGood;
 use crate::domain::status::{AccountStatus, Ledger};
 use crate::state::snapshot::SnapshotStore;
 
+/// The pause before rows that could not be written are written again.
+const RETRY_INTERVAL: Duration = Duration::from_mins(1);
+
 /// Saves each change of the last good rows, of which `saved` are on disk already, until `ended`, including the last one.
 /// Changes made during a write are saved after it, and only the newest of them.
 pub async fn persist(
     store: SnapshotStore,
     (account, collection): (&str, Collection),
     ledger: &Ledger,
-    mut saved: Option<LastGood>,
+    saved: Option<LastGood>,
     ended: CancellationToken,
 ) {
     let good = |status: &AccountStatus| status.of(collection)?.last_good.clone();
+    // What was written last, or should have been.
+    let mut last = saved;
     let mut changes = ledger.subscribe();
     let mut failing = false;
     loop {
         let is_last = tokio::select! { biased;
             () = ended.cancelled() => true,
-            changed = changes.wait_for(|status| !same(good(status).as_ref(), saved.as_ref())) => changed.is_err(),
+            changed = changes.wait_for(|status| !same(good(status).as_ref(), last.as_ref())) => changed.is_err(),
+            () = sleep(RETRY_INTERVAL), if failing => false,
         };
         let current = good(&ledger.read());
-        if let Some(good) = current.clone().filter(|_| !same(current.as_ref(), saved.as_ref())) {
+        if let Some(good) = current.clone().filter(|_| failing || !same(current.as_ref(), last.as_ref())) {
             let store = store.clone();
             // The disk may be slow, so the write must not block the runtime's threads.
             let result = tokio::task::spawn_blocking(move || store.save(&good)).await;
@@ -36,7 +44,7 @@ pub async fn persist(
             log_change((account, collection.as_str()), failing, &result);
             failing = result.is_err();
         }
-        saved = current;
+        last = current;
         if is_last {
             return;
         }

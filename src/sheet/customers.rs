@@ -5,20 +5,20 @@ use std::cmp::Reverse;
 use crate::config::Thresholds;
 use crate::domain::customers::{CustomerUsage, Customers, Judgement, Limits};
 
-use super::{Cell, Column, Line, column};
+use super::line::{Cell, Column, Line};
 
 pub(super) const COLUMNS: &[Column] = &[
-    column("customer_name", "Name"),
-    column("customer", "Customer"),
-    column("workload", "Workload"),
-    column("service", "Service"),
-    column("channel", "Channel"),
-    column("unused", "Unused"),
-    column("active", "Active"),
-    column("qualified", "Qualified"),
-    column("percent", "Usage"),
-    column("threshold", "Threshold"),
-    column("processed_at", "Data of"),
+    Column::new("customer_name", "Name"),
+    Column::new("customer", "Customer"),
+    Column::new("workload", "Workload"),
+    Column::new("service", "Service"),
+    Column::new("channel", "Channel"),
+    Column::new("unused", "Unused"),
+    Column::new("active", "Active"),
+    Column::new("qualified", "Qualified"),
+    Column::new("percent", "Usage"),
+    Column::new("threshold", "Threshold"),
+    Column::new("processed_at", "Data of"),
 ];
 
 /// A usage row of a customer.

@@ -1,10 +1,8 @@
 //! The rows of a collection as lines with columns, whatever collection it is, for tables and files.
 
+mod line;
+mod csv_file;
 mod customers;
-
-use std::io;
-
-use jiff::Timestamp;
 
 use crate::config::Thresholds;
 use crate::domain::collection::{Collected, Collection};
@@ -12,74 +10,42 @@ use crate::domain::customers::Limits;
 use crate::domain::deployment::LicenseDeployment;
 use crate::domain::usage::LicenseUsage;
 
+pub use csv_file::write_csv;
 pub use customers::CustomerRow;
-
-/// The key of a column for programs, and its title for people.
-#[derive(Clone, Copy, Debug)]
-pub struct Column {
-    /// The key.
-    pub key: &'static str,
-    /// The title.
-    pub title: &'static str,
-}
-
-/// A row, with a cell for each column.
-#[derive(Debug)]
-pub struct Line<'a> {
-    /// The cells.
-    pub cells: Vec<Cell<'a>>,
-    /// Whether usage is below its threshold.
-    pub is_low: bool,
-}
-
-/// What is known in a column.
-#[derive(Clone, Copy, Debug)]
-pub enum Cell<'a> {
-    /// A text from outside.
-    Text(&'a str),
-    /// A number of licences.
-    Count(u64),
-    /// A percentage, on the scale 0–100.
-    Percent(f64),
-    /// A time.
-    Time(Timestamp),
-    /// Nothing.
-    Missing,
-}
-
-impl Cell<'_> {
-    /// Whether it is a number.
-    pub const fn is_number(&self) -> bool {
-        matches!(self, Self::Count(_) | Self::Percent(_))
-    }
-}
+pub use line::{Cell, Column, Line};
 
 /// The column for the name of the account.
-pub const ACCOUNT: Column = column("account", "Account");
+const ACCOUNT: Column = Column::new("account", "Account");
 
-const fn column(key: &'static str, title: &'static str) -> Column {
-    Column { key, title }
+/// The columns of a collection, of which the name of the account comes first if accounts have names.
+pub fn columns(collection: Collection, has_accounts: bool) -> Vec<Column> {
+    has_accounts.then_some(ACCOUNT).iter().chain(columns_of(collection)).copied().collect()
 }
 
-/// The columns of a collection.
-pub fn columns(collection: Collection) -> &'static [Column] {
+/// The same line with the name of the account, if it has one, in the column for that.
+pub fn of_account<'a>(account: Option<&'a str>, line: Line<'a>) -> Line<'a> {
+    let account = account.map_or(Cell::Missing, Cell::Text);
+    Line { cells: std::iter::once(account).chain(line.cells).collect(), ..line }
+}
+
+fn columns_of(collection: Collection) -> &'static [Column] {
     const USAGE: &[Column] = &[
-        column("workload", "Workload"),
-        column("service", "Service"),
-        column("channel", "Channel"),
-        column("percent", "Usage"),
-        column("active", "Active"),
-        column("qualified", "Qualified"),
-        column("threshold", "Threshold"),
-        column("processed_at", "Data of"),
+        Column::new("workload", "Workload"),
+        Column::new("service", "Service"),
+        Column::new("channel", "Channel"),
+        Column::new("percent", "Usage"),
+        Column::new("active", "Active"),
+        Column::new("qualified", "Qualified"),
+        Column::new("threshold", "Threshold"),
+        Column::new("processed_at", "Data of"),
     ];
     const DEPLOYMENT: &[Column] = &[
-        column("service", "Service"),
-        column("channel", "Channel"),
-        column("percent", "Deployed"),
-        column("sold", "Sold"),
-        column("deployed", "Assigned"),
-        column("processed_at", "Data of"),
+        Column::new("service", "Service"),
+        Column::new("channel", "Channel"),
+        Column::new("percent", "Deployed"),
+        Column::new("sold", "Sold"),
+        Column::new("deployed", "Assigned"),
+        Column::new("processed_at", "Data of"),
     ];
     match collection {
         Collection::Usage => USAGE,
@@ -138,43 +104,4 @@ fn deployment(row: &LicenseDeployment) -> Line<'_> {
         Cell::Time(row.processed_at),
     ];
     Line { cells, is_low: false }
-}
-
-/// Writes CSV (RFC 4180), with a line of keys. The name of the account comes first if any line has one.
-///
-/// # Errors
-/// If `out` cannot be written.
-pub fn write_csv<'a>(
-    out: impl io::Write,
-    collection: Collection,
-    has_accounts: bool,
-    lines: impl Iterator<Item = (Option<&'a str>, Line<'a>)>,
-) -> csv::Result<()> {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
-    let account = has_accounts.then_some(ACCOUNT);
-    writer.write_record(account.iter().chain(columns(collection)).map(|column| column.key))?;
-    for (account, line) in lines {
-        let account = has_accounts.then(|| account.map_or(Cell::Missing, Cell::Text));
-        for cell in account.iter().chain(&line.cells) {
-            write_cell(&mut writer, cell)?;
-        }
-        // Ends the record.
-        writer.write_record(None::<&[u8]>)?;
-    }
-    writer.flush()?;
-    Ok(())
-}
-
-fn write_cell(writer: &mut csv::Writer<impl io::Write>, cell: &Cell<'_>) -> csv::Result<()> {
-    match cell {
-        // A spreadsheet would take it for a formula.
-        Cell::Text(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => {
-            writer.write_field(format!("'{text}"))
-        }
-        Cell::Text(text) => writer.write_field(text),
-        Cell::Count(number) => writer.write_field(number.to_string()),
-        Cell::Percent(percent) => writer.write_field(percent.to_string()),
-        Cell::Time(at) => writer.write_field(at.to_string()),
-        Cell::Missing => writer.write_field(""),
-    }
 }

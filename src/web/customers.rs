@@ -12,7 +12,7 @@ use crate::domain::collection::Collection;
 use crate::sheet;
 
 use super::page::{self, customers};
-use super::selection::{OfAccount, Selection};
+use super::selection::{Found, OfAccount, Selection};
 use super::site::Site;
 
 /// The names and values of a query.
@@ -47,10 +47,16 @@ pub(super) async fn csv(State(site): State<Arc<Site>>, Query(query): Pairs) -> R
         let mut rows = selection.rows(&all, &accounts);
         selection.sort(&mut rows, usize::MAX);
         let has_accounts = all.iter().any(|of| of.account.is_some());
-        let lines = rows.iter().map(|found| (found.account, found.row.line()));
+        let columns = sheet::columns(Collection::Customers, has_accounts);
         let mut body = Vec::new();
-        sheet::write_csv(&mut body, Collection::Customers, has_accounts, lines)
-            .expect("a vector takes everything");
+        // One by one, since all lines together take more memory than the file.
+        let lines =
+            rows.iter().map(
+                |Found { account, row }| {
+                    if has_accounts { sheet::of_account(*account, row.line()) } else { row.line() }
+                },
+            );
+        sheet::write_csv(&mut body, &columns, lines).expect("a vector takes everything");
         let headers = [
             (CONTENT_TYPE, "text/csv; charset=utf-8"),
             (CONTENT_DISPOSITION, "attachment; filename=\"customers.csv\""),

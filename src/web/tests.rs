@@ -21,6 +21,7 @@ use crate::polling::Render;
 use crate::supervisor::{Reloader, Supervisor};
 use exporter_toolkit::negotiation::Format;
 
+mod customers;
 mod endpoints;
 mod pages;
 mod scrapes;

@@ -11,7 +11,7 @@ use crate::domain::collection::{Collected, Collection};
 use crate::domain::row::listing;
 use crate::sheet::{self, Cell, Column, Line};
 
-use super::Fetched;
+use super::fetched::Fetched;
 
 const RED: &str = "\u{1b}[31m";
 const PLAIN: &str = "\u{1b}[0m";
@@ -21,18 +21,9 @@ const PLAIN: &str = "\u{1b}[0m";
 /// The table, and under it what there is to know about the figures of each account.
 pub(super) fn table(all: &[Fetched], thresholds: &Thresholds, has_colour: bool, now: Timestamp) -> String {
     let mut out = String::new();
-    let has_accounts = has_accounts(all);
     if let Some(first) = all.iter().find_map(|fetched| fetched.outcome.as_ref().ok()) {
-        let account = has_accounts.then_some(sheet::ACCOUNT);
-        let columns: Vec<Column> =
-            account.into_iter().chain(sheet::columns(first.collection()).iter().copied()).collect();
-        let lines: Vec<Line<'_>> = lines(all, thresholds)
-            .map(|(account, line)| {
-                let account = has_accounts.then(|| account.map_or(Cell::Missing, Cell::Text));
-                Line { cells: account.into_iter().chain(line.cells).collect(), ..line }
-            })
-            .collect();
-        out = aligned(&columns, &lines, has_colour);
+        let columns = sheet::columns(first.collection(), has_accounts(all));
+        out = aligned(&columns, &lines(all, thresholds).collect::<Vec<_>>(), has_colour);
     }
     let footers = all.iter().filter_map(|fetched| {
         let collected = fetched.outcome.as_ref().ok()?;
@@ -110,7 +101,7 @@ pub(super) fn csv(
     thresholds: &Thresholds,
 ) -> anyhow::Result<String> {
     let mut out = Vec::new();
-    sheet::write_csv(&mut out, collection, has_accounts(all), lines(all, thresholds))?;
+    sheet::write_csv(&mut out, &sheet::columns(collection, has_accounts(all)), lines(all, thresholds))?;
     Ok(String::from_utf8(out)?)
 }
 
@@ -158,7 +149,8 @@ fn object(collection: Collection, line: &Line<'_>) -> Value {
         Cell::Time(at) => json!(at.to_string()),
         Cell::Missing => Value::Null,
     };
-    let cells = sheet::columns(collection).iter().zip(&line.cells);
+    let columns = sheet::columns(collection, false);
+    let cells = columns.iter().zip(&line.cells);
     Value::Object(cells.map(|(column, cell)| (column.key.to_owned(), value(cell))).collect::<Map<_, _>>())
 }
 
@@ -169,15 +161,14 @@ fn has_accounts(all: &[Fetched]) -> bool {
     all.iter().any(|fetched| fetched.account.is_some())
 }
 
-/// The rows of all accounts, each with the name of its account.
-fn lines<'a>(
-    all: &'a [Fetched],
-    thresholds: &'a Thresholds,
-) -> impl Iterator<Item = (Option<&'a str>, Line<'a>)> {
+/// The rows of all accounts, with the names of the accounts if any has one.
+fn lines<'a>(all: &'a [Fetched], thresholds: &'a Thresholds) -> impl Iterator<Item = Line<'a>> {
+    let has_accounts = has_accounts(all);
     all.iter().filter_map(|fetched| Some((fetched, fetched.outcome.as_ref().ok()?))).flat_map(
         move |(fetched, collected)| {
+            let account = fetched.account.as_deref();
             let lines = sheet::lines(collected, fetched.limits, thresholds);
-            lines.map(|line| (fetched.account.as_deref(), line))
+            lines.map(move |line| if has_accounts { sheet::of_account(account, line) } else { line })
         },
     )
 }

@@ -3,6 +3,7 @@
 //! A running exporter is not disturbed: the sign-in asks for no new refresh token, and the state directory stays as it
 //! is.
 
+mod fetched;
 mod document;
 mod exposition;
 
@@ -21,20 +22,12 @@ use crate::commands::{output, settings};
 use crate::config::{Account, Config};
 use crate::domain::clock::Clock;
 use crate::domain::collection::{Collected, Collection};
-use crate::domain::customers::Limits;
 use crate::domain::failure::Failure;
 use crate::domain::status::Ledger;
 use crate::metrics::{Accounts, Choices};
 use crate::partner::{FetchError, PartnerCenter, TokenStore, TrustAnchors, Turns, remedy};
 
-/// What the poll of one account brought.
-struct Fetched {
-    /// The account's name, if it has one.
-    account: Option<String>,
-    /// What may raise an alert.
-    limits: Limits,
-    outcome: Result<Collected, Failure>,
-}
+use fetched::Fetched;
 
 /// A poll that takes longer shows its progress, and then this often.
 const PATIENCE: Duration = Duration::from_secs(1);

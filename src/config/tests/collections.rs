@@ -79,7 +79,7 @@ fn each_problem_of_the_collections_is_named_with_its_path() {
             "customers: {min_licences: 5}",
             "customers.min_licences: unknown key; did you mean min_licenses? known here: enabled, poll_interval, poll_timeout, series, names, min_licenses",
         ),
-        ("customers: {poll_interval: 0s}", "customers.poll_interval: must be at least 1s"),
+        ("customers: {poll_interval: 0s}", "customers.poll_interval: \"0s\" is not between 1s and 1year"),
         ("commercial_path: partner/v1", "commercial_path: must be a path such as /partner/v1 or /v1"),
         ("commercial_path: /", "commercial_path: must be a path such as /partner/v1 or /v1"),
         ("commercial_path: /v1/../v2", "commercial_path: must be a path such as /partner/v1 or /v1"),
@@ -93,4 +93,22 @@ fn each_problem_of_the_collections_is_named_with_its_path() {
         let own = problems_of(&file_of(&[&format!("collections: {{{text}}}")]));
         assert_eq!(own, [format!("accounts[0].collections.{problem}")]);
     }
+}
+
+#[test]
+fn an_override_for_a_customer_that_can_match_nothing_is_warned_about() {
+    let warnings = |customer: &str, customers: &str| {
+        let text = format!(
+            "thresholds: {{overrides: [{{percent: 5, service: crm}}, {{customer: {customer}, percent: 7}}]}}\n\
+             collections: {{customers: {{{customers}}}}}"
+        );
+        let all = valid(&with(&text)).warnings(Timestamp::UNIX_EPOCH);
+        all.into_iter().filter(|warning| warning.contains("overrides")).collect::<Vec<_>>()
+    };
+    let id = "0112a436-b14e-4888-967b-ca4bb2cf1234";
+    assert_eq!(warnings(id, "enabled: true"), [""; 0]);
+    let [no_id] = &warnings("Contoso Ltd", "enabled: true")[..] else { panic!("a name is no id") };
+    assert!(no_id.starts_with("thresholds.overrides[1].customer is no GUID"), "{no_id}");
+    let [no_customers] = &warnings(id, "")[..] else { panic!("there are no customers") };
+    assert!(no_customers.contains("no account polls customers"), "{no_customers}");
 }

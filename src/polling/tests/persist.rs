@@ -64,3 +64,29 @@ async fn rows_that_were_restored_are_not_written_again() {
     super::persist(store.clone(), ("contoso", Collection::Usage), &ledger, restored, ended).await;
     assert_eq!(saved(&store), None, "nothing was written");
 }
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_could_not_be_written_are_written_as_soon_as_they_can_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, ledger, ended) = (store(&directory), ledger(), CancellationToken::new());
+    // A directory in the place of the file.
+    let name = "usage-contoso.example-00000000-0000-0000-0000-00000000c11e.json";
+    let obstacle = directory.path().join(name);
+    std::fs::create_dir_all(obstacle.join("x")).unwrap();
+    good_poll(&ledger, START);
+    let persisting = super::persist(store.clone(), ("contoso", Collection::Usage), &ledger, None, ended);
+    let waiting = async {
+        // Time passes while nothing else happens.
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert!(obstacle.is_dir());
+        std::fs::remove_dir_all(&obstacle).unwrap();
+        while !obstacle.is_file() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::select! {
+        () = persisting => unreachable!("it has not ended"),
+        () = waiting => {}
+    }
+    assert_eq!(saved(&store), Some(START));
+}

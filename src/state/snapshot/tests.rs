@@ -291,3 +291,21 @@ fn a_row_whose_label_is_longer_than_the_limit_is_not_restored() {
     let workloads: Vec<_> = restored.report.usage().iter().map(|row| row.workload.len()).collect();
     assert_eq!(workloads, [8, 20]);
 }
+
+#[test]
+fn names_that_are_not_wanted_leave_the_file_and_what_was_set_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SnapshotStore::new(directory.path(), &account("contoso.example"), Collection::Customers);
+    let file = store.file.path().to_owned();
+    let aside = ["set-aside", "set-aside-2"].map(|end| PathBuf::from(format!("{}.{end}", file.display())));
+    let other = directory.path().join("usage-contoso.example.json.set-aside");
+    let exist = || [&file, &aside[0], &aside[1], &other].map(|path| path.exists());
+    for path in [&file, &aside[0], &aside[1], &other] {
+        fs::write(path, "Contoso").unwrap();
+    }
+    store.remove_names(true);
+    assert_eq!(exist(), [true, false, false, true], "the rows are saved again without names");
+    store.remove_names(false);
+    assert_eq!(exist(), [false, false, false, true]);
+    store.remove_names(false);
+}
