@@ -15,12 +15,16 @@ const OLD: [Usage; 1] = [("o365", "Exchange", "reseller", 70.0, DAY)];
 
 const ALL: &str =
     "usage: { source: licenses }, customers: { enabled: true, poll_interval: 1h, poll_timeout: 20s }";
-const NO_NAMES: &str = "usage: { source: licenses }, customers: { enabled: true, poll_interval: 1h, poll_timeout: 20s, names: false }";
-const ONE_ROW: &str = "usage: { source: licenses }, customers: { enabled: true, poll_interval: 1h, poll_timeout: 20s, series: 1 }";
-const NO_ROW: &str = "usage: { source: licenses }, customers: { enabled: true, poll_interval: 1h, poll_timeout: 20s, series: 0 }";
+const NO_NAMES: &str = "usage: { source: licenses }, customers: { enabled: true, \
+    poll_interval: 1h, poll_timeout: 20s, names: false }";
+const ONE_ROW: &str = "usage: { source: licenses }, customers: { enabled: true, \
+    poll_interval: 1h, poll_timeout: 20s, series: 1 }";
+const NO_ROW: &str = "usage: { source: licenses }, customers: { enabled: true, \
+    poll_interval: 1h, poll_timeout: 20s, series: 0 }";
 
 /// One good page of each endpoint.
-const TRAFFIC: &str = "token 200: 1, usage 200: 1, commercial_usage 200: 1, commercial_deployment 200: 1";
+const TRAFFIC: &str = "token 200: 1, usage 200: 1, commercial_usage 200: 1, \
+    commercial_deployment 200: 1";
 
 /// The customer of [`licenses`] and [`deployed`].
 const TEST_COMPANY: Customer = Customer {
@@ -293,18 +297,28 @@ fn dropped() -> Vec<Row> {
     let one = [licenses(&[])];
     vec![
         found("invalid rows of customers", &pages(&none, &[deployed(&[])]), &[TEST_COMPANY]).rejected(
-            "invalid_date: 1, invalid_label: 2, invalid_number: 3, missing_date: 1, missing_label: 3, missing_value: 1, not_an_object: 1",
+            "invalid_date: 1, invalid_label: 2, invalid_number: 3, missing_date: \
+             1, missing_label: 3, missing_value: 1, not_an_object: 1",
         ),
         found("invalid rows of customers' deployment", &pages(&one, &of_deployment), &[TEST_COMPANY])
             .rejected("invalid_number: 1, missing_value: 1"),
-        found("the same row of a customer three times", &pages(&[licenses(&[]), licenses(&[]), licenses(&[])], &[deployed(&[]), deployed(&[])]), &[TEST_COMPANY])
-            .rejected("duplicate: 3"),
-        found("a row twice, and the customer renamed between", &pages(&[licenses(&[]), licenses(&[("customerName", r#""NEW NAME""#)])], &[deployed(&[])]), &[Customer { name: Some("NEW NAME"), ..TEST_COMPANY }])
-            .rejected("duplicate: 1"),
+        found(
+            "the same row of a customer three times",
+            &pages(&[licenses(&[]), licenses(&[]), licenses(&[])], &[deployed(&[]), deployed(&[])]),
+            &[TEST_COMPANY],
+        )
+        .rejected("duplicate: 3"),
+        found(
+            "a row twice, and the customer renamed between",
+            &pages(&[licenses(&[]), licenses(&[("customerName", r#""NEW NAME""#)])], &[deployed(&[])]),
+            &[Customer { name: Some("NEW NAME"), ..TEST_COMPANY }],
+        )
+        .rejected("duplicate: 1"),
     ]
 }
 
-const PAGES: &str = "token 200: 1, usage 200: 1, commercial_usage 200: 3, commercial_deployment 200: 1";
+/// The pages of three rows, and an empty one after them.
+const PAGES: &str = "token 200: 1, usage 200: 1, commercial_usage 200: 4, commercial_deployment 200: 1";
 
 fn paged() -> Vec<Row> {
     let rows = ["a", "b", "c"].map(|id| used(id, &[]));
@@ -327,23 +341,45 @@ fn paged() -> Vec<Row> {
         pages("pages of customers by absolute links", "next_link: absolute"),
         pages("pages of customers by relative links", "next_link: relative"),
         pages("pages of customers whose links are null", "next_link: 'null'"),
-        found_of("pages of customers of which one repeats a row", &scenario("between_pages: repeats", ""), &all, 0, 1)
-            .rejected("duplicate: 1")
-            .warning(missing)
-            .traffic("token 200: 1, usage 200: 1, commercial_usage 200: 5, commercial_deployment 200: 1"),
-        found_of("pages of customers of which one skips a row", &scenario("between_pages: skips", ""), &[all[0], all[2]], 0, 1)
-            .warning(missing)
-            .traffic(PAGES),
+        found_of(
+            "pages of customers of which one repeats a row",
+            &scenario("between_pages: repeats", ""),
+            &all,
+            0,
+            1,
+        )
+        .rejected("duplicate: 1")
+        .warning(missing)
+        .traffic(
+            "token 200: 1, usage 200: 1, commercial_usage 200: 5, \
+             commercial_deployment 200: 1",
+        ),
+        found_of(
+            "pages of customers of which one skips a row",
+            &scenario("between_pages: skips", ""),
+            &[all[0], all[2]],
+            0,
+            1,
+        )
+        .warning(missing)
+        .traffic(&PAGES.replace("200: 4", "200: 3")),
         second("a page of customers that fails once", "answer: server_error, skip: 1, times: 1")
             .traffic(&format!("{PAGES}, commercial_usage 500: 1, commercial_usage retries: 1")),
-        second("a page of customers that is postponed", "answer: throttled, retry_after: 1, skip: 1, times: 1")
-            .traffic(&format!("{PAGES}, commercial_usage 429: 1, commercial_usage throttled: 1")),
-        broken("a page of customers that fails", "answer: server_error, skip: 1", "server",
-            "the API answered 500 Internal Server Error, code 800003: Unexpected service error")
-            .traffic("token 200: 1, usage 200: 1, commercial_usage 200: 1, commercial_usage 500: 3, commercial_usage retries: 2"),
-        broken("a page of customers that is HTML", "answer: html, skip: 2", "payload",
-            "the API answered 200 OK: the body is not a collection with a list named Value, see line 1 column 1")
-            .traffic("token 200: 1, usage 200: 1, commercial_usage 200: 3"),
+        second(
+            "a page of customers that is postponed",
+            "answer: throttled, retry_after: 1, skip: 1, times: 1",
+        )
+        .traffic(&format!("{PAGES}, commercial_usage 429: 1, commercial_usage throttled: 1")),
+        second("a page of customers that fails three times", "answer: server_error, skip: 1, times: 3")
+            .traffic(&format!("{PAGES}, commercial_usage 500: 3, commercial_usage retries: 2")),
+        broken(
+            "a page of customers that is HTML",
+            "answer: html, skip: 2",
+            "payload",
+            "the API answered 200 OK: the body is not a collection with a list \
+             named Value, see line 1 column 1",
+        )
+        .traffic("token 200: 1, usage 200: 1, commercial_usage 200: 4"),
     ]
 }
 
@@ -377,7 +413,8 @@ fn without_deployment() -> Vec<Row> {
             &format!("body: {}", quoted(&unusable)),
             "payload: the API answered 200 OK: none of the rows can be used: 1 invalid_number",
             "commercial_deployment 200: 1",
-        ),
+        )
+        .rejected_by_second_source("invalid_number: 1"),
     ]
 }
 
@@ -393,7 +430,8 @@ fn failed() -> Vec<Row> {
             .answered_by("commercial_deployment")
             .traffic(&format!("token 200: 1, usage 200: 1, commercial_usage 200: 1, {traffic}"))
     };
-    let forbidden = "the API answered 403 Forbidden, code 900150: The supplied role doesn't have the rights to perform the requested operation";
+    let forbidden = "the API answered 403 Forbidden, code 900150: The supplied role \
+        doesn't have the rights to perform the requested operation";
     vec![
         of_usage(
             "customers that are not found",
@@ -428,7 +466,8 @@ fn failed() -> Vec<Row> {
             "customers that are HTML",
             "answer: html",
             "payload",
-            "the API answered 200 OK: the body is not a collection with a list named Value, see line 1 column 1",
+            "the API answered 200 OK: the body is not a collection with a list \
+             named Value, see line 1 column 1",
             "commercial_usage 200: 1",
         ),
         of_usage(

@@ -29,6 +29,8 @@ pub(crate) struct Poll {
     /// How many requests to that endpoint follow.
     pub(crate) then: usize,
     rejected: Counts,
+    /// Whether the log has a line about the dropped rows.
+    pub(crate) tells_dropped: bool,
     delay: Option<RangeInclusive<u64>>,
     warnings: Vec<String>,
     needs_person: Option<bool>,
@@ -267,6 +269,11 @@ impl Row {
         self.subject(|poll| poll.rejected = counts(rejected))
     }
 
+    /// Sets the numbers of rows of a second source that was not used, by reason. The log tells them with its failure.
+    pub(crate) fn rejected_by_second_source(self, rejected: &str) -> Self {
+        self.rejected(rejected).subject(|poll| poll.tells_dropped = false)
+    }
+
     /// Sets the endpoint that gave the last answer before a failure. The default is the old source of the collection.
     pub(crate) fn answered_by(self, endpoint: &'static str) -> Self {
         self.subject(|poll| poll.answered_by = endpoint)
@@ -383,6 +390,7 @@ impl Poll {
             answered_by: collection,
             then: 0,
             rejected: Counts::new(),
+            tells_dropped: true,
             delay: None,
             warnings: Vec::new(),
             needs_person: None,
@@ -431,7 +439,7 @@ impl Poll {
                 if self.is_empty() {
                     log.push(format!("WARN {NO_ROWS}"));
                 }
-                if !self.rejected.is_empty() {
+                if !self.rejected.is_empty() && self.tells_dropped {
                     log.push("WARN Rows of the collection were dropped".into());
                 }
             }
