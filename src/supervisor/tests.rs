@@ -18,6 +18,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::config::ConfigError;
+use crate::domain::collection::Collection;
 use crate::domain::status::{AccountStatus, Code, Endpoint, Ledger};
 use crate::partner::StoreError;
 use exporter_toolkit::negotiation::Format;
@@ -200,6 +201,24 @@ async fn a_reload_lets_an_account_that_has_not_changed_go_on_and_replaces_one_th
         status.traffic.requests[&(Endpoint::Token, Code::Status(200))]
     };
     assert_eq!([sign_ins(0), sign_ins(1)], [1, 2]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_that_changes_only_how_many_customers_are_published_interrupts_no_poll() {
+    let bed = TestBed::new("{rows: portfolio, commercial_deployment: {delay: 2s}}").await;
+    let with = |series: u32| format!("collections: {{customers: {{enabled: true, series: {series}}}}}");
+    bed.write(&["contoso"], &with(500));
+    let running = bed.start();
+    let contoso = running.account(0);
+    let of_usage = (Endpoint::CommercialUsage, Code::Status(200));
+    wait_for(&contoso, |status| status.traffic.requests.get(&of_usage) == Some(&1)).await;
+    bed.write(&["contoso"], &with(7));
+    running.reloader.reload().await.unwrap().unwrap();
+    assert_eq!(contoso.read().customers.series, 7);
+    let polled = |status: &AccountStatus| status.of(Collection::Customers).is_some_and(|it| it.polls == 1);
+    let status = wait_for(&contoso, polled).await;
+    assert_eq!(status.traffic.requests[&of_usage], 1, "the poll went on");
     running.stop().await;
 }
 
