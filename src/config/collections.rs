@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use exporter_toolkit::yaml::{Problems, Section};
 
+use crate::domain::collection::Collection;
 use crate::domain::customers::Limits;
 use crate::domain::figures::MAX_LICENSES;
 
@@ -69,6 +70,14 @@ pub enum SourceChoice {
 }
 
 impl Collections {
+    /// How long one poll of a collection may take, which is `usual` unless the collection has a setting of its own.
+    pub fn timeout_of(&self, collection: Collection, usual: Duration) -> Duration {
+        match collection {
+            Collection::Usage | Collection::Deployment => usual,
+            Collection::Customers => self.customers.poll_timeout,
+        }
+    }
+
     /// Reads the key `collections` of a section; what is absent there is as in `defaults`.
     pub(super) fn read(parent: &mut Section, defaults: &Self, problems: &mut Problems) -> Self {
         let mut section = parent.section("collections", problems);

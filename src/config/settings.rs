@@ -15,7 +15,7 @@ use crate::domain::collection::Collection;
 use crate::domain::row::MAX_LABEL_BYTES;
 
 use super::account::{self, Account};
-use super::collections::{Collections, Customers, MAX_DURATION, MIN_DURATION};
+use super::collections::{Collections, MAX_DURATION, MIN_DURATION};
 use super::environment::{self, Environment};
 use super::exposure;
 use super::provided;
@@ -66,18 +66,18 @@ pub struct Polled {
 impl Config {
     /// The collections of an account that are polled.
     pub fn polled(&self, account: &Account) -> Vec<Polled> {
-        let usual =
-            |collection| Polled { collection, interval: self.poll_interval, timeout: self.poll_timeout };
-        let mut polled = vec![usual(Collection::Usage)];
-        if account.collections.deployment {
-            polled.push(usual(Collection::Deployment));
-        }
-        let Customers { enabled, poll_interval, poll_timeout, .. } = account.collections.customers;
-        if enabled {
-            let (collection, interval, timeout) = (Collection::Customers, poll_interval, poll_timeout);
-            polled.push(Polled { collection, interval, timeout });
-        }
-        polled
+        let Collections { deployment, ref customers, .. } = account.collections;
+        let intervals = [
+            (Collection::Usage, true, self.poll_interval),
+            (Collection::Deployment, deployment, self.poll_interval),
+            (Collection::Customers, customers.enabled, customers.poll_interval),
+        ];
+        let polled = intervals.into_iter().filter(|(_, is_polled, _)| *is_polled);
+        let polled = polled.map(|(collection, _, interval)| {
+            let timeout = account.collections.timeout_of(collection, self.poll_timeout);
+            Polled { collection, interval, timeout }
+        });
+        polled.collect()
     }
 
     /// Checks the text of a configuration file.
@@ -147,10 +147,11 @@ impl Config {
         let intervals: BTreeSet<_> = of_customers.chain([("poll_interval", self.poll_interval)]).collect();
         for (key, length) in intervals.into_iter().rev() {
             let interval = format_duration(length);
+            let usual = if key == "poll_interval" { "6h" } else { "24h" };
             if length < SENSIBLE_INTERVAL && !self.accounts.iter().all(simulated) {
                 warnings.push(format!(
                     "{key} is {interval}: the data changes about once a day, and every request counts against the \
-                     partner's request limits; 6h is a good value"
+                     partner's request limits; {usual} is a good value"
                 ));
             }
             if length > LONGEST_SAFE_INTERVAL && key == "poll_interval" {

@@ -105,11 +105,7 @@ impl PartnerCenter {
         collection: Collection,
         turn: &mut Turn,
     ) -> Result<(Collected, Vec<String>), FetchError> {
-        let timeout = match collection {
-            Collection::Usage | Collection::Deployment => self.poll_timeout,
-            Collection::Customers => self.account.collections.customers.poll_timeout,
-        };
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + self.account.collections.timeout_of(collection, self.poll_timeout);
         let token = self.access_tokens.token().await?;
         let held = self.ledger.read().hold_until;
         let mut session = Session { center: self, turn, token, renewed: false, held, deadline };

@@ -16,6 +16,7 @@ use crate::domain::deployment::LicenseDeployment;
 use crate::domain::figures::Percent;
 use crate::domain::row::{Incoming, Row, RowError, Rows, Source};
 use crate::domain::usage::{LicenseUsage, Qualified};
+use crate::large_buffer;
 
 use super::fields::{Field, Fields, count, folded};
 use super::json_members::Scalar;
@@ -319,6 +320,7 @@ impl<R: Row, const N: usize> Sums<R, N> {
         let next = u32::try_from(self.keys.len()).expect("there are fewer keys than rows");
         let key = *self.keys.entry(labels).or_insert(next);
         let date = date.map(|date| self.place_of(date));
+        large_buffer::reserve(&mut self.entries, 1);
         self.entries.push(Entry { identity, key, date, figures });
         Ok(())
     }
@@ -439,8 +441,6 @@ impl<R: Row + Send + 'static, const N: usize> Decode for Sums<R, N> {
     fn received(&self) -> Option<usize> {
         Some(self.received)
     }
-
-    fn settle(&mut self) {}
 
     fn finish(self) -> Result<Rows<R>, WireError> {
         self.rows()

@@ -42,7 +42,7 @@ pub(super) trait Decode: Send + Sized + 'static {
     }
 
     /// Makes use of the time in which the next page is on its way.
-    fn settle(&mut self);
+    fn settle(&mut self) {}
 
     /// What all pages bring.
     fn finish(self) -> Result<Self::Output, WireError>;

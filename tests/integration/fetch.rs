@@ -211,10 +211,10 @@ fn a_file_for_the_textfile_collector_says_whether_the_poll_succeeded_and_a_faile
     assert_eq!(read().named("partner_license_usage_percent").count(), 5);
     let device = ["--textfile", "/dev/null"];
     let output = fetch(directory.path(), &simulator.account(None, TENANT), &device);
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("it is no regular file; use --format"), "{}", text(&output.stderr));
     let missing = ["--textfile", "/nonexistent/x.prom"];
     let output = fetch(directory.path(), &simulator.account(None, TENANT), &missing);
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("cannot write /nonexistent/x.prom"), "{}", text(&output.stderr));
 }

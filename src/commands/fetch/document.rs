@@ -61,9 +61,10 @@ fn aligned(columns: &[Column], lines: &[Line<'_>], has_colour: bool) -> String {
 
 /// How many rows there are, where they come from, what was dropped, and how old the figures are.
 fn footer(collected: &Collected, now: Timestamp) -> String {
-    let mut text = format!("{} rows", collected.len());
+    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let mut text = count(collected.len(), "row");
     if let Some(customers) = collected.customers() {
-        text += &format!(" of {} customers", customers.count());
+        text += &format!(" of {}", count(customers.count(), "customer"));
     }
     text += &format!(" from {}", collected.source().as_str());
     if !collected.rejected().is_empty() {
@@ -71,7 +72,8 @@ fn footer(collected: &Collected, now: Timestamp) -> String {
     }
     if let Some((oldest, _)) = collected.processed() {
         let days = now.duration_since(oldest).as_hours() / 24;
-        text += &format!(", figures at most {days} days old");
+        let days = usize::try_from(days).unwrap_or(0);
+        text += &format!(", figures at most {} old", count(days, "day"));
     }
     text
 }

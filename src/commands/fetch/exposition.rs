@@ -40,6 +40,6 @@ pub(super) fn write(path: &Path, accounts: &Accounts, now: Timestamp) -> anyhow:
     file.write_all(text(accounts, Format::Classic, now).as_bytes()).with_context(failed)?;
     file.as_file().set_permissions(Permissions::from_mode(0o644)).with_context(failed)?;
     file.as_file().sync_all().with_context(failed)?;
-    file.persist(&target).with_context(failed)?;
+    file.persist(&target).map_err(|error| error.error).with_context(failed)?;
     Ok(())
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use exporter_toolkit::negotiation::Format;
+use jiff::Timestamp;
 use tokio::time::{Instant, interval_at, timeout};
 
 use crate::commands::cli::{FetchFlags, FetchFormat, Fetchable};
@@ -57,26 +58,41 @@ pub(super) async fn run(flags: FetchFlags) -> anyhow::Result<ExitCode> {
         all.push(Fetched { account: account.name.as_ref().map(ToString::to_string), limits, outcome });
     }
     let fails = all.iter().any(|fetched| fetched.outcome.is_err());
-    let thresholds = config.thresholds.clone();
-    let text = match (&flags.textfile, flags.format) {
-        (None, FetchFormat::Table) => {
-            let has_colour = stdout().is_terminal() && settings::environment("NO_COLOR").is_none();
-            document::table(&all, &thresholds, has_colour, clock.now())
-        }
-        (None, FetchFormat::Csv) => document::csv(collection, &all, &thresholds)?,
-        (None, FetchFormat::Json) => document::json(collection, &all, &thresholds, clock.now()),
-        (file, _) => {
-            let accounts = Accounts { ledgers, stale_after: None, thresholds, choices: Choices::default() };
-            if let Some(file) = file {
-                exposition::write(file, &accounts, clock.now())?;
-                String::new()
-            } else {
-                exposition::text(&accounts, Format::OpenMetrics, clock.now())
-            }
-        }
+    let accounts = Accounts {
+        ledgers,
+        stale_after: None,
+        thresholds: config.thresholds.clone(),
+        choices: Choices::default(),
     };
-    output::print_document(&text)?;
-    Ok(if fails { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
+    let written = write(&flags, collection, &all, &accounts, clock.now());
+    if let Err(error) = &written {
+        output::print_error(error);
+    }
+    Ok(if fails || written.is_err() { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// Writes what was fetched, in the format and to the place that the flags say.
+fn write(
+    flags: &FetchFlags,
+    collection: Collection,
+    all: &[Fetched],
+    accounts: &Accounts,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let thresholds = &accounts.thresholds;
+    if let Some(file) = &flags.textfile {
+        return exposition::write(file, accounts, now);
+    }
+    let text = match flags.format {
+        FetchFormat::Table => {
+            let has_colour = stdout().is_terminal() && settings::environment("NO_COLOR").is_none();
+            document::table(all, thresholds, has_colour, now)
+        }
+        FetchFormat::Csv => document::csv(collection, all, thresholds)?,
+        FetchFormat::Json => document::json(collection, all, thresholds, now),
+        FetchFormat::Openmetrics => exposition::text(accounts, Format::OpenMetrics, now),
+    };
+    Ok(output::print_document(&text)?)
 }
 
 /// Polls once. A failure is printed, with what to do.
@@ -88,10 +104,7 @@ async fn poll(
 ) -> Result<Collected, Failure> {
     let store = TokenStore::read_only(&config.state_directory, account);
     let anchors = TrustAnchors::default();
-    let limit = match collection {
-        Collection::Usage | Collection::Deployment => config.poll_timeout,
-        Collection::Customers => account.collections.customers.poll_timeout,
-    };
+    let limit = account.collections.timeout_of(collection, config.poll_timeout);
     let fetched = async {
         let clock = Clock::system();
         let center = PartnerCenter::new(account, store, ledger, &clock, config.poll_timeout, &anchors)?;

@@ -6,7 +6,8 @@ use super::bodies::{
 use super::row::{Customer, Row, Usage, good, of_customers, series};
 
 pub(crate) fn rows() -> Vec<Row> {
-    let tables = [published(), named(), admitted(), dropped(), paged(), without_deployment(), failed()];
+    let tables =
+        [published(), few(), named(), admitted(), dropped(), paged(), without_deployment(), failed()];
     tables.into_iter().flatten().collect()
 }
 
@@ -146,6 +147,12 @@ fn published() -> Vec<Row> {
             "commercial_usage: { answer: empty }, commercial_deployment: { answer: empty }",
             &[],
         ),
+    ]
+}
+
+/// Customers with few licences, and with rows that differ in what a service is called and when it was processed.
+fn few() -> Vec<Row> {
+    vec![
         found(
             "nothing qualified for a customer",
             &pages(&[used("a", &[("licensesActive", "0"), ("licensesQualified", "0")])], &[]),
