@@ -17,7 +17,7 @@ use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, account, program
 
 /// Rows of two customers, of which one has a name that a spreadsheet would compute.
 const CUSTOMERS: &str = r#"
-commercial_deployment: { answer: empty }
+commercial_deployment: { rows: [{ customerTenantId: b, serviceCode: o365, channel: reseller, licensesDeployed: 1, licensesSold: 2, processedDateTime: "2026-11-20" }] }
 commercial_usage:
   rows:
     - { customerTenantId: a, customerName: "=1+1", serviceCode: o365, workloadName: Teams, channel: reseller, licensesActive: 10, licensesQualified: 100, processedDateTime: "2026-11-20" }
