@@ -289,7 +289,8 @@ fn published(customers: usize, choice: &Choice) -> Markup {
             @if choice.withheld > 0 {
                 "; withheld by the setting " code { "series" } ": " (choice.withheld)
             }
-            "."
+            ". "
+            a href=(link("/customers")) { "All rows" }
         }
     }
 }

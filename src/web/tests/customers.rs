@@ -160,3 +160,11 @@ async fn a_request_that_cannot_be_meant_is_refused_with_what_is_possible() {
         assert!(said.contains("enable them with collections.customers"), "{said}");
     }
 }
+
+#[tokio::test]
+async fn the_status_page_counts_the_customers_and_leads_to_them() {
+    let (_, html) = get(&portfolio(), "/").await;
+    for part in ["3 customers with 4 rows, of which 2 low", "Published: 1", "href=\"./customers\""] {
+        assert!(html.contains(part), "{part}: {html}");
+    }
+}
