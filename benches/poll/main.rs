@@ -186,8 +186,8 @@ fn processor_time() -> f64 {
 
 /// Returns the pages of a customers' collection, each with what its request contains.
 fn customer_pages(name: &str, rows: usize) -> Vec<(String, String)> {
-    // The server may have counted the rows of a page only, so a last full page is followed by an empty one.
-    let starts = (0..=rows).step_by(PAGE_ROWS);
+    // The server may have counted the rows of a page only, so the last one is followed by an empty one.
+    let starts = (0..rows).step_by(PAGE_ROWS).chain([rows]);
     let page = |start: usize| {
         let of_page = start..rows.min(start + PAGE_ROWS);
         let row = |number| customer_row(name, number);
