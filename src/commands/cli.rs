@@ -373,6 +373,8 @@ mod tests {
             "/./m",
             "/runbooks/x",
             "/dashboards",
+            "/customers",
+            "/customers.csv",
         ] {
             assert!(telemetry_path(path).is_err(), "{path:?}");
         }

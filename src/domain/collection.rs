@@ -24,6 +24,14 @@ impl Collection {
     /// Every collection, in the order in which they are exported.
     pub const ALL: [Self; 3] = [Self::Usage, Self::Deployment, Self::Customers];
 
+    /// Whether a poll may take a hundred requests and minutes, and bring a hundred thousand rows.
+    pub const fn is_large(self) -> bool {
+        match self {
+            Self::Usage | Self::Deployment => false,
+            Self::Customers => true,
+        }
+    }
+
     /// The label value, and the key in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {

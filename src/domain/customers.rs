@@ -106,6 +106,19 @@ impl Row for CustomerUsage {
 }
 
 impl CustomerUsage {
+    /// A row of o365 and of resellers, processed when the epoch began.
+    #[cfg(test)]
+    pub(crate) fn of(customer: &str, workload: &str, active: u64, qualified: u64) -> Self {
+        Self {
+            customer: customer.into(),
+            service: "o365".into(),
+            workload: workload.into(),
+            channel: "reseller".into(),
+            licenses: Qualified { active, qualified },
+            processed_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
     /// The number of licences that are not used.
     pub fn unused(&self) -> u64 {
         self.licenses.qualified.saturating_sub(self.licenses.active)
@@ -269,17 +282,6 @@ impl Customers {
 mod tests {
     use super::*;
 
-    fn row(customer: &str, workload: &str, active: u64, qualified: u64) -> CustomerUsage {
-        CustomerUsage {
-            customer: customer.into(),
-            service: "o365".into(),
-            workload: workload.into(),
-            channel: "reseller".into(),
-            licenses: Qualified { active, qualified },
-            processed_at: Timestamp::UNIX_EPOCH,
-        }
-    }
-
     fn customers(rows: Vec<CustomerUsage>) -> Customers {
         let usage = Rows::collect_from(Source::Commercial, rows.into_iter().map(Ok));
         Customers::new(usage, Rows::default(), Names::new())
@@ -299,12 +301,12 @@ mod tests {
     #[test]
     fn rows_below_their_threshold_with_the_most_unused_licences_are_chosen_first() {
         let rows = vec![
-            row("a", "Exchange", 500, 1000),
-            row("b", "Exchange", 10, 100),
-            row("c", "Exchange", 20, 300),
-            row("d", "muted", 0, 9000),
-            row("e", "Exchange", 0, 24),
-            row("f", "Exchange", 7, 0),
+            CustomerUsage::of("a", "Exchange", 500, 1000),
+            CustomerUsage::of("b", "Exchange", 10, 100),
+            CustomerUsage::of("c", "Exchange", 20, 300),
+            CustomerUsage::of("d", "muted", 0, 9000),
+            CustomerUsage::of("e", "Exchange", 0, 24),
+            CustomerUsage::of("f", "Exchange", 7, 0),
         ];
         let customers = customers(rows);
         let limits = |series| Limits { series, min_licenses: 25 };
@@ -327,7 +329,8 @@ mod tests {
 
     #[test]
     fn of_equal_rows_the_same_ones_are_chosen_whatever_their_order() {
-        let rows: Vec<_> = (0..100).map(|n| row(&format!("{n:03}"), "Exchange", 1, 100)).collect();
+        let rows: Vec<_> =
+            (0..100).map(|n| CustomerUsage::of(&format!("{n:03}"), "Exchange", 1, 100)).collect();
         let limits = Limits { series: 10, ..Limits::default() };
         let first = chosen(&customers(rows.clone()), limits);
         let expected: Vec<_> = (0..10).map(|n| (format!("{n:03} Exchange"), Some(40.0))).collect();
@@ -345,8 +348,11 @@ mod tests {
             deployed: 6,
             processed_at: Timestamp::UNIX_EPOCH,
         };
-        let usage =
-            [Ok(row("a", "Exchange", 1, 2)), Ok(row("b", "Teams", 1, 2)), Err(RowError::MissingLabel)];
+        let usage = [
+            Ok(CustomerUsage::of("a", "Exchange", 1, 2)),
+            Ok(CustomerUsage::of("b", "Teams", 1, 2)),
+            Err(RowError::MissingLabel),
+        ];
         let usage = Rows::collect_from(Source::Commercial, usage);
         let rows = [Ok(deployment("b")), Ok(deployment("c")), Err(RowError::MissingLabel)];
         let rows = Rows::collect_from(Source::Commercial, rows);

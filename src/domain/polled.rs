@@ -77,9 +77,7 @@ impl CollectionStatus {
             Ok(report) => report.rejected(),
             Err(failure) => &failure.rejected,
         };
-        for (error, count) in rejected {
-            *self.rejected.entry(*error).or_insert(0) += count;
-        }
+        self.count_rejected(rejected);
         let last = match outcome {
             Ok(report) => {
                 self.last_good = Some(LastGood { report: Arc::new(report), at, failed_since: false });
@@ -99,6 +97,13 @@ impl CollectionStatus {
             self.outcome_since = Some(at);
         }
         self.last_poll = last;
+    }
+
+    /// Counts rows that were dropped.
+    pub fn count_rejected(&mut self, rejected: &BTreeMap<RowError, u64>) {
+        for (error, count) in rejected {
+            *self.rejected.entry(*error).or_insert(0) += count;
+        }
     }
 
     /// Whether something happened later than `now`, so that the clock was wrong then.

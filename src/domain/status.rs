@@ -220,10 +220,9 @@ impl AccountStatus {
         self.collections.iter().filter_map(failure)
     }
 
-    /// Whether each collection was polled, or its rows were restored. A poll of customers may take minutes, and is not
-    /// waited for.
+    /// Whether each collection was polled, or its rows were restored. A large one is not waited for.
     pub fn is_ready(&self) -> bool {
-        let mut collections = self.collections.iter().filter(|(it, _)| **it != Collection::Customers);
+        let mut collections = self.collections.iter().filter(|(it, _)| !it.is_large());
         collections.all(|(_, status)| status.is_ready())
     }
 }

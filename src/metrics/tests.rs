@@ -79,14 +79,8 @@ fn collected(
 /// Three usage rows of two customers, of which one has a name, and a deployment row of each.
 fn customers() -> Collected {
     let usage = |customer: &str, workload: &str, active, qualified| {
-        Ok(CustomerUsage {
-            customer: customer.into(),
-            service: "o365".into(),
-            workload: workload.into(),
-            channel: "reseller".into(),
-            licenses: Qualified { active, qualified },
-            processed_at: NOW - 72 * HOUR,
-        })
+        let row = CustomerUsage::of(customer, workload, active, qualified);
+        Ok(CustomerUsage { processed_at: NOW - 72 * HOUR, ..row })
     };
     let usage = [usage("c1", "Exchange", 17, 21), usage("c1", "Teams", 3, 120), usage("c2", "Teams", 50, 51)];
     let deployment = |customer: &str, sold, deployed| {

@@ -226,12 +226,15 @@ impl Session<'_> {
 
     /// Counts the rows that were dropped from a second source that failed, and logs why, once for each reason.
     fn tell(&self, of: Use, error: &FetchError) {
-        self.center.ledger.write(|status| {
-            let Some(status) = status.collections.get_mut(&of.0) else { return };
-            for (error, count) in &error.rejected {
-                *status.rejected.entry(*error).or_insert(0) += count;
-            }
-        });
+        if !error.rejected.is_empty() {
+            self.center.ledger.write(|status| {
+                status
+                    .collections
+                    .get_mut(&of.0)
+                    .into_iter()
+                    .for_each(|it| it.count_rejected(&error.rejected));
+            });
+        }
         let is_new = self.center.commercial.set(of, |known| {
             let is_new = !known.told.contains(&error.reason());
             if is_new {
@@ -422,8 +425,8 @@ impl Session<'_> {
     }
 
     /// Waits before a page is asked for again that failed with `error` after `took`, and after `pauses` pauses. Returns
-    /// whether it can be asked for within the poll: several times if that may help, and once in any case, since gateways send pages of
-    /// their own, and a second factor is demanded of a share of the requests.
+    /// whether it can be asked for within the poll: several times if that may help, and once in any case, since gateways
+    /// send pages of their own, and a second factor is demanded of a share of the requests.
     async fn pause(&mut self, error: &FetchError, pauses: u32, took: Duration) -> bool {
         let most = if error.is_transient() { MAX_PAUSES } else { 1 };
         if pauses >= most {

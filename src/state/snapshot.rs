@@ -238,8 +238,8 @@ fn encode(good: &LastGood, owner: &str) -> Vec<u8> {
     record.sha256 = record.checksum();
     let mut content = Vec::new();
     large_buffer::reserve(&mut content, good.report.len() * TYPICAL_ROW);
-    // Customers have too many rows for people to read.
-    let written = if good.report.customers().is_some() {
+    // Too many rows for people to read.
+    let written = if good.report.collection().is_large() {
         serde_json::to_writer(&mut content, &record)
     } else {
         serde_json::to_writer_pretty(&mut content, &record)

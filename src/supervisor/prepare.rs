@@ -178,10 +178,7 @@ impl Preparation {
             let plan = Plan {
                 account: account.display_name().to_owned(),
                 collection,
-                schedule: match collection {
-                    Collection::Usage | Collection::Deployment => schedule,
-                    Collection::Customers => schedule.despite_restarts(),
-                },
+                schedule: if collection.is_large() { schedule.despite_restarts() } else { schedule },
                 timeout,
                 resumes: None,
                 stagger,

@@ -470,6 +470,27 @@ async fn a_restart_restores_rows_before_the_first_poll_and_polls_an_account_with
 }
 
 #[tokio::test]
+async fn a_restart_does_not_bring_the_daily_poll_of_customers_forward() {
+    let bed = TestBed::new("rows: portfolio").await;
+    bed.write(&["contoso"], "collections: {customers: {enabled: true}}");
+    let of = |status: &AccountStatus| status.of(Collection::Customers).cloned().unwrap_or_default();
+    let running = bed.start();
+    wait_for(&running.account(0), |status| of(status).polls == 1).await;
+    running.stop().await;
+
+    let running = bed.start();
+    let status = wait_for(&running.account(0), |status| of(status).next_poll_at.is_some()).await;
+    assert!(of(&status).last_good.is_some() && of(&status).polls == 0);
+    // A day, varied by 5 %.
+    assert!(
+        of(&status).next_poll_at.unwrap() > NOW + Duration::from_hours(22),
+        "{:?}",
+        of(&status).next_poll_at
+    );
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_start_after_a_failed_poll_polls_at_once_even_if_its_rows_are_fresh() {
     let bed = TestBed::new("").await;
     bed.write(&["contoso"], "");

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use jiff::Timestamp;
 
-use crate::domain::collection::{Collected, Collection};
+use crate::domain::collection::Collection;
 use crate::domain::customers::{Customers, Limits};
 use crate::domain::polled::LastGood;
 use crate::domain::row::Row as _;
@@ -70,10 +70,7 @@ impl OfAccount {
     }
 
     pub(super) fn customers(&self) -> &Customers {
-        let Collected::Customers(customers) = &*self.good.report else {
-            unreachable!("the rows are those of the customers collection")
-        };
-        customers
+        self.good.report.customers().expect("the rows are those of the customers collection")
     }
 }
 

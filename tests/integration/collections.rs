@@ -193,12 +193,21 @@ fn names_of_customers_that_are_not_wanted_are_nowhere_even_if_an_earlier_configu
     // The file with names may come back, for instance from a backup.
     let directory = Arc::clone(&exporter.directory);
     exporter.process.kill();
-    fs::write(&file, saved).unwrap();
+    fs::write(&file, &saved).unwrap();
+    // An earlier start may have set it aside.
+    fs::write(file.with_extension("json.set-aside"), &saved).unwrap();
     simulator.scenario("commercial_usage: { answer: server_error, retry_after: 3600 }");
     let again = Exporter::start_in(directory, &of(false), &log_level);
     assert_eq!(count(&again.metrics()), 500, "the rows are restored");
     eventually("no name anywhere after a start", || with_names(&again).is_empty().then_some(()));
     no_name_in_log(&again);
+
+    // Also if customers are no longer polled at all.
+    let off = config(&simulator, "customers: { names: false }");
+    write_config(again.directory.path(), &off);
+    fs::write(&file, &saved).unwrap();
+    assert_eq!(again.reload(), 200);
+    eventually("no name anywhere without the collection", || with_names(&again).is_empty().then_some(()));
 }
 
 /// The published rows of customers: customer and active licences.

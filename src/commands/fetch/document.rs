@@ -117,12 +117,13 @@ pub(super) fn json(
     let account = |fetched: &Fetched| match &fetched.outcome {
         Ok(collected) => {
             let rows = sheet::lines(collected, fetched.limits, thresholds);
+            let columns = sheet::columns(collection, false);
             let rejected = collected.rejected().iter().map(|(error, count)| (error.as_str(), count));
             json!({
                 "account": fetched.account,
                 "source": collected.source().as_str(),
                 "rejected": rejected.collect::<BTreeMap<_, _>>(),
-                "rows": rows.map(|line| object(collection, &line)).collect::<Vec<_>>(),
+                "rows": rows.map(|line| object(&columns, &line)).collect::<Vec<_>>(),
             })
         }
         Err(failure) => json!({
@@ -143,7 +144,7 @@ pub(super) fn json(
     format!("{document:#}\n")
 }
 
-fn object(collection: Collection, line: &Line<'_>) -> Value {
+fn object(columns: &[Column], line: &Line<'_>) -> Value {
     let value = |cell: &Cell<'_>| match cell {
         Cell::Text(text) => json!(text),
         Cell::Count(number) => json!(number),
@@ -151,7 +152,6 @@ fn object(collection: Collection, line: &Line<'_>) -> Value {
         Cell::Time(at) => json!(at.to_string()),
         Cell::Missing => Value::Null,
     };
-    let columns = sheet::columns(collection, false);
     let cells = columns.iter().zip(&line.cells);
     Value::Object(cells.map(|(column, cell)| (column.key.to_owned(), value(cell))).collect::<Map<_, _>>())
 }

@@ -1,6 +1,6 @@
 use crate::domain::customers::CustomerUsage;
 use crate::domain::figures::Percent;
-use crate::domain::usage::{LicenseUsage, Qualified};
+use crate::domain::usage::LicenseUsage;
 
 use super::*;
 
@@ -70,13 +70,9 @@ fn an_override_for_a_customer_applies_to_that_customer_only_and_others_apply_to_
     - { customer: 0112A436-b14e-4888-967b-ca4bb2cf1234, service: o365, percent: 20 }
     - { service: crm, mute: true }",
     );
-    let of_customer = |customer: &str, service: &str| CustomerUsage {
-        customer: customer.into(),
-        service: service.into(),
-        workload: "Teams".into(),
-        channel: "reseller".into(),
-        licenses: Qualified::default(),
-        processed_at: jiff::Timestamp::UNIX_EPOCH,
+    let of_customer = |customer: &str, service: &str| {
+        let row = CustomerUsage::of(customer, "Teams", 1, 50);
+        CustomerUsage { service: service.into(), ..row }
     };
     for (customer, service, threshold) in [
         ("0112a436-b14e-4888-967b-ca4bb2cf1234", "o365", Some(20.0)),

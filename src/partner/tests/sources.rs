@@ -435,3 +435,18 @@ async fn the_same_row_counts_once_whatever_the_case_of_its_ids() {
     assert_eq!((row.licenses.active, row.licenses.qualified), (5, 40));
     assert_eq!(found.rejected()[&RowError::Duplicate], 1);
 }
+
+#[tokio::test]
+async fn a_collection_that_is_too_large_is_not_blamed_on_the_address() {
+    let rows: Vec<String> = (0..101)
+        .map(|n| format!("{{service: o365, workload: w{n}, channel: reseller, percent: 1}}"))
+        .collect();
+    let bed = TestBed::new(&format!("{{page_size: 1, rows: [{}]}}", rows.join(", "))).await;
+    let error = bed.client_from("licenses").usage().await.unwrap_err();
+    assert!(error.to_string().contains("more than 100 pages"), "{error}");
+    assert!(
+        error.remedy().starts_with("the collection is larger than this program reads"),
+        "{}",
+        error.remedy()
+    );
+}

@@ -87,12 +87,8 @@ fn the_rows_of_every_collection_are_restored_with_their_numbers_and_their_source
     };
     let deployments = [deployment("crm", Some(343), None), deployment("o365", None, Some(0))];
     let customer = |customer: &str| CustomerUsage {
-        customer: customer.into(),
-        service: "o365".into(),
-        workload: "Teams".into(),
-        channel: "reseller".into(),
-        licenses: Qualified { active: 1 << 53, qualified: 3 },
         processed_at: NOW,
+        ..CustomerUsage::of(customer, "Teams", 1 << 53, 3)
     };
     let of_customer = |customer: &str| CustomerDeployment {
         customer: customer.into(),

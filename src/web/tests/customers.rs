@@ -4,20 +4,8 @@ use super::*;
 use crate::domain::collection::Collection;
 use crate::domain::customers::{CustomerUsage, Customers, Limits};
 use crate::domain::row::{RowError, Rows, Source};
-use crate::domain::usage::Qualified;
 
-/// A row of a customer whose name is `Name of …`, unless the id is `nameless`.
-fn row(customer: &str, workload: &str, active: u64, qualified: u64) -> CustomerUsage {
-    CustomerUsage {
-        customer: customer.into(),
-        service: "o365".into(),
-        workload: workload.into(),
-        channel: "reseller".into(),
-        licenses: Qualified { active, qualified },
-        processed_at: NOW - Duration::from_hours(72),
-    }
-}
-
+/// Accounts of which the first has these rows. The name of a customer is `Name of …`, unless the id is `nameless`.
 fn with_customers(names: &[&str], rows: impl IntoIterator<Item = CustomerUsage>) -> Accounts {
     let ledgers = ledgers(names);
     let rows: Vec<_> = rows.into_iter().collect();
@@ -63,10 +51,10 @@ fn portfolio() -> Accounts {
     with_customers(
         &["contoso"],
         [
-            row("a", "Exchange", 90, 1000),
-            row("a", "Teams", 1, 24),
-            row("b", "Exchange", 5, 30),
-            row("nameless", "Teams", 700, 900),
+            CustomerUsage::of("a", "Exchange", 90, 1000),
+            CustomerUsage::of("a", "Teams", 1, 24),
+            CustomerUsage::of("b", "Exchange", 5, 30),
+            CustomerUsage::of("nameless", "Teams", 700, 900),
         ],
     )
 }
@@ -105,8 +93,10 @@ async fn a_query_selects_rows_by_customer_labels_and_threshold() {
 
 #[tokio::test]
 async fn a_page_has_fifty_rows_and_links_to_the_others_with_the_same_query() {
-    let accounts =
-        with_customers(&["contoso"], (0..120).map(|n| row(&format!("c{n:03}"), "Teams", 1, 100 + n)));
+    let accounts = with_customers(
+        &["contoso"],
+        (0..120).map(|n| CustomerUsage::of(&format!("c{n:03}"), "Teams", 1, 100 + n)),
+    );
     assert_eq!(rows(&accounts, "").await.len(), 120);
     let (_, html) = get(&accounts, "/customers?sort=active&page=2").await;
     for link in
@@ -135,7 +125,7 @@ async fn the_page_says_where_the_figures_come_from_and_what_is_missing() {
 
 #[tokio::test]
 async fn text_from_outside_is_neither_markup_nor_a_formula() {
-    let accounts = with_customers(&["=\"x\""], [row("<script>", "=1+1", 1, 2)]);
+    let accounts = with_customers(&["=\"x\""], [CustomerUsage::of("<script>", "=1+1", 1, 2)]);
     let (_, html) = get(&accounts, "/customers?customer=%3Cscript%3E&workload=%3D1%2B1").await;
     assert!(!html.contains("<script") && html.contains("&lt;script&gt;"), "{html}");
     let (_, csv) = get(&accounts, "/customers.csv").await;
