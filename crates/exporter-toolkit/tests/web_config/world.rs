@@ -46,12 +46,19 @@ impl World {
         (directory, vec![format!("--web.config.file={}", web.display())])
     }
 
-    /// Replaces `CERT` and `KEY` in a text by the PEM of the server.
+    /// Replaces the lines `CERT` and `KEY` of a text by the PEM of the server.
+    ///
+    /// It compares whole lines, because the base64 of a certificate may contain the letters "KEY".
     pub(crate) fn inline(&self, text: &str) -> String {
-        let indented =
-            |pem: &str| pem.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n");
         let server = &self.certificates.server;
-        text.replace("CERT", &indented(&server.cert)).replace("KEY", &indented(&server.key))
+        let indented = |pem: &str| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
+        text.lines()
+            .map(|line| match line {
+                "CERT" => indented(&server.cert),
+                "KEY" => indented(&server.key),
+                _ => format!("{line}\n"),
+            })
+            .collect()
     }
 
     pub(crate) fn start(&self, file: File<'_>) -> Server {
