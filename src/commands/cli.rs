@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::commands::logging::{LogFormat, LogLevel};
+use crate::domain::shard::Shard;
 
 /// The default address of `demo`, which the exported configuration of Prometheus scrapes.
 pub const DEMO_ADDRESS: &str = "127.0.0.1:10365";
@@ -61,7 +63,33 @@ pub(super) struct ServeFlags {
     #[command(flatten)]
     pub(super) web: WebFlags,
     #[command(flatten)]
+    pub(super) shard: ShardFlags,
+    #[command(flatten)]
     pub(super) log: LogFlags,
+}
+
+/// Flags about which accounts are polled.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct ShardFlags {
+    /// Which of the shards this process is, counted from 0: it polls only the accounts that belong to it.
+    #[arg(long = "shard", value_name = "N", default_value = "0")]
+    number: u32,
+    /// Number of shards, which divide the accounts among themselves; 1: no division.
+    #[arg(long = "total-shards", value_name = "M", default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+    total: u32,
+}
+
+impl ShardFlags {
+    /// The shard that this process is.
+    ///
+    /// # Errors
+    /// If there is no such shard.
+    pub(super) fn shard(self) -> anyhow::Result<Shard> {
+        let Self { number, total } = self;
+        Shard::new(number, total).with_context(|| {
+            format!("there is no --shard={number} with --total-shards={total}: shards are counted from 0")
+        })
+    }
 }
 
 /// Flags of `check`.
@@ -351,6 +379,21 @@ mod tests {
         let serve = cli.unwrap().serve;
         assert_eq!(serve.listen.listen_addresses, [":1", "[::1]:2"]);
         assert_eq!(serve.web.max_requests, 40);
+    }
+
+    #[test]
+    fn there_is_one_shard_unless_flags_say_more_and_no_shard_beyond_the_last() {
+        let shard = |flags: &[&str]| {
+            let cli = Cli::try_parse_from([&["x"], flags].concat()).map_err(anyhow::Error::new)?;
+            cli.serve.shard.shard()
+        };
+        assert_eq!(shard(&[]).unwrap(), Shard::default());
+        assert_eq!(shard(&["--shard=2", "--total-shards=3"]).unwrap().to_string(), "2 of 3");
+        for flags in [&["--shard=3", "--total-shards=3"][..], &["--shard=1"], &["--total-shards=0"]] {
+            assert!(shard(flags).is_err(), "{flags:?}");
+        }
+        let error = shard(&["--shard=1"]).unwrap_err().to_string();
+        assert_eq!(error, "there is no --shard=1 with --total-shards=1: shards are counted from 0");
     }
 
     #[test]

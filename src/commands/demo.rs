@@ -26,6 +26,7 @@ use crate::commands::simulate::{self, TENANT_ID, account};
 use crate::commands::{loopback, output, serve, settings};
 use crate::config::ConfigSource;
 use crate::domain::clock::{Clock, unix_seconds};
+use crate::domain::shard::Shard;
 use crate::metrics::{MetricsSnapshot, OwnMetrics, Selection};
 
 /// The tenant whose values move. It has all collections, and only the commercial source.
@@ -85,8 +86,9 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
          Stop with Ctrl+C.\n",
         flags.web.telemetry_path
     ))?;
+    let source = ConfigSource::File(config);
     let (snapshots, own) =
-        serve::start(ConfigSource::File(config), vec![listener], web_config, flags.web, &lifecycle)?;
+        serve::start(source, Shard::default(), vec![listener], web_config, flags.web, &lifecycle)?;
     let mut running = pin!(lifecycle.run());
     if let Some(file) = &flags.history {
         tokio::select! {

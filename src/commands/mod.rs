@@ -45,7 +45,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         return version::run();
     }
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(flags) if flags.config_check => check::run(&flags.config, &flags.web.access),
+        Command::Serve(flags) if flags.config_check => {
+            flags.shard.shard()?;
+            check::run(&flags.config, &flags.web.access)
+        }
         Command::Serve(flags) => block_on(flags.log, serve::run(flags)),
         Command::Check(flags) => check::run(&flags.config, &flags.access),
         Command::Doctor(flags) => block_on(LogFlags::for_people(), doctor::run(flags)),

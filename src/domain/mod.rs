@@ -12,5 +12,6 @@ pub mod customers;
 pub mod collection;
 pub mod failure;
 pub mod schedule;
+pub mod shard;
 pub mod polled;
 pub mod status;

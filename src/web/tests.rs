@@ -14,6 +14,7 @@ use tower::ServiceExt;
 use super::{Site, router};
 use crate::config::{Config, ConfigSource, Thresholds};
 use crate::domain::clock::Clock;
+use crate::domain::shard::Shard;
 use crate::domain::status::Ledger;
 use crate::domain::usage::UsageReport;
 use crate::metrics::{Accounts, Choices, MetricsSnapshot, OwnMetrics};
@@ -69,7 +70,8 @@ fn supervisor(source: ConfigSource) -> (Supervisor, Reloader) {
         accounts: Vec::new(),
     };
     let clock = Clock::fixed(NOW);
-    Supervisor::start(source, config, Arc::new(OwnMetrics::new(true, &clock)), clock).unwrap()
+    Supervisor::start(source, config, Shard::default(), Arc::new(OwnMetrics::new(true, &clock)), clock)
+        .unwrap()
 }
 
 /// The router for some accounts, and handles that change what it serves.

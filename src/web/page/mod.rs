@@ -81,6 +81,9 @@ fn render(accounts: &Accounts, context: &Context) -> String {
         main {
             @if let Some(failed) = &context.failed_reload { (reload_failed(failed, now)) }
             @if views.len() > 1 { (summary(&views)) }
+            @if views.is_empty() {
+                p { "This exporter polls no account: all those of the configuration belong to other shards." }
+            }
             @for view in &views { (view.section(accounts, context, most)) }
         }
         (footer(now))
