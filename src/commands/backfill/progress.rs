@@ -7,6 +7,8 @@ use tokio::time::Instant;
 
 /// The characters between the brackets.
 const WIDTH: usize = 30;
+/// The characters of a line, enough for any time that is left.
+const LINE: usize = 75;
 
 /// How far a run has come. On anything but a terminal it writes nothing.
 pub(super) struct Bar {
@@ -26,7 +28,7 @@ impl Bar {
     pub(super) fn show(&self, done: usize) {
         if self.is_shown {
             let text = text(self.all, done, done.saturating_sub(self.before), self.began.elapsed());
-            write!(stderr(), "\r{text}\x1b[K").ok();
+            write!(stderr(), "\r{text:LINE$}").ok();
         }
     }
 }
@@ -35,7 +37,7 @@ impl Drop for Bar {
     /// Erases the line.
     fn drop(&mut self) {
         if self.is_shown {
-            write!(stderr(), "\r\x1b[K").ok();
+            write!(stderr(), "\r{:LINE$}\r", "").ok();
         }
     }
 }
