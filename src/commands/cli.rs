@@ -1,9 +1,11 @@
 //! Defines the command line: commands and flags, named as in other Prometheus exporters.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{ArgAction, Args, Parser, Subcommand};
+use jiff::civil::Date;
 
 use crate::commands::logging::{LogFormat, LogLevel};
 use crate::domain::shard::Shard;
@@ -42,6 +44,8 @@ pub(super) enum Command {
     Doctor(DoctorFlags),
     /// Poll a collection once and print its rows, without disturbing a running exporter.
     Fetch(FetchFlags),
+    /// Write the figures of past days for promtool, which imports them into Prometheus.
+    Backfill(BackfillFlags),
     /// Run the exporter on top of a simulated Partner Center: nothing to configure, no network.
     Demo(DemoFlags),
     /// Run the simulated Partner Center and Entra ID alone.
@@ -179,6 +183,46 @@ pub(super) enum FetchFormat {
     Openmetrics,
 }
 
+/// Flags of `backfill`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct BackfillFlags {
+    #[command(flatten)]
+    pub(super) config: ConfigFlag,
+    /// Account whose past to fetch; required if there are several.
+    #[arg(long, value_name = "NAME")]
+    pub(super) account: Option<String>,
+    /// Collection whose past to fetch.
+    #[arg(long, value_name = "COLLECTION", default_value = "usage")]
+    pub(super) collection: WithPast,
+    /// First day, such as 2026-01-01.
+    #[arg(long, value_name = "DATE")]
+    pub(super) from: Date,
+    /// Last day; yesterday (UTC) if absent. It must be before the first sample of the exporter.
+    #[arg(long, value_name = "DATE")]
+    pub(super) to: Option<Date>,
+    /// File to write, as OpenMetrics for `promtool tsdb create-blocks-from openmetrics`. Replaces the file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) output: PathBuf,
+    /// Label to add to every series, as Prometheus adds job and instance to those that it scrapes. Repeatable.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    pub(super) labels: Vec<(String, String)>,
+    /// Shortest time between two requests to Partner Center.
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = pace)]
+    pub(super) pace: Duration,
+    /// Time between two samples of a day: --query.lookback-delta of Prometheus, which shows no older sample.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = lookback)]
+    pub(super) lookback: Duration,
+}
+
+/// What has a past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum WithPast {
+    /// Licence usage by workload.
+    Usage,
+    /// Licences sold and assigned by service.
+    Deployment,
+}
+
 /// Flags of `demo`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct DemoFlags {
@@ -193,7 +237,7 @@ pub(super) struct DemoFlags {
     pub(super) documented: bool,
     /// Pause between two polls.
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration)]
-    pub(super) poll_interval: std::time::Duration,
+    pub(super) poll_interval: Duration,
     /// Write a made-up past of all series, as OpenMetrics for `promtool tsdb create-blocks-from openmetrics`. Replaces the file.
     #[arg(long, value_name = "FILE")]
     pub(super) history: Option<PathBuf>,
@@ -316,6 +360,39 @@ impl LogFlags {
     }
 }
 
+/// Parses a label that no series of the exporter has by itself.
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    let is_name = !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !is_name || name.starts_with("__") {
+        return Err(format!("{name:?} cannot be the name of a label"));
+    }
+    if ["account", "service", "workload", "channel"].contains(&name) {
+        return Err(format!("the series have a label {name} of their own"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn pace(text: &str) -> Result<Duration, String> {
+    between(text, Duration::ZERO, Duration::from_hours(1))
+}
+
+fn lookback(text: &str) -> Result<Duration, String> {
+    let lookback = between(text, Duration::from_secs(1), Duration::from_hours(24))?;
+    if lookback.subsec_nanos() == 0 { Ok(lookback) } else { Err("must be whole seconds".to_owned()) }
+}
+
+fn between(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let [from, to] = [least, most].map(humantime::format_duration);
+    (least..=most)
+        .contains(&duration)
+        .then_some(duration)
+        .ok_or_else(|| format!("must be from {from} to {to}"))
+}
+
 fn max_requests(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "web max requests must be greater than or equal to zero".to_owned())
 }
@@ -423,6 +500,23 @@ mod tests {
         }
         for path in ["/stats/metrics", "/", "/-metrics", "/runbooks-of-mine"] {
             assert!(telemetry_path(path).is_ok(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_label_to_add_has_a_name_that_prometheus_accepts_and_the_series_do_not_have() {
+        let expected = ("instance".to_owned(), "exporter=1:10365".to_owned());
+        assert_eq!(label("instance=exporter=1:10365"), Ok(expected));
+        for text in ["", "job", "=x", "1a=x", "a-b=x", "__name__=x", "workload=x", "ü=x"] {
+            assert!(label(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_between_samples_is_in_whole_seconds_and_at_most_a_day() {
+        assert_eq!(lookback("5m"), Ok(Duration::from_mins(5)));
+        for text in ["0s", "500ms", "1s500ms", "25h", "5"] {
+            assert!(lookback(text).is_err(), "{text:?}");
         }
     }
 

@@ -4,9 +4,8 @@
 //! written to a temporary directory that is removed at the end.
 
 use std::fs;
-use std::io::BufWriter;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,7 +22,7 @@ use crate::commands::cli::DemoFlags;
 use crate::commands::history::History;
 use crate::commands::lifecycle::Lifecycle;
 use crate::commands::simulate::{self, TENANT_ID, account};
-use crate::commands::{loopback, output, serve, settings};
+use crate::commands::{loopback, new_file, output, serve, settings};
 use crate::config::ConfigSource;
 use crate::domain::clock::{Clock, unix_seconds};
 use crate::domain::shard::Shard;
@@ -94,7 +93,7 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
         tokio::select! {
             code = &mut running => {
                 // The thread that writes the file is not waited for.
-                drop(fs::remove_file(unfinished(file)));
+                new_file::discard(file);
                 return Ok(code);
             }
             written = write_history(file, address.to_string(), snapshots, own) => written?,
@@ -138,24 +137,8 @@ async fn write_history(
         let scrape = String::from_utf8([snapshot.encode(Format::Classic, &selection), own].concat())?;
         let history = History { scrape: &scrape, instances: &[&instance], end, days: DAYS_OF_HISTORY };
 
-        let directory = target.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(directory)
-            .with_context(|| format!("cannot create the directory {}", directory.display()))?;
-        if fs::symlink_metadata(&target).is_ok_and(|there| !there.is_file()) {
-            anyhow::bail!("it exists and is not a regular file");
-        }
-        // The file gets its name when it is complete, so that nobody reads a part of it.
-        let new = unfinished(&target);
-        let written = fs::File::create(&new).and_then(|file| {
-            let mut out = BufWriter::new(file);
-            history.write(&mut out)?;
-            out.into_inner()?;
-            fs::rename(&new, &target)
-        });
-        if written.is_err() {
-            drop(fs::remove_file(&new));
-        }
-        Ok(written?)
+        new_file::prepare(&target)?;
+        Ok(new_file::replace(&target, |out| history.write(out))?)
     });
     written.await?.with_context(|| format!("cannot write {}", file.display()))?;
     output::print(&format!(
@@ -163,11 +146,6 @@ async fn write_history(
         file.display()
     ))?;
     Ok(())
-}
-
-/// The name of the history while it is being written.
-fn unfinished(history: &Path) -> PathBuf {
-    history.with_added_extension("new")
 }
 
 /// Binds a loopback address. The error names the flag that changes the address.

@@ -10,6 +10,7 @@ mod output;
 mod cli;
 mod settings;
 mod loopback;
+mod new_file;
 pub mod history;
 mod simulate;
 mod serve;
@@ -17,6 +18,7 @@ mod demo;
 mod check;
 mod doctor;
 mod fetch;
+mod backfill;
 mod login;
 mod export;
 mod version;
@@ -53,6 +55,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(flags) => check::run(&flags.config, &flags.access),
         Command::Doctor(flags) => block_on(LogFlags::for_people(), doctor::run(flags)),
         Command::Fetch(flags) => block_on(LogFlags::for_people(), fetch::run(flags)),
+        Command::Backfill(flags) => block_on(LogFlags::for_people(), backfill::run(flags)),
         Command::Login(flags) => block_on(LogFlags::for_people(), login::run(flags)),
         Command::Demo(flags) => block_on(flags.log, demo::run(flags)),
         Command::Simulate(flags) => block_on(flags.log, simulate::run(flags)),

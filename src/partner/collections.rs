@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 use std::{fmt, mem};
 
+use jiff::civil::Date;
 use reqwest::header::HeaderValue;
 use reqwest::{Client, StatusCode};
 use secrecy::ExposeSecret;
@@ -11,12 +12,13 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use crate::config::SourceChoice;
-use crate::domain::collection::{Collected, Collection};
+use crate::domain::collection::{Collected, Collection, PastCollection};
 use crate::domain::customers::Customers;
+use crate::domain::deployment::LicenseDeployment;
 use crate::domain::failure::FailureReason;
 use crate::domain::row::{Row, Rows};
 use crate::domain::status::Endpoint;
-use crate::domain::usage::EMPTY_REMEDY;
+use crate::domain::usage::{EMPTY_REMEDY, LicenseUsage};
 
 use super::access_token::AccessToken;
 use super::blocking::on_one_thread;
@@ -79,7 +81,24 @@ struct Session<'a> {
     held: Option<Instant>,
     /// The end of the time that the poll has.
     deadline: Instant,
+    /// The day in the past that is asked for, in place of the latest figures.
+    day: Option<Date>,
 }
+
+/// The commercial source of usage.
+const USAGE: Commercial<LicenseUsage, 3> = Commercial {
+    of: (Collection::Usage, Endpoint::CommercialUsage),
+    path: USAGE_PATH,
+    sums: commercial::usage,
+    group: Some("serviceCode,serviceName,workloadName,channel"),
+};
+/// The commercial source of deployment.
+const DEPLOYMENT: Commercial<LicenseDeployment, 2> = Commercial {
+    of: (Collection::Deployment, Endpoint::CommercialDeployment),
+    path: DEPLOYMENT_PATH,
+    sums: commercial::deployment,
+    group: Some("serviceCode,serviceName,channel"),
+};
 
 impl PartnerCenter {
     /// The endpoints to which requests for a collection may be sent.
@@ -105,36 +124,51 @@ impl PartnerCenter {
         collection: Collection,
         turn: &mut Turn,
     ) -> Result<(Collected, Vec<String>), FetchError> {
-        let deadline = Instant::now() + self.account.collections.timeout_of(collection, self.poll_timeout);
-        let token = self.access_tokens.token().await?;
-        let held = self.ledger.read().hold_until;
-        let mut session = Session { center: self, turn, token, renewed: false, held, deadline };
+        let mut session = self.session(collection, None, turn).await?;
         let limit = self.account.label_value_length_limit;
         match collection {
             Collection::Usage => {
                 let decoder = wire::usage(limit);
                 let old = Licenses { endpoint: Endpoint::Usage, path: "analytics/licenses/usage", decoder };
-                let successor = Commercial {
-                    of: (collection, Endpoint::CommercialUsage),
-                    path: USAGE_PATH,
-                    sums: commercial::usage,
-                    group: Some("serviceCode,serviceName,workloadName,channel"),
-                };
-                session.either(old, successor).await.map(|(rows, ids)| (rows.into(), ids))
+                session.either(old, USAGE).await.map(|(rows, ids)| (rows.into(), ids))
             }
             Collection::Deployment => {
                 let (endpoint, decoder) = (Endpoint::Deployment, wire::deployment(limit));
                 let old = Licenses { endpoint, path: "analytics/licenses/deployment", decoder };
-                let successor = Commercial {
-                    of: (collection, Endpoint::CommercialDeployment),
-                    path: DEPLOYMENT_PATH,
-                    sums: commercial::deployment,
-                    group: Some("serviceCode,serviceName,channel"),
-                };
-                session.either(old, successor).await.map(|(rows, ids)| (rows.into(), ids))
+                session.either(old, DEPLOYMENT).await.map(|(rows, ids)| (rows.into(), ids))
             }
             Collection::Customers => session.customers().await.map(|(rows, ids)| (rows.into(), ids)),
         }
+    }
+
+    /// Fetches usage or deployment as they were on a day, which only the commercial source can tell. A server may answer
+    /// with rows of another day.
+    ///
+    /// # Errors
+    /// As for [`Self::fetch_with_ids`].
+    pub async fn fetch_day(
+        &self,
+        collection: PastCollection,
+        day: Date,
+        turn: &mut Turn,
+    ) -> Result<Collected, FetchError> {
+        let mut session = self.session(collection.into(), Some(day), turn).await?;
+        Ok(match collection {
+            PastCollection::Usage => session.commercial(&USAGE).await?.0.into(),
+            PastCollection::Deployment => session.commercial(&DEPLOYMENT).await?.0.into(),
+        })
+    }
+
+    async fn session<'a>(
+        &'a self,
+        collection: Collection,
+        day: Option<Date>,
+        turn: &'a mut Turn,
+    ) -> Result<Session<'a>, FetchError> {
+        let deadline = Instant::now() + self.account.collections.timeout_of(collection, self.poll_timeout);
+        let token = self.access_tokens.token().await?;
+        let held = self.ledger.read().hold_until;
+        Ok(Session { center: self, turn, token, renewed: false, held, deadline, day })
     }
 }
 
@@ -334,7 +368,9 @@ impl Session<'_> {
     }
 
     fn commercial_begin(&self, path: &str, version: &str, query: &[(&str, &str)]) -> Pages {
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        let day = self.day.map(|day| ("processedDateTime", day.to_string()));
+        let mut serializer = form_urlencoded::Serializer::new(String::new());
+        let query = serializer.extend_pairs(query).extend_pairs(day).finish();
         let path = format!("analytics/commercial/{path}?{query}");
         let base = &self.center.account.cloud.api_base_url;
         Pages::below(base, version, &path, MAX_COMMERCIAL_PAGES)
