@@ -18,6 +18,7 @@ mod check;
 mod doctor;
 mod fetch;
 mod login;
+mod routes;
 mod export;
 mod version;
 

@@ -153,7 +153,7 @@ fn exposed_labels(metric: &str) -> Option<Labels> {
         "up" => {}
         "ALERTS" | "ALERTS_FOR_STATE" => {
             labels.extend(ROW);
-            labels.extend(["alertname", "severity", "collection"]);
+            labels.extend(["alertname", "severity", "collection", "customer"]);
             if metric == "ALERTS" {
                 labels.push("alertstate");
             }
