@@ -264,7 +264,8 @@ fn write_former_customers(out: &mut impl std::io::Write, scrape: &str, end: f64)
         let vanished = labels.replace(id, VANISHED).replace(name, "Vanished");
         for (labels, days) in [(labels, 30.0), (&vanished, 30.0), (&vanished, 7.0)] {
             let at = end - days * 24.0 * HOUR - 300.0;
-            writeln!(out, "{metric}{{instance=\"{}\",job=\"{JOB}\",{labels} {value} {at}", REPLICAS[0]).unwrap();
+            writeln!(out, "{metric}{{instance=\"{}\",job=\"{JOB}\",{labels} {value} {at}", REPLICAS[0])
+                .unwrap();
         }
     }
 }
