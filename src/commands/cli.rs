@@ -278,6 +278,9 @@ pub(super) struct ExportFlags {
     /// Address of the directory where you publish the runbooks, for the links in alerts.
     #[arg(long, value_name = "URL", value_parser = base_url)]
     pub(super) runbook_url: Option<String>,
+    /// List of customers' ids and account managers' e-mail addresses, for their routes in Alertmanager.
+    #[arg(long, value_name = "FILE.csv")]
+    pub(super) routes: Option<PathBuf>,
     /// Shorten each day that rules wait to twenty seconds, and add a Prometheus configuration, to watch the alerts of `demo`.
     #[arg(long)]
     pub(super) demo: bool,

@@ -20,6 +20,7 @@ mod doctor;
 mod fetch;
 mod backfill;
 mod login;
+mod routes;
 mod export;
 mod version;
 

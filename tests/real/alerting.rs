@@ -18,10 +18,11 @@ use libtest_mimic::{Arguments, Conclusion};
 
 use crate::support::real::{Case, run_cases};
 
-const CASES: [Case; 12] = [
+const CASES: [Case; 13] = [
     ("promtool_accepts_the_rules_and_all_their_tests_pass", files::rules_are_accepted),
     ("promtool_accepts_the_exported_rules_and_the_queries_of_the_runbooks", files::queries_are_accepted),
     ("amtool_accepts_the_examples_and_routes_each_alert_to_its_receiver", files::routes_are_correct),
+    ("amtool_accepts_the_routes_of_account_managers", files::account_managers_are_routed),
     ("notifications_are_rendered_as_in_the_golden_files", files::notifications_match_golden_files),
     ("an_alert_silences_only_the_alerts_that_it_explains", routing::inhibitions_are_correct),
     ("owners_are_not_notified_outside_business_hours", routing::owners_are_notified_in_business_hours),

@@ -347,6 +347,7 @@ fn other_functions(function: &str) -> &'static [&'static str] {
         "present_over_time" => &["absent_over_time"],
         "count_over_time" => &["sum_over_time"],
         "clamp_max" => &["clamp_min"],
+        "sort_desc" => &["sort"],
         "increase" => &["delta", "rate"],
         "absent" | "label_replace" | "time" | "timestamp" => &[],
         other => panic!("add the mutants of {other}"),

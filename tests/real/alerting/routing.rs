@@ -85,15 +85,23 @@ fn by_polls(row: &str) -> [Inhibition; 4] {
                 "UsageLow warning account=fabrikam service=o365 workload=Exchange channel=reseller"
                     .to_owned(),
                 "UsageCollectionEmpty warning account=contoso collection=deployment".to_owned(),
+                "CustomerUsageLow warning account=contoso customer=bank".to_owned(),
+                "UsageDataStale warning account=contoso collection=customers".to_owned(),
                 "ScrapeFailing warning account=contoso collection=customers".to_owned(),
                 "MfaNotCompliant warning account=contoso".to_owned(),
             ]),
         ),
         (
             "ScrapeFailing warning account=contoso collection=customers".to_owned(),
-            texts(&["UsageCollectionEmpty warning account=contoso collection=customers".to_owned()]),
             texts(&[
+                "UsageCollectionEmpty warning account=contoso collection=customers".to_owned(),
+                "CustomerUsageLow warning account=contoso customer=bank".to_owned(),
+                "UsageDataStale warning account=contoso collection=customers".to_owned(),
+            ]),
+            texts(&[
+                "CustomerUsageLow warning account=fabrikam customer=bank".to_owned(),
                 format!("UsageLow warning {row}"),
+                format!("UsageDataStale warning {row}"),
                 format!("UsageSeriesLost warning {row}"),
                 "UsageCollectionEmpty warning account=contoso collection=usage".to_owned(),
                 "UsageCollectionEmpty warning account=fabrikam collection=customers".to_owned(),
@@ -143,7 +151,17 @@ pub(crate) fn inhibitions_are_correct(suite: &'static str) {
             ]),
             texts(&[
                 format!("UsageLow warning {other}"),
+                "CustomerUsageLow warning account=contoso customer=bank".to_owned(),
                 "ScrapeFailing warning account=tailspin".to_owned(),
+            ]),
+        ),
+        (
+            "UsageDataStale warning account=contoso collection=customers".to_owned(),
+            texts(&["CustomerUsageLow warning account=contoso customer=bank".to_owned()]),
+            texts(&[
+                "CustomerUsageLow warning account=fabrikam customer=bank".to_owned(),
+                "CustomerUsageLow warning customer=bank".to_owned(),
+                format!("UsageLow warning {row}"),
             ]),
         ),
         (
