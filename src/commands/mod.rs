@@ -19,6 +19,9 @@ mod doctor;
 mod fetch;
 mod login;
 mod export;
+mod healthcheck;
+mod completions;
+mod man;
 mod version;
 
 use std::process::ExitCode;
@@ -54,6 +57,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(flags) => block_on(flags.log, demo::run(flags)),
         Command::Simulate(flags) => block_on(flags.log, simulate::run(flags)),
         Command::Export(flags) => export::run(&flags),
+        Command::Healthcheck(flags) => block_on(LogFlags::for_people(), healthcheck::run(flags)),
+        Command::Completions(flags) => completions::run(&flags),
+        Command::Man(flags) => man::run(&flags),
     }
 }
 

@@ -18,6 +18,7 @@ mod imports;
 mod listeners;
 mod login;
 mod obstacles;
+mod packagers;
 mod program;
 mod readme;
 mod replicas;
