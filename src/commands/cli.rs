@@ -52,6 +52,12 @@ pub(super) enum Command {
     Simulate(SimulateFlags),
     /// Write the bundled dashboards, or the alert rules with their runbooks and a configuration for Alertmanager.
     Export(ExportFlags),
+    /// Ask the exporter on this machine whether it is alive, for containers without a shell.
+    Healthcheck(HealthcheckFlags),
+    /// Print the completions for a shell.
+    Completions(CompletionsFlags),
+    /// Print the manual page, or write a page for each command.
+    Man(ManFlags),
 }
 
 /// Flags of `serve`.
@@ -293,6 +299,32 @@ pub(super) enum Exported {
     Dashboards,
     /// Rules for Prometheus, runbooks, and a configuration and templates for Alertmanager.
     Alerts,
+}
+
+/// Flags of `healthcheck`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct HealthcheckFlags {
+    /// Address of the exporter; without a host, or with that of all interfaces, on loopback.
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":10365")]
+    pub(super) listen_address: String,
+    #[command(flatten)]
+    pub(super) access: AccessFlag,
+}
+
+/// Flags of `completions`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct CompletionsFlags {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub(super) shell: clap_complete::Shell,
+}
+
+/// Flags of `man`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct ManFlags {
+    /// Directory to write a page for each command to; created if missing. Without it, the page of the program is printed.
+    #[arg(long, value_name = "DIR")]
+    pub(super) output: Option<PathBuf>,
 }
 
 /// The flag that names the configuration.

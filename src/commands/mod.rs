@@ -22,6 +22,9 @@ mod backfill;
 mod login;
 mod routes;
 mod export;
+mod healthcheck;
+mod completions;
+mod man;
 mod version;
 
 use std::process::ExitCode;
@@ -61,6 +64,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(flags) => block_on(flags.log, demo::run(flags)),
         Command::Simulate(flags) => block_on(flags.log, simulate::run(flags)),
         Command::Export(flags) => export::run(&flags),
+        Command::Healthcheck(flags) => block_on(LogFlags::for_people(), healthcheck::run(flags)),
+        Command::Completions(flags) => completions::run(&flags),
+        Command::Man(flags) => man::run(&flags),
     }
 }
 

@@ -19,6 +19,7 @@ mod imports;
 mod listeners;
 mod login;
 mod obstacles;
+mod packagers;
 mod program;
 mod readme;
 mod replicas;
