@@ -36,6 +36,13 @@ const PORTFOLIO_COLLECTIONS: &str =
 const PORTFOLIO_THRESHOLDS: &str =
     "thresholds:\n  overrides:\n    - { service: o365, workload: OneDrive, channel: direct, mute: true }\n";
 
+/// What the licences of the made-up customers cost. One of their products has no price, so that the demonstration shows
+/// what that looks like.
+const PORTFOLIO_PRICES: &str = "prices:\n\
+    \u{20}  - { product: OFFICE 365 PLAN E1, per_month: 9.40, currency: EUR }\n\
+    \u{20}  - { product: OFFICE 365 PLAN E2, per_month: 21.60, currency: EUR }\n\
+    \u{20}  - { product: DYNAMICS 365 PLAN 1, per_month: 95.00, currency: USD }\n";
+
 /// Enough for dashboards that look back a month, and a day to open them.
 const DAYS_OF_HISTORY: u32 = 31;
 
@@ -103,15 +110,15 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
 
 /// Writes the configuration: both accounts, or with `--documented` the one whose rows Microsoft documents.
 fn configuration(flags: &DemoFlags, directory: &Path, simulator_address: &str) -> String {
-    let (thresholds, accounts) = if flags.documented {
-        ("", account(None, simulator_address, TENANT_ID))
+    let (settings, accounts) = if flags.documented {
+        (String::new(), account(None, simulator_address, TENANT_ID))
     } else {
         let portfolio = account(Some("portfolio"), simulator_address, PORTFOLIO_TENANT_ID);
         let documented = account(Some("documented"), simulator_address, TENANT_ID);
-        (PORTFOLIO_THRESHOLDS, portfolio + PORTFOLIO_COLLECTIONS + &documented)
+        ([PORTFOLIO_THRESHOLDS, PORTFOLIO_PRICES].concat(), portfolio + PORTFOLIO_COLLECTIONS + &documented)
     };
     format!(
-        "poll_interval: {}\nstate_directory: {}\n{thresholds}accounts:\n{accounts}",
+        "poll_interval: {}\nstate_directory: {}\n{settings}accounts:\n{accounts}",
         humantime::format_duration(flags.poll_interval),
         serde_json::Value::from(directory.join("state").display().to_string()),
     )
