@@ -12,6 +12,7 @@ mod export;
 mod faults;
 mod fetch;
 mod formats;
+mod guide;
 mod hanging_files;
 mod hostile;
 mod imports;
