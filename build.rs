@@ -31,8 +31,9 @@ fn main() {
 type FileSet = (&'static str, &'static str, &'static str);
 
 /// The lists of bundled files, by the names of their constants.
-const BUNDLES: [(&str, &[FileSet]); 2] = [
+const BUNDLES: [(&str, &[FileSet]); 3] = [
     ("DASHBOARDS", &[("dashboards", ".json", "")]),
+    ("CONCEPTS", &[("docs/concepts", ".md", "")]),
     (
         "ALERTS",
         &[

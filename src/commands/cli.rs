@@ -160,6 +160,9 @@ pub(super) struct FetchFlags {
     /// Format of the rows.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub(super) format: FetchFormat,
+    /// What a row of a customer is about.
+    #[arg(long, value_name = "WHAT", default_value = "workload")]
+    pub(super) by: FetchBy,
     /// Write the series to a file for the textfile collector of `node_exporter` instead. Replaces the file.
     #[arg(long, value_name = "FILE", conflicts_with = "format")]
     pub(super) textfile: Option<PathBuf>,
@@ -187,6 +190,15 @@ pub(super) enum FetchFormat {
     Csv,
     /// The series of the exporter.
     Openmetrics,
+}
+
+/// What a row of a customer is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum FetchBy {
+    /// A workload of a service.
+    Workload,
+    /// A product, with what its unused licences cost.
+    Product,
 }
 
 /// Flags of `backfill`.
@@ -441,7 +453,7 @@ fn telemetry_path(text: &str) -> Result<String, String> {
         Err("metrics path must begin with / and be a plain path".to_owned())
     } else if text != "/" && text.split('/').skip(1).any(is_odd) {
         Err("metrics path must have a name between any two slashes, and none at its end".to_owned())
-    } else if ["/-", "/dashboards", "/runbooks", "/customers", "/customers.csv"]
+    } else if ["/-", "/dashboards", "/runbooks", "/concepts", "/customers", "/customers.csv"]
         .iter()
         .any(|reserved| Path::new(text).starts_with(reserved))
     {
@@ -528,6 +540,7 @@ mod tests {
             "/./m",
             "/runbooks/x",
             "/dashboards",
+            "/concepts/the-numbers",
             "/customers",
             "/customers.csv",
         ] {

@@ -256,7 +256,7 @@ fn help(command: &[&String]) -> String {
 fn every_configuration_key_is_in_the_reference() {
     let mut findings = Findings::default();
     let file = "nope: 1\nthresholds: { nope: 1, overrides: [ { nope: 1 } ] }\ncollections: { nope: 1, usage: { nope: 1 }, \
-                deployment: { nope: 1 }, customers: { nope: 1 } }\naccounts: [ { nope: 1 } ]\n";
+                deployment: { nope: 1 }, customers: { nope: 1 } }\nprices: [ { nope: 1 } ]\naccounts: [ { nope: 1 } ]\n";
     let (_, errors) = check(file);
     let mut known = BTreeSet::new();
     for line in errors.lines() {

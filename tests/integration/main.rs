@@ -13,6 +13,7 @@ mod export;
 mod faults;
 mod fetch;
 mod formats;
+mod guide;
 mod hanging_files;
 mod hostile;
 mod imports;
