@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests fail by panicking")]
 
+mod page;
 mod rendered;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +24,7 @@ use rendered::{CHART, Objects, Pod, feature, features, helm, named, run_helm, te
 /// Where `kubectl apply` stores an object: the annotation may have this many bytes.
 const LIMIT: usize = 256 * 1024;
 
-const CASES: [(&str, fn()); 14] = [
+const CASES: [(&str, fn()); 16] = [
     ("the_chart_has_the_version_of_the_program", versions_are_equal),
     ("helm_lints_and_renders_the_values_of_each_feature", every_feature_is_clean),
     ("the_schema_has_every_default_and_no_other_value", schema_and_defaults_agree),
@@ -37,6 +38,8 @@ const CASES: [(&str, fn()); 14] = [
     ("a_pod_on_the_simulator_answers_its_probes_and_is_scraped", pod_runs),
     ("rules_and_dashboards_are_those_of_the_repository", files_are_those_of_the_repository),
     ("the_network_policy_lets_out_dns_https_and_what_is_named", network_policy_is_narrow),
+    ("the_values_and_objects_of_the_page_are_valid", page::values_and_objects_are_valid),
+    ("the_commands_of_the_page_are_valid", page::commands_are_valid),
     ("the_notes_have_commands_that_the_program_takes", notes_have_valid_commands),
 ];
 
@@ -237,24 +240,13 @@ fn refused(arguments: &[&str], expected: &str) {
 
 fn objects_are_valid() {
     let directory = tempfile::tempdir().unwrap();
-    let valid = |files: &[PathBuf]| {
-        let output = Command::new(python())
-            .args(["-m", "kubernetes_validate", "--kubernetes-version=1.35.0", "--strict", "--no-warn"])
-            .args(files)
-            .output()
-            .unwrap();
-        (
-            output.status.success(),
-            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
-        )
-    };
     let mut files = Vec::new();
     for values in features() {
         let file = directory.path().join(values.file_name().unwrap());
         fs::write(&file, template(Path::new(CHART), &values, &[])).unwrap();
         files.push(file);
     }
-    let (is_valid, said) = valid(&files);
+    let (is_valid, said) = kubernetes_takes(&files);
     assert!(is_valid, "{said}");
     assert!(said.matches("passed for resource").count() > 4 * files.len(), "{said}");
     for (name, from, to) in [
@@ -266,8 +258,18 @@ fn objects_are_valid() {
         assert!(text.contains(from), "{from}");
         let file = directory.path().join("faulty.yaml");
         fs::write(&file, text.replace(from, to)).unwrap();
-        assert!(!valid(&[file]).0, "{to} is not found in {name}");
+        assert!(!kubernetes_takes(&[file]).0, "{to} is not found in {name}");
     }
+}
+
+/// Whether the schema of Kubernetes takes the objects in these files, and what its validator says.
+fn kubernetes_takes(files: &[PathBuf]) -> (bool, String) {
+    let output = Command::new(python())
+        .args(["-m", "kubernetes_validate", "--kubernetes-version=1.35.0", "--strict", "--no-warn"])
+        .args(files)
+        .output()
+        .unwrap();
+    (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
 
 fn operator_objects_are_valid() {
@@ -435,6 +437,7 @@ fn notes_have_valid_commands() {
             run_helm(&["install", "release", CHART, "--dry-run=client", "--values", values]);
         assert!(succeeded, "{said}");
         let (_, notes) = printed.split_once("\nNOTES:\n").unwrap();
+        let objects = Objects::of(Path::new(values));
         for line in notes.lines() {
             let Some((kubectl, rest)) = line.split_once(" -- partner-license-exporter ") else { continue };
             let arguments: Vec<String> =
@@ -447,7 +450,7 @@ fn notes_have_valid_commands() {
             let exists = |object: &Value| {
                 object["metadata"]["name"] == name && object["kind"].as_str().unwrap().to_lowercase() == kind
             };
-            assert!(Objects::of(Path::new(values)).0.iter().any(exists), "there is no {target}: {line}");
+            assert!(objects.0.iter().any(exists), "there is no {target}: {line}");
             found += 1;
         }
         assert!(notes.contains("login"), "{notes}");
