@@ -4,6 +4,7 @@
 //! with `REQUIRE_TOOLS=1`, which scripts/test sets, they fail instead.
 
 mod alerting;
+mod backfill;
 mod browser;
 mod dashboards;
 mod e2e;
