@@ -9,8 +9,12 @@ use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
+use jiff::SignedDuration;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use tokio::sync::watch;
 
 use exporter_toolkit::listen::ListenError;
@@ -18,15 +22,19 @@ use exporter_toolkit::negotiation::Format;
 use exporter_toolkit::web_config::WebConfig;
 use partner_center_simulator::Scenario;
 
+use crate::commands::backfill::{Past, days};
 use crate::commands::cli::DemoFlags;
-use crate::commands::history::History;
+use crate::commands::history::{Figures, History};
 use crate::commands::lifecycle::Lifecycle;
 use crate::commands::simulate::{self, TENANT_ID, account};
 use crate::commands::{loopback, new_file, output, serve, settings};
 use crate::config::ConfigSource;
 use crate::domain::clock::{Clock, unix_seconds};
+use crate::domain::collection::PastCollection;
 use crate::domain::shard::Shard;
+use crate::domain::status::Ledger;
 use crate::metrics::{MetricsSnapshot, OwnMetrics, Selection};
+use crate::partner::{PartnerCenter, TokenStore, TrustAnchors, Turns};
 
 /// The tenant whose values move. It has all collections, and only the commercial source.
 const PORTFOLIO_TENANT_ID: &str = "00000000-0000-0000-0000-00000000f011";
@@ -92,7 +100,7 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
          Stop with Ctrl+C.\n",
         flags.web.telemetry_path
     ))?;
-    let source = ConfigSource::File(config);
+    let source = ConfigSource::File(config.clone());
     let (snapshots, own) =
         serve::start(source, Shard::default(), vec![listener], web_config, flags.web, &lifecycle)?;
     let mut running = pin!(lifecycle.run());
@@ -103,7 +111,7 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
                 new_file::discard(file);
                 return Ok(code);
             }
-            written = write_history(file, address.to_string(), snapshots, own) => written?,
+            written = write_history(file, &config, address.to_string(), snapshots, own) => written?,
         }
     }
     Ok(running.await)
@@ -125,9 +133,10 @@ fn configuration(flags: &DemoFlags, directory: &Path, simulator_address: &str) -
     )
 }
 
-/// Writes a made-up past of what a scrape of `instance` returns once all accounts were polled successfully.
+/// Writes a past of what a scrape of `instance` returns once all accounts were polled successfully.
 async fn write_history(
     file: &Path,
+    config: &Path,
     instance: String,
     mut snapshots: watch::Receiver<Arc<MetricsSnapshot>>,
     own: Arc<OwnMetrics>,
@@ -137,12 +146,19 @@ async fn write_history(
         // The program is stopping, and the caller ends this wait.
         return std::future::pending().await;
     };
+    let figures = figures(config).await?;
     let (target, end) = (file.to_owned(), unix_seconds(Clock::system().now()).floor());
     let written = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
         let selection = Selection::everything();
         let own = own.encode(Format::Classic, &selection);
         let scrape = String::from_utf8([snapshot.encode(Format::Classic, &selection), own].concat())?;
-        let history = History { scrape: &scrape, instances: &[&instance], end, days: DAYS_OF_HISTORY };
+        let history = History {
+            scrape: &scrape,
+            figures: &figures,
+            instances: &[&instance],
+            end,
+            days: DAYS_OF_HISTORY,
+        };
 
         new_file::prepare(&target)?;
         Ok(new_file::replace(&target, |out| history.write(out))?)
@@ -153,6 +169,35 @@ async fn write_history(
         file.display()
     ))?;
     Ok(())
+}
+
+/// The usage and the deployment of past days, which the simulator has of accounts with the commercial source alone.
+async fn figures(config: &Path) -> anyhow::Result<Figures> {
+    let config = ConfigSource::File(config.to_owned()).load(&settings::environment)?;
+    let (clock, mut figures) = (Clock::system(), Figures::new());
+    let today = clock.now().to_zoned(TimeZone::UTC).date();
+    // The figures that were shown on the first day are some days older.
+    let from = today.saturating_sub(SignedDuration::from_hours(24 * i64::from(DAYS_OF_HISTORY + 7)));
+    for account in config.accounts.iter().filter(|account| account.tenant_id == PORTFOLIO_TENANT_ID) {
+        let ledger = Ledger::new(account.name.clone(), Arc::default());
+        let store = TokenStore::read_only(&config.state_directory, account);
+        let (times, anchors) = ((config.poll_timeout, Duration::ZERO), TrustAnchors::default());
+        let center =
+            PartnerCenter::with_pace(account, store, &ledger, &clock, times, &anchors)?.without_rotation();
+        let mut turn = Turns::default().take().await;
+        for collection in [PastCollection::Usage, PastCollection::Deployment] {
+            let (account, pace) = (account.name.as_ref(), Duration::ZERO);
+            let past = Past { center: &center, ledger: &ledger, account, collection, pace };
+            for day in days(from, today) {
+                let number = day.duration_since(Date::constant(1970, 1, 1)).as_hours() / 24;
+                let content = past.day(day, true, &mut turn).await?;
+                for (series, value) in content.samples.iter().filter_map(|line| line.rsplit_once(' ')) {
+                    figures.entry(series.to_owned()).or_default().insert(number, value.parse()?);
+                }
+            }
+        }
+    }
+    Ok(figures)
 }
 
 /// Binds a loopback address. The error names the flag that changes the address.

@@ -42,9 +42,13 @@ impl Place {
         self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
+    /// The command, without pauses between requests unless the arguments say otherwise.
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = program(&["backfill", "--config.file", &self.path("config.yml"), "--pace", "0s"]);
+        let mut command = program(&["backfill", "--config.file", &self.path("config.yml")]);
         command.args(["--output", &self.path("past.om")]).args(arguments);
+        if !arguments.contains(&"--pace") {
+            command.args(["--pace", "0s"]);
+        }
         command
     }
 
@@ -158,12 +162,12 @@ fn the_series_are_those_of_the_running_exporter_which_keeps_its_sign_in_and_its_
 
 #[test]
 fn a_run_that_is_killed_at_any_time_goes_on_and_loses_one_day_at_most() {
-    let simulator = Simulator::start("rows: portfolio, customers: { workloads: 1 }");
+    let simulator = Simulator::start("{ rows: portfolio, customers: { workloads: 1 } }");
     let place = Place::new(&simulator.account(None, TENANT));
     let days = ["--from", "2026-01-01", "--to", "2026-02-09", "--lookback", "24h"];
     let mut kills = 0;
     for (n, stop) in [Signal::KILL, Signal::TERM, Signal::KILL, Signal::INT].into_iter().enumerate() {
-        let mut process = Process::start(place.command(&days).args(["--pace", "20ms"]));
+        let mut process = Process::start(&mut place.command(&[&days[..], &["--pace", "20ms"]].concat()));
         let wanted = 5 * (n + 1) + kills;
         eventually("some days", || (asked(&simulator) >= wanted).then_some(()));
         process.signal(stop);
@@ -229,7 +233,7 @@ fn a_refusal_ends_the_run_with_its_reason_and_leaves_no_file() {
 
 #[test]
 fn days_before_those_that_the_server_still_has_are_said() {
-    let simulator = Simulator::start("rows: portfolio, commercial: { history_days: 30 }");
+    let simulator = Simulator::start("{ rows: portfolio, commercial: { history_days: 30 } }");
     let place = Place::new(&simulator.account(None, TENANT));
     let today = Clock::system().now().to_zoned(TimeZone::UTC).date();
     let day = |ago: i64| (0..ago).fold(today, |day, _| day.yesterday().unwrap()).to_string();
@@ -241,7 +245,7 @@ fn days_before_those_that_the_server_still_has_are_said() {
 
 #[test]
 fn a_server_that_ignores_the_day_fills_no_past() {
-    let body = r#"{"Value": [{"serviceCode": "o365", "workloadName": "Teams", "channel": "reseller", "licensesActive": 1, "licensesQualified": 2, "processedDateTime": "2026-01-02"}]}"#;
+    let body = r#"{"Value": [{"serviceCode": "o365", "workloadName": "Teams", "channel": "reseller", "licensesActive": 1, "licensesQualified": 2, "processedDateTime": "2026-01-02"}], "TotalCount": 1}"#;
     let simulator = Simulator::start(&format!("commercial_usage: {{ body: '{body}' }}"));
     let place = Place::new(&simulator.account(None, TENANT));
     let (code, said, _) = place.run(&[&THREE_DAYS[..], &["--lookback", "24h"]].concat());

@@ -33,10 +33,10 @@ const OF_ANOTHER_DAY: &str = "of_another_day";
 /// What the server has of one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Day {
+pub(in crate::commands) struct Day {
     /// The samples, each as in the exposition and without a time; none if the day has no usable row.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) samples: Vec<String>,
+    pub(in crate::commands) samples: Vec<String>,
     /// The numbers of dropped rows, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) dropped: BTreeMap<String, u64>,

@@ -27,7 +27,8 @@ use crate::domain::failure::Failure;
 use crate::domain::status::Ledger;
 use crate::partner::{FetchError, PartnerCenter, TokenStore, TrustAnchors, Turns, remedy};
 
-use day::{Day, Past, days};
+use day::Day;
+pub(super) use day::{Past, days};
 use journal::{Journal, Owner};
 use past::Written;
 use progress::Bar;

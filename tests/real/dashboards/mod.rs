@@ -18,7 +18,7 @@ mod demo;
 mod grafana;
 mod lint;
 mod model;
-mod prometheus;
+pub(crate) mod prometheus;
 mod promql;
 mod provisioning;
 mod queries;
