@@ -46,9 +46,9 @@ def read(path):
 def main(target):
     line = "=" * 118
     blocks = {}
-    ours = crates.linked(target)[0]["name"]
     apache = read(os.path.join(os.path.dirname(__file__), "../../LICENSE"))
-    for package in crates.linked(target):
+    product, *_ = packages = crates.linked(target)
+    for package in packages:
         if package["source"] is None:
             continue
         found = texts(package)
@@ -58,7 +58,7 @@ def main(target):
             sys.exit(f"licences: {package['name']} {package['version']} has no licence file")
         for text in found.values():
             blocks.setdefault(text, []).append(f"{package['name']} {package['version']} ({crates.licence(package)})")
-    print(f"What {ours} contains besides its own code, and the licences of it.\n")
+    print(f"What {product['name']} contains besides its own code, and the licences of it.\n")
     print(RELINK)
     for text, users in blocks.items():
         print(f"{line}\n{os.linesep.join(users)}\n{line}\n\n{text}")
