@@ -139,9 +139,9 @@ fn costs(summary: &ProductSummary<'_>) -> Markup {
     html! {
         p.note {
             @if !summary.costs.is_empty() {
-                "Licences of which no workload is used cost " strong { (summary.costs) } " a month. "
+                "Licences of which no workload is used cost at most " strong { (summary.costs) } " a month. "
             }
-            "There are at most as many as shown: qualified less the highest number of active ones among the workloads of the \
+            "Unused at most are as many as shown: qualified less the highest number of active ones among the workloads of the \
              product."
         }
         @if !summary.without_price.is_empty() {
