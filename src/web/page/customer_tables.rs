@@ -64,7 +64,7 @@ impl Frame<'_> {
         let caption = html! {
             @if self.selection.sort == Sort::Rank { "Low rows first, and of these those with the most unused licences." }
             @else { (self.other_order("Low rows first")) }
-            @if has_costs { " The cost is that of all unused licences of the customer, by product." }
+            @if has_costs { " The cost is that of all unused licences of the customer, as far as there are prices." }
         };
         let body = html! { @for found in rows { (self.workload(found, has_costs)) } };
         table(&caption, &head, &body)
