@@ -48,7 +48,7 @@ thresholds:
 prices:
   - { product: OFFICE 365 PLAN E1, per_month: 9.40, currency: EUR }
   - { product: OFFICE 365 PLAN E2, per_month: 21.60, currency: EUR }
-  - { product: DYNAMICS 365 PLAN 1, per_month: 95.00, currency: USD }
+  - { product: DYNAMICS 365 PLAN 1, per_month: 60.50, currency: EUR }
 ";
 
 /// Enough for dashboards that look back a month, and a day to open them.

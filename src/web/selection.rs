@@ -309,7 +309,7 @@ impl Selection {
 
     /// Whether a customer with an id and a name is selected. Customers with several rows, which follow each other, are
     /// examined once.
-    fn customer_filter<'a>(&self) -> impl FnMut(&'a str, Option<&'a str>) -> bool + use<'a> {
+    fn customer_filter<'a>(&self) -> impl FnMut(&'a str, Option<&'a str>) -> bool {
         let (wanted, mut last) = (self.customer.to_lowercase(), None);
         move |id, name| {
             if wanted.is_empty() {

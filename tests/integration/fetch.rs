@@ -56,7 +56,8 @@ fn the_documented_rows_are_a_table_with_the_lowest_first_and_the_age_of_the_figu
     };
     assert_eq!(words(lines[0]), "Workload|Service|Channel|Usage|Active|Qualified|Threshold|Data of");
     assert_eq!(words(lines[1]), "Microsoft Dynamics CRM|crm|reseller|0.00 %|40.00 %|2017-03-10|low");
-    assert_eq!(lines.len(), 7, "{shown}");
+    assert_eq!(lines.len(), 8, "{shown}");
+    assert!(lines[7].starts_with("what the numbers mean: docs/concepts/the-numbers.md"), "{shown}");
     assert!(lines[6].starts_with("5 rows from licenses, figures at most 3"), "{shown}");
     assert!(!shown.contains('\u{1b}'), "there is no colour in a pipe: {shown}");
 }

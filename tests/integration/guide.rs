@@ -15,8 +15,8 @@ const ADDRESS: &str = "http://127.0.0.1:10365";
 fn blocks(language: &str) -> Vec<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/licence-manager.md");
     let guide = fs::read_to_string(path).unwrap();
-    let blocks = guide.split(&format!("```{language}\n")).skip(1);
-    blocks.map(|block| block.split_once("```").unwrap().0.to_owned()).collect()
+    let start = format!("```{language}\n");
+    guide.split(&start).skip(1).map(|block| block.split_once("```").unwrap().0.to_owned()).collect()
 }
 
 #[test]

@@ -608,9 +608,9 @@ fn pictures(fixture: &Fixture) {
     });
     let screen = |width, height| Screen { width, height, dark: false };
     for (name, path, screen) in [
-        ("customers-page-light", "/customers", screen(1000, 900)),
-        ("customers-page-dark", "/customers", Screen { dark: true, ..screen(1000, 900) }),
-        ("customers-by-product", "/customers?by=product", screen(1000, 900)),
+        ("customers-page-light", "/customers", screen(1160, 860)),
+        ("customers-page-dark", "/customers", Screen { dark: true, ..screen(1160, 860) }),
+        ("customers-by-product", "/customers?by=product", screen(1160, 860)),
         ("status-page-light", "/", screen(1000, 1070)),
         ("status-page-dark", "/", Screen { dark: true, ..screen(1000, 1070) }),
         ("status-page-phone", "/", screen(360, 1300)),

@@ -47,6 +47,9 @@ impl View<'_> {
     }
 }
 
+const EXPLANATION: &str =
+    "what the numbers mean: docs/concepts/the-numbers.md, or /concepts/the-numbers of an exporter\n";
+
 const RED: &str = "\u{1b}[31m";
 const PLAIN: &str = "\u{1b}[0m";
 
@@ -73,7 +76,7 @@ pub(super) fn table(all: &[Fetched], view: &View<'_>, has_colour: bool, now: Tim
             out += &format!("{account}without a price in the configuration: {}\n", products.join(", "));
         }
     }
-    out
+    if out.is_empty() { out } else { out + EXPLANATION }
 }
 
 /// The lines below the titles of their columns, which are omitted if there is no line.

@@ -1,6 +1,6 @@
 use super::*;
 
-const ROOT_KEYS: &str = "poll_interval, poll_timeout, stale_after, state_directory, thresholds, \
+const ROOT_KEYS: &str = "poll_interval, poll_timeout, stale_after, state_directory, thresholds, prices, \
      collections, label_value_length_limit, accounts";
 const ACCOUNT_KEYS: &str = "name, tenant_id, client_id, client_secret, client_secret_file, \
      client_certificate_file, federated_token_file, refresh_token, refresh_token_file, cloud, api_base_url, login_base_url, \

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use crate::domain::customers::Customers;
+use crate::domain::money::Money;
 use crate::metrics::Accounts;
 use crate::sheet::{CustomerRow, ProductRow, cost_of};
 use crate::web::selection::{By, Found, OfAccount, Selection, Sort};
@@ -17,8 +18,9 @@ pub(super) struct Frame<'a> {
 }
 
 impl Frame<'_> {
+    /// Whether the rows may be of several accounts.
     fn has_accounts(&self) -> bool {
-        self.all.iter().any(|of| of.account.is_some())
+        self.all.len() > 1
     }
 
     /// Whether it is known what licences cost.
@@ -62,7 +64,7 @@ impl Frame<'_> {
         let caption = html! {
             @if self.selection.sort == Sort::Rank { "Low rows first, and of these those with the most unused licences." }
             @else { (self.other_order("Low rows first")) }
-            @if has_costs { " The cost is that of all unused licences of the customer, by product." }
+            @if has_costs { " The cost is that of all unused licences of the customer, as far as there are prices." }
         };
         let body = html! { @for found in rows { (self.workload(found, has_costs)) } };
         table(&caption, &head, &body)
@@ -109,11 +111,11 @@ impl Frame<'_> {
             @if self.has_accounts() { th scope="col" { "Account" } }
             (self.heading("Product", Sort::Product))
             (self.heading("Channel", Sort::Channel))
+            (self.heading("Unused cost a month", Sort::Rank))
             (self.heading("Unused at most", Sort::Unused))
+            th.number scope="col" { "Price a month" }
             (self.heading("Active", Sort::Active))
             (self.heading("Qualified", Sort::Qualified))
-            th.number scope="col" { "Price a month" }
-            (self.heading("Unused cost a month", Sort::Rank))
             th scope="col" { "Data of" }
         };
         let caption = html! {
@@ -127,12 +129,10 @@ impl Frame<'_> {
                     @if self.has_accounts() { td { (visible(account.unwrap_or(""))) } }
                     td { (visible(&row.row.product)) }
                     td { (visible(&row.row.channel)) }
-                    @for number in [row.row.unused(), row.row.licenses.active, row.row.licenses.qualified] {
-                        td.number { (number) }
-                    }
-                    @for money in [row.price, row.cost()] {
-                        td.number { @if let Some(money) = money { (money) } @else { "no price" } }
-                    }
+                    td.number { (price(row.cost())) }
+                    td.number { (row.row.unused()) }
+                    td.number { (price(row.price)) }
+                    @for number in [row.row.licenses.active, row.row.licenses.qualified] { td.number { (number) } }
                     td { (day(row.row.processed_at)) }
                 }
             }
@@ -157,6 +157,10 @@ fn table(caption: &Markup, head: &Markup, body: &Markup) -> Markup {
             }
         }
     }
+}
+
+fn price(money: Option<Money>) -> Markup {
+    html! { @if let Some(money) = money { (money) } @else { "no price" } }
 }
 
 /// The link to the products of a customer.

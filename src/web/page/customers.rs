@@ -72,7 +72,9 @@ pub(crate) fn respond(
             section aria-labelledby="figures" {
                 h2 id="figures" { "About these figures" }
                 @for of in all { (about(of, accounts, now)) }
-                p.note { a href=(link("/concepts/the-numbers")) { "What the numbers mean" } ", and what they cannot tell you." }
+                p.note {
+                    a href=(link("/concepts/the-numbers")) { "What the numbers mean" } ", and what they cannot tell you."
+                }
             }
             section aria-labelledby="rows" {
                 h2 id="rows" { (Count(shown.found, "row")) }
@@ -139,10 +141,10 @@ fn costs(summary: &ProductSummary<'_>) -> Markup {
     html! {
         p.note {
             @if !summary.costs.is_empty() {
-                "Licences of which no workload is used cost " strong { (summary.costs) } " a month. "
+                "Licences of which no workload is used cost at most " strong { (summary.costs) } " a month. "
             }
-            "There are at most as many as shown: qualified less the highest number of active ones among the workloads of the \
-             product."
+            "Unused at most are as many as shown: qualified less the highest number of active ones among the workloads \
+             of the product."
         }
         @if !summary.without_price.is_empty() {
             p.note {

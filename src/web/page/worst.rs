@@ -16,7 +16,7 @@ pub(super) fn worst_customers(
     html! {
         @if !choice.worst.is_empty() {
             table.worst {
-                caption { "Customers with low rows first, and of these those with the most unused licences in one workload." }
+                caption { "Low customers first, and of these those with the most unused licences in one workload." }
                 thead {
                     tr {
                         @for title in ["Customer", "Workload", "Unused", "Qualified", "Usage", "Data of"] {
