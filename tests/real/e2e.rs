@@ -17,7 +17,7 @@ use crate::support::exposition::Series;
 use crate::support::real::{Case, Prometheus, run_cases, run_tool, serve_text};
 use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, eventually, get};
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 7] = [
     ("promtool_reports_no_problem_with_the_metrics", the_metrics_are_clean),
     ("promtool_reports_no_problem_with_many_series", many_metrics_are_clean),
     ("a_source_that_changes_and_changes_back_leaves_no_gap_and_raises_no_alert", sources::change),
