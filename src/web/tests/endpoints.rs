@@ -34,7 +34,7 @@ async fn every_file_that_the_status_page_links_to_exists() {
     let links = page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
     let files: Vec<_> =
         links.filter(|link| link.starts_with("./dashboards/") || link.starts_with("./runbooks/")).collect();
-    assert_eq!(files.len(), 4 + 13, "{files:?}");
+    assert_eq!(files.len(), 4 + 14, "{files:?}");
     for link in files {
         let (status, text) = get_text(&site.router, link.trim_start_matches('.')).await;
         let beginning = if link.starts_with("./dashboards/") { "{" } else { "<!DOCTYPE html>" };
