@@ -420,6 +420,10 @@ fn pod_runs() {
         get(&format!("{url}{}", container[probe]["httpGet"]["path"].as_str().unwrap()));
         assert_eq!(container[probe]["httpGet"]["port"], "metrics");
     }
+    // The pod of `helm test` looks for this.
+    let script = objects.only("Pod")["spec"]["containers"][0]["command"][2].as_str().unwrap();
+    let (request, series) = script.trim_end().split_once(" | grep -m 1 ").unwrap();
+    assert!(request.ends_with("/metrics") && get(&format!("{url}/metrics")).contains(series), "{script}");
     // Where the probes, the Service and the monitors look for it.
     let (_, help, _) = run_program(&["serve", "--help"]);
     assert!(help.contains("[default: :10365]"), "{help}");
