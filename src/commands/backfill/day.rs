@@ -26,7 +26,7 @@ const MOST_FAILURES: u32 = 5;
 /// The shortest pause after a failure where the server asked for none; it doubles with each further one.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// A longer pause is announced.
-const LONG_PAUSE: Duration = Duration::from_secs(30);
+const LONG_PAUSE: Duration = Duration::from_secs(5);
 /// The count of rows of another day, beside those of rows that were dropped for other reasons.
 const OF_ANOTHER_DAY: &str = "of_another_day";
 
