@@ -26,17 +26,17 @@ const MOST_FAILURES: u32 = 5;
 /// The shortest pause after a failure where the server asked for none; it doubles with each further one.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// A longer pause is announced.
-const LONG_PAUSE: Duration = Duration::from_secs(30);
+const LONG_PAUSE: Duration = Duration::from_secs(5);
 /// The count of rows of another day, beside those of rows that were dropped for other reasons.
 const OF_ANOTHER_DAY: &str = "of_another_day";
 
 /// What the server has of one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::commands) struct Day {
+pub(crate) struct Day {
     /// The samples, each as in the exposition and without a time; none if the day has no usable row.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(in crate::commands) samples: Vec<String>,
+    pub(crate) samples: Vec<String>,
     /// The numbers of dropped rows, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) dropped: BTreeMap<String, u64>,
@@ -64,18 +64,18 @@ const fn families(collection: PastCollection) -> [&'static str; 4] {
 }
 
 /// An account whose days are asked for.
-pub(in crate::commands) struct Past<'a> {
-    pub(in crate::commands) center: &'a PartnerCenter,
-    pub(in crate::commands) ledger: &'a Ledger,
-    pub(in crate::commands) account: Option<&'a AccountName>,
-    pub(in crate::commands) collection: PastCollection,
-    pub(in crate::commands) pace: Duration,
+pub(crate) struct Past<'a> {
+    pub(crate) center: &'a PartnerCenter,
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) account: Option<&'a AccountName>,
+    pub(crate) collection: PastCollection,
+    pub(crate) pace: Duration,
 }
 
 impl Past<'_> {
     /// Asks for a day, again after failures that may end by themselves and after the pauses that the server asks for. If
     /// it has answered for another day, a refusal is about this one.
-    pub(in crate::commands) async fn day(
+    pub(crate) async fn day(
         &self,
         day: Date,
         has_answered: bool,
@@ -174,7 +174,7 @@ fn rows_of<R: Row + Clone>(rows: &Rows<R>, day: Date) -> Rows<R> {
 }
 
 /// The days from the first to the last one.
-pub(in crate::commands) fn days(from: Date, to: Date) -> impl DoubleEndedIterator<Item = Date> {
+pub(crate) fn days(from: Date, to: Date) -> impl DoubleEndedIterator<Item = Date> {
     let count = to.since(from).map_or(-1, |span| i64::from(span.get_days()));
     (0..=count).map(move |n| from.saturating_add(SignedDuration::from_hours(24 * n)))
 }
