@@ -31,6 +31,13 @@ pub(crate) struct Mutant {
     pub(crate) rules: Value,
 }
 
+impl Mutant {
+    /// Returns the name of the rule without the severity.
+    pub(crate) fn base_name(&self) -> &str {
+        self.rule.split('/').next().unwrap_or_default()
+    }
+}
+
 /// Returns all mutants of a rules file.
 pub(crate) fn of(rules: &Value) -> Vec<Mutant> {
     let mut mutants = Vec::new();
