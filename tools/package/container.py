@@ -45,7 +45,11 @@ def container(bundle, *arguments):
         json.dump(config, file)
     id_ = os.path.basename(directory)
     process = subprocess.Popen(
-        ["runc", "run", "--bundle", directory, id_], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ["runc", "run", "--bundle", directory, id_],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     try:
         yield process, id_
@@ -93,7 +97,8 @@ def main(bundle, version):
         pid = json.loads(subprocess.run(["runc", "state", id_], check=True, capture_output=True).stdout)["pid"]
         code = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:10365/metrics').read().decode())"
         scrape = ["nsenter", f"--net=/proc/{pid}/ns/net", "python3", "-c", code]
-        rows = lambda: subprocess.run(scrape, capture_output=True, text=True).stdout.count("\npartner_license_usage_percent{") == 5
+        row = "\npartner_license_usage_percent{"
+        rows = lambda: subprocess.run(scrape, capture_output=True, text=True).stdout.count(row) == 5
         eventually("the demo serves five rows", rows)
         init = subprocess.run(["runc", "ps", id_], check=True, capture_output=True, text=True).stdout
         expect("the program is the only process", init.count("\n") == 2, init)
