@@ -45,7 +45,11 @@ def container(bundle, *arguments):
         json.dump(config, file)
     id_ = os.path.basename(directory)
     process = subprocess.Popen(
-        ["runc", "run", "--bundle", directory, id_], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ["runc", "run", "--bundle", directory, id_],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     try:
         yield process, id_
@@ -68,14 +72,14 @@ def expect(what, condition, found):
     print(f"image: {what}")
 
 
-def eventually(what, attempt):
-    """Waits until an attempt returns something."""
+def eventually(what, is_so):
+    """Waits until something is so."""
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if found := attempt():
-            return found
+    while not is_so():
+        if time.monotonic() > deadline:
+            sys.exit(f"image: not within 30 s: {what}")
         time.sleep(0.1)
-    sys.exit(f"image: not within 30 s: {what}")
+    print(f"image: {what}")
 
 
 def main(bundle, version):
@@ -86,16 +90,16 @@ def main(bundle, version):
     expect("check", code == 0 and "valid, 1 account" in output, (code, output))
     with container(bundle, "demo", "--documented", "--web.listen-address=127.0.0.1:10365") as (process, id_):
         healthy = ["runc", "exec", id_, PROGRAM, "healthcheck"]
-        eventually("it is healthy", lambda: subprocess.run(healthy, capture_output=True).returncode == 0)
-        expect("the health check of a running exporter", True, None)
+        succeeds = lambda: subprocess.run(healthy, capture_output=True).returncode == 0
+        eventually("the health check of a running exporter succeeds", succeeds)
         refused = subprocess.run([*healthy, "--web.listen-address=:1"], capture_output=True, text=True)
-        expect("the health check where nothing listens", refused.returncode == 1, refused)
+        expect("the health check fails where nothing listens", refused.returncode == 1, refused)
         pid = json.loads(subprocess.run(["runc", "state", id_], check=True, capture_output=True).stdout)["pid"]
         code = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:10365/metrics').read().decode())"
         scrape = ["nsenter", f"--net=/proc/{pid}/ns/net", "python3", "-c", code]
-        rows = lambda: subprocess.run(scrape, capture_output=True, text=True).stdout.count("\npartner_license_usage_percent{") == 5
+        row = "\npartner_license_usage_percent{"
+        rows = lambda: subprocess.run(scrape, capture_output=True, text=True).stdout.count(row) == 5
         eventually("the demo serves five rows", rows)
-        expect("the demo serves five rows", True, None)
         init = subprocess.run(["runc", "ps", id_], check=True, capture_output=True, text=True).stdout
         expect("the program is the only process", init.count("\n") == 2, init)
         begin = time.monotonic()

@@ -2,7 +2,7 @@
 
     image.py DOCKERFILE ROOT OUTPUT NAME=VALUE…
 
-ROOT has the files. What the last stage of the Dockerfile says besides COPY becomes the configuration; the NAMEs are its
+ROOT has the files. What the last stage of the Dockerfile says besides COPY becomes the configuration; the names are its
 arguments. OUTPUT is an archive of an OCI layout, with the one file more that `docker load` reads.
 """
 
@@ -107,7 +107,10 @@ def main(dockerfile, root, output, *definitions):
     media_type = "application/vnd.oci.image.manifest.v1+json"
     manifest = document({**versions, "mediaType": media_type, "config": description, "layers": [compressed]}, "manifest")
     name = f"{config['Labels']['org.opencontainers.image.title']}:{config['Labels']['org.opencontainers.image.version']}"
-    manifest["annotations"] = {"io.containerd.image.name": f"docker.io/library/{name}", "org.opencontainers.image.ref.name": name.split(":")[1]}
+    manifest["annotations"] = {
+        "io.containerd.image.name": f"docker.io/library/{name}",
+        "org.opencontainers.image.ref.name": name.split(":")[1],
+    }
     path = {digest: f"blobs/sha256/{digest}" for digest in blobs}
     of = lambda descriptor: path[descriptor["digest"].removeprefix("sha256:")]
     members = {

@@ -27,8 +27,8 @@ another version of that library.
 def texts(package):
     """Returns the licence files of a crate, by name."""
     directory = crates.directory(package)
-    names = [name for name in sorted(os.listdir(directory)) if re.match(r"(?i)(un)?licen[cs]e|copying|notice|copyright", name)]
-    files = [os.path.join(directory, name) for name in names]
+    is_licence = re.compile(r"(?i)(un)?licen[cs]e|copying|notice|copyright").match
+    files = [os.path.join(directory, name) for name in sorted(os.listdir(directory)) if is_licence(name)]
     # Some crates have a directory of them.
     files = [
         path

@@ -110,7 +110,8 @@ def write(path, text):
 
 def make_module(root, directory):
     """Puts a module `trap` for the name service switch into a root, with the C library that it needs."""
-    write(f"{directory}/trap.c", "#include <unistd.h>\n__attribute__((constructor)) static void trap(void) { _exit(99); }\n")
+    trap = "#include <unistd.h>\n__attribute__((constructor)) static void trap(void) { _exit(99); }\n"
+    write(f"{directory}/trap.c", trap)
     library = f"{directory}/libnss_trap.so.2"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, f"{directory}/trap.c"], check=True)
     needed = subprocess.run(["ldd", library], check=True, capture_output=True, text=True).stdout
@@ -134,10 +135,11 @@ def main(program, directory):
     raise_loopback()
     serve_names()
     make_certificates(directory)
-    simulator = subprocess.Popen([program, "simulate", "--simulator.listen-address=127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
+    command = [program, "simulate", "--simulator.listen-address=127.0.0.1:0"]
+    simulator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        address = next(line for line in simulator.stdout if " at http://" in line).split(" at http://")[1].strip().strip("/")
-        host, port = address.split(":")
+        line = next(line for line in simulator.stdout if " at http://" in line)
+        host, port = line.split(" at http://")[1].strip().strip("/").split(":")
         serve_tls(directory, (host, int(port)))
         run_cases(program, directory)
     finally:
@@ -148,15 +150,20 @@ def run_cases(program, directory):
     authority = open(f"{directory}/ca.pem").read()
     resolver, hosts = f"nameserver {DNS[0]}\n", f"127.0.0.1 {' '.join(HOSTS)}\n"
     bundle, modules = "etc/ssl/certs/ca-certificates.crt", "hosts: trap [!UNAVAIL=return] files dns\n"
-    none = {}
+    trusting = {bundle: authority}
+    with_dns, with_hosts = {"etc/resolv.conf": resolver}, {"etc/hosts": hosts, "etc/resolv.conf": resolver}
+    silent = {"etc/resolv.conf": "nameserver 127.0.0.99\noptions timeout:1 attempts:1\n"}
+    with_modules = {"etc/nsswitch.conf": modules}
+    named = {"SSL_CERT_FILE": "/ca.pem"}
+    # Name, files, environment, whether it works, whether the name server is asked.
     cases = [
-        ("names from DNS", {"etc/resolv.conf": resolver, bundle: authority}, none, True, True),
-        ("names from /etc/hosts", {"etc/hosts": hosts, "etc/resolv.conf": resolver, bundle: authority}, none, True, False),
-        ("no name server", {"etc/resolv.conf": "nameserver 127.0.0.99\noptions timeout:1 attempts:1\n", bundle: authority}, none, False, False),
-        ("SSL_CERT_FILE", {"etc/resolv.conf": resolver, "ca.pem": authority}, {"SSL_CERT_FILE": "/ca.pem"}, True, True),
-        ("no CA certificates", {"etc/resolv.conf": resolver}, none, False, False),
-        ("modules that DNS follows", {"etc/resolv.conf": resolver, "etc/nsswitch.conf": modules, bundle: authority}, none, True, True),
-        ("modules and /etc/hosts", {"etc/hosts": hosts, "etc/nsswitch.conf": modules, bundle: authority}, none, True, False),
+        ("names from DNS", {**with_dns, **trusting}, {}, True, True),
+        ("names from /etc/hosts", {**with_hosts, **trusting}, {}, True, False),
+        ("no name server", {**silent, **trusting}, {}, False, False),
+        ("SSL_CERT_FILE", {**with_dns, "ca.pem": authority}, named, True, True),
+        ("no CA certificates", with_dns, {}, False, False),
+        ("modules and DNS", {**with_dns, **trusting, **with_modules}, {}, True, True),
+        ("modules and /etc/hosts", {**with_hosts, **trusting, **with_modules}, {}, True, False),
     ]
     for name, files, environment, works, asks in cases:
         root = f"{directory}/root"
@@ -169,7 +176,8 @@ def run_cases(program, directory):
         code, output = fetch(program, root, environment)
         found = (code == 0 and output.count("\n") == 6, bool(queries))
         if found != (works, asks):
-            sys.exit(f"names: {name}: works and asks the name server: {found}, not {(works, asks)}; exit code {code}\n{output}")
+            wanted = f"works and asks the name server: {found}, not {(works, asks)}"
+            sys.exit(f"names: {name}: {wanted}; exit code {code}\n{output}")
         print(f"names: {name}: as expected")
 
 

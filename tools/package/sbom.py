@@ -71,7 +71,8 @@ def main(target, epoch, certificates, *artifacts):
         }
         # The chart contains no program, and names the image.
         components = [] if name.endswith(".tgz") else linked + ([anchors] if name.endswith(".oci.tar") else [])
-        depends = product["dependencies"] + [found["bom-ref"] for found in components if found["purl"].startswith("pkg:generic/")]
+        others = [found["bom-ref"] for found in components if found["purl"].startswith("pkg:generic/")]
+        depends = product["dependencies"] + others
         document = {
             "$schema": "http://cyclonedx.org/schema/bom-1.5.schema.json",
             "bomFormat": "CycloneDX",
