@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use crate::domain::collection::Collection;
 use crate::domain::customers::{Customers, Limits};
 use crate::domain::polled::LastGood;
-use crate::domain::row::Row as _;
 use crate::domain::status::Ledger;
 use crate::metrics::Accounts;
 use crate::sheet::{CustomerRow, ProductRow};
@@ -66,12 +65,14 @@ pub(super) enum Sort {
 /// A selected row.
 pub(super) struct Found<'a, R> {
     pub(super) account: Option<&'a str>,
+    /// Its place among all rows, which are sorted by account and labels.
+    at: usize,
     pub(super) row: R,
 }
 
 /// A row that can be sorted.
 pub(super) trait Sorted {
-    /// Of equal rows, those with the smaller labels come first.
+    /// Says which of two rows comes first.
     fn compare(&self, other: &Self, sort: Sort) -> Ordering;
 }
 
@@ -142,7 +143,7 @@ impl Sorted for CustomerRow<'_> {
     fn compare(&self, other: &Self, sort: Sort) -> Ordering {
         let (a, b) = (self, other);
         let share = |row: &CustomerRow<'_>| row.judgement.share.unwrap_or(f64::INFINITY);
-        let order = match sort {
+        match sort {
             Sort::Rank | Sort::Product => a.rank().cmp(&b.rank()),
             Sort::Unused => b.row.unused().cmp(&a.row.unused()),
             Sort::Active => b.row.licenses.active.cmp(&a.row.licenses.active),
@@ -152,15 +153,14 @@ impl Sorted for CustomerRow<'_> {
             Sort::Workload => a.row.workload.cmp(&b.row.workload),
             Sort::Service => a.row.service.cmp(&b.row.service),
             Sort::Channel => a.row.channel.cmp(&b.row.channel),
-        };
-        order.then_with(|| a.row.labels().cmp(b.row.labels()))
+        }
     }
 }
 
 impl Sorted for ProductRow<'_> {
     fn compare(&self, other: &Self, sort: Sort) -> Ordering {
         let (a, b) = (self, other);
-        let order = match sort {
+        match sort {
             Sort::Unused => b.row.unused().cmp(&a.row.unused()),
             Sort::Active => b.row.licenses.active.cmp(&a.row.licenses.active),
             Sort::Qualified => b.row.licenses.qualified.cmp(&a.row.licenses.qualified),
@@ -168,8 +168,7 @@ impl Sorted for ProductRow<'_> {
             Sort::Product => a.row.product.cmp(&b.row.product),
             Sort::Channel => a.row.channel.cmp(&b.row.channel),
             Sort::Rank | Sort::Percent | Sort::Workload | Sort::Service => a.rank().cmp(&b.rank()),
-        };
-        order.then_with(|| a.row.labels().cmp(b.row.labels()))
+        }
     }
 }
 
@@ -271,8 +270,10 @@ impl Selection {
         self.of_accounts(all)
             .flat_map(|of| {
                 let rows = CustomerRow::all(of.customers(), of.limits, &accounts.thresholds);
-                rows.map(|row| Found { account: of.account.as_deref(), row })
+                rows.map(|row| (of.account.as_deref(), row))
             })
+            .enumerate()
+            .map(|(at, (account, row))| Found { account, at, row })
             .filter(|Found { row, .. }| {
                 is(&self.service, &row.row.service)
                     && is(&self.workload, &row.row.workload)
@@ -293,8 +294,10 @@ impl Selection {
         self.of_accounts(all)
             .flat_map(|of| {
                 let rows = ProductRow::all(of.customers(), &accounts.prices);
-                rows.map(|row| Found { account: of.account.as_deref(), row })
+                rows.map(|row| (of.account.as_deref(), row))
             })
+            .enumerate()
+            .map(|(at, (account, row))| Found { account, at, row })
             .filter(|Found { row, .. }| {
                 is(&self.product, &row.row.product)
                     && is(&self.channel, &row.row.channel)
@@ -330,7 +333,7 @@ impl Selection {
     /// The rows of a range, in order; the others are dropped.
     pub(super) fn sort<R: Sorted>(&self, rows: &mut Vec<Found<'_, R>>, Range { start, end }: Range<usize>) {
         let compare = |a: &Found<'_, R>, b: &Found<'_, R>| {
-            a.row.compare(&b.row, self.sort).then_with(|| a.account.cmp(&b.account))
+            a.row.compare(&b.row, self.sort).then_with(|| a.at.cmp(&b.at))
         };
         if end < rows.len() {
             rows.select_nth_unstable_by(end, compare);

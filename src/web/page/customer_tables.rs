@@ -70,7 +70,7 @@ impl Frame<'_> {
         table(&caption, &head, &body)
     }
 
-    fn workload(&self, Found { account, row }: &Found<'_, CustomerRow<'_>>, has_costs: bool) -> Markup {
+    fn workload(&self, Found { account, row, .. }: &Found<'_, CustomerRow<'_>>, has_costs: bool) -> Markup {
         let (judgement, of) = (row.judgement, row.row);
         let class =
             if judgement.is_low { Some("low") } else { judgement.threshold.is_none().then_some("muted") };
@@ -123,7 +123,7 @@ impl Frame<'_> {
             @else { (self.other_order("The most expensive unused licences first")) }
         };
         let body = html! {
-            @for Found { account, row } in rows {
+            @for Found { account, row, .. } in rows {
                 tr {
                     (customer(row.name, &row.row.customer))
                     @if self.has_accounts() { td { (visible(account.unwrap_or(""))) } }

@@ -21,6 +21,8 @@ use super::text::{Count, Length, day, link, time, visible};
 
 /// How many rows a page has.
 const PAGE_ROWS: usize = 50;
+/// How many values a choice offers; of more, one has to be written.
+const MAX_OPTIONS: usize = 500;
 /// How many products without a price are named.
 const MAX_NAMED_PRODUCTS: usize = 100;
 
@@ -228,7 +230,9 @@ fn distinct<'a>(labels: impl Iterator<Item = &'a Arc<str>>) -> BTreeSet<&'a str>
 /// A choice among the values that occur, if there is one.
 fn choice(title: &str, name: &str, values: &BTreeSet<&str>, selected: &str) -> Markup {
     html! {
-        @if values.len() > 1 || !selected.is_empty() {
+        @if values.len() > MAX_OPTIONS {
+            label { (title) " " input type="search" name=(name) value=(selected); }
+        } @else if values.len() > 1 || !selected.is_empty() {
             label {
                 (title) " "
                 select name=(name) {

@@ -3,7 +3,6 @@
 use super::*;
 use crate::domain::collection::Collection;
 use crate::domain::customers::{CustomerUsage, Customers, Limits};
-use crate::domain::polled::LastGood;
 use crate::domain::products::CustomerProduct;
 use crate::domain::row::{RowError, Rows, Source};
 
@@ -161,14 +160,8 @@ async fn the_status_page_counts_the_customers_and_leads_to_them() {
     }
 }
 
-/// Two customers with products and prices, of which the first product is in two currencies.
+/// Three customers with products and these prices.
 fn with_products(prices: &str) -> Accounts {
-    let accounts = portfolio();
-    let text = format!(
-        "prices: [{prices}]\naccounts: [{{tenant_id: a.example, client_id: 00000000-0000-0000-0000-00000000c11e}}]"
-    );
-    let status = accounts.ledgers[0].read();
-    let good = status.of(Collection::Customers).unwrap().last_good.clone().unwrap();
     let products = [
         CustomerProduct::of("a", "Microsoft 365 E3", 90, 100),
         CustomerProduct::of("a", "<Visio>", 0, 7),
@@ -176,14 +169,24 @@ fn with_products(prices: &str) -> Accounts {
         CustomerProduct::of("b", "Power BI", 3, 5),
         CustomerProduct::of("nameless", "Microsoft 365 E3", 900, 700),
     ];
-    let products = Rows::collect_from(
-        Source::Commercial,
-        products.map(Ok).into_iter().chain([Err(RowError::MissingLabel)]),
+    let products = products.map(Ok).into_iter().chain([Err(RowError::MissingLabel)]);
+    with_these_products(portfolio(), prices, products)
+}
+
+/// The same accounts, of which the first has these products.
+fn with_these_products(
+    accounts: Accounts,
+    prices: &str,
+    products: impl IntoIterator<Item = Result<CustomerProduct, RowError>>,
+) -> Accounts {
+    let text = format!(
+        "prices: [{prices}]\naccounts: [{{tenant_id: a.example, client_id: 00000000-0000-0000-0000-00000000c11e}}]"
     );
-    let customers = good.report.customers().unwrap().clone().with_products(Some(products));
     accounts.ledgers[0].write(|status| {
-        let good = LastGood { report: Arc::new(customers.into()), ..good };
-        status.of_mut(Collection::Customers).last_good = Some(good);
+        let good = status.of_mut(Collection::Customers).last_good.as_mut().unwrap();
+        let products = Rows::collect_from(Source::Commercial, products);
+        let customers = good.report.customers().unwrap().clone().with_products(Some(products));
+        good.report = Arc::new(customers.into());
     });
     Accounts { prices: Config::parse(&text, &no_environment).unwrap().prices, ..accounts }
 }
@@ -312,4 +315,24 @@ async fn the_status_page_has_the_ten_worst_customers() {
     let none = accounts_with(ledgers(&["contoso"]));
     let (_, html) = get(&none, "/").await;
     assert!(!html.contains("class=\"worst\""), "{html}");
+}
+
+#[tokio::test]
+async fn a_page_of_customers_stays_small_however_many_there_are() {
+    let rows = |n: u32| {
+        CustomerUsage::of(&format!("customer {n:05}"), &format!("workload {}", n % 3_000), 1, n.into())
+    };
+    let accounts = with_customers(&["contoso"], (0..20_000).map(rows));
+    let product = |n: u32| {
+        CustomerProduct::of(&format!("customer {n:05}"), &format!("product {}", n % 3_000), 1, n.into())
+    };
+    let accounts = with_these_products(accounts, PRICES, (0..20_000).map(product).map(Ok));
+    for path in ["/customers?page=200", "/customers?by=product&page=200"] {
+        let (status, html) = get(&accounts, path).await;
+        assert_eq!((status, html.matches("<tr").count()), (200, 51), "{path}");
+        assert!(html.len() < 64_000, "{path}: {} bytes", html.len());
+        assert!(html.contains("Page 200 of 400"), "{path}");
+    }
+    let (_, html) = get(&accounts, "/customers?by=product").await;
+    assert!(html.contains(", and 2900 more."), "{html}");
 }
