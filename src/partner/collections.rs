@@ -396,7 +396,10 @@ impl Session<'_> {
             decoder = so_far;
             let (next, response) = match outcome {
                 Ok(page) => page,
-                Err(error) => {
+                Err(mut error) => {
+                    // A later page that is missing does not mean that there are no rows.
+                    error.status =
+                        error.status.filter(|it| *it != StatusCode::NO_CONTENT || !pages.has_begun());
                     // The pages before it, of which there may be a hundred, are not fetched again.
                     let may_go_on = pages.has_begun() && decoder.received().is_some();
                     if may_go_on && self.pause(&error, pauses, began.elapsed()).await {

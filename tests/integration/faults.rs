@@ -514,6 +514,19 @@ pub(crate) const NAMESPACES: [Namespaces; 2] = [
 ];
 
 impl Namespaces {
+    /// Returns those in which this machine allows to mount something at `directory`, if there are any.
+    fn find(directory: &Path) -> Option<&'static Self> {
+        let possible = |namespaces: &&Self| {
+            let probe = namespaces.enter(directory, &Command::new("true")).output();
+            probe.is_ok_and(|output| output.status.success())
+        };
+        let found = NAMESPACES.iter().find(possible);
+        if found.is_none() {
+            not_run("a small disk, which cannot be mounted here, even in new namespaces (unshare --mount)");
+        }
+        found
+    }
+
     /// Returns a command that starts a program in new namespaces, with a small file system mounted at `directory`.
     pub(crate) fn enter(&self, directory: &Path, program: &Command) -> Command {
         let mut command = Command::new("unshare");
@@ -533,14 +546,7 @@ impl Disk {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let state = directory.path().join("state");
         fs::create_dir(&state).unwrap();
-        let possible = |namespaces: &&Namespaces| {
-            let probe = namespaces.enter(&state, &Command::new("true")).output();
-            probe.is_ok_and(|output| output.status.success())
-        };
-        let Some(namespaces) = NAMESPACES.iter().find(possible) else {
-            not_run("a small disk, which cannot be mounted here, even in new namespaces (unshare --mount)");
-            return None;
-        };
+        let namespaces = Namespaces::find(&state)?;
         let simulator = Simulator::start("access_token_lifetime: 1800ms");
         let config = of_every_collection(&simulator);
         let exporter = Exporter::start_by(namespaces.enter(&state, &verbose()), directory, &config);
@@ -652,6 +658,32 @@ fn a_full_disk_stops_neither_polls_nor_sign_ins_and_is_logged_once() {
     if let Some(disk) = Disk::start() {
         disk.assert_tolerated(Disk::fill, Disk::clear);
     }
+}
+
+#[test]
+fn a_full_disk_ends_backfill_which_keeps_the_days_that_it_has_fetched() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = directory.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let Some(namespaces) = Namespaces::find(&disk) else { return };
+    let simulator = Simulator::start("rows: portfolio");
+    let accounts = format!("accounts:\n{}", simulator.account(None, TENANT));
+    let config = crate::support::write_config(directory.path(), &accounts);
+    let file = disk.join("past.om");
+    let mut command = program(&["backfill", "--pace", "0s", "--from", "2026-01-01", "--to", "2026-01-02"]);
+    command.args(["--config.file", config.to_str().unwrap(), "--output", file.to_str().unwrap()]);
+    let mut listing = Command::new("sh");
+    listing.args(["-c", r#""$@"; echo "status $?"; ls -A "$0""#]).arg(&disk);
+    listing.arg(command.get_program()).args(command.get_args());
+    let output = namespaces.enter(&disk, &listing).output().unwrap();
+    let [text, complaint] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert_eq!(text, "status 1\npast.om.partial\n", "{complaint}");
+    let expected = format!("error: cannot write {}: No space left on device", file.display());
+    assert!(complaint.starts_with(&expected), "{complaint}");
+    assert!(
+        complaint.ends_with("\n2 of 2 days are fetched; the same command goes on from there\n"),
+        "{complaint}"
+    );
 }
 
 #[test]

@@ -48,6 +48,8 @@ impl Journal {
         let mut options = File::options();
         let mut file =
             options.read(true).write(true).create(true).truncate(false).open(&path).with_context(failed)?;
+        // Neither a pipe nor a device is read.
+        ensure!(file.metadata().is_ok_and(|it| it.is_file()), "{} is not a regular file", path.display());
         match file.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => bail!("{}: another backfill is writing it", path.display()),
@@ -149,5 +151,8 @@ mod tests {
         let file = output.with_added_extension("partial");
         fs::write(&file, fs::read_to_string(&file).unwrap() + "{}\n").unwrap();
         assert!(refused(&owner("usage")).ends_with("is damaged; remove it"));
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &file).unwrap();
+        assert!(refused(&owner("usage")).ends_with("is not a regular file"));
     }
 }
