@@ -16,8 +16,8 @@ const MAX_PER_MONTH: &str = "1000000";
 impl Prices {
     /// What a licence of a product costs a month, if that is configured. Letter case and white space around the name are
     /// ignored, since Microsoft's own vary.
-    pub fn of(&self, product: &str) -> Option<Money> {
-        self.0.get(&folded(product)).copied()
+    pub fn of(&self, product: &str) -> Option<&Money> {
+        self.0.get(&folded(product))
     }
 
     /// Whether there is no price.

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::domain::products::CustomerProduct;
 use crate::domain::row::{Incoming, RowError, Rows, Source};
 use crate::domain::usage::Qualified;
+use crate::large_buffer;
 
 /// The products that occur in the rows of a collection.
 #[derive(Default)]
@@ -67,26 +68,32 @@ impl ByProduct {
             }
             *oldest = [*oldest, date].into_iter().flatten().min();
         }
-        let mut by_name: HashMap<[Arc<str>; 3], CustomerProduct, RandomState> = HashMap::default();
+        let mut found: Vec<CustomerProduct> = Vec::new();
+        large_buffer::reserve(&mut found, self.places.len());
         for ([customer, id, channel], place) in self.places {
             let product = self.names.get(&id).map_or(id, |(_, name)| Arc::clone(name));
             let ([active, qualified], Some(processed_at)) = highest[place as usize] else {
                 incoming.reject(RowError::MissingDate);
                 continue;
             };
-            let key = [&customer, &product, &channel].map(Arc::clone);
             let licenses = Qualified { active, qualified };
-            let row = CustomerProduct { customer, product, channel, licenses, processed_at };
-            by_name
-                .entry(key)
-                .and_modify(|sum| {
-                    sum.licenses.active = sum.licenses.active.saturating_add(active);
-                    sum.licenses.qualified = sum.licenses.qualified.saturating_add(qualified);
-                    sum.processed_at = sum.processed_at.min(processed_at);
-                })
-                .or_insert(row);
+            found.push(CustomerProduct { customer, product, channel, licenses, processed_at });
         }
-        for row in by_name.into_values() {
+        // Equal labels of one poll are shared.
+        let key = |row: &CustomerProduct| {
+            [&row.customer, &row.product, &row.channel].map(|label| label.as_ptr().addr())
+        };
+        found.sort_unstable_by_key(key);
+        found.dedup_by(|next, sum| {
+            let is_same = key(next) == key(sum);
+            if is_same {
+                sum.licenses.active = sum.licenses.active.saturating_add(next.licenses.active);
+                sum.licenses.qualified = sum.licenses.qualified.saturating_add(next.licenses.qualified);
+                sum.processed_at = sum.processed_at.min(next.processed_at);
+            }
+            is_same
+        });
+        for row in found {
             incoming.add(Ok(row));
         }
         incoming.into_rows(Source::Commercial)

@@ -1,7 +1,7 @@
 //! The licences of customers by product, with what those cost that nobody uses.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -37,7 +37,7 @@ pub struct ProductRow<'a> {
     /// The row itself.
     pub row: &'a CustomerProduct,
     /// What a licence costs a month, if that is configured.
-    pub price: Option<Money>,
+    pub price: Option<&'a Money>,
 }
 
 /// What rows have together.
@@ -54,7 +54,7 @@ impl<'a> ProductRow<'a> {
     pub fn all(customers: &'a Customers, prices: &'a Prices) -> impl Iterator<Item = Self> + 'a {
         let mut names = Names::new(customers);
         // Rows share the names of products.
-        let mut known: HashMap<usize, Option<Money>, RandomState> = HashMap::default();
+        let mut known: HashMap<usize, Option<&'a Money>, RandomState> = HashMap::default();
         customers.products().map_or(&[][..], Rows::rows).iter().map(move |row| {
             let price = *known.entry(address(row)).or_insert_with(|| prices.of(&row.product));
             Self { name: names.of(&row.customer), row, price }
@@ -86,7 +86,7 @@ impl<'a> ProductRow<'a> {
             Cell::Count(row.unused()),
             Cell::Count(row.licenses.active),
             Cell::Count(row.licenses.qualified),
-            amount(price),
+            amount(price.copied()),
             amount(self.cost()),
             price.map_or(Cell::Missing, |price| Cell::Currency(price.currency)),
             Cell::Time(row.processed_at),
@@ -102,16 +102,15 @@ impl<'a> ProductSummary<'a> {
         'a: 'r,
     {
         let mut summary = Self::default();
-        // Rows share the names of products, and an address is compared in less time.
-        let mut last = None;
+        // Rows share the names of products, so that few of them have to be compared.
+        let mut known: HashSet<usize, RandomState> = HashSet::default();
         for row in rows {
             match row.cost() {
                 Some(cost) => summary.costs.add(cost),
-                None if last == Some(address(row.row)) => {}
-                None => {
-                    last = Some(address(row.row));
+                None if known.insert(address(row.row)) => {
                     summary.without_price.insert(&row.row.product);
                 }
+                None => {}
             }
         }
         summary

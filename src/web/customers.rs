@@ -9,12 +9,16 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, X_CON
 use axum::response::{IntoResponse, Response};
 
 use crate::domain::collection::Collection;
+use crate::large_buffer;
 use crate::metrics::Accounts;
 use crate::sheet::{self, Column, Line};
 
 use super::page::{self, customers};
 use super::selection::{By, Found, OfAccount, Selection, Sorted};
 use super::site::Site;
+
+/// The size in bytes of a line with names of usual length.
+const TYPICAL_LINE: usize = 160;
 
 /// The names and values of a query.
 type Pairs = Query<Vec<(String, String)>>;
@@ -88,11 +92,15 @@ fn sorted<'a, R: Sorted>(selection: &Selection, mut rows: Vec<Found<'a, R>>) -> 
 }
 
 /// Writes lines with their accounts one by one, since all lines together take more memory than the file.
-fn written<'a>(columns: &[Column], lines: impl Iterator<Item = (Option<&'a str>, Line<'a>)>) -> Vec<u8> {
+fn written<'a>(
+    columns: &[Column],
+    lines: impl ExactSizeIterator<Item = (Option<&'a str>, Line<'a>)>,
+) -> Vec<u8> {
+    let mut body = Vec::new();
+    large_buffer::reserve(&mut body, lines.len() * TYPICAL_LINE);
     let has_accounts = columns.iter().any(|column| column.key == "account");
     let lines =
         lines.map(|(account, line)| if has_accounts { sheet::of_account(account, line) } else { line });
-    let mut body = Vec::new();
     sheet::write_csv(&mut body, columns, lines).expect("a vector takes everything");
     body
 }

@@ -9,6 +9,7 @@ use crate::domain::collection::Collection;
 use crate::domain::customers::{Customers, Limits};
 use crate::domain::polled::LastGood;
 use crate::domain::status::Ledger;
+use crate::large_buffer;
 use crate::metrics::Accounts;
 use crate::sheet::{CustomerRow, ProductRow};
 
@@ -267,7 +268,8 @@ impl Selection {
         accounts: &'a Accounts,
     ) -> Vec<Found<'a, CustomerRow<'a>>> {
         let mut is_customer = self.customer_filter();
-        self.of_accounts(all)
+        let found = self
+            .of_accounts(all)
             .flat_map(|of| {
                 let rows = CustomerRow::all(of.customers(), of.limits, &accounts.thresholds);
                 rows.map(|row| (of.account.as_deref(), row))
@@ -280,8 +282,8 @@ impl Selection {
                     && is(&self.channel, &row.row.channel)
                     && (!self.low || row.judgement.is_low)
                     && is_customer(&row.row.customer, row.name)
-            })
-            .collect()
+            });
+        collected(found, all.iter().map(|of| of.customers().rows().len()).sum())
     }
 
     /// The rows by product that are selected, in no particular order.
@@ -291,7 +293,8 @@ impl Selection {
         accounts: &'a Accounts,
     ) -> Vec<Found<'a, ProductRow<'a>>> {
         let mut is_customer = self.customer_filter();
-        self.of_accounts(all)
+        let found = self
+            .of_accounts(all)
             .flat_map(|of| {
                 let rows = ProductRow::all(of.customers(), &accounts.prices);
                 rows.map(|row| (of.account.as_deref(), row))
@@ -302,8 +305,9 @@ impl Selection {
                 is(&self.product, &row.row.product)
                     && is(&self.channel, &row.row.channel)
                     && is_customer(&row.row.customer, row.name)
-            })
-            .collect()
+            });
+        let products = |of: &OfAccount| of.customers().products().map_or(0, |products| products.rows().len());
+        collected(found, all.iter().map(products).sum())
     }
 
     fn of_accounts<'a>(&self, all: &'a [OfAccount]) -> impl Iterator<Item = &'a OfAccount> {
@@ -345,6 +349,14 @@ impl Selection {
         rows.drain(..start.min(rows.len()));
         rows.sort_unstable_by(compare);
     }
+}
+
+/// The selected ones of `most` rows.
+fn collected<T>(rows: impl Iterator<Item = T>, most: usize) -> Vec<T> {
+    let mut all = Vec::new();
+    large_buffer::reserve(&mut all, most);
+    all.extend(rows);
+    all
 }
 
 /// Whether a label has the wanted value, if one is wanted.

@@ -131,7 +131,7 @@ impl Frame<'_> {
                     td { (visible(&row.row.channel)) }
                     td.number { (price(row.cost())) }
                     td.number { (row.row.unused()) }
-                    td.number { (price(row.price)) }
+                    td.number { (price(row.price.copied())) }
                     @for number in [row.row.licenses.active, row.row.licenses.qualified] { td.number { (number) } }
                     td { (day(row.row.processed_at)) }
                 }
