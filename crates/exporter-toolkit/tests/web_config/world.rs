@@ -51,14 +51,16 @@ impl World {
     /// It compares whole lines, because the base64 of a certificate may contain the letters "KEY".
     pub(crate) fn inline(&self, text: &str) -> String {
         let server = &self.certificates.server;
-        let indented = |pem: &str| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
-        text.lines()
-            .map(|line| match line {
-                "CERT" => indented(&server.cert),
-                "KEY" => indented(&server.key),
-                _ => format!("{line}\n"),
-            })
-            .collect()
+        let mut inlined = String::new();
+        for line in text.lines() {
+            let (indent, lines) = match line {
+                "CERT" => ("    ", server.cert.lines()),
+                "KEY" => ("    ", server.key.lines()),
+                line => ("", line.lines()),
+            };
+            lines.for_each(|line| inlined.extend([indent, line, "\n"]));
+        }
+        inlined
     }
 
     pub(crate) fn start(&self, file: File<'_>) -> Server {
