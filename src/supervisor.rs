@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigSource};
 use crate::domain::clock::Clock;
+use crate::domain::shard::Shard;
 use crate::metrics::{Accounts, Choices, OwnMetrics};
 use crate::partner::off_workers;
 use account::Running;
@@ -46,6 +47,7 @@ impl Reloader {
 #[derive(Debug)]
 pub struct Supervisor {
     source: ConfigSource,
+    shard: Shard,
     clock: Clock,
     own: Arc<OwnMetrics>,
     changed: Arc<Notify>,
@@ -58,19 +60,21 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts polling the accounts of `config`, which was loaded from `source`.
+    /// Starts polling the accounts of `config` that belong to `shard`. It was loaded from `source`.
     ///
     /// # Errors
     /// [`StartError`] if the configuration cannot be used.
     pub fn start(
         source: ConfigSource,
         config: Config,
+        shard: Shard,
         own: Arc<OwnMetrics>,
         clock: Clock,
     ) -> Result<(Self, Reloader), StartError> {
         let (sender, requests) = mpsc::channel(1);
         let mut supervisor = Self {
             source,
+            shard,
             clock,
             own,
             changed: Arc::default(),
@@ -80,7 +84,7 @@ impl Supervisor {
             stopping: Vec::new(),
             tasks: JoinSet::new(),
         };
-        supervisor.apply(supervisor.preparation().prepare(config)?);
+        supervisor.apply(supervisor.preparation().prepare(config)?, true);
         Ok((supervisor, Reloader(sender)))
     }
 
@@ -131,7 +135,7 @@ impl Supervisor {
         let (source, preparation) = (self.source.clone(), self.preparation());
         let preparing = off_workers(move || preparation.prepare(source.load(&environment)?));
         let prepared = timeout(TIMEOUT, preparing).await.unwrap_or(Err(StartError::TooSlow));
-        let outcome = prepared.map(|prepared| self.apply(prepared)).map_err(Arc::new);
+        let outcome = prepared.map(|prepared| self.apply(prepared, false)).map_err(Arc::new);
         let problems =
             outcome.as_ref().err().map(|error| format!("{:#}", anyhow::Error::new(Arc::clone(error))));
         self.own.reloaded(problems.clone(), self.clock.now());
@@ -151,6 +155,7 @@ impl Supervisor {
 
     fn preparation(&self) -> Preparation {
         Preparation {
+            shard: self.shard,
             clock: self.clock.clone(),
             changed: Arc::clone(&self.changed),
             running: self.running.clone(),
@@ -159,19 +164,22 @@ impl Supervisor {
     }
 
     /// Puts a configuration into use. Accounts that have not changed go on, and are asked for a poll.
-    fn apply(&mut self, prepared: Prepared) {
+    fn apply(&mut self, prepared: Prepared, is_start: bool) {
         let Prepared { config, accounts, warnings } = prepared;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        let is_start = self.running.is_empty();
+        let keeps_products = !config.prices.is_empty();
         let mut before: Vec<_> = self.running.drain(..).map(Some).collect();
         let accounts: Vec<_> = accounts
             .into_iter()
             .map(|PreparedAccount { work, certificate_expires_at, limits }| match work {
                 Work::Keep(position) => {
                     let kept = before[position].take().expect("no two accounts have the same identity");
-                    kept.ledger.write(|status| status.customers = limits);
+                    kept.ledger.write(|status| {
+                        status.customers = limits;
+                        status.keeps_products = keeps_products;
+                    });
                     kept.asked.iter().for_each(|asked| asked.notify_one());
                     (Ok(kept), certificate_expires_at)
                 }
@@ -182,7 +190,10 @@ impl Supervisor {
         self.stopping.extend(before.into_iter().flatten().inspect(|running| running.stop.cancel()));
         for (account, expires_at) in accounts {
             let running = account.unwrap_or_else(|ready| {
-                ready.ledger.write(|status| status.added_by_reload |= ready.is_new && !is_start);
+                ready.ledger.write(|status| {
+                    status.added_by_reload |= ready.is_new && !is_start;
+                    status.keeps_products = keeps_products;
+                });
                 ready.launch(&mut self.tasks)
             });
             running.ledger.write(|status| status.credentials.client_certificate_expires_at = expires_at);
@@ -198,6 +209,7 @@ fn accounts_of(config: &Config, running: &[Running]) -> Accounts {
         ledgers: running.iter().map(|running| running.ledger.clone()).collect(),
         stale_after: config.stale_after,
         thresholds: config.thresholds.clone(),
+        prices: config.prices.clone(),
         choices: Choices::default(),
     }
 }

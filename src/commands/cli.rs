@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use jiff::civil::Date;
 
 use crate::commands::logging::{LogFormat, LogLevel};
+use crate::domain::shard::Shard;
 
 /// The default address of `demo`, which the exported configuration of Prometheus scrapes.
 pub const DEMO_ADDRESS: &str = "127.0.0.1:10365";
@@ -50,6 +52,12 @@ pub(super) enum Command {
     Simulate(SimulateFlags),
     /// Write the bundled dashboards, or the alert rules with their runbooks and a configuration for Alertmanager.
     Export(ExportFlags),
+    /// Ask the exporter on this machine whether it is alive, for containers without a shell.
+    Healthcheck(HealthcheckFlags),
+    /// Print the completions for a shell.
+    Completions(CompletionsFlags),
+    /// Print the manual page, or write a page for each command.
+    Man(ManFlags),
 }
 
 /// Flags of `serve`.
@@ -65,7 +73,33 @@ pub(super) struct ServeFlags {
     #[command(flatten)]
     pub(super) web: WebFlags,
     #[command(flatten)]
+    pub(super) shard: ShardFlags,
+    #[command(flatten)]
     pub(super) log: LogFlags,
+}
+
+/// Flags about which accounts are polled.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct ShardFlags {
+    /// Which of the shards this process is, counted from 0: it polls only the accounts that belong to it.
+    #[arg(long = "shard", value_name = "N", default_value = "0")]
+    number: u32,
+    /// Number of shards, which divide the accounts among themselves; 1: no division.
+    #[arg(long = "total-shards", value_name = "M", default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+    total: u32,
+}
+
+impl ShardFlags {
+    /// The shard that this process is.
+    ///
+    /// # Errors
+    /// If there is no such shard.
+    pub(super) fn shard(self) -> anyhow::Result<Shard> {
+        let Self { number, total } = self;
+        Shard::new(number, total).with_context(|| {
+            format!("there is no --shard={number} with --total-shards={total}: shards are counted from 0")
+        })
+    }
 }
 
 /// Flags of `check`.
@@ -126,6 +160,9 @@ pub(super) struct FetchFlags {
     /// Format of the rows.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub(super) format: FetchFormat,
+    /// What a row of a customer is about.
+    #[arg(long, value_name = "WHAT", default_value = "workload")]
+    pub(super) by: FetchBy,
     /// Write the series to a file for the textfile collector of `node_exporter` instead. Replaces the file.
     #[arg(long, value_name = "FILE", conflicts_with = "format")]
     pub(super) textfile: Option<PathBuf>,
@@ -153,6 +190,15 @@ pub(super) enum FetchFormat {
     Csv,
     /// The series of the exporter.
     Openmetrics,
+}
+
+/// What a row of a customer is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum FetchBy {
+    /// A workload of a service.
+    Workload,
+    /// A product, with what its unused licences cost.
+    Product,
 }
 
 /// Flags of `backfill`.
@@ -250,6 +296,9 @@ pub(super) struct ExportFlags {
     /// Address of the directory where you publish the runbooks, for the links in alerts.
     #[arg(long, value_name = "URL", value_parser = base_url)]
     pub(super) runbook_url: Option<String>,
+    /// List of customers' ids and account managers' e-mail addresses, for their routes in Alertmanager.
+    #[arg(long, value_name = "FILE.csv")]
+    pub(super) routes: Option<PathBuf>,
     /// Shorten each day that rules wait to twenty seconds, and add a Prometheus configuration, to watch the alerts of `demo`.
     #[arg(long)]
     pub(super) demo: bool,
@@ -262,6 +311,32 @@ pub(super) enum Exported {
     Dashboards,
     /// Rules for Prometheus, runbooks, and a configuration and templates for Alertmanager.
     Alerts,
+}
+
+/// Flags of `healthcheck`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct HealthcheckFlags {
+    /// Address of the exporter; without a host, or with that of all interfaces, on loopback.
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":10365")]
+    pub(super) listen_address: String,
+    #[command(flatten)]
+    pub(super) access: AccessFlag,
+}
+
+/// Flags of `completions`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct CompletionsFlags {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub(super) shell: clap_complete::Shell,
+}
+
+/// Flags of `man`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct ManFlags {
+    /// Directory to write a page for each command to; created if missing. Without it, the page of the program is printed.
+    #[arg(long, value_name = "DIR")]
+    pub(super) output: Option<PathBuf>,
 }
 
 /// The flag that names the configuration.
@@ -378,7 +453,7 @@ fn telemetry_path(text: &str) -> Result<String, String> {
         Err("metrics path must begin with / and be a plain path".to_owned())
     } else if text != "/" && text.split('/').skip(1).any(is_odd) {
         Err("metrics path must have a name between any two slashes, and none at its end".to_owned())
-    } else if ["/-", "/dashboards", "/runbooks", "/customers", "/customers.csv"]
+    } else if ["/-", "/dashboards", "/runbooks", "/concepts", "/customers", "/customers.csv"]
         .iter()
         .any(|reserved| Path::new(text).starts_with(reserved))
     {
@@ -431,6 +506,21 @@ mod tests {
     }
 
     #[test]
+    fn there_is_one_shard_unless_flags_say_more_and_no_shard_beyond_the_last() {
+        let shard = |flags: &[&str]| {
+            let cli = Cli::try_parse_from([&["x"], flags].concat()).map_err(anyhow::Error::new)?;
+            cli.serve.shard.shard()
+        };
+        assert_eq!(shard(&[]).unwrap(), Shard::default());
+        assert_eq!(shard(&["--shard=2", "--total-shards=3"]).unwrap().to_string(), "2 of 3");
+        for flags in [&["--shard=3", "--total-shards=3"][..], &["--shard=1"], &["--total-shards=0"]] {
+            assert!(shard(flags).is_err(), "{flags:?}");
+        }
+        let error = shard(&["--shard=1"]).unwrap_err().to_string();
+        assert_eq!(error, "there is no --shard=1 with --total-shards=1: shards are counted from 0");
+    }
+
+    #[test]
     fn a_telemetry_path_that_cannot_be_routed_is_refused() {
         for path in [
             "",
@@ -450,6 +540,7 @@ mod tests {
             "/./m",
             "/runbooks/x",
             "/dashboards",
+            "/concepts/the-numbers",
             "/customers",
             "/customers.csv",
         ] {

@@ -31,6 +31,7 @@ use crate::commands::{loopback, new_file, output, serve, settings};
 use crate::config::ConfigSource;
 use crate::domain::clock::{Clock, unix_seconds};
 use crate::domain::collection::PastCollection;
+use crate::domain::shard::Shard;
 use crate::domain::status::Ledger;
 use crate::metrics::{MetricsSnapshot, OwnMetrics, Selection};
 use crate::partner::{PartnerCenter, TokenStore, TrustAnchors, Turns};
@@ -39,9 +40,16 @@ use crate::partner::{PartnerCenter, TokenStore, TrustAnchors, Turns};
 const PORTFOLIO_TENANT_ID: &str = "00000000-0000-0000-0000-00000000f011";
 const PORTFOLIO_COLLECTIONS: &str =
     "    collections: { deployment: { enabled: true }, customers: { enabled: true } }\n";
-/// Thresholds that mute one row, so that the demonstration shows a muted row.
-const PORTFOLIO_THRESHOLDS: &str =
-    "thresholds:\n  overrides:\n    - { service: o365, workload: OneDrive, channel: direct, mute: true }\n";
+/// A threshold that mutes one row, and prices of all products but one, so that the demonstration shows what both look like.
+const PORTFOLIO_SETTINGS: &str = "\
+thresholds:
+  overrides:
+    - { service: o365, workload: OneDrive, channel: direct, mute: true }
+prices:
+  - { product: OFFICE 365 PLAN E1, per_month: 9.40, currency: EUR }
+  - { product: OFFICE 365 PLAN E2, per_month: 21.60, currency: EUR }
+  - { product: DYNAMICS 365 PLAN 1, per_month: 60.50, currency: EUR }
+";
 
 /// Enough for dashboards that look back a month, and a day to open them.
 const DAYS_OF_HISTORY: u32 = 31;
@@ -92,8 +100,9 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
          Stop with Ctrl+C.\n",
         flags.web.telemetry_path
     ))?;
+    let source = ConfigSource::File(config.clone());
     let (snapshots, own) =
-        serve::start(ConfigSource::File(config.clone()), vec![listener], web_config, flags.web, &lifecycle)?;
+        serve::start(source, Shard::default(), vec![listener], web_config, flags.web, &lifecycle)?;
     let mut running = pin!(lifecycle.run());
     if let Some(file) = &flags.history {
         tokio::select! {
@@ -110,15 +119,15 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
 
 /// Writes the configuration: both accounts, or with `--documented` the one whose rows Microsoft documents.
 fn configuration(flags: &DemoFlags, directory: &Path, simulator_address: &str) -> String {
-    let (thresholds, accounts) = if flags.documented {
+    let (settings, accounts) = if flags.documented {
         ("", account(None, simulator_address, TENANT_ID))
     } else {
         let portfolio = account(Some("portfolio"), simulator_address, PORTFOLIO_TENANT_ID);
         let documented = account(Some("documented"), simulator_address, TENANT_ID);
-        (PORTFOLIO_THRESHOLDS, portfolio + PORTFOLIO_COLLECTIONS + &documented)
+        (PORTFOLIO_SETTINGS, portfolio + PORTFOLIO_COLLECTIONS + &documented)
     };
     format!(
-        "poll_interval: {}\nstate_directory: {}\n{thresholds}accounts:\n{accounts}",
+        "poll_interval: {}\nstate_directory: {}\n{settings}accounts:\n{accounts}",
         humantime::format_duration(flags.poll_interval),
         serde_json::Value::from(directory.join("state").display().to_string()),
     )

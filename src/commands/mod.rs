@@ -20,7 +20,11 @@ mod fetch;
 mod backfill;
 mod demo;
 mod login;
+mod routes;
 mod export;
+mod healthcheck;
+mod completions;
+mod man;
 mod version;
 
 use std::process::ExitCode;
@@ -47,7 +51,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         return version::run();
     }
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(flags) if flags.config_check => check::run(&flags.config, &flags.web.access),
+        Command::Serve(flags) if flags.config_check => {
+            flags.shard.shard()?;
+            check::run(&flags.config, &flags.web.access)
+        }
         Command::Serve(flags) => block_on(flags.log, serve::run(flags)),
         Command::Check(flags) => check::run(&flags.config, &flags.access),
         Command::Doctor(flags) => block_on(LogFlags::for_people(), doctor::run(flags)),
@@ -57,6 +64,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(flags) => block_on(flags.log, demo::run(flags)),
         Command::Simulate(flags) => block_on(flags.log, simulate::run(flags)),
         Command::Export(flags) => export::run(&flags),
+        Command::Healthcheck(flags) => block_on(LogFlags::for_people(), healthcheck::run(flags)),
+        Command::Completions(flags) => completions::run(&flags),
+        Command::Man(flags) => man::run(&flags),
     }
 }
 

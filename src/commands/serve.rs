@@ -22,6 +22,7 @@ use crate::config::ConfigSource;
 use crate::domain::account::AccountName;
 use crate::domain::clock::Clock;
 use crate::domain::polled::CollectionStatus;
+use crate::domain::shard::Shard;
 use crate::domain::status::{AccountStatus, Ledger};
 use crate::metrics::{Accounts, BUILD, MetricsSnapshot, OwnMetrics};
 use crate::polling::{self, Render};
@@ -33,15 +34,17 @@ const MAX_NAMES: usize = 3;
 
 pub(super) async fn run(flags: ServeFlags) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::new()?;
+    let shard = flags.shard.shard()?;
     let web_config = settings::web_config(&flags.web.access)?;
     let listeners = listen::open(&flags.listen.listen_addresses, flags.listen.systemd_socket)?;
-    start(settings::source(&flags.config), listeners, web_config, flags.web, &lifecycle)?;
+    start(settings::source(&flags.config), shard, listeners, web_config, flags.web, &lifecycle)?;
     Ok(lifecycle.run().await)
 }
 
-/// Starts the tasks of the exporter, and returns what its scrapes are made of.
+/// Starts the tasks of the exporter for the accounts of a shard, and returns what its scrapes are made of.
 pub(super) fn start(
     source: ConfigSource,
+    shard: Shard,
     listeners: Vec<TcpListener>,
     web_config: Option<WebConfig>,
     flags: WebFlags,
@@ -55,11 +58,16 @@ pub(super) fn start(
     let hangup = signal(SignalKind::hangup())?;
     let clock = Clock::system();
     let config = source.load(&settings::environment)?;
+    let all = config.accounts.len();
     let own = OwnMetrics::new(!flags.disable_exporter_metrics, &clock);
     let own = Arc::new(own.with_log_lines_dropped(logging::dropped()));
-    let (supervisor, reloader) = Supervisor::start(source, config, Arc::clone(&own), clock.clone())?;
+    let (supervisor, reloader) = Supervisor::start(source, config, shard, Arc::clone(&own), clock.clone())?;
 
     let accounts = supervisor.accounts();
+    if shard != Shard::default() {
+        let count = accounts.borrow().ledgers.len();
+        tracing::info!(%shard, "Polling {count} of {all} accounts");
+    }
     let first = accounts.borrow().render(clock.now());
     let (snapshot_sender, snapshot) = watch::channel(Arc::new(first));
     lifecycle.spawn(polling::publish(

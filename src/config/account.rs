@@ -70,6 +70,11 @@ impl Account {
             && self.client_id.eq_ignore_ascii_case(&other.client_id)
     }
 
+    /// What decides about its shard: the two that no two accounts share, so that a renamed account stays where it is.
+    pub fn shard_key(&self) -> String {
+        format!("{} {}", self.tenant_id, self.client_id).to_lowercase()
+    }
+
     /// The files that contain its secrets.
     pub fn secret_files(&self) -> impl Iterator<Item = &Path> {
         let refresh_token = self.refresh_token.as_ref().and_then(Secret::file);

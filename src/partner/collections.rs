@@ -195,7 +195,7 @@ impl Session<'_> {
         }
         let pages = Pages::begin(&self.center.account.cloud.api_base_url, old.path);
         let first = match self.pages(old.endpoint, pages, old.decoder).await {
-            Ok((decoder, response)) => self.finish(decoder, &response).await,
+            Ok((decoder, response)) => self.finish(move || decoder.finish(), &response).await,
             Err(error) => Err(error),
         };
         let is_gone = first.as_ref().is_err_and(is_gone);
@@ -219,20 +219,21 @@ impl Session<'_> {
 
     /// Fetches the usage and the deployment of all customers. Where there is no deployment, there is usage still.
     async fn customers(&mut self) -> Result<(Customers, Vec<String>), FetchError> {
-        let named: NewSums<_, 4> = |limit| commercial::customer_usage(limit).with_names();
+        let settings = &self.center.account.collections.customers;
         let usage = Commercial {
             of: (Collection::Customers, Endpoint::CommercialUsage),
             path: USAGE_PATH,
-            sums: if self.center.account.collections.customers.names {
-                named
-            } else {
-                commercial::customer_usage
+            sums: match (settings.names, self.center.ledger.read().keeps_products) {
+                (false, false) => commercial::customer_usage,
+                (true, false) => |limit| commercial::customer_usage(limit).with_names(),
+                (false, true) => |limit| commercial::customer_usage(limit).with_products(),
+                (true, true) => |limit| commercial::customer_usage(limit).with_names().with_products(),
             },
             group: None,
         };
         let (mut sums, response) = self.commercial_pages(&usage).await?;
         let names = sums.take_names();
-        let (usage, ids) = self.finish(sums, &response).await?;
+        let ((usage, products), ids) = self.finish(move || sums.rows_and_products(), &response).await?;
         drop(response);
         let deployment = Commercial {
             of: (Collection::Customers, Endpoint::CommercialDeployment),
@@ -255,7 +256,8 @@ impl Session<'_> {
             }
             Err(error) => return Err(error),
         };
-        Ok((on_one_thread(move || Customers::new(usage, deployment, names)).await, ids))
+        let customers = move || Customers::new(usage, deployment, names).with_products(products);
+        Ok((on_one_thread(customers).await, ids))
     }
 
     /// Counts the rows that were dropped from a second source that failed, and logs why, once for each reason.
@@ -300,7 +302,7 @@ impl Session<'_> {
             let date = on_one_thread(move || commercial::first_date(dated.json())).await;
             sums.set_date(date.ok().flatten());
         }
-        let fetched = self.finish(sums, &response).await?;
+        let fetched = self.finish(move || sums.finish(), &response).await?;
         if !fetched.0.rows().is_empty() {
             self.center.commercial.set(source.of, |known| known.told.clear());
         }
@@ -500,14 +502,14 @@ impl Session<'_> {
         error.with_command_flags(&self.center.account.command_flags)
     }
 
-    /// What all pages bring, of which this is the last response, and its ids.
-    async fn finish<R: Row + Send + 'static>(
+    /// What `finish` makes of all pages, of which this is the last response, and its ids.
+    async fn finish<T: Send + 'static>(
         &self,
-        decoder: impl Decode<Output = Rows<R>>,
+        finish: impl FnOnce() -> Result<T, WireError> + Send + 'static,
         response: &HttpResponse,
-    ) -> Result<Fetched<R>, FetchError> {
+    ) -> Result<(T, Vec<String>), FetchError> {
         let redactor = self.redactor();
-        let rows = on_one_thread(move || decoder.finish()).await.map_err(|error| {
+        let rows = on_one_thread(finish).await.map_err(|error| {
             let unusable = refusal::unusable(&error.to_string(), response, &redactor);
             match error {
                 WireError::NothingUsable(rejected) => FetchError { rejected, ..unusable },

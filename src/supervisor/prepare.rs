@@ -13,6 +13,7 @@ use crate::domain::clock::Clock;
 use crate::domain::collection::Collection;
 use crate::domain::customers::Limits;
 use crate::domain::schedule::Schedule;
+use crate::domain::shard::Shard;
 use crate::domain::status::Ledger;
 use crate::partner::{ClientError, PartnerCenter, StoreError, TokenStore, TrustAnchors};
 use crate::polling::{Plan, Shared};
@@ -59,6 +60,8 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What preparation needs to know of the accounts that run.
 pub(super) struct Preparation {
+    /// Which accounts belong to this process.
+    pub(super) shard: Shard,
     pub(super) clock: Clock,
     pub(super) changed: Arc<Notify>,
     pub(super) running: Vec<Running>,
@@ -93,9 +96,10 @@ impl Preparation {
     /// [`StartError`] if the configuration cannot be used.
     pub(super) fn prepare(&self, config: Config) -> Result<Prepared, StartError> {
         TokenStore::prepare(&config.state_directory).map_err(StartError::Store)?;
-        let (anchors, count) =
-            (TrustAnchors::default(), u32::try_from(config.accounts.len()).unwrap_or(u32::MAX));
-        let accounts = (0..).zip(&config.accounts);
+        let own = config.accounts.iter().filter(|account| self.shard.has(&account.shard_key()));
+        let own: Vec<&Account> = own.collect();
+        let (anchors, count) = (TrustAnchors::default(), u32::try_from(own.len()).unwrap_or(u32::MAX));
+        let accounts = (0..).zip(own.iter().copied());
         let prepared = accounts.map(|(position, account)| {
             let stagger = Schedule::new(config.poll_interval).stagger(position, count);
             let work = self.prepare_account(account, &config, stagger, &anchors)?;
@@ -123,7 +127,7 @@ impl Preparation {
             }
         }
         let mut warnings = config.warnings(self.clock.now());
-        for account in &config.accounts {
+        for account in own {
             let store = TokenStore::read_only(&config.state_directory, account);
             warnings.extend(exposure::warning(store.path()));
             let misplaced = store.misplaced(&config.accounts);

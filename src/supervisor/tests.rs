@@ -95,13 +95,17 @@ impl TestBed {
         (source, config)
     }
 
-    fn prepare(&self) -> (Supervisor, Reloader) {
+    fn prepare(&self, shard: Shard) -> (Supervisor, Reloader) {
         let (source, config) = self.load();
-        Supervisor::start(source, config, Arc::clone(&self.own), Clock::fixed(NOW)).unwrap()
+        Supervisor::start(source, config, shard, Arc::clone(&self.own), Clock::fixed(NOW)).unwrap()
     }
 
     fn start(&self) -> Running {
-        let (supervisor, reloader) = self.prepare();
+        self.start_shard(Shard::default())
+    }
+
+    fn start_shard(&self, shard: Shard) -> Running {
+        let (supervisor, reloader) = self.prepare(shard);
         let (accounts, stop) = (supervisor.accounts(), CancellationToken::new());
         let task = tokio::spawn(supervisor.run(no_environment, || (), stop.clone()));
         Running { accounts, reloader, stop, task }
@@ -154,6 +158,28 @@ async fn every_account_is_polled_at_the_start() {
 }
 
 #[tokio::test]
+async fn shards_divide_the_accounts_and_a_reload_divides_them_in_the_same_way() {
+    let bed = TestBed::new("").await;
+    bed.write(&["contoso", "a", "fabrikam", "b"], "");
+    let shards = [0, 1].map(|number| bed.start_shard(Shard::new(number, 2).unwrap()));
+    let names = || shards.each_ref().map(Running::names);
+    assert_eq!(names(), [vec!["contoso", "fabrikam"], vec!["a", "b"]]);
+    // A shard without an account is one as well.
+    bed.write(&["b"], "");
+    for shard in &shards {
+        shard.reloader.reload().await.unwrap().unwrap();
+    }
+    assert_eq!(names(), [vec![], vec!["b"]]);
+    bed.write(&["b", "contoso"], "");
+    shards[0].reloader.reload().await.unwrap().unwrap();
+    assert_eq!(names(), [vec!["contoso"], vec!["b"]]);
+    assert!(shards[0].account(0).read().added_by_reload, "the shard does not become unready");
+    for shard in shards {
+        shard.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_reload_replaces_the_accounts_and_one_that_stays_keeps_its_counters() {
     let bed = TestBed::new("").await;
     bed.write(&["contoso", "leaving"], "");
@@ -174,6 +200,28 @@ async fn a_reload_replaces_the_accounts_and_one_that_stays_keeps_its_counters() 
     assert_eq!(contoso.read().usage().polls, 2, "it is the same ledger");
     wait_for(&running.account(0), |status| status.usage().polls == 1).await;
     assert_eq!(bed.last_reload(), '1');
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_with_other_prices_lets_every_account_go_on() {
+    let bed = TestBed::new("").await;
+    bed.write(&["contoso"], "");
+    let running = bed.start();
+    let contoso = running.account(0);
+    wait_for(&contoso, |status| status.usage().polls == 1).await;
+    assert!(!contoso.read().keeps_products);
+    for amount in ["36.00", "38.50"] {
+        bed.write(&["contoso"], &format!("prices: [{{product: E3, per_month: {amount}, currency: EUR}}]"));
+        running.reloader.reload().await.unwrap().unwrap();
+        assert!(contoso.read().keeps_products);
+        let price = running.accounts.borrow().prices.of("E3").unwrap().to_string();
+        assert_eq!(price, format!("{amount} EUR"));
+    }
+    bed.write(&["contoso"], "");
+    running.reloader.reload().await.unwrap().unwrap();
+    assert!(!contoso.read().keeps_products);
+    assert_eq!((bed.sign_ins().await, contoso.read().usage().polls), (1, 1), "no poll has begun anew");
     running.stop().await;
 }
 
@@ -266,7 +314,8 @@ async fn a_reload_that_hangs_fails_after_its_limit_and_a_stop_does_not_wait_for_
     bed.write(&["contoso"], "");
     let (_, config) = bed.load();
     let (own, clock) = (Arc::clone(&bed.own), Clock::fixed(NOW));
-    let (supervisor, reloader) = Supervisor::start(ConfigSource::Environment, config, own, clock).unwrap();
+    let (supervisor, reloader) =
+        Supervisor::start(ConfigSource::Environment, config, Shard::default(), own, clock).unwrap();
     let (accounts, stop) = (supervisor.accounts(), CancellationToken::new());
     let task = tokio::spawn(supervisor.run(hangs, || (), stop.clone()));
     let running = Running { accounts, reloader, stop, task };
@@ -374,7 +423,8 @@ async fn an_unusable_state_directory_fails_the_start_and_a_reload_but_no_running
     let (source, config) = bed.load();
     let state_directory = bed.path().join("below a file");
     let config = Config { state_directory, ..config };
-    let started = Supervisor::start(source, config, Arc::clone(&bed.own), Clock::fixed(NOW));
+    let started =
+        Supervisor::start(source, config, Shard::default(), Arc::clone(&bed.own), Clock::fixed(NOW));
     assert!(matches!(started, Err(StartError::Store(_))));
 
     let running = bed.start();
@@ -395,7 +445,8 @@ async fn the_error_of_a_ca_file_without_a_certificate_names_the_account() {
     let (source, mut config) = bed.load();
     config.accounts[0].ca_file = Some(bed.path());
     config.accounts[0].cloud.api_base_url = "https://partner.example".to_owned();
-    let error = Supervisor::start(source, config, Arc::clone(&bed.own), Clock::fixed(NOW)).unwrap_err();
+    let error = Supervisor::start(source, config, Shard::default(), Arc::clone(&bed.own), Clock::fixed(NOW))
+        .unwrap_err();
     let StartError::Client { account, source } = error else { panic!("{error}") };
     let text = "ca_file: the file is not a PEM file: it has no line that starts with -----BEGIN";
     assert_eq!((account.as_str(), source.to_string().as_str()), ("contoso", text));
@@ -417,7 +468,7 @@ async fn a_stop_ends_every_account_and_refuses_reloads() {
 async fn a_task_that_panics_ends_the_supervisor_even_after_another_has_ended() {
     let bed = TestBed::new("").await;
     bed.write(&["contoso"], "");
-    let (mut supervisor, _reloader) = bed.prepare();
+    let (mut supervisor, _reloader) = bed.prepare(Shard::default());
     let (ended, has_ended) = tokio::sync::oneshot::channel::<()>();
     supervisor.tasks.spawn(async { drop(ended) });
     supervisor.tasks.spawn(async {
@@ -573,7 +624,7 @@ async fn the_state_directory_is_examined_once_for_all_accounts() {
     let directory = bed.directory.path().join("state");
     let start = |names: &[&str]| {
         bed.write(names, "");
-        opens_of(&directory, || drop(bed.prepare()))
+        opens_of(&directory, || drop(bed.prepare(Shard::default())))
     };
     let opens = start(&names[..1]);
     assert!(opens > 0);

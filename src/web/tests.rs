@@ -12,8 +12,9 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::{Site, router};
-use crate::config::{Config, ConfigSource, Thresholds};
+use crate::config::{Config, ConfigSource, Prices, Thresholds};
 use crate::domain::clock::Clock;
+use crate::domain::shard::Shard;
 use crate::domain::status::Ledger;
 use crate::domain::usage::UsageReport;
 use crate::metrics::{Accounts, Choices, MetricsSnapshot, OwnMetrics};
@@ -47,7 +48,13 @@ fn ledgers(names: &[&str]) -> Vec<Ledger> {
 }
 
 fn accounts_with(ledgers: Vec<Ledger>) -> Accounts {
-    Accounts { ledgers, stale_after: None, thresholds: Thresholds::default(), choices: Choices::default() }
+    Accounts {
+        ledgers,
+        stale_after: None,
+        thresholds: Thresholds::default(),
+        prices: Prices::default(),
+        choices: Choices::default(),
+    }
 }
 
 fn succeed(ledger: &Ledger) {
@@ -66,10 +73,12 @@ fn supervisor(source: ConfigSource) -> (Supervisor, Reloader) {
         stale_after: None,
         state_directory: state.path().to_owned(),
         thresholds: Thresholds::default(),
+        prices: Prices::default(),
         accounts: Vec::new(),
     };
     let clock = Clock::fixed(NOW);
-    Supervisor::start(source, config, Arc::new(OwnMetrics::new(true, &clock)), clock).unwrap()
+    Supervisor::start(source, config, Shard::default(), Arc::new(OwnMetrics::new(true, &clock)), clock)
+        .unwrap()
 }
 
 /// The router for some accounts, and handles that change what it serves.

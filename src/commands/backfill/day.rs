@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::config::Thresholds;
+use crate::config::{Prices, Thresholds};
 use crate::domain::account::AccountName;
 use crate::domain::collection::{Collected, PastCollection};
 use crate::domain::failure::Failure;
@@ -150,6 +150,7 @@ impl Past<'_> {
             ledgers: vec![ledger],
             stale_after: None,
             thresholds: Thresholds::default(),
+            prices: Prices::default(),
             choices: Choices::default(),
         };
         let selection = Selection::of(families(self.collection).map(str::to_owned));

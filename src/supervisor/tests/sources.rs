@@ -112,7 +112,7 @@ impl World {
 fn start(bed: &TestBed, clock: &Clock) -> Running {
     let (source, config) = bed.load();
     let (supervisor, reloader) =
-        Supervisor::start(source, config, Arc::clone(&bed.own), clock.clone()).unwrap();
+        Supervisor::start(source, config, Shard::default(), Arc::clone(&bed.own), clock.clone()).unwrap();
     let (accounts, stop) = (supervisor.accounts(), CancellationToken::new());
     let task = tokio::spawn(supervisor.run(no_environment, || (), stop.clone()));
     Running { accounts, reloader, stop, task }

@@ -113,8 +113,14 @@ impl World {
 
     fn start(&mut self) {
         let (source, config) = self.bed.load();
-        let (supervisor, reloader) =
-            Supervisor::start(source, config, Arc::clone(&self.bed.own), self.clock.clone()).unwrap();
+        let (supervisor, reloader) = Supervisor::start(
+            source,
+            config,
+            Shard::default(),
+            Arc::clone(&self.bed.own),
+            self.clock.clone(),
+        )
+        .unwrap();
         let (accounts, stop) = (supervisor.accounts(), CancellationToken::new());
         let task = tokio::spawn(supervisor.run(no_environment, || (), stop.clone()));
         self.running = Some(Running { accounts, reloader, stop, task });

@@ -6,13 +6,15 @@
 mod account;
 mod collection;
 mod context;
+mod customer_tables;
 pub(super) mod customers;
 mod document;
 mod fact;
 mod limits;
-pub(super) mod runbook;
+pub(super) mod markdown;
 mod table;
 mod text;
+mod worst;
 
 use std::ops::Add as _;
 use std::sync::Arc;
@@ -81,6 +83,9 @@ fn render(accounts: &Accounts, context: &Context) -> String {
         main {
             @if let Some(failed) = &context.failed_reload { (reload_failed(failed, now)) }
             @if views.len() > 1 { (summary(&views)) }
+            @if views.is_empty() {
+                p { "This exporter polls no account: all those of the configuration belong to other shards." }
+            }
             @for view in &views { (view.section(accounts, context, most)) }
         }
         (footer(now))

@@ -139,6 +139,19 @@ async fn rows_are_listed_lowest_first_and_low_and_muted_ones_are_marked() {
 }
 
 #[tokio::test]
+async fn a_shard_without_accounts_says_so_is_healthy_ready_and_scraped() {
+    let site = site(accounts_with(Vec::new()));
+    let page = send(&site.router, "GET", "/", &[]).await;
+    assert!(page.text().contains("all those of the configuration belong to other shards"), "{}", page.text());
+    for path in ["/-/healthy", "/-/ready", "/metrics"] {
+        assert_eq!(send(&site.router, "GET", path, &[]).await.status, 200, "{path}");
+    }
+    let metrics = send(&site.router, "GET", "/metrics", &[]).await;
+    assert!(metrics.text().contains("\npartner_license_exporter_build_info{"));
+    assert!(!metrics.text().contains("\npartner_license_up"), "{}", metrics.text());
+}
+
+#[tokio::test]
 async fn a_working_account_shows_since_when_and_the_age_of_its_data() {
     let accounts = ledgers(&["contoso"]);
     let older = LicenseUsage { processed_at: "2026-11-12T00:00:00Z".parse().unwrap(), ..row("Teams", 50.0) };

@@ -73,6 +73,8 @@ pub(crate) const CUSTOMERS: [(&str, &str, f64); 4] = [
     ("9c2f6d6f-3068-4a1b-9b46-2e3d4c5b6a03", "Adventure Works", 2000.0),
     ("ad307e70-4179-4b2c-8c57-3f4e5d6c7b04", "Wide World Importers", 1000.0),
 ];
+/// The customer that exists in the history only.
+pub(crate) const VANISHED: &str = "be418f81-5280-4c3d-9d68-4a5b6c7d8e05";
 /// The name of the first customer, as the exporters have it that exist in the history only.
 pub(crate) const FORMER_NAME: &str = "Third Coffee";
 /// The number of rows of customers that are published, which is less than those of the first account.
@@ -247,10 +249,31 @@ fn write_history(file: &Path, exporter: &Exporter, end: f64) {
             }
         }
     }
-    let figures = past(&scrape);
-    let history = History { scrape: &scrape, figures: &figures, instances: &REPLICAS, end, days: 40 };
+    write_former_customers(&mut out, &scrape, end);
+    // The last customer is new, so only what the exporter says now has it.
+    let (new, _, _) = CUSTOMERS[CUSTOMERS.len() - 1];
+    let old: String =
+        scrape.lines().filter(|line| !line.contains(new)).flat_map(|line| [line, "\n"]).collect();
+    let figures = past(&old);
+    let history = History { scrape: &old, figures: &figures, instances: &REPLICAS, end, days: 40 };
     history.write(&mut out).unwrap();
     out.flush().unwrap();
+}
+
+/// Writes figures of customers of a month and of a week ago: those of today, and those of a customer who has vanished.
+fn write_former_customers(out: &mut impl std::io::Write, scrape: &str, end: f64) {
+    let (id, name, _) = CUSTOMERS[0];
+    let is_old = |line: &&str| line.contains(id) && !line.starts_with('#');
+    for line in scrape.lines().filter(is_old) {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let (metric, labels) = series.split_once('{').unwrap();
+        let vanished = labels.replace(id, VANISHED).replace(name, "Vanished");
+        for (labels, days) in [(labels, 30.0), (&vanished, 30.0), (&vanished, 7.0)] {
+            let at = end - days * 24.0 * HOUR - 300.0;
+            writeln!(out, "{metric}{{instance=\"{}\",job=\"{JOB}\",{labels} {value} {at}", REPLICAS[0])
+                .unwrap();
+        }
+    }
 }
 
 /// The figures of the days before those of the scrape: on a trend with oscillation, and those of a low row had dropped.
