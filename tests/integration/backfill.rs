@@ -119,7 +119,7 @@ fn deployment_has_a_past_as_well() {
         place.run(&[&THREE_DAYS[..], &["--collection", "deployment", "--lookback", "24h"]].concat());
     assert_eq!(code, Some(0));
     assert!(
-        said.starts_with("Days without data: 2026-01-01, 2026-01-03\n4 samples of 4 series on 1 days"),
+        said.starts_with("Days without data: 2026-01-01, 2026-01-03\n4 samples of 4 series on a day"),
         "{said}"
     );
     let percent = r#"partner_license_deployment_percent{service="o365",channel="reseller"} 75 1767312000"#;
@@ -250,7 +250,7 @@ fn a_server_that_ignores_the_day_fills_no_past() {
     let place = Place::new(&simulator.account(None, TENANT));
     let (code, said, _) = place.run(&[&THREE_DAYS[..], &["--lookback", "24h"]].concat());
     assert_eq!(code, Some(0));
-    let expected = "Days for which the server sends another day: 2026-01-01, 2026-01-03\nDropped rows: 2 of_another_day\n4 samples of 4 series on 1 days";
+    let expected = "Days for which the server sends another day: 2026-01-01, 2026-01-03\nDropped rows: 2 of_another_day\n4 samples of 4 series on a day";
     assert!(said.starts_with(expected), "{said}");
     let (code, _, complained) = place.run(&["--from", "2026-01-05", "--to", "2026-01-06"]);
     assert_eq!((code, complained.as_str()), (Some(1), "error: none of these days has data\n"));

@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use base64::Engine as _;
@@ -361,14 +361,15 @@ fn neither_fetch_nor_backfill_reveals_a_secret() {
     let failing = FailingAccounts::new();
     let config = failing.config().replace("poll_timeout: 6s", "poll_timeout: 1s");
     let file = support::write_config(failing.directory.path(), &config);
-    let (file, names, directory) = (file.to_str().unwrap(), failing.names(), tempfile::tempdir().unwrap());
+    let (file, directory) = (file.to_str().unwrap(), tempfile::tempdir().unwrap());
+    let names = Mutex::new(failing.names().into_iter());
     let past = |name: &str| directory.path().join(name);
     thread::scope(|scope| {
-        for share in names.chunks(names.len().div_ceil(8)) {
-            let past = &past;
-            scope.spawn(move || {
-                for name in share {
-                    let account = ["--config.file", file, "--account", name];
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let next = || names.lock().unwrap().next();
+                while let Some(name) = next() {
+                    let account = ["--config.file", file, "--account", &*name];
                     for format in ["json", "openmetrics"] {
                         let command = program(&[&["fetch", "--format", format][..], &account].concat());
                         let (code, text) = run_without_secrets(&format!("fetch {name}"), command);
@@ -377,7 +378,7 @@ fn neither_fetch_nor_backfill_reveals_a_secret() {
                         assert!(code == Some(0) || text.contains(&format!("account {name}: ")), "{text}");
                     }
                     let mut command = program(&[&["backfill", "--pace", "0s"][..], &account].concat());
-                    command.args(["--from", "2018-10-14", "--to", "2018-10-14", "--output"]).arg(past(name));
+                    command.args(["--from", "2018-10-14", "--to", "2018-10-14", "--output"]).arg(past(&name));
                     let (_, said, complained) = support::run_until_it_waits(&mut command);
                     assert_no_secrets(&format!("backfill {name}"), &(said + &complained));
                 }

@@ -185,7 +185,8 @@ fn summary(known: &Days, written: Written, output: &Path) -> String {
     let days = known.values().filter(|day| !day.samples.is_empty()).count();
     let Written { series, samples } = written;
     if samples > 0 {
-        text += &format!("{samples} samples of {series} series on {days} days are in {}\n", output.display());
+        let days = if days == 1 { "a day".to_owned() } else { format!("{days} days") };
+        text += &format!("{samples} samples of {series} series on {days} are in {}\n", output.display());
     }
     text
 }
