@@ -24,14 +24,16 @@ fn main() {
     }
     println!("cargo::rustc-env=BUILD_TARGET={}", std::env::var("TARGET").expect("cargo sets TARGET"));
     bundle();
+    link_name_service();
 }
 
 /// Files to embed: a directory of the repository, the end of their names, and the directory that `export` writes them to.
 type FileSet = (&'static str, &'static str, &'static str);
 
 /// The lists of bundled files, by the names of their constants.
-const BUNDLES: [(&str, &[FileSet]); 2] = [
+const BUNDLES: [(&str, &[FileSet]); 3] = [
     ("DASHBOARDS", &[("dashboards", ".json", "")]),
+    ("CONCEPTS", &[("docs/concepts", ".md", "")]),
     (
         "ALERTS",
         &[
@@ -73,6 +75,20 @@ fn files(directory: &Path, end: &str) -> Vec<PathBuf> {
     files.retain(|path| path.is_file() && path.to_string_lossy().ends_with(end));
     files.sort();
     files
+}
+
+/// Links packaging/name-service.c, which says why, into a program that is static with glibc.
+fn link_name_service() {
+    const SOURCE: &str = "packaging/name-service.c";
+    println!("cargo::rerun-if-changed={SOURCE}");
+    let set = |name| std::env::var(name).unwrap_or_default();
+    let is_static = set("CARGO_CFG_TARGET_FEATURE").split(',').any(|feature| feature == "crt-static");
+    if is_static && set("CARGO_CFG_TARGET_ENV") == "gnu" {
+        // An object, because the linker would leave a member of a library out that nothing refers to.
+        for object in cc::Build::new().file(SOURCE).compile_intermediates() {
+            println!("cargo::rustc-link-arg-bins={}", object.display());
+        }
+    }
 }
 
 /// Returns the first line that a command prints, if it succeeds.

@@ -1,4 +1,4 @@
-//! The dashboards, alert rules and runbooks that build.rs embeds in the program.
+//! The dashboards, alert rules, runbooks and documents about concepts that build.rs embeds in the program.
 
 /// A file: its relative path and its content.
 pub type Bundled = (&'static str, &'static str);
@@ -10,6 +10,11 @@ const RUNBOOKS: &str = "docs/runbooks/";
 /// The runbooks in Markdown, each with the name of its alert.
 pub fn runbooks() -> impl Iterator<Item = Bundled> {
     ALERTS.iter().filter_map(|(path, text)| Some((path.strip_prefix(RUNBOOKS)?.strip_suffix(".md")?, *text)))
+}
+
+/// The documents about concepts in Markdown, each with its name, such as `the-numbers`.
+pub fn concepts() -> impl Iterator<Item = Bundled> {
+    CONCEPTS.iter().filter_map(|(path, text)| Some((path.strip_suffix(".md")?, *text)))
 }
 
 #[cfg(test)]

@@ -169,13 +169,17 @@ impl Supervisor {
         for warning in warnings {
             tracing::warn!("{warning}");
         }
+        let keeps_products = !config.prices.is_empty();
         let mut before: Vec<_> = self.running.drain(..).map(Some).collect();
         let accounts: Vec<_> = accounts
             .into_iter()
             .map(|PreparedAccount { work, certificate_expires_at, limits }| match work {
                 Work::Keep(position) => {
                     let kept = before[position].take().expect("no two accounts have the same identity");
-                    kept.ledger.write(|status| status.customers = limits);
+                    kept.ledger.write(|status| {
+                        status.customers = limits;
+                        status.keeps_products = keeps_products;
+                    });
                     kept.asked.iter().for_each(|asked| asked.notify_one());
                     (Ok(kept), certificate_expires_at)
                 }
@@ -186,7 +190,10 @@ impl Supervisor {
         self.stopping.extend(before.into_iter().flatten().inspect(|running| running.stop.cancel()));
         for (account, expires_at) in accounts {
             let running = account.unwrap_or_else(|ready| {
-                ready.ledger.write(|status| status.added_by_reload |= ready.is_new && !is_start);
+                ready.ledger.write(|status| {
+                    status.added_by_reload |= ready.is_new && !is_start;
+                    status.keeps_products = keeps_products;
+                });
                 ready.launch(&mut self.tasks)
             });
             running.ledger.write(|status| status.credentials.client_certificate_expires_at = expires_at);
@@ -202,6 +209,7 @@ fn accounts_of(config: &Config, running: &[Running]) -> Accounts {
         ledgers: running.iter().map(|running| running.ledger.clone()).collect(),
         stale_after: config.stale_after,
         thresholds: config.thresholds.clone(),
+        prices: config.prices.clone(),
         choices: Choices::default(),
     }
 }

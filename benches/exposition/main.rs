@@ -158,6 +158,7 @@ fn accounts_with(rows: u32, now: Timestamp) -> Accounts {
         ledgers: vec![ledger],
         stale_after: config.stale_after,
         thresholds: config.thresholds,
+        prices: config.prices,
         choices: Choices::default(),
     }
 }

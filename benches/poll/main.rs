@@ -327,6 +327,7 @@ fn exporter(address: SocketAddr, directory: &std::path::Path) -> (PartnerCenter,
         ledgers: vec![ledger],
         stale_after: config.stale_after,
         thresholds: config.thresholds,
+        prices: config.prices,
         choices: Choices::default(),
     };
     (center, accounts)

@@ -1,9 +1,11 @@
 //! Defines the command line: commands and flags, named as in other Prometheus exporters.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{ArgAction, Args, Parser, Subcommand};
+use jiff::civil::Date;
 
 use crate::commands::logging::{LogFormat, LogLevel};
 use crate::domain::shard::Shard;
@@ -42,12 +44,20 @@ pub(super) enum Command {
     Doctor(DoctorFlags),
     /// Poll a collection once and print its rows, without disturbing a running exporter.
     Fetch(FetchFlags),
+    /// Write the figures of past days for promtool, which imports them into Prometheus.
+    Backfill(BackfillFlags),
     /// Run the exporter on top of a simulated Partner Center: nothing to configure, no network.
     Demo(DemoFlags),
     /// Run the simulated Partner Center and Entra ID alone.
     Simulate(SimulateFlags),
     /// Write the bundled dashboards, or the alert rules with their runbooks and a configuration for Alertmanager.
     Export(ExportFlags),
+    /// Ask the exporter on this machine whether it is alive, for containers without a shell.
+    Healthcheck(HealthcheckFlags),
+    /// Print the completions for a shell.
+    Completions(CompletionsFlags),
+    /// Print the manual page, or write a page for each command.
+    Man(ManFlags),
 }
 
 /// Flags of `serve`.
@@ -150,6 +160,9 @@ pub(super) struct FetchFlags {
     /// Format of the rows.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub(super) format: FetchFormat,
+    /// What a row of a customer is about.
+    #[arg(long, value_name = "WHAT", default_value = "workload")]
+    pub(super) by: FetchBy,
     /// Write the series to a file for the textfile collector of `node_exporter` instead. Replaces the file.
     #[arg(long, value_name = "FILE", conflicts_with = "format")]
     pub(super) textfile: Option<PathBuf>,
@@ -179,6 +192,55 @@ pub(super) enum FetchFormat {
     Openmetrics,
 }
 
+/// What a row of a customer is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum FetchBy {
+    /// A workload of a service.
+    Workload,
+    /// A product, with what its unused licences cost.
+    Product,
+}
+
+/// Flags of `backfill`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct BackfillFlags {
+    #[command(flatten)]
+    pub(super) config: ConfigFlag,
+    /// Account whose past to fetch; required if there are several.
+    #[arg(long, value_name = "NAME")]
+    pub(super) account: Option<String>,
+    /// Collection whose past to fetch.
+    #[arg(long, value_name = "COLLECTION", default_value = "usage")]
+    pub(super) collection: WithPast,
+    /// First day, such as 2026-01-01.
+    #[arg(long, value_name = "DATE")]
+    pub(super) from: Date,
+    /// Last day; yesterday (UTC) if absent. It must be before the first sample of the exporter.
+    #[arg(long, value_name = "DATE")]
+    pub(super) to: Option<Date>,
+    /// File to write, as OpenMetrics for `promtool tsdb create-blocks-from openmetrics`. Replaces the file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) output: PathBuf,
+    /// Label to add to every series, as Prometheus adds job and instance to those that it scrapes. Repeatable.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    pub(super) labels: Vec<(String, String)>,
+    /// Shortest time between two requests to Partner Center.
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = pace)]
+    pub(super) pace: Duration,
+    /// Time between two samples of a day: --query.lookback-delta of Prometheus, which shows no older sample.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = lookback)]
+    pub(super) lookback: Duration,
+}
+
+/// What has a past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum WithPast {
+    /// Licence usage by workload.
+    Usage,
+    /// Licences sold and assigned by service.
+    Deployment,
+}
+
 /// Flags of `demo`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct DemoFlags {
@@ -193,7 +255,7 @@ pub(super) struct DemoFlags {
     pub(super) documented: bool,
     /// Pause between two polls.
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration)]
-    pub(super) poll_interval: std::time::Duration,
+    pub(super) poll_interval: Duration,
     /// Write a made-up past of all series, as OpenMetrics for `promtool tsdb create-blocks-from openmetrics`. Replaces the file.
     #[arg(long, value_name = "FILE")]
     pub(super) history: Option<PathBuf>,
@@ -234,6 +296,9 @@ pub(super) struct ExportFlags {
     /// Address of the directory where you publish the runbooks, for the links in alerts.
     #[arg(long, value_name = "URL", value_parser = base_url)]
     pub(super) runbook_url: Option<String>,
+    /// List of customers' ids and account managers' e-mail addresses, for their routes in Alertmanager.
+    #[arg(long, value_name = "FILE.csv")]
+    pub(super) routes: Option<PathBuf>,
     /// Shorten each day that rules wait to twenty seconds, and add a Prometheus configuration, to watch the alerts of `demo`.
     #[arg(long)]
     pub(super) demo: bool,
@@ -246,6 +311,32 @@ pub(super) enum Exported {
     Dashboards,
     /// Rules for Prometheus, runbooks, and a configuration and templates for Alertmanager.
     Alerts,
+}
+
+/// Flags of `healthcheck`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct HealthcheckFlags {
+    /// Address of the exporter; without a host, or with that of all interfaces, on loopback.
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":10365")]
+    pub(super) listen_address: String,
+    #[command(flatten)]
+    pub(super) access: AccessFlag,
+}
+
+/// Flags of `completions`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct CompletionsFlags {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub(super) shell: clap_complete::Shell,
+}
+
+/// Flags of `man`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct ManFlags {
+    /// Directory to write a page for each command to; created if missing. Without it, the page of the program is printed.
+    #[arg(long, value_name = "DIR")]
+    pub(super) output: Option<PathBuf>,
 }
 
 /// The flag that names the configuration.
@@ -316,6 +407,39 @@ impl LogFlags {
     }
 }
 
+/// Parses a label that no series of the exporter has by itself.
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    let is_name = !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !is_name || name.starts_with("__") {
+        return Err(format!("{name:?} cannot be the name of a label"));
+    }
+    if ["account", "service", "workload", "channel"].contains(&name) {
+        return Err(format!("the series have a label {name} of their own"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn pace(text: &str) -> Result<Duration, String> {
+    between(text, Duration::ZERO, Duration::from_hours(1))
+}
+
+fn lookback(text: &str) -> Result<Duration, String> {
+    let lookback = between(text, Duration::from_secs(1), Duration::from_hours(24))?;
+    if lookback.subsec_nanos() == 0 { Ok(lookback) } else { Err("must be whole seconds".to_owned()) }
+}
+
+fn between(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let [from, to] = [least, most].map(humantime::format_duration);
+    (least..=most)
+        .contains(&duration)
+        .then_some(duration)
+        .ok_or_else(|| format!("must be from {from} to {to}"))
+}
+
 fn max_requests(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "web max requests must be greater than or equal to zero".to_owned())
 }
@@ -329,7 +453,7 @@ fn telemetry_path(text: &str) -> Result<String, String> {
         Err("metrics path must begin with / and be a plain path".to_owned())
     } else if text != "/" && text.split('/').skip(1).any(is_odd) {
         Err("metrics path must have a name between any two slashes, and none at its end".to_owned())
-    } else if ["/-", "/dashboards", "/runbooks", "/customers", "/customers.csv"]
+    } else if ["/-", "/dashboards", "/runbooks", "/concepts", "/customers", "/customers.csv"]
         .iter()
         .any(|reserved| Path::new(text).starts_with(reserved))
     {
@@ -416,6 +540,7 @@ mod tests {
             "/./m",
             "/runbooks/x",
             "/dashboards",
+            "/concepts/the-numbers",
             "/customers",
             "/customers.csv",
         ] {
@@ -423,6 +548,23 @@ mod tests {
         }
         for path in ["/stats/metrics", "/", "/-metrics", "/runbooks-of-mine"] {
             assert!(telemetry_path(path).is_ok(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_label_to_add_has_a_name_that_prometheus_accepts_and_the_series_do_not_have() {
+        let expected = ("instance".to_owned(), "exporter=1:10365".to_owned());
+        assert_eq!(label("instance=exporter=1:10365"), Ok(expected));
+        for text in ["", "job", "=x", "1a=x", "a-b=x", "__name__=x", "workload=x", "ü=x"] {
+            assert!(label(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_between_samples_is_in_whole_seconds_and_at_most_a_day() {
+        assert_eq!(lookback("5m"), Ok(Duration::from_mins(5)));
+        for text in ["0s", "500ms", "1s500ms", "25h", "5"] {
+            assert!(lookback(text).is_err(), "{text:?}");
         }
     }
 

@@ -4,14 +4,17 @@
 //! written to a temporary directory that is removed at the end.
 
 use std::fs;
-use std::io::BufWriter;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
+use jiff::SignedDuration;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use tokio::sync::watch;
 
 use exporter_toolkit::listen::ListenError;
@@ -19,23 +22,34 @@ use exporter_toolkit::negotiation::Format;
 use exporter_toolkit::web_config::WebConfig;
 use partner_center_simulator::Scenario;
 
+use crate::commands::backfill::{Past, days};
 use crate::commands::cli::DemoFlags;
-use crate::commands::history::History;
+use crate::commands::history::{Figures, History};
 use crate::commands::lifecycle::Lifecycle;
 use crate::commands::simulate::{self, TENANT_ID, account};
-use crate::commands::{loopback, output, serve, settings};
+use crate::commands::{loopback, new_file, output, serve, settings};
 use crate::config::ConfigSource;
 use crate::domain::clock::{Clock, unix_seconds};
+use crate::domain::collection::PastCollection;
 use crate::domain::shard::Shard;
+use crate::domain::status::Ledger;
 use crate::metrics::{MetricsSnapshot, OwnMetrics, Selection};
+use crate::partner::{PartnerCenter, TokenStore, TrustAnchors, Turns};
 
 /// The tenant whose values move. It has all collections, and only the commercial source.
 const PORTFOLIO_TENANT_ID: &str = "00000000-0000-0000-0000-00000000f011";
 const PORTFOLIO_COLLECTIONS: &str =
     "    collections: { deployment: { enabled: true }, customers: { enabled: true } }\n";
-/// Thresholds that mute one row, so that the demonstration shows a muted row.
-const PORTFOLIO_THRESHOLDS: &str =
-    "thresholds:\n  overrides:\n    - { service: o365, workload: OneDrive, channel: direct, mute: true }\n";
+/// A threshold that mutes one row, and prices of all products but one, so that the demonstration shows what both look like.
+const PORTFOLIO_SETTINGS: &str = "\
+thresholds:
+  overrides:
+    - { service: o365, workload: OneDrive, channel: direct, mute: true }
+prices:
+  - { product: OFFICE 365 PLAN E1, per_month: 9.40, currency: EUR }
+  - { product: OFFICE 365 PLAN E2, per_month: 21.60, currency: EUR }
+  - { product: DYNAMICS 365 PLAN 1, per_month: 60.50, currency: EUR }
+";
 
 /// Enough for dashboards that look back a month, and a day to open them.
 const DAYS_OF_HISTORY: u32 = 31;
@@ -86,7 +100,7 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
          Stop with Ctrl+C.\n",
         flags.web.telemetry_path
     ))?;
-    let source = ConfigSource::File(config);
+    let source = ConfigSource::File(config.clone());
     let (snapshots, own) =
         serve::start(source, Shard::default(), vec![listener], web_config, flags.web, &lifecycle)?;
     let mut running = pin!(lifecycle.run());
@@ -94,10 +108,10 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
         tokio::select! {
             code = &mut running => {
                 // The thread that writes the file is not waited for.
-                drop(fs::remove_file(unfinished(file)));
+                new_file::discard(file);
                 return Ok(code);
             }
-            written = write_history(file, address.to_string(), snapshots, own) => written?,
+            written = write_history(file, &config, address.to_string(), snapshots, own) => written?,
         }
     }
     Ok(running.await)
@@ -105,23 +119,24 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
 
 /// Writes the configuration: both accounts, or with `--documented` the one whose rows Microsoft documents.
 fn configuration(flags: &DemoFlags, directory: &Path, simulator_address: &str) -> String {
-    let (thresholds, accounts) = if flags.documented {
+    let (settings, accounts) = if flags.documented {
         ("", account(None, simulator_address, TENANT_ID))
     } else {
         let portfolio = account(Some("portfolio"), simulator_address, PORTFOLIO_TENANT_ID);
         let documented = account(Some("documented"), simulator_address, TENANT_ID);
-        (PORTFOLIO_THRESHOLDS, portfolio + PORTFOLIO_COLLECTIONS + &documented)
+        (PORTFOLIO_SETTINGS, portfolio + PORTFOLIO_COLLECTIONS + &documented)
     };
     format!(
-        "poll_interval: {}\nstate_directory: {}\n{thresholds}accounts:\n{accounts}",
+        "poll_interval: {}\nstate_directory: {}\n{settings}accounts:\n{accounts}",
         humantime::format_duration(flags.poll_interval),
         serde_json::Value::from(directory.join("state").display().to_string()),
     )
 }
 
-/// Writes a made-up past of what a scrape of `instance` returns once all accounts were polled successfully.
+/// Writes a past of what a scrape of `instance` returns once all accounts were polled successfully.
 async fn write_history(
     file: &Path,
+    config: &Path,
     instance: String,
     mut snapshots: watch::Receiver<Arc<MetricsSnapshot>>,
     own: Arc<OwnMetrics>,
@@ -131,31 +146,22 @@ async fn write_history(
         // The program is stopping, and the caller ends this wait.
         return std::future::pending().await;
     };
+    let figures = figures(config).await?;
     let (target, end) = (file.to_owned(), unix_seconds(Clock::system().now()).floor());
     let written = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
         let selection = Selection::everything();
         let own = own.encode(Format::Classic, &selection);
         let scrape = String::from_utf8([snapshot.encode(Format::Classic, &selection), own].concat())?;
-        let history = History { scrape: &scrape, instances: &[&instance], end, days: DAYS_OF_HISTORY };
+        let history = History {
+            scrape: &scrape,
+            figures: &figures,
+            instances: &[&instance],
+            end,
+            days: DAYS_OF_HISTORY,
+        };
 
-        let directory = target.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(directory)
-            .with_context(|| format!("cannot create the directory {}", directory.display()))?;
-        if fs::symlink_metadata(&target).is_ok_and(|there| !there.is_file()) {
-            anyhow::bail!("it exists and is not a regular file");
-        }
-        // The file gets its name when it is complete, so that nobody reads a part of it.
-        let new = unfinished(&target);
-        let written = fs::File::create(&new).and_then(|file| {
-            let mut out = BufWriter::new(file);
-            history.write(&mut out)?;
-            out.into_inner()?;
-            fs::rename(&new, &target)
-        });
-        if written.is_err() {
-            drop(fs::remove_file(&new));
-        }
-        Ok(written?)
+        new_file::prepare(&target)?;
+        Ok(new_file::replace(&target, |out| history.write(out))?)
     });
     written.await?.with_context(|| format!("cannot write {}", file.display()))?;
     output::print(&format!(
@@ -165,9 +171,33 @@ async fn write_history(
     Ok(())
 }
 
-/// The name of the history while it is being written.
-fn unfinished(history: &Path) -> PathBuf {
-    history.with_added_extension("new")
+/// The usage and the deployment of past days, which the simulator has of accounts with the commercial source alone.
+async fn figures(config: &Path) -> anyhow::Result<Figures> {
+    let config = ConfigSource::File(config.to_owned()).load(&settings::environment)?;
+    let (clock, mut figures) = (Clock::system(), Figures::new());
+    let today = clock.now().to_zoned(TimeZone::UTC).date();
+    // The figures that were shown on the first day are some days older.
+    let from = today.saturating_sub(SignedDuration::from_hours(24 * i64::from(DAYS_OF_HISTORY + 7)));
+    for account in config.accounts.iter().filter(|account| account.tenant_id == PORTFOLIO_TENANT_ID) {
+        let ledger = Ledger::new(account.name.clone(), Arc::default());
+        let store = TokenStore::read_only(&config.state_directory, account);
+        let (times, anchors) = ((config.poll_timeout, Duration::ZERO), TrustAnchors::default());
+        let center =
+            PartnerCenter::with_pace(account, store, &ledger, &clock, times, &anchors)?.without_rotation();
+        let mut turn = Turns::default().take().await;
+        for collection in [PastCollection::Usage, PastCollection::Deployment] {
+            let (account, pace) = (account.name.as_ref(), Duration::ZERO);
+            let past = Past { center: &center, ledger: &ledger, account, collection, pace };
+            for day in days(from, today) {
+                let number = day.duration_since(Date::constant(1970, 1, 1)).as_hours() / 24;
+                let content = past.day(day, true, &mut turn).await?;
+                for (series, value) in content.samples.iter().filter_map(|line| line.rsplit_once(' ')) {
+                    figures.entry(series.to_owned()).or_default().insert(number, value.parse()?);
+                }
+            }
+        }
+    }
+    Ok(figures)
 }
 
 /// Binds a loopback address. The error names the flag that changes the address.

@@ -1,7 +1,8 @@
 //! `export`: writes the bundled files of the repository: dashboards, or rules with their runbooks and a configuration
 //! for Alertmanager.
 //!
-//! The links of the rules to Grafana and to the runbooks have no host, because nobody knows one here; flags insert it.
+//! `routes` adds account managers to that configuration. The links of the rules to Grafana and to the runbooks have no
+//! host, because nobody knows one here; flags insert it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -16,8 +17,10 @@ use crate::commands::cli::{DEMO_ADDRESS, ExportFlags, Exported};
 use crate::commands::history::JOB;
 use crate::commands::lifecycle::EXIT_FAILED;
 use crate::commands::output;
+use crate::commands::routes::Routes;
 
 const RULES: &str = "partner-license.rules.yml";
+const ALERTMANAGER: &str = "alertmanager.yml";
 
 /// By how much the demonstration shortens the waiting times of rules: from a day to twenty seconds.
 const DEMO_SPEED: u32 = 24 * 60 * 3;
@@ -47,7 +50,7 @@ scrape_configs:
 pub(super) fn run(flags: &ExportFlags) -> anyhow::Result<ExitCode> {
     let files = match flags.what {
         Exported::Dashboards => dashboards(flags)?,
-        Exported::Alerts => alerts(flags),
+        Exported::Alerts => alerts(flags)?,
     };
     let written = write(flags, &files).inspect_err(output::print_error);
     Ok(if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
@@ -74,6 +77,7 @@ fn dashboards(flags: &ExportFlags) -> anyhow::Result<Vec<(&'static str, String)>
     for (flag, given) in [
         ("--grafana-url", flags.grafana_url.is_some()),
         ("--runbook-url", flags.runbook_url.is_some()),
+        ("--routes", flags.routes.is_some()),
         ("--demo", flags.demo),
     ] {
         anyhow::ensure!(!given, "{flag} is about alerts and has no effect on dashboards");
@@ -81,19 +85,21 @@ fn dashboards(flags: &ExportFlags) -> anyhow::Result<Vec<(&'static str, String)>
     Ok(DASHBOARDS.iter().map(|(path, text)| (*path, (*text).to_owned())).collect())
 }
 
-fn alerts(flags: &ExportFlags) -> Vec<(&'static str, String)> {
-    let change = |path, text: &'static str| {
-        if path != RULES {
-            return text.to_owned();
+fn alerts(flags: &ExportFlags) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let routes = flags.routes.as_deref().map(Routes::read).transpose()?;
+    let change = |path, text: &'static str| match (path, &routes) {
+        (RULES, _) => {
+            let linked = link(text, flags.grafana_url.as_deref(), flags.runbook_url.as_deref());
+            if flags.demo { shorten(&linked) } else { linked }
         }
-        let linked = link(text, flags.grafana_url.as_deref(), flags.runbook_url.as_deref());
-        if flags.demo { shorten(&linked) } else { linked }
+        (ALERTMANAGER, Some(routes)) => routes.write_into(text),
+        _ => text.to_owned(),
     };
     let mut files: Vec<_> = ALERTS.iter().map(|(path, text)| (*path, change(*path, text))).collect();
     if flags.demo {
         files.push(("prometheus.yml", demo_prometheus()));
     }
-    files
+    Ok(files)
 }
 
 /// Refuses to write anything if that would overwrite a file that somebody may have changed.

@@ -1,10 +1,12 @@
 //! Generates a history for demonstrations from the text of one scrape, for `promtool tsdb create-blocks-from openmetrics`.
 //!
-//! The history contains exactly the series of the scrape, extended into the past, and what Prometheus would have
-//! recorded by the alert rules: the series that rules look back at, and the alerts on low or dropped usage, stale data,
-//! an outage and a failed reload. It knows the exporter only from the text of the scrape, and the same scrape always
-//! gives the same history.
+//! The figures of usage and deployment are those of past days, as `backfill` fetches them, each shown as late as the
+//! exporter shows the current ones. The history contains exactly the series of the scrape, extended into the past, and
+//! what Prometheus would have recorded by the alert rules: the series that rules look back at, and the alerts on low or
+//! dropped usage, stale data, an outage and a failed reload. It knows the exporter only from the text of the scrape, and
+//! the same scrape and figures always give the same history.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use crate::domain::usage::OLD_FIGURE_AGE;
@@ -18,7 +20,7 @@ const DAY: f64 = 24.0 * HOUR;
 const OTHER_DAYS: f64 = 7.25;
 /// The time between two samples: Prometheus' lookback, which also divides the step of a graph of a week or a month.
 const STEP: f64 = 300.0;
-/// The part of a figure of deployment or of a customer by which it grows each day.
+/// The part of a figure of a customer by which it grows each day.
 const DAILY_GROWTH: f64 = 0.004;
 /// The days of history of the series that rules record; no rule looks back further.
 const RECORDED_DAYS: f64 = 15.0;
@@ -48,11 +50,17 @@ const fn rule(name: &'static str, severity: &'static str, wait: f64, hold: f64) 
     AlertRule { name, severity, wait, hold }
 }
 
+/// The figures of past days: for each series, as the scrape writes it, those of the days that have one. A day is counted
+/// from the Unix epoch.
+pub type Figures = BTreeMap<String, BTreeMap<i64, f64>>;
+
 /// What the history is generated from, and how far back it goes.
 #[derive(Clone, Copy, Debug)]
 pub struct History<'a> {
     /// The scrape, in Prometheus' text format.
     pub scrape: &'a str,
+    /// The figures of usage and deployment. A series that is not in it has always had its current figure.
+    pub figures: &'a Figures,
     /// The targets of the scrape; all have the series of the usage rows, and only the first has the others.
     pub instances: &'a [&'a str],
     /// The end of the history, in seconds since the Unix epoch; Prometheus must start later.
@@ -69,18 +77,12 @@ struct Series<'a> {
     current: f64,
 }
 
-/// The current state of a usage row, and its trend.
+/// A usage row.
 struct UsageRow<'a> {
-    labels: &'a str,
-    percent: f64,
-    processed: f64,
+    percent: Series<'a>,
+    processed: Series<'a>,
     /// Absent from muted rows.
     threshold: Option<f64>,
-    /// The average change per day, in percentage points.
-    daily_change: f64,
-    /// How many days ago the row dropped, if it is low.
-    dropped: Option<f64>,
-    is_stale: bool,
 }
 
 /// The time during which something was wrong.
@@ -108,29 +110,29 @@ impl History<'_> {
     /// Fails only if writing to `out` fails.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let exposed: Vec<Series<'_>> = self.scrape.lines().filter_map(Series::parse).collect();
-        let rows = self.rows(&exposed);
+        let rows = rows(&exposed);
         for series in &exposed {
             // Only the series of a row have its labels.
-            let row = rows.iter().find(|row| row.labels == series.labels);
+            let is_of_row = rows.iter().any(|row| row.percent.labels == series.labels);
             let all_days = f64::from(self.days);
-            let (targets, days, step) = match row {
-                Some(_) => (self.instances.len(), all_days, STEP),
-                None if series.name.starts_with("partner_license_deployment_") => (1, all_days, STEP),
+            let (targets, days, step) = match series.name {
+                _ if is_of_row => (self.instances.len(), all_days, STEP),
+                name if name.starts_with("partner_license_deployment_") => (1, all_days, STEP),
                 // There are many, and graphs of them have one point per hour or fewer.
-                None if series.name.starts_with("partner_license_customer") => (1, OTHER_DAYS, HOUR),
-                None => (1, OTHER_DAYS, STEP),
+                name if name.starts_with("partner_license_customer") => (1, OTHER_DAYS, HOUR),
+                _ => (1, OTHER_DAYS, STEP),
             };
-            let interval = poll_interval(&exposed, series);
+            let (interval, age) = (poll_interval(&exposed, series), self.age_in_days(&exposed, series));
             for instance in self.instances.iter().take(targets) {
                 let labels = join(&target(instance), series.labels);
                 let from = self.end - days * DAY;
-                self.samples(out, series.name, &labels, (from, self.end), step, |t| match row {
-                    Some(row) => row.value_at(series, t, self.end),
+                self.samples(out, series.name, &labels, (from, self.end), step, |t| match age {
+                    Some(age) => self.figure_at(series, age, t),
                     None => self.value_at(series, interval, t),
                 })?;
             }
         }
-        self.recordings(out, &rows)?;
+        self.recordings(out, &rows, &exposed)?;
         self.alerts(out, &rows, &exposed)?;
         out.write_all(b"# EOF\n")
     }
@@ -154,30 +156,29 @@ impl History<'_> {
         if from <= to { writeln!(out, "{name}{{{labels}}} {} {to}", value(to)) } else { Ok(()) }
     }
 
-    fn rows<'a>(&self, exposed: &[Series<'a>]) -> Vec<UsageRow<'a>> {
-        let named = |name: &'static str| exposed.iter().filter(move |series| series.name == name);
-        let of =
-            |name, labels| named(name).find(|series| series.labels == labels).map(|series| series.current);
-        let usage = named("partner_license_usage_percent");
-        let row = |(n, series): (u32, &Series<'a>)| {
-            let threshold = of("partner_license_usage_threshold_percent", series.labels);
-            let processed = of("partner_license_usage_processed_timestamp_seconds", series.labels)?;
-            let is_low = threshold.is_some_and(|threshold| series.current < threshold);
-            let change = f64::from(n * 7 % 11) * 0.15 - 0.75;
-            Some(UsageRow {
-                labels: series.labels,
-                percent: series.current,
-                processed,
-                threshold,
-                daily_change: if is_low { -change.abs() } else { change },
-                dropped: is_low.then(|| 10.0 + 2.0 * f64::from(n % 5)),
-                is_stale: self.end - processed > OLD_FIGURE_AGE.as_secs_f64(),
-            })
+    /// The days between the figures of a usage or deployment series and the end.
+    fn age_in_days(&self, exposed: &[Series<'_>], series: &Series<'_>) -> Option<i64> {
+        let is_processed = |other: &&Series<'_>| {
+            let name = other.name.strip_suffix("_processed_timestamp_seconds");
+            let name = name.filter(|name| !name.ends_with("customer"));
+            name.is_some_and(|name| series.name.starts_with(name)) && other.labels == series.labels
         };
-        (0..).zip(usage).filter_map(row).collect()
+        let processed = exposed.iter().find(is_processed)?;
+        Some(day_of(self.end) - day_of(processed.current))
     }
 
-    /// The value at `t` of a series that does not belong to a row.
+    /// The figure of a series at `t`, when the newest one was `age` days old.
+    fn figure_at(&self, series: &Series<'_>, age: i64, t: f64) -> f64 {
+        if day_of(t) == day_of(self.end) {
+            return series.current;
+        }
+        let days = self.figures.get(&format!("{}{{{}}}", series.name, series.labels));
+        let day =
+            days.and_then(|days| days.range(..=day_of(t) - age).next_back().or_else(|| days.iter().next()));
+        day.map_or(series.current, |(_, figure)| *figure)
+    }
+
+    /// The value at `t` of a series that has no figures of past days.
     fn value_at(&self, series: &Series<'_>, interval: f64, t: f64) -> f64 {
         let days = (t - (self.end - OTHER_DAYS * DAY)) / DAY;
         let (outage, rejected) = (self.outage(), days.floor());
@@ -191,12 +192,10 @@ impl History<'_> {
         let days_ago = ((midnight(self.end, 0.0) - t) / DAY).ceil().max(0.0);
         let grown = series.current * (1.0 - DAILY_GROWTH * days_ago);
         match series.name {
-            "partner_license_deployment_percent" => (grown * 100.0).round() / 100.0,
-            "partner_license_deployment_deployed_licenses"
-            | "partner_license_customer_active_licenses"
-            | "partner_license_customer_deployed_licenses" => grown.round(),
-            "partner_license_deployment_processed_timestamp_seconds"
-            | "partner_license_customer_processed_timestamp_seconds" => series.current - days_ago * DAY,
+            "partner_license_customer_active_licenses" | "partner_license_customer_deployed_licenses" => {
+                grown.round()
+            }
+            "partner_license_customer_processed_timestamp_seconds" => series.current - days_ago * DAY,
             "partner_license_up" => f64::from(u8::from(!outage.contains(t))),
             "partner_license_last_scrape_timestamp_seconds" => last_poll,
             "partner_license_last_success_timestamp_seconds"
@@ -257,22 +256,30 @@ impl History<'_> {
     }
 
     /// Writes what the rules record and look back at, once an hour.
-    fn recordings(&self, out: &mut impl Write, rows: &[UsageRow<'_>]) -> io::Result<()> {
+    fn recordings(
+        &self,
+        out: &mut impl Write,
+        rows: &[UsageRow<'_>],
+        exposed: &[Series<'_>],
+    ) -> io::Result<()> {
         let from = (self.end - RECORDED_DAYS * DAY).max(self.start());
         let mut record = |name: &str, row: &UsageRow<'_>, value: &dyn Fn(f64) -> f64| -> io::Result<()> {
-            let mut at = (from / HOUR).ceil() * HOUR;
+            let (labels, mut at) = (row.percent.labels, (from / HOUR).ceil() * HOUR);
             while at < self.end {
-                writeln!(out, "row:partner_license_usage_{name}{{{}}} {} {at}", row.labels, value(at))?;
+                writeln!(out, "row:partner_license_usage_{name}{{{labels}}} {} {at}", value(at))?;
                 at += HOUR;
             }
             Ok(())
         };
         for row in rows {
-            record("percent:max", row, &|t| row.percent_at(t, self.end))?;
+            let age = self.age_in_days(exposed, &row.percent).unwrap_or_default();
+            record("percent:max", row, &|t| self.figure_at(&row.percent, age, t))?;
             record("threshold_percent:present", row, &|_| f64::from(u8::from(row.threshold.is_some())))?;
             if let Some(threshold) = row.threshold {
-                record("percent:headroom", row, &|t| row.percent_at(t, self.end) - threshold)?;
-                record("processed_timestamp_seconds:age", row, &|t| t - row.processed_at(t, self.end))?;
+                record("percent:headroom", row, &|t| self.figure_at(&row.percent, age, t) - threshold)?;
+                record("processed_timestamp_seconds:age", row, &|t| {
+                    t - self.figure_at(&row.processed, age, t)
+                })?;
             }
         }
         Ok(())
@@ -281,8 +288,9 @@ impl History<'_> {
     fn alerts(&self, out: &mut impl Write, rows: &[UsageRow<'_>], exposed: &[Series<'_>]) -> io::Result<()> {
         for row in rows {
             let Some(threshold) = row.threshold else { continue };
-            let (start, end) = (self.start(), self.end);
-            let percent = |t| row.percent_at(t, end);
+            let (start, labels) = (self.start(), row.percent.labels);
+            let age = self.age_in_days(exposed, &row.percent).unwrap_or_default();
+            let percent = |t| self.figure_at(&row.percent, age, t);
             let is_low = |t| percent(t) < threshold;
             // The figures change at midnight, so one per day and the one at the other end of the window are enough.
             let is_low_for_a_week = |t: f64| {
@@ -296,11 +304,11 @@ impl History<'_> {
             };
             let has_dropped =
                 |t: f64| t - 7.0 * DAY > start && daily_mean(t - 7.0 * DAY) - daily_mean(t) > DROP;
-            let is_stale = |t: f64| t - row.processed_at(t, end) > OLD_FIGURE_AGE.as_secs_f64();
-            self.alert(out, &LOW, row.labels, is_low)?;
-            self.alert(out, &LOW_FOR_A_WEEK, row.labels, is_low_for_a_week)?;
-            self.alert(out, &DROPPED, row.labels, has_dropped)?;
-            self.alert(out, &STALE, row.labels, is_stale)?;
+            let is_stale = |t: f64| t - self.figure_at(&row.processed, age, t) > OLD_FIGURE_AGE.as_secs_f64();
+            self.alert(out, &LOW, labels, is_low)?;
+            self.alert(out, &LOW_FOR_A_WEEK, labels, is_low_for_a_week)?;
+            self.alert(out, &DROPPED, labels, has_dropped)?;
+            self.alert(out, &STALE, labels, is_stale)?;
         }
         let outage = self.outage();
         for collection in exposed.iter().filter(|series| series.name == "partner_license_up") {
@@ -392,43 +400,22 @@ impl<'a> Series<'a> {
     }
 }
 
-impl UsageRow<'_> {
-    /// The value at `t` of a series of this row.
-    fn value_at(&self, series: &Series<'_>, t: f64, end: f64) -> f64 {
-        match series.name {
-            "partner_license_usage_percent" => self.percent_at(t, end),
-            "partner_license_usage_active_licenses" if self.percent > 0.0 => {
-                (series.current * self.percent_at(t, end) / self.percent).round()
-            }
-            "partner_license_usage_processed_timestamp_seconds" => self.processed_at(t, end),
-            _ => series.current,
-        }
-    }
+/// The usage rows of a scrape.
+fn rows<'a>(exposed: &[Series<'a>]) -> Vec<UsageRow<'a>> {
+    let named = |name: &'static str| exposed.iter().filter(move |series| series.name == name);
+    let of = |name, labels: &str| named(name).find(|series| series.labels == labels);
+    let row = |percent: &Series<'a>| {
+        let processed = *of("partner_license_usage_processed_timestamp_seconds", percent.labels)?;
+        let threshold = of("partner_license_usage_threshold_percent", percent.labels);
+        Some(UsageRow { percent: *percent, processed, threshold: threshold.map(|it| it.current) })
+    };
+    named("partner_license_usage_percent").filter_map(row).collect()
+}
 
-    fn percent_at(&self, t: f64, end: f64) -> f64 {
-        self.percent_before(((midnight(end, 0.0) - t) / DAY).ceil())
-    }
-
-    /// When Microsoft had processed the figure that was current at `t`.
-    fn processed_at(&self, t: f64, end: f64) -> f64 {
-        if self.is_stale {
-            return self.processed;
-        }
-        let today = midnight(t, 0.0);
-        // There are no new figures on Sundays.
-        let is_sunday = (today / DAY + 4.0).rem_euclid(7.0) == 0.0;
-        today - (midnight(end, 0.0) - self.processed) - if is_sunday { DAY } else { 0.0 }
-    }
-
-    /// The percentage some days ago: one figure a day, on a trend with oscillation that ends at the current figure.
-    fn percent_before(&self, days: f64) -> f64 {
-        if self.is_stale || days <= 0.0 {
-            return self.percent;
-        }
-        let swing = ((days + self.percent) * 0.7).sin() * (1.0 + self.percent / 40.0);
-        let drop = if self.dropped.is_some_and(|dropped| days > dropped) { 25.0 } else { 0.0 };
-        ((self.percent - self.daily_change * days + swing + drop) * 100.0).round().max(0.0) / 100.0
-    }
+/// The UTC day of `t`, counted from the Unix epoch.
+#[expect(clippy::cast_possible_truncation, reason = "there are fewer days than that")]
+fn day_of(t: f64) -> i64 {
+    (t / DAY).floor() as i64
 }
 
 /// The start of the UTC day that is `days` before the day of `t`.
@@ -458,7 +445,7 @@ fn join(labels: &str, more: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
 
     use super::*;
 
@@ -486,10 +473,41 @@ mod tests {
         )
     }
 
+    /// The percentage of ROW some days ago, if it is `percent` today: it oscillates, and if it is low it has dropped.
+    fn percent_before(percent: f64, days: i32) -> f64 {
+        let days = f64::from(days);
+        let drop = if percent < 40.0 && days > 12.0 { 25.0 } else { 0.0 };
+        (percent + 0.5 * days.min(1.0) + ((days + percent) * 0.7).sin() + drop).max(0.0)
+    }
+
+    /// What the series of ROW were on each of the days before, if the scrape says `percent` of two days ago.
+    fn figures(percent: f64) -> Figures {
+        let mut figures = Figures::new();
+        for days in 1..50 {
+            let (day, then) = (day_of(END) - 2 - i64::from(days), percent_before(percent, days));
+            let mut add = |name: &str, figure| {
+                figures.entry(format!("partner_license_{name}")).or_default().insert(day, figure);
+            };
+            add(&format!("usage_percent{ROW}"), then);
+            add(&format!("usage_active_licenses{ROW}"), (1234.0 * then / percent).round());
+            add(&format!("usage_processed_timestamp_seconds{ROW}"), midnight(END, f64::from(2 + days)));
+            let deployed = 92.5 - 0.25 * f64::from(days);
+            add("deployment_percent{account=\"a\",service=\"o365\",channel=\"direct\"}", deployed);
+        }
+        figures
+    }
+
     /// The samples of each series, as pairs of time and value.
     fn history(scrape: &str) -> BTreeMap<String, Vec<(f64, f64)>> {
+        let percent = scrape.split(&format!("usage_percent{ROW} ")).nth(1).unwrap();
+        let figures = figures(percent.split('\n').next().unwrap().parse().unwrap());
+        history_of(scrape, &figures)
+    }
+
+    fn history_of(scrape: &str, figures: &Figures) -> BTreeMap<String, Vec<(f64, f64)>> {
         let mut text = Vec::new();
-        History { scrape, instances: &["one:1", "two:2"], end: END, days: 31 }.write(&mut text).unwrap();
+        let instances = &["one:1", "two:2"];
+        History { scrape, figures, instances, end: END, days: 31 }.write(&mut text).unwrap();
         let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for line in String::from_utf8(text).unwrap().strip_suffix("# EOF\n").unwrap().lines() {
             let (rest, at) = line.rsplit_once(' ').unwrap();
@@ -542,13 +560,17 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_licences_change_with_the_usage_and_grow_for_deployment_and_customers() {
+    fn figures_are_shown_as_late_as_the_current_ones_and_those_of_customers_grow() {
         let history = history(&scrape(61.7, 2.0));
-        let [percent, active] = ["usage_percent", "usage_active"].map(|name| of(&history, &[name, "one:1"]));
-        let share = |n: usize| active[n].1 - 1234.0 * percent[n].1 / 61.7;
-        assert!(active.len() == percent.len() && (0..active.len()).all(|n| share(n).abs() <= 0.5));
+        let [percent, processed] =
+            ["usage_percent", "usage_processed"].map(|name| of(&history, &[name, "one:1"]));
+        for (n, (at, figure)) in percent.iter().enumerate() {
+            let days = i32::try_from(day_of(END) - day_of(*at)).unwrap();
+            let expected = if days == 0 { 61.7 } else { percent_before(61.7, days) };
+            assert_eq!((*figure, processed[n].1), (expected, midnight(*at, 2.0)), "{days} days ago");
+        }
         for (name, first, last, longest) in [
-            ("deployment_percent{", 81.03, 92.5, STEP),
+            ("deployment_percent{", 84.75, 92.5, STEP),
             ("customer_active_licenses{", 486.0, 500.0, HOUR),
             ("customers{", 40.0, 40.0, HOUR),
         ] {
@@ -556,8 +578,6 @@ mod tests {
             assert_eq!((samples[0].1, samples.last().unwrap()), (first, &(END, last)), "{name}");
             assert!(samples.windows(2).all(|pair| pair[1].0 - pair[0].0 <= longest), "{name}");
         }
-        let processed = of(&history, &["deployment_processed"]);
-        assert!(processed.iter().all(|(at, time)| (2.0 * DAY..=3.0 * DAY).contains(&(at - time))));
     }
 
     #[test]
@@ -713,8 +733,8 @@ mod tests {
     }
 
     #[test]
-    fn the_figures_of_a_stale_row_never_change() {
-        let history = history(&scrape(0.0, 3000.0));
+    fn a_row_without_figures_of_past_days_has_always_had_its_current_one() {
+        let history = history_of(&scrape(0.0, 3000.0), &Figures::new());
         assert!(of(&history, &["usage_percent"]).iter().all(|(_, value)| *value == 0.0));
         let processed = of(&history, &["usage_processed"]);
         assert!(processed.iter().all(|(_, value)| (*value - midnight(END, 3000.0)).abs() < 1.0));

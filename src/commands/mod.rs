@@ -10,15 +10,21 @@ mod output;
 mod cli;
 mod settings;
 mod loopback;
+mod new_file;
 pub mod history;
 mod simulate;
 mod serve;
-mod demo;
 mod check;
 mod doctor;
 mod fetch;
+mod backfill;
+mod demo;
 mod login;
+mod routes;
 mod export;
+mod healthcheck;
+mod completions;
+mod man;
 mod version;
 
 use std::process::ExitCode;
@@ -53,10 +59,14 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(flags) => check::run(&flags.config, &flags.access),
         Command::Doctor(flags) => block_on(LogFlags::for_people(), doctor::run(flags)),
         Command::Fetch(flags) => block_on(LogFlags::for_people(), fetch::run(flags)),
+        Command::Backfill(flags) => block_on(LogFlags::for_people(), backfill::run(flags)),
         Command::Login(flags) => block_on(LogFlags::for_people(), login::run(flags)),
         Command::Demo(flags) => block_on(flags.log, demo::run(flags)),
         Command::Simulate(flags) => block_on(flags.log, simulate::run(flags)),
         Command::Export(flags) => export::run(&flags),
+        Command::Healthcheck(flags) => block_on(LogFlags::for_people(), healthcheck::run(flags)),
+        Command::Completions(flags) => completions::run(&flags),
+        Command::Man(flags) => man::run(&flags),
     }
 }
 

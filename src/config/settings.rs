@@ -18,6 +18,7 @@ use super::account::{self, Account};
 use super::collections::{Collections, MAX_DURATION, MIN_DURATION};
 use super::environment::{self, Environment};
 use super::exposure;
+use super::prices::Prices;
 use super::provided;
 use super::proxy;
 use super::thresholds::Thresholds;
@@ -37,6 +38,8 @@ pub struct Config {
     pub state_directory: PathBuf,
     /// The percentages below which usage counts as low.
     pub thresholds: Thresholds,
+    /// What licences cost.
+    pub prices: Prices,
     /// At least one account. Names are unique, and only a single account may have none.
     pub accounts: Vec<Account>,
 }
@@ -92,6 +95,7 @@ impl Config {
         let stale_after = root.duration("stale_after", Duration::ZERO, MAX_DURATION, &mut problems);
         let state_directory = root.text("state_directory", &mut problems).map(PathBuf::from);
         let thresholds = Thresholds::read(root.section("thresholds", &mut problems), &mut problems);
+        let prices = Prices::read(&mut root, &mut problems);
         let collections = Collections::read(&mut root, &Collections::default(), &mut problems);
         let label_limit = root.whole_number("label_value_length_limit", LABEL_LIMITS, &mut problems);
         let label_limit =
@@ -114,6 +118,7 @@ impl Config {
             stale_after: Some(stale_after.unwrap_or(DEFAULT_STALE_AFTER)).filter(|d| !d.is_zero()),
             state_directory: state_directory.unwrap_or_else(|| environment::state_directory(environment)),
             thresholds,
+            prices,
             accounts,
         };
         problems.into_result(config)
@@ -131,6 +136,7 @@ impl Config {
             stale_after: Some(DEFAULT_STALE_AFTER),
             state_directory: environment::state_directory(environment),
             thresholds: Thresholds::default(),
+            prices: Prices::default(),
             accounts: account.into_iter().collect(),
         };
         problems.into_result(config)

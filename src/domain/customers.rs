@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::figures::Percent;
+use super::products::CustomerProduct;
 use super::row::{Row, RowError, Rows, Source};
 use super::usage::Qualified;
 
@@ -52,6 +53,8 @@ pub type Names = BTreeMap<Arc<str>, Arc<str>>;
 pub struct Customers {
     usage: Rows<CustomerUsage>,
     deployment: Rows<CustomerDeployment>,
+    /// The same licences by product, where these are wanted.
+    products: Option<Rows<CustomerProduct>>,
     names: Names,
     rejected: BTreeMap<RowError, u64>,
     /// The number of customers.
@@ -93,7 +96,15 @@ pub struct Choice {
     pub withheld: usize,
     /// The number of all usage rows that are below their threshold.
     pub low: usize,
+    /// The places of the worst row of each of the ten customers who have the worst ones, the worst first.
+    pub worst: Vec<usize>,
 }
+
+/// The order in which rows need attention: low or not, and the number of unused licences; then the place of the row.
+type Rank = (Reverse<(bool, u64)>, usize);
+
+/// How many customers are called the worst.
+const WORST: usize = 10;
 
 impl Row for CustomerUsage {
     fn labels(&self) -> impl Iterator<Item = &Arc<str>> {
@@ -171,7 +182,13 @@ impl Customers {
                 None => drop(processed.insert(Arc::clone(&row.service), row.processed_at)),
             }
         }
-        Self { usage, deployment, names, rejected, count, processed }
+        Self { usage, deployment, products: None, names, rejected, count, processed }
+    }
+
+    /// The same with their licences by product.
+    #[must_use]
+    pub fn with_products(self, products: Option<Rows<CustomerProduct>>) -> Self {
+        Self { products, ..self }
     }
 
     /// The usage rows, sorted by their labels; the collection is as large as their number.
@@ -182,6 +199,11 @@ impl Customers {
     /// The deployment rows, sorted by their labels.
     pub fn deployment(&self) -> &[CustomerDeployment] {
         self.deployment.rows()
+    }
+
+    /// The licences by product, sorted by their labels, if they are kept.
+    pub fn products(&self) -> Option<&Rows<CustomerProduct>> {
+        self.products.as_ref()
     }
 
     /// The names that are known, none if they are not wanted.
@@ -230,14 +252,17 @@ impl Customers {
     pub fn with_labels_up_to(&self, most: usize) -> Option<Self> {
         let (usage, deployment) =
             (self.usage.with_labels_up_to(most), self.deployment.with_labels_up_to(most));
+        let products = self.products.as_ref().and_then(|products| products.with_labels_up_to(most));
         let fits = |name: &Arc<str>| name.len() <= most;
-        if usage.is_none() && deployment.is_none() && self.names.values().all(fits) {
+        if usage.is_none() && deployment.is_none() && products.is_none() && self.names.values().all(fits) {
             return None;
         }
         let mut names = self.names.clone();
         names.retain(|_, name| fits(name));
         let usage = usage.unwrap_or_else(|| self.usage.clone());
-        Some(Self::new(usage, deployment.unwrap_or_else(|| self.deployment.clone()), names))
+        let deployment = deployment.unwrap_or_else(|| self.deployment.clone());
+        let products = products.or_else(|| self.products.clone());
+        Some(Self::new(usage, deployment, names).with_products(products))
     }
 
     /// Chooses the rows that are published: first those below the threshold that `threshold` returns, and of these and of
@@ -245,11 +270,20 @@ impl Customers {
     pub fn choose(&self, limits: Limits, threshold: impl Fn(&CustomerUsage) -> Option<f64>) -> Choice {
         let mut low = 0;
         let mut order = Vec::with_capacity(self.rows().len());
+        let mut worst: Vec<Rank> = Vec::new();
         for (at, row) in self.rows().iter().enumerate() {
             let Judgement { threshold, is_low, .. } = limits.judge(row, &threshold);
             low += usize::from(is_low);
-            order.push(((Reverse((is_low, row.unused())), at), threshold));
+            let rank = (Reverse((is_low, row.unused())), at);
+            order.push((rank, threshold));
+            match worst.last_mut() {
+                // The rows of a customer follow each other.
+                Some(known) if self.rows()[known.1].customer == row.customer => *known = rank.min(*known),
+                _ => worst.push(rank),
+            }
         }
+        worst.sort_unstable();
+        let worst = worst.into_iter().take(WORST).map(|(_, at)| at).collect();
         let withheld = order.len().saturating_sub(limits.series);
         if withheld > 0 && limits.series > 0 {
             order.select_nth_unstable_by_key(limits.series - 1, |(rank, _)| *rank);
@@ -263,7 +297,7 @@ impl Customers {
         let of_deployment = self.deployment().iter().enumerate();
         let is_chosen = |row: &CustomerDeployment| customers.binary_search(&row.customer).is_ok();
         let deployment = of_deployment.filter(|(_, row)| is_chosen(row)).map(|(at, _)| at).collect();
-        Choice { rows, deployment, customers, withheld, low }
+        Choice { rows, deployment, customers, withheld, low, worst }
     }
 }
 
@@ -274,6 +308,7 @@ impl Customers {
     pub(crate) fn assert_sound(&self) {
         self.usage.assert_sound();
         self.deployment.assert_sound();
+        self.products.iter().for_each(Rows::assert_sound);
         assert!(self.names.len() <= self.count, "only customers have names");
     }
 }
@@ -325,6 +360,23 @@ mod tests {
             "they have too few licences"
         );
         assert_eq!(customers.choose(limits(0), |_| Some(40.0)).low, 3);
+    }
+
+    #[test]
+    fn the_worst_customers_are_ten_at_most_each_with_its_worst_row() {
+        let many = (0..20).map(|n| CustomerUsage::of(&format!("many {n:02}"), "Exchange", 100 + n, 200));
+        let rows = [
+            CustomerUsage::of("a", "Exchange", 500, 1000),
+            CustomerUsage::of("a", "Teams", 600, 1000),
+            CustomerUsage::of("b", "Exchange", 10, 100),
+            CustomerUsage::of("b", "Teams", 5, 100),
+        ];
+        let customers = customers(rows.into_iter().chain(many).collect());
+        let choice = customers.choose(Limits { series: 0, min_licenses: 25 }, |_| Some(40.0));
+        let worst: Vec<_> = choice.worst.iter().map(|at| &customers.rows()[*at]).collect();
+        let shown: Vec<_> = worst.iter().map(|row| format!("{} {}", row.customer, row.workload)).collect();
+        assert_eq!(shown[..3], ["b Teams", "a Exchange", "many 00 Exchange"]);
+        assert_eq!((shown.len(), &*shown[9]), (10, "many 07 Exchange"));
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct AccountStatus {
     pub collections: BTreeMap<Collection, CollectionStatus>,
     /// How much of the customers collection is published, as configured.
     pub customers: Limits,
+    /// Whether the customers' licences are kept by product as well, as configured.
+    pub keeps_products: bool,
     /// The account's HTTP requests.
     pub traffic: Traffic,
     /// What is known about the account's credentials.

@@ -11,7 +11,7 @@ use exporter_toolkit::negotiation::{Coding, EncodedPrefix, Format};
 use jiff::Timestamp;
 use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder};
 
-use crate::config::Thresholds;
+use crate::config::{Prices, Thresholds};
 use crate::domain::account::AccountName;
 use crate::domain::clock::unix_seconds;
 use crate::domain::collection::{Collected, Collection};
@@ -44,6 +44,8 @@ pub struct Accounts {
     pub stale_after: Option<Duration>,
     /// The setting `thresholds`.
     pub thresholds: Thresholds,
+    /// The setting `prices`, which is for pages: no price is in a series.
+    pub prices: Prices,
     /// Which rows of customers are published.
     pub choices: Choices,
 }

@@ -47,6 +47,7 @@ fn accounts_of(config: Config) -> Accounts {
         ledgers: config.accounts.into_iter().map(|account| Ledger::of_usage(account.name)).collect(),
         stale_after: config.stale_after,
         thresholds: config.thresholds,
+        prices: config.prices,
         choices: Choices::default(),
     }
 }

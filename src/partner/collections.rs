@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 use std::{fmt, mem};
 
+use jiff::civil::Date;
 use reqwest::header::HeaderValue;
 use reqwest::{Client, StatusCode};
 use secrecy::ExposeSecret;
@@ -11,12 +12,13 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use crate::config::SourceChoice;
-use crate::domain::collection::{Collected, Collection};
+use crate::domain::collection::{Collected, Collection, PastCollection};
 use crate::domain::customers::Customers;
+use crate::domain::deployment::LicenseDeployment;
 use crate::domain::failure::FailureReason;
 use crate::domain::row::{Row, Rows};
 use crate::domain::status::Endpoint;
-use crate::domain::usage::EMPTY_REMEDY;
+use crate::domain::usage::{EMPTY_REMEDY, LicenseUsage};
 
 use super::access_token::AccessToken;
 use super::blocking::on_one_thread;
@@ -79,7 +81,24 @@ struct Session<'a> {
     held: Option<Instant>,
     /// The end of the time that the poll has.
     deadline: Instant,
+    /// The day in the past that is asked for, in place of the latest figures.
+    day: Option<Date>,
 }
+
+/// The commercial source of usage.
+const USAGE: Commercial<LicenseUsage, 3> = Commercial {
+    of: (Collection::Usage, Endpoint::CommercialUsage),
+    path: USAGE_PATH,
+    sums: commercial::usage,
+    group: Some("serviceCode,serviceName,workloadName,channel"),
+};
+/// The commercial source of deployment.
+const DEPLOYMENT: Commercial<LicenseDeployment, 2> = Commercial {
+    of: (Collection::Deployment, Endpoint::CommercialDeployment),
+    path: DEPLOYMENT_PATH,
+    sums: commercial::deployment,
+    group: Some("serviceCode,serviceName,channel"),
+};
 
 impl PartnerCenter {
     /// The endpoints to which requests for a collection may be sent.
@@ -105,36 +124,51 @@ impl PartnerCenter {
         collection: Collection,
         turn: &mut Turn,
     ) -> Result<(Collected, Vec<String>), FetchError> {
-        let deadline = Instant::now() + self.account.collections.timeout_of(collection, self.poll_timeout);
-        let token = self.access_tokens.token().await?;
-        let held = self.ledger.read().hold_until;
-        let mut session = Session { center: self, turn, token, renewed: false, held, deadline };
+        let mut session = self.session(collection, None, turn).await?;
         let limit = self.account.label_value_length_limit;
         match collection {
             Collection::Usage => {
                 let decoder = wire::usage(limit);
                 let old = Licenses { endpoint: Endpoint::Usage, path: "analytics/licenses/usage", decoder };
-                let successor = Commercial {
-                    of: (collection, Endpoint::CommercialUsage),
-                    path: USAGE_PATH,
-                    sums: commercial::usage,
-                    group: Some("serviceCode,serviceName,workloadName,channel"),
-                };
-                session.either(old, successor).await.map(|(rows, ids)| (rows.into(), ids))
+                session.either(old, USAGE).await.map(|(rows, ids)| (rows.into(), ids))
             }
             Collection::Deployment => {
                 let (endpoint, decoder) = (Endpoint::Deployment, wire::deployment(limit));
                 let old = Licenses { endpoint, path: "analytics/licenses/deployment", decoder };
-                let successor = Commercial {
-                    of: (collection, Endpoint::CommercialDeployment),
-                    path: DEPLOYMENT_PATH,
-                    sums: commercial::deployment,
-                    group: Some("serviceCode,serviceName,channel"),
-                };
-                session.either(old, successor).await.map(|(rows, ids)| (rows.into(), ids))
+                session.either(old, DEPLOYMENT).await.map(|(rows, ids)| (rows.into(), ids))
             }
             Collection::Customers => session.customers().await.map(|(rows, ids)| (rows.into(), ids)),
         }
+    }
+
+    /// Fetches usage or deployment as they were on a day, which only the commercial source can tell. A server may answer
+    /// with rows of another day.
+    ///
+    /// # Errors
+    /// As for [`Self::fetch_with_ids`].
+    pub async fn fetch_day(
+        &self,
+        collection: PastCollection,
+        day: Date,
+        turn: &mut Turn,
+    ) -> Result<Collected, FetchError> {
+        let mut session = self.session(collection.into(), Some(day), turn).await?;
+        Ok(match collection {
+            PastCollection::Usage => session.commercial(&USAGE).await?.0.into(),
+            PastCollection::Deployment => session.commercial(&DEPLOYMENT).await?.0.into(),
+        })
+    }
+
+    async fn session<'a>(
+        &'a self,
+        collection: Collection,
+        day: Option<Date>,
+        turn: &'a mut Turn,
+    ) -> Result<Session<'a>, FetchError> {
+        let deadline = Instant::now() + self.account.collections.timeout_of(collection, self.poll_timeout);
+        let token = self.access_tokens.token().await?;
+        let held = self.ledger.read().hold_until;
+        Ok(Session { center: self, turn, token, renewed: false, held, deadline, day })
     }
 }
 
@@ -161,7 +195,7 @@ impl Session<'_> {
         }
         let pages = Pages::begin(&self.center.account.cloud.api_base_url, old.path);
         let first = match self.pages(old.endpoint, pages, old.decoder).await {
-            Ok((decoder, response)) => self.finish(decoder, &response).await,
+            Ok((decoder, response)) => self.finish(move || decoder.finish(), &response).await,
             Err(error) => Err(error),
         };
         let is_gone = first.as_ref().is_err_and(is_gone);
@@ -185,20 +219,21 @@ impl Session<'_> {
 
     /// Fetches the usage and the deployment of all customers. Where there is no deployment, there is usage still.
     async fn customers(&mut self) -> Result<(Customers, Vec<String>), FetchError> {
-        let named: NewSums<_, 4> = |limit| commercial::customer_usage(limit).with_names();
+        let settings = &self.center.account.collections.customers;
         let usage = Commercial {
             of: (Collection::Customers, Endpoint::CommercialUsage),
             path: USAGE_PATH,
-            sums: if self.center.account.collections.customers.names {
-                named
-            } else {
-                commercial::customer_usage
+            sums: match (settings.names, self.center.ledger.read().keeps_products) {
+                (false, false) => commercial::customer_usage,
+                (true, false) => |limit| commercial::customer_usage(limit).with_names(),
+                (false, true) => |limit| commercial::customer_usage(limit).with_products(),
+                (true, true) => |limit| commercial::customer_usage(limit).with_names().with_products(),
             },
             group: None,
         };
         let (mut sums, response) = self.commercial_pages(&usage).await?;
         let names = sums.take_names();
-        let (usage, ids) = self.finish(sums, &response).await?;
+        let ((usage, products), ids) = self.finish(move || sums.rows_and_products(), &response).await?;
         drop(response);
         let deployment = Commercial {
             of: (Collection::Customers, Endpoint::CommercialDeployment),
@@ -221,7 +256,8 @@ impl Session<'_> {
             }
             Err(error) => return Err(error),
         };
-        Ok((on_one_thread(move || Customers::new(usage, deployment, names)).await, ids))
+        let customers = move || Customers::new(usage, deployment, names).with_products(products);
+        Ok((on_one_thread(customers).await, ids))
     }
 
     /// Counts the rows that were dropped from a second source that failed, and logs why, once for each reason.
@@ -266,7 +302,7 @@ impl Session<'_> {
             let date = on_one_thread(move || commercial::first_date(dated.json())).await;
             sums.set_date(date.ok().flatten());
         }
-        let fetched = self.finish(sums, &response).await?;
+        let fetched = self.finish(move || sums.finish(), &response).await?;
         if !fetched.0.rows().is_empty() {
             self.center.commercial.set(source.of, |known| known.told.clear());
         }
@@ -334,7 +370,9 @@ impl Session<'_> {
     }
 
     fn commercial_begin(&self, path: &str, version: &str, query: &[(&str, &str)]) -> Pages {
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        let day = self.day.map(|day| ("processedDateTime", day.to_string()));
+        let mut serializer = form_urlencoded::Serializer::new(String::new());
+        let query = serializer.extend_pairs(query).extend_pairs(day).finish();
         let path = format!("analytics/commercial/{path}?{query}");
         let base = &self.center.account.cloud.api_base_url;
         Pages::below(base, version, &path, MAX_COMMERCIAL_PAGES)
@@ -358,7 +396,10 @@ impl Session<'_> {
             decoder = so_far;
             let (next, response) = match outcome {
                 Ok(page) => page,
-                Err(error) => {
+                Err(mut error) => {
+                    // A later page that is missing does not mean that there are no rows.
+                    error.status =
+                        error.status.filter(|it| *it != StatusCode::NO_CONTENT || !pages.has_begun());
                     // The pages before it, of which there may be a hundred, are not fetched again.
                     let may_go_on = pages.has_begun() && decoder.received().is_some();
                     if may_go_on && self.pause(&error, pauses, began.elapsed()).await {
@@ -461,14 +502,14 @@ impl Session<'_> {
         error.with_command_flags(&self.center.account.command_flags)
     }
 
-    /// What all pages bring, of which this is the last response, and its ids.
-    async fn finish<R: Row + Send + 'static>(
+    /// What `finish` makes of all pages, of which this is the last response, and its ids.
+    async fn finish<T: Send + 'static>(
         &self,
-        decoder: impl Decode<Output = Rows<R>>,
+        finish: impl FnOnce() -> Result<T, WireError> + Send + 'static,
         response: &HttpResponse,
-    ) -> Result<Fetched<R>, FetchError> {
+    ) -> Result<(T, Vec<String>), FetchError> {
         let redactor = self.redactor();
-        let rows = on_one_thread(move || decoder.finish()).await.map_err(|error| {
+        let rows = on_one_thread(finish).await.map_err(|error| {
             let unusable = refusal::unusable(&error.to_string(), response, &redactor);
             match error {
                 WireError::NothingUsable(rejected) => FetchError { rejected, ..unusable },

@@ -14,10 +14,12 @@ use jiff::Timestamp;
 use crate::domain::customers::{CustomerDeployment, CustomerUsage, Names};
 use crate::domain::deployment::LicenseDeployment;
 use crate::domain::figures::Percent;
+use crate::domain::products::CustomerProduct;
 use crate::domain::row::{Incoming, Row, RowError, Rows, Source};
 use crate::domain::usage::{LicenseUsage, Qualified};
 use crate::large_buffer;
 
+use super::by_product::ByProduct;
 use super::fields::{Field, Fields, count, folded};
 use super::json_members::Scalar;
 use super::page::{Envelope, Item, Next, PageError, read_page};
@@ -82,6 +84,8 @@ pub(super) struct Sums<R, const N: usize> {
     processed_at: Option<Timestamp>,
     /// The names of the customers, if these are wanted.
     names: Option<HashMap<Arc<str>, Dated<Arc<str>>, fast::RandomState>>,
+    /// The customers' products, if these are wanted.
+    products: Option<ByProduct>,
 }
 
 /// What a row says, and when it was processed if it says that too.
@@ -118,6 +122,8 @@ struct Entry {
     /// A hash of all its labels.
     identity: u64,
     key: u32,
+    /// The place of its product, if products are wanted.
+    product: u32,
     /// Its place among the dates, if it has one.
     date: Option<u32>,
     figures: [u64; 2],
@@ -237,12 +243,18 @@ impl<R: Row, const N: usize> Sums<R, N> {
             last_page: 0,
             processed_at: None,
             names: None,
+            products: None,
         }
     }
 
     /// Reads the names of the customers as well. The first label must be the customer's id.
     pub(super) fn with_names(self) -> Self {
         Self { names: Some(HashMap::default()), ..self }
+    }
+
+    /// Keeps the customers' products as well. The first label must be the customer's id, and the last one the channel.
+    pub(super) fn with_products(self) -> Self {
+        Self { products: Some(ByProduct::default()), ..self }
     }
 
     /// The names of the customers, as far as there are any.
@@ -285,8 +297,8 @@ impl<R: Row, const N: usize> Sums<R, N> {
             channel,
             customer,
             customer_name,
-            _,
-            _,
+            product_id,
+            product_name,
             active,
             active_in_sample,
             qualified,
@@ -317,11 +329,15 @@ impl<R: Row, const N: usize> Sums<R, N> {
                 None => drop(names.insert(Arc::clone(&labels[0]), (date, name))),
             }
         }
+        let product = self.products.as_mut().map_or(ByProduct::NONE, |products| {
+            let product = (self.fields.id(product_id).ok(), self.fields.name(product_name));
+            products.place([&labels[0], &labels[N - 1]], product, date)
+        });
         let next = u32::try_from(self.keys.len()).expect("there are fewer keys than rows");
         let key = *self.keys.entry(labels).or_insert(next);
         let date = date.map(|date| self.place_of(date));
         large_buffer::reserve(&mut self.entries, 1);
-        self.entries.push(Entry { identity, key, date, figures });
+        self.entries.push(Entry { identity, key, product, date, figures });
         Ok(())
     }
 
@@ -335,7 +351,8 @@ impl<R: Row, const N: usize> Sums<R, N> {
         place
     }
 
-    fn rows(mut self) -> Result<Rows<R>, WireError> {
+    /// Drops rows that occur more than once.
+    fn deduplicate(&mut self) {
         let dates = &self.dates;
         let date_of = |entry: &Entry| entry.date.map(|place| dates[place as usize]);
         // The sort is stable, so of equal rows of the same date the last of the collection stays last.
@@ -348,10 +365,26 @@ impl<R: Row, const N: usize> Sums<R, N> {
             }
             same
         });
-        let mut incoming = self.incoming;
         for _ in self.entries.len()..received {
-            incoming.reject(RowError::Duplicate);
+            self.incoming.reject(RowError::Duplicate);
         }
+    }
+
+    /// The rows, and with them the customers' products where these are wanted.
+    pub(super) fn rows_and_products(mut self) -> Result<(Rows<R>, Option<Rows<CustomerProduct>>), WireError> {
+        self.deduplicate();
+        let products = self.products.take().map(|products| {
+            let date_of = |entry: &Entry| entry.date.map(|place| self.dates[place as usize]);
+            products.rows(self.entries.iter().map(|entry| (entry.product, entry.figures, date_of(entry))))
+        });
+        Ok((self.rows()?, products))
+    }
+
+    /// The sums of the rows.
+    fn rows(mut self) -> Result<Rows<R>, WireError> {
+        self.deduplicate();
+        let Self { mut incoming, dates, .. } = self;
+        let date_of = |entry: &Entry| entry.date.map(|place| dates[place as usize]);
         let mut sums = vec![([0_u64; 2], None::<Timestamp>); self.keys.len()];
         for entry in &self.entries {
             let (figures, oldest) = &mut sums[entry.key as usize];
@@ -408,7 +441,8 @@ impl<R: Row + Send + 'static, const N: usize> Decode for Sums<R, N> {
         if self.received > MAX_ROWS {
             return Err(WireError::TooManyRows(MAX_ROWS));
         }
-        if self.keys.len() > self.kind.max_sums {
+        let products = self.products.as_ref().map_or(0, ByProduct::len);
+        if self.keys.len().max(products) > self.kind.max_sums {
             return Err(WireError::TooManyRows(self.kind.max_sums));
         }
         self.total = page.total;

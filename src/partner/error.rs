@@ -73,6 +73,11 @@ impl FetchError {
         self.retry_after
     }
 
+    /// The status of the response that led to the failure, where that matters.
+    pub fn status(&self) -> Option<u16> {
+        self.status.map(|status| status.as_u16())
+    }
+
     /// What a person can do about the failure.
     pub fn remedy(&self) -> &str {
         &self.remedy

@@ -9,7 +9,8 @@ use std::time::Duration;
 use reqwest::tls::TlsInfo;
 use reqwest::{Client, Proxy, RequestBuilder, Response, StatusCode, redirect};
 use secrecy::ExposeSecret;
-use tokio::time::Instant;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Account, SecretError, is_https};
@@ -42,6 +43,8 @@ pub(super) struct RetryPolicy {
     /// The limit of waiting for another process to renew the same refresh token, and of waiting for a renewal while
     /// the current access token is valid.
     pub(super) renewal_timeout: Duration,
+    /// The shortest time between the starts of two requests to the API.
+    pub(super) pace: Duration,
 }
 
 impl RetryPolicy {
@@ -57,6 +60,7 @@ impl RetryPolicy {
             request_timeout: poll_timeout.min(Self::REQUEST_TIMEOUT),
             failure_body_timeout: Duration::from_secs(5).min(poll_timeout / 8),
             renewal_timeout: poll_timeout / 2,
+            pace: Duration::ZERO,
         }
     }
 
@@ -105,6 +109,8 @@ pub(super) struct HttpClient {
     ledger: Ledger,
     retry: RetryPolicy,
     clock: Clock,
+    /// When the last request to the API started.
+    last_request: Mutex<Option<Instant>>,
 }
 
 /// The longest body that is read, after decompression; it holds some 50,000 rows.
@@ -135,7 +141,7 @@ impl HttpClient {
             |https: bool| build_client(account, tls.as_ref().filter(|_| https), retry.request_timeout);
         let token_client = build(login)?;
         let api_client = if api == login { token_client.clone() } else { build(api)? };
-        Ok(Self { token_client, api_client, ledger, retry, clock })
+        Ok(Self { token_client, api_client, ledger, retry, clock, last_request: Mutex::default() })
     }
 
     /// Sends a request, which `make_request` builds anew for each attempt.
@@ -184,11 +190,23 @@ impl HttpClient {
         }
     }
 
+    /// Waits until a request to the API may start.
+    async fn keep_pace(&self) {
+        let mut last_request = self.last_request.lock().await;
+        if let Some(last_request) = *last_request {
+            sleep_until(last_request + self.retry.pace).await;
+        }
+        *last_request = Some(Instant::now());
+    }
+
     async fn send_once(
         &self,
         endpoint: Endpoint,
         request: RequestBuilder,
     ) -> Result<HttpResponse, FetchError> {
+        if endpoint != Endpoint::Token {
+            self.keep_pace().await;
+        }
         let mut entry = LedgerEntry {
             ledger: &self.ledger,
             endpoint,

@@ -157,6 +157,12 @@ pub fn commercial(body: &[u8]) {
     of_sums(body, commercial::usage, "licensesActive", "licensesQualified");
     of_sums(body, commercial::deployment, "licensesDeployed", "licensesSold");
     of_sums(body, commercial::customer_usage, "licensesActive", "licensesQualified");
+    of_sums(
+        body,
+        |limit| commercial::customer_usage(limit).with_products(),
+        "licensesActive",
+        "licensesQualified",
+    );
     of_sums(body, commercial::customer_deployment, "licensesDeployed", "licensesSold");
 }
 

@@ -41,6 +41,7 @@ mod json_members;
 mod page;
 mod fields;
 mod wire;
+mod by_product;
 mod commercial;
 mod known_server;
 mod paging;

@@ -50,6 +50,23 @@ impl PartnerCenter {
         Self::with_retry(account, store, ledger, clock, RetryPolicy::new(poll_timeout), trust_anchors)
     }
 
+    /// The same, with at least `pace` between the starts of two requests to the API.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub fn with_pace(
+        account: &Account,
+        store: TokenStore,
+        ledger: &Ledger,
+        clock: &Clock,
+        (poll_timeout, pace): (Duration, Duration),
+        trust_anchors: &TrustAnchors,
+    ) -> Result<Self, ClientError> {
+        let mut retry = RetryPolicy::new(poll_timeout);
+        retry.pace = pace;
+        Self::with_retry(account, store, ledger, clock, retry, trust_anchors)
+    }
+
     pub(super) fn with_retry(
         account: &Account,
         store: TokenStore,

@@ -35,6 +35,8 @@ fn write_cell(writer: &mut csv::Writer<impl io::Write>, cell: &Cell<'_>) -> csv:
         Cell::Text(text) => writer.write_field(text),
         Cell::Count(number) => writer.write_field(number.to_string()),
         Cell::Percent(percent) => writer.write_field(percent.to_string()),
+        Cell::Amount(amount) => writer.write_field(amount.to_string()),
+        Cell::Currency(currency) => writer.write_field(currency.as_str()),
         Cell::Time(at) => writer.write_field(at.to_string()),
         Cell::Missing => writer.write_field(""),
     }

@@ -6,6 +6,7 @@ use crate::config::Thresholds;
 use crate::domain::customers::{CustomerUsage, Customers, Judgement, Limits};
 
 use super::line::{Cell, Column, Line};
+use super::names::Names;
 
 pub(super) const COLUMNS: &[Column] = &[
     Column::new("customer_name", "Name"),
@@ -39,8 +40,9 @@ impl<'a> CustomerRow<'a> {
         limits: Limits,
         thresholds: &'a Thresholds,
     ) -> impl Iterator<Item = Self> + 'a {
+        let mut names = Names::new(customers);
         customers.rows().iter().map(move |row| Self {
-            name: customers.names().get(&row.customer).map(|name| &**name),
+            name: names.of(&row.customer),
             row,
             judgement: limits.judge(row, |row| thresholds.applying_to_customer(row)),
         })

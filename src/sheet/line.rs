@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use crate::domain::money::{Amount, Currency};
+
 /// The key of a column for programs, and its title for people.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
@@ -29,6 +31,10 @@ pub enum Cell<'a> {
     Count(u64),
     /// A percentage, on the scale 0–100.
     Percent(f64),
+    /// An amount of money.
+    Amount(Amount),
+    /// The currency of an amount.
+    Currency(Currency),
     /// A time.
     Time(Timestamp),
     /// Nothing.
@@ -38,7 +44,7 @@ pub enum Cell<'a> {
 impl Cell<'_> {
     /// Whether it is a number.
     pub const fn is_number(&self) -> bool {
-        matches!(self, Self::Count(_) | Self::Percent(_))
+        matches!(self, Self::Count(_) | Self::Percent(_) | Self::Amount(_))
     }
 }
 

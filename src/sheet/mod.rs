@@ -2,17 +2,20 @@
 
 mod line;
 mod csv_file;
+mod names;
 mod customers;
+mod products;
 
-use crate::config::Thresholds;
+use crate::config::{Prices, Thresholds};
 use crate::domain::collection::{Collected, Collection};
-use crate::domain::customers::Limits;
+use crate::domain::customers::{Customers, Limits};
 use crate::domain::deployment::LicenseDeployment;
 use crate::domain::usage::LicenseUsage;
 
 pub use csv_file::write_csv;
 pub use customers::CustomerRow;
 pub use line::{Cell, Column, Line};
+pub use products::{ProductRow, ProductSummary, cost_of};
 
 /// The column for the name of the account.
 const ACCOUNT: Column = Column::new("account", "Account");
@@ -20,6 +23,11 @@ const ACCOUNT: Column = Column::new("account", "Account");
 /// The columns of a collection, of which the name of the account comes first if accounts have names.
 pub fn columns(collection: Collection, has_accounts: bool) -> Vec<Column> {
     has_accounts.then_some(ACCOUNT).iter().chain(columns_of(collection)).copied().collect()
+}
+
+/// The columns of customers' products, likewise.
+pub fn product_columns(has_accounts: bool) -> Vec<Column> {
+    has_accounts.then_some(ACCOUNT).iter().chain(products::COLUMNS).copied().collect()
 }
 
 /// The same line with the name of the account, if it has one, in the column for that.
@@ -77,6 +85,13 @@ pub fn lines<'a>(
             Box::new(rows.into_iter().map(|row| row.line()))
         }
     }
+}
+
+/// The products of customers, those that cost the most first.
+pub fn product_lines<'a>(customers: &'a Customers, prices: &'a Prices) -> impl Iterator<Item = Line<'a>> {
+    let mut rows: Vec<_> = ProductRow::all(customers, prices).collect();
+    rows.sort_by_key(ProductRow::rank);
+    rows.into_iter().map(|row| row.line())
 }
 
 fn usage<'a>(row: &'a LicenseUsage, thresholds: &Thresholds) -> Line<'a> {

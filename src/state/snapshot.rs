@@ -18,6 +18,7 @@ use crate::domain::customers::{CustomerDeployment, CustomerUsage, Customers, Nam
 use crate::domain::deployment::LicenseDeployment;
 use crate::domain::figures::Percent;
 use crate::domain::polled::LastGood;
+use crate::domain::products::CustomerProduct;
 use crate::domain::row::{Incoming, LabelPool, Row, Rows, Source};
 use crate::domain::usage::{LicenseUsage, Qualified};
 use crate::large_buffer;
@@ -104,12 +105,17 @@ struct SavedCustomer<'a> {
     usage: Vec<SavedUsage<'a>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     deployment: Vec<SavedDeployment<'a>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    products: Vec<SavedProduct<'a>>,
 }
 
 /// Service, workload, channel, active and qualified licences, time.
 type SavedUsage<'a> = (Cow<'a, str>, Cow<'a, str>, Cow<'a, str>, u64, u64, Timestamp);
 /// Service, channel, sold and deployed licences, time.
 type SavedDeployment<'a> = (Cow<'a, str>, Cow<'a, str>, u64, u64, Timestamp);
+
+/// Product, channel, active and qualified licences, time.
+type SavedProduct<'a> = (Cow<'a, str>, Cow<'a, str>, u64, u64, Timestamp);
 
 /// Rows to be written. Each is converted while it is written, since all together would take more memory than the file.
 struct SavedRows<'a>(&'a Collected);
@@ -276,12 +282,14 @@ fn deployment(row: &LicenseDeployment) -> Saved<'_> {
 /// A customer for each id that occurs in the rows, which are sorted by it.
 fn customers(customers: &Customers) -> impl Iterator<Item = SavedCustomer<'_>> {
     let (mut usage, mut deployment) = (customers.rows(), customers.deployment());
+    let mut products = customers.products().map_or(&[][..], Rows::rows);
     std::iter::from_fn(move || {
         let firsts = [usage.first().map(|row| &row.customer), deployment.first().map(|row| &row.customer)];
         let id = firsts.into_iter().flatten().min()?;
-        let (of_usage, of_deployment) = (
+        let (of_usage, of_deployment, of_products) = (
             usage.split_off(..usage.partition_point(|row| row.customer <= *id))?,
             deployment.split_off(..deployment.partition_point(|row| row.customer <= *id))?,
+            products.split_off(..products.partition_point(|row| row.customer <= *id))?,
         );
         Some(SavedCustomer {
             id: Cow::Borrowed(id),
@@ -299,6 +307,14 @@ fn customers(customers: &Customers) -> impl Iterator<Item = SavedCustomer<'_>> {
                 .map(|CustomerDeployment { service, channel, sold, deployed, processed_at, .. }| {
                     let [service, channel] = [service, channel].map(|label| Cow::Borrowed(&**label));
                     (service, channel, *sold, *deployed, *processed_at)
+                })
+                .collect(),
+            products: of_products
+                .iter()
+                .filter(|row| row.customer == *id)
+                .map(|CustomerProduct { product, channel, licenses, processed_at, .. }| {
+                    let [product, channel] = [product, channel].map(|label| Cow::Borrowed(&**label));
+                    (product, channel, licenses.active, licenses.qualified, *processed_at)
                 })
                 .collect(),
         })
@@ -377,7 +393,8 @@ fn all<R: Row>(
 
 fn restored_customers(saved: Vec<SavedCustomer<'_>>, source: Source) -> Customers {
     let (mut labels, mut names) = (LabelPool::default(), Names::new());
-    let (mut usage, mut deployment) = (Incoming::default(), Incoming::default());
+    let (mut usage, mut deployment, mut products) =
+        (Incoming::default(), Incoming::default(), None::<Incoming<_>>);
     for of in saved {
         let id = labels.share(&of.id);
         if let Some(name) = of.name {
@@ -401,8 +418,15 @@ fn restored_customers(saved: Vec<SavedCustomer<'_>>, source: Source) -> Customer
                 processed_at,
             }));
         }
+        for (product, channel, active, qualified, processed_at) in of.products {
+            let [product, channel] = [product, channel].map(|label| labels.share(&label));
+            let licenses = Qualified { active, qualified };
+            let row = CustomerProduct { customer: Arc::clone(&id), product, channel, licenses, processed_at };
+            products.get_or_insert_default().add(Ok(row));
+        }
     }
-    Customers::new(usage.into_rows(source), deployment.into_rows(source), names)
+    let products = products.map(|products| products.into_rows(source));
+    Customers::new(usage.into_rows(source), deployment.into_rows(source), names).with_products(products)
 }
 
 const ALWAYS_JSON: &str = "a record of strings and times serialises to JSON";

@@ -204,6 +204,28 @@ async fn a_reload_replaces_the_accounts_and_one_that_stays_keeps_its_counters() 
 }
 
 #[tokio::test]
+async fn a_reload_with_other_prices_lets_every_account_go_on() {
+    let bed = TestBed::new("").await;
+    bed.write(&["contoso"], "");
+    let running = bed.start();
+    let contoso = running.account(0);
+    wait_for(&contoso, |status| status.usage().polls == 1).await;
+    assert!(!contoso.read().keeps_products);
+    for amount in ["36.00", "38.50"] {
+        bed.write(&["contoso"], &format!("prices: [{{product: E3, per_month: {amount}, currency: EUR}}]"));
+        running.reloader.reload().await.unwrap().unwrap();
+        assert!(contoso.read().keeps_products);
+        let price = running.accounts.borrow().prices.of("E3").unwrap().to_string();
+        assert_eq!(price, format!("{amount} EUR"));
+    }
+    bed.write(&["contoso"], "");
+    running.reloader.reload().await.unwrap().unwrap();
+    assert!(!contoso.read().keeps_products);
+    assert_eq!((bed.sign_ins().await, contoso.read().usage().polls), (1, 1), "no poll has begun anew");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_reload_lets_an_account_that_has_not_changed_go_on_and_replaces_one_that_has() {
     let bed = TestBed::new("").await;
     bed.write(&["contoso", "fabrikam"], "");

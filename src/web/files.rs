@@ -1,4 +1,4 @@
-//! Serves the bundled dashboards and runbooks, to which the status page links.
+//! Serves the bundled dashboards, runbooks and documents, to which pages link.
 
 use std::sync::Arc;
 
@@ -7,9 +7,9 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use crate::bundled::{DASHBOARDS, runbooks};
+use crate::bundled::DASHBOARDS;
 
-use super::page::runbook;
+use super::page::markdown::{self, Kind};
 use super::site::Site;
 
 /// Answers `/dashboards/{name}` with JSON for Grafana's import.
@@ -20,19 +20,24 @@ pub(super) async fn dashboard(Path(name): Path<String>) -> Response {
     }
 }
 
-/// Answers `/runbooks/{alert}`, also with the end `.md`, with a page, or with the Markdown itself if the client asks
-/// for text and not for HTML.
-pub(super) async fn runbook(
-    State(site): State<Arc<Site>>,
-    Path(alert): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    let alert = alert.strip_suffix(".md").unwrap_or(&alert);
-    let Some((alert, text)) = runbooks().find(|(name, _)| *name == alert) else { return not_found() };
-    let mut response = if wants_text(&headers) {
+/// Answers `/runbooks/{alert}`, also with the end `.md`.
+pub(super) async fn runbook(site: State<Arc<Site>>, name: Path<String>, headers: HeaderMap) -> Response {
+    document(Kind::Runbook, &site, &name, &headers)
+}
+
+/// Answers `/concepts/{name}`, also with the end `.md`.
+pub(super) async fn concept(site: State<Arc<Site>>, name: Path<String>, headers: HeaderMap) -> Response {
+    document(Kind::Concept, &site, &name, &headers)
+}
+
+/// Answers with a page, or with the Markdown itself if the client asks for text and not for HTML.
+fn document(kind: Kind, site: &Site, name: &str, headers: &HeaderMap) -> Response {
+    let name = name.strip_suffix(".md").unwrap_or(name);
+    let Some((name, text)) = kind.all().find(|(known, _)| *known == name) else { return not_found() };
+    let mut response = if wants_text(headers) {
         file("text/markdown; charset=utf-8", text)
     } else {
-        runbook::respond(alert, text, site.telemetry_path != "/")
+        markdown::respond(kind, (name, text), site.telemetry_path != "/")
     };
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     response

@@ -45,6 +45,7 @@ pub fn router(site: Site) -> Router {
         .route("/customers.csv", get(customers::csv))
         .route("/dashboards/{name}", get(files::dashboard))
         .route("/runbooks/{alert}", get(files::runbook))
+        .route("/concepts/{name}", get(files::concept))
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload).fallback(reload_needs_post))

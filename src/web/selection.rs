@@ -1,16 +1,17 @@
 //! Which rows of customers a request selects, in which order.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use jiff::Timestamp;
 
 use crate::domain::collection::Collection;
 use crate::domain::customers::{Customers, Limits};
 use crate::domain::polled::LastGood;
-use crate::domain::row::Row as _;
 use crate::domain::status::Ledger;
+use crate::large_buffer;
 use crate::metrics::Accounts;
-use crate::sheet::CustomerRow;
+use crate::sheet::{CustomerRow, ProductRow};
 
 /// The customers of one account that may be served.
 pub(super) struct OfAccount {
@@ -19,14 +20,24 @@ pub(super) struct OfAccount {
     pub(super) good: LastGood,
 }
 
+/// What a row is about, besides a customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// The workload of a service.
+    Workload,
+    Product,
+}
+
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Selection {
+    pub(super) by: By,
     /// A part of a customer's id or name.
     pub(super) customer: String,
     pub(super) account: String,
     pub(super) service: String,
     pub(super) workload: String,
+    pub(super) product: String,
     pub(super) channel: String,
     /// Only rows below their threshold.
     pub(super) low: bool,
@@ -38,7 +49,7 @@ pub(super) struct Selection {
 /// What comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sort {
-    /// Rows below their threshold, with the most unused licences.
+    /// What needs attention: rows below their threshold with the most unused licences, or those that cost the most.
     Rank,
     Unused,
     Active,
@@ -48,13 +59,22 @@ pub(super) enum Sort {
     Name,
     Workload,
     Service,
+    Product,
     Channel,
 }
 
 /// A selected row.
-pub(super) struct Found<'a> {
+pub(super) struct Found<'a, R> {
     pub(super) account: Option<&'a str>,
-    pub(super) row: CustomerRow<'a>,
+    /// Its place among all rows, which are sorted by account and labels.
+    at: usize,
+    pub(super) row: R,
+}
+
+/// A row that can be sorted.
+pub(super) trait Sorted {
+    /// Says which of two rows comes first.
+    fn compare(&self, other: &Self, sort: Sort) -> Ordering;
 }
 
 impl OfAccount {
@@ -74,38 +94,82 @@ impl OfAccount {
     }
 }
 
-impl Sort {
-    pub(super) const ALL: [(Self, &'static str); 9] = [
-        (Self::Rank, "rank"),
-        (Self::Unused, "unused"),
-        (Self::Active, "active"),
-        (Self::Qualified, "qualified"),
-        (Self::Percent, "percent"),
-        (Self::Name, "name"),
-        (Self::Workload, "workload"),
-        (Self::Service, "service"),
-        (Self::Channel, "channel"),
-    ];
-
-    pub(super) fn as_str(self) -> &'static str {
-        Self::ALL.into_iter().find(|(sort, _)| *sort == self).map_or("", |(_, word)| word)
+impl By {
+    /// The orders of such rows.
+    pub(super) const fn sorts(self) -> &'static [(Sort, &'static str)] {
+        match self {
+            Self::Workload => &[
+                (Sort::Rank, "rank"),
+                (Sort::Unused, "unused"),
+                (Sort::Active, "active"),
+                (Sort::Qualified, "qualified"),
+                (Sort::Percent, "percent"),
+                (Sort::Name, "name"),
+                (Sort::Workload, "workload"),
+                (Sort::Service, "service"),
+                (Sort::Channel, "channel"),
+            ],
+            Self::Product => &[
+                (Sort::Rank, "cost"),
+                (Sort::Unused, "unused"),
+                (Sort::Active, "active"),
+                (Sort::Qualified, "qualified"),
+                (Sort::Name, "name"),
+                (Sort::Product, "product"),
+                (Sort::Channel, "channel"),
+            ],
+        }
     }
 
-    /// Of equal rows, those with the smaller labels come first.
-    fn compare(self, a: &CustomerRow<'_>, b: &CustomerRow<'_>) -> Ordering {
+    /// The parameters of a query about such rows.
+    const fn parameters(self) -> &'static [&'static str] {
+        match self {
+            Self::Workload => {
+                &["by", "customer", "account", "service", "workload", "channel", "low", "sort", "page"]
+            }
+            Self::Product => &["by", "customer", "account", "product", "channel", "sort", "page"],
+        }
+    }
+
+    fn parse(query: &[(String, String)]) -> Result<Self, &'static str> {
+        match query.iter().rfind(|(name, _)| name == "by").map(|(_, value)| value.as_str()) {
+            None | Some("workload") => Ok(Self::Workload),
+            Some("product") => Ok(Self::Product),
+            Some(_) => Err("by must be one of workload, product"),
+        }
+    }
+}
+
+impl Sorted for CustomerRow<'_> {
+    fn compare(&self, other: &Self, sort: Sort) -> Ordering {
+        let (a, b) = (self, other);
         let share = |row: &CustomerRow<'_>| row.judgement.share.unwrap_or(f64::INFINITY);
-        let order = match self {
-            Self::Rank => a.rank().cmp(&b.rank()),
-            Self::Unused => b.row.unused().cmp(&a.row.unused()),
-            Self::Active => b.row.licenses.active.cmp(&a.row.licenses.active),
-            Self::Qualified => b.row.licenses.qualified.cmp(&a.row.licenses.qualified),
-            Self::Percent => share(a).total_cmp(&share(b)),
-            Self::Name => a.name.cmp(&b.name),
-            Self::Workload => a.row.workload.cmp(&b.row.workload),
-            Self::Service => a.row.service.cmp(&b.row.service),
-            Self::Channel => a.row.channel.cmp(&b.row.channel),
-        };
-        order.then_with(|| a.row.labels().cmp(b.row.labels()))
+        match sort {
+            Sort::Rank | Sort::Product => a.rank().cmp(&b.rank()),
+            Sort::Unused => b.row.unused().cmp(&a.row.unused()),
+            Sort::Active => b.row.licenses.active.cmp(&a.row.licenses.active),
+            Sort::Qualified => b.row.licenses.qualified.cmp(&a.row.licenses.qualified),
+            Sort::Percent => share(a).total_cmp(&share(b)),
+            Sort::Name => a.name.cmp(&b.name),
+            Sort::Workload => a.row.workload.cmp(&b.row.workload),
+            Sort::Service => a.row.service.cmp(&b.row.service),
+            Sort::Channel => a.row.channel.cmp(&b.row.channel),
+        }
+    }
+}
+
+impl Sorted for ProductRow<'_> {
+    fn compare(&self, other: &Self, sort: Sort) -> Ordering {
+        let (a, b) = (self, other);
+        match sort {
+            Sort::Unused => b.row.unused().cmp(&a.row.unused()),
+            Sort::Active => b.row.licenses.active.cmp(&a.row.licenses.active),
+            Sort::Qualified => b.row.licenses.qualified.cmp(&a.row.licenses.qualified),
+            Sort::Name => a.name.cmp(&b.name),
+            Sort::Product => a.row.product.cmp(&b.row.product),
+            Sort::Channel => a.row.channel.cmp(&b.row.channel),
+            Sort::Rank | Sort::Percent | Sort::Workload | Sort::Service => a.rank().cmp(&b.rank()),
+        }
     }
 }
 
@@ -115,50 +179,64 @@ impl Selection {
     /// # Errors
     /// What is wrong, and what is possible.
     pub(super) fn parse(query: Vec<(String, String)>) -> Result<Self, String> {
-        let mut selection = Self {
-            customer: String::new(),
-            account: String::new(),
-            service: String::new(),
-            workload: String::new(),
-            channel: String::new(),
-            low: false,
-            sort: Sort::Rank,
-            page: 1,
-        };
+        let by = By::parse(&query)?;
+        let mut selection = Self { by, ..Self::of(By::Workload) };
         for (name, value) in query {
+            let known = by.parameters();
+            if !known.contains(&&*name) {
+                return Err(format!("unknown parameter; known: {}", known.join(", ")));
+            }
             match &*name {
                 "customer" => selection.customer = value,
                 "account" => selection.account = value,
                 "service" => selection.service = value,
                 "workload" => selection.workload = value,
+                "product" => selection.product = value,
                 "channel" => selection.channel = value,
                 "low" => selection.low = !matches!(&*value, "" | "0" | "false"),
                 "sort" => {
-                    let found = Sort::ALL.into_iter().find(|(_, word)| *word == value);
-                    let words = || Sort::ALL.map(|(_, word)| word).join(", ");
+                    let found = by.sorts().iter().find(|(_, word)| *word == value);
+                    let words = || by.sorts().iter().map(|(_, word)| *word).collect::<Vec<_>>().join(", ");
                     selection.sort = found.ok_or_else(|| format!("sort must be one of {}", words()))?.0;
                 }
                 "page" => {
                     let page = value.parse().ok().filter(|page| *page > 0);
                     selection.page = page.ok_or("page must be a number from 1")?;
                 }
-                _ => {
-                    let known = "customer, account, service, workload, channel, low, sort, page";
-                    return Err(format!("unknown parameter; known: {known}"));
-                }
+                _ => {}
             }
         }
         Ok(selection)
     }
 
+    /// All rows in their usual order.
+    pub(super) fn of(by: By) -> Self {
+        Self {
+            by,
+            customer: String::new(),
+            account: String::new(),
+            service: String::new(),
+            workload: String::new(),
+            product: String::new(),
+            channel: String::new(),
+            low: false,
+            sort: Sort::Rank,
+            page: 1,
+        }
+    }
+
     /// The query with other values of `sort` and `page`, beginning with `?` unless it is empty.
     pub(super) fn query(&self, sort: Sort, page: usize) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
+        if self.by == By::Product {
+            query.append_pair("by", "product");
+        }
         for (name, value) in [
             ("customer", &self.customer),
             ("account", &self.account),
             ("service", &self.service),
             ("workload", &self.workload),
+            ("product", &self.product),
             ("channel", &self.channel),
         ] {
             if !value.is_empty() {
@@ -169,7 +247,7 @@ impl Selection {
             query.append_pair("low", "1");
         }
         if sort != Sort::Rank {
-            query.append_pair("sort", sort.as_str());
+            query.append_pair("sort", self.word(sort));
         }
         if page > 1 {
             query.append_pair("page", &page.to_string());
@@ -178,36 +256,110 @@ impl Selection {
         if query.is_empty() { query } else { format!("?{query}") }
     }
 
-    /// The rows that are selected, in no particular order.
-    pub(super) fn rows<'a>(&self, all: &'a [OfAccount], accounts: &'a Accounts) -> Vec<Found<'a>> {
-        let wanted = self.customer.to_lowercase();
-        let is = |wanted: &str, found: &str| wanted.is_empty() || wanted == found;
-        let of_account = all.iter().filter(|of| is(&self.account, of.account.as_deref().unwrap_or("")));
-        of_account
+    /// The value of `sort` for an order.
+    pub(super) fn word(&self, sort: Sort) -> &'static str {
+        self.by.sorts().iter().find(|(known, _)| *known == sort).map_or("", |(_, word)| word)
+    }
+
+    /// The rows by workload that are selected, in no particular order.
+    pub(super) fn rows<'a>(
+        &self,
+        all: &'a [OfAccount],
+        accounts: &'a Accounts,
+    ) -> Vec<Found<'a, CustomerRow<'a>>> {
+        let mut is_customer = self.customer_filter();
+        let found = self
+            .of_accounts(all)
             .flat_map(|of| {
                 let rows = CustomerRow::all(of.customers(), of.limits, &accounts.thresholds);
-                rows.map(|row| Found { account: of.account.as_deref(), row })
+                rows.map(|row| (of.account.as_deref(), row))
             })
+            .enumerate()
+            .map(|(at, (account, row))| Found { account, at, row })
             .filter(|Found { row, .. }| {
-                let has = |text: &str| text.to_lowercase().contains(&wanted);
                 is(&self.service, &row.row.service)
                     && is(&self.workload, &row.row.workload)
                     && is(&self.channel, &row.row.channel)
                     && (!self.low || row.judgement.is_low)
-                    && (wanted.is_empty() || has(&row.row.customer) || row.name.is_some_and(has))
-            })
-            .collect()
+                    && is_customer(&row.row.customer, row.name)
+            });
+        collected(found, all.iter().map(|of| of.customers().rows().len()).sum())
     }
 
-    /// Puts the first `most` rows in order, and drops the others.
-    pub(super) fn sort(&self, rows: &mut Vec<Found<'_>>, most: usize) {
-        let compare = |a: &Found<'_>, b: &Found<'_>| {
-            self.sort.compare(&a.row, &b.row).then_with(|| a.account.cmp(&b.account))
-        };
-        if rows.len() > most {
-            rows.select_nth_unstable_by(most, compare);
-            rows.truncate(most);
+    /// The rows by product that are selected, in no particular order.
+    pub(super) fn products<'a>(
+        &self,
+        all: &'a [OfAccount],
+        accounts: &'a Accounts,
+    ) -> Vec<Found<'a, ProductRow<'a>>> {
+        let mut is_customer = self.customer_filter();
+        let found = self
+            .of_accounts(all)
+            .flat_map(|of| {
+                let rows = ProductRow::all(of.customers(), &accounts.prices);
+                rows.map(|row| (of.account.as_deref(), row))
+            })
+            .enumerate()
+            .map(|(at, (account, row))| Found { account, at, row })
+            .filter(|Found { row, .. }| {
+                is(&self.product, &row.row.product)
+                    && is(&self.channel, &row.row.channel)
+                    && is_customer(&row.row.customer, row.name)
+            });
+        let products = |of: &OfAccount| of.customers().products().map_or(0, |products| products.rows().len());
+        collected(found, all.iter().map(products).sum())
+    }
+
+    fn of_accounts<'a>(&self, all: &'a [OfAccount]) -> impl Iterator<Item = &'a OfAccount> {
+        all.iter().filter(|of| is(&self.account, of.account.as_deref().unwrap_or("")))
+    }
+
+    /// Whether a customer with an id and a name is selected. Customers with several rows, which follow each other, are
+    /// examined once.
+    fn customer_filter<'a>(&self) -> impl FnMut(&'a str, Option<&'a str>) -> bool {
+        let (wanted, mut last) = (self.customer.to_lowercase(), None);
+        move |id, name| {
+            if wanted.is_empty() {
+                return true;
+            }
+            match last {
+                Some((known, is_selected)) if std::ptr::eq::<str>(known, id) => is_selected,
+                _ => {
+                    let has = |text: &str| text.to_lowercase().contains(&wanted);
+                    let is_selected = has(id) || name.is_some_and(has);
+                    last = Some((id, is_selected));
+                    is_selected
+                }
+            }
         }
+    }
+
+    /// The rows of a range, in order; the others are dropped.
+    pub(super) fn sort<R: Sorted>(&self, rows: &mut Vec<Found<'_, R>>, Range { start, end }: Range<usize>) {
+        let compare = |a: &Found<'_, R>, b: &Found<'_, R>| {
+            a.row.compare(&b.row, self.sort).then_with(|| a.at.cmp(&b.at))
+        };
+        if end < rows.len() {
+            rows.select_nth_unstable_by(end, compare);
+            rows.truncate(end);
+        }
+        if 0 < start && start < rows.len() {
+            rows.select_nth_unstable_by(start, compare);
+        }
+        rows.drain(..start.min(rows.len()));
         rows.sort_unstable_by(compare);
     }
+}
+
+/// The selected ones of `most` rows.
+fn collected<T>(rows: impl Iterator<Item = T>, most: usize) -> Vec<T> {
+    let mut all = Vec::new();
+    large_buffer::reserve(&mut all, most);
+    all.extend(rows);
+    all
+}
+
+/// Whether a label has the wanted value, if one is wanted.
+fn is(wanted: &str, found: &str) -> bool {
+    wanted.is_empty() || wanted == found
 }

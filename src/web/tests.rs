@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::{Site, router};
-use crate::config::{Config, ConfigSource, Thresholds};
+use crate::config::{Config, ConfigSource, Prices, Thresholds};
 use crate::domain::clock::Clock;
 use crate::domain::shard::Shard;
 use crate::domain::status::Ledger;
@@ -48,7 +48,13 @@ fn ledgers(names: &[&str]) -> Vec<Ledger> {
 }
 
 fn accounts_with(ledgers: Vec<Ledger>) -> Accounts {
-    Accounts { ledgers, stale_after: None, thresholds: Thresholds::default(), choices: Choices::default() }
+    Accounts {
+        ledgers,
+        stale_after: None,
+        thresholds: Thresholds::default(),
+        prices: Prices::default(),
+        choices: Choices::default(),
+    }
 }
 
 fn succeed(ledger: &Ledger) {
@@ -67,6 +73,7 @@ fn supervisor(source: ConfigSource) -> (Supervisor, Reloader) {
         stale_after: None,
         state_directory: state.path().to_owned(),
         thresholds: Thresholds::default(),
+        prices: Prices::default(),
         accounts: Vec::new(),
     };
     let clock = Clock::fixed(NOW);

@@ -16,9 +16,10 @@ use rules::{Rules, TESTS, files, read};
 use serde_json::Value;
 
 /// The names of the alerts, which users rely on.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "PartnerLicenseUsageLow",
     "PartnerLicenseUsageDropped",
+    "PartnerLicenseCustomerUsageLow",
     "PartnerLicenseUsageDataStale",
     "PartnerLicenseUsageCollectionEmpty",
     "PartnerLicenseUsageSeriesLost",

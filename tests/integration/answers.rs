@@ -8,6 +8,7 @@
 
 mod api_errors;
 mod bodies;
+mod commands;
 mod customers;
 mod decoding;
 mod observed;
@@ -60,6 +61,22 @@ fn every_response_about_customers_yields_their_rows_or_fails_for_its_reason() {
 #[test]
 fn every_response_of_the_sign_in_service_yields_a_token_or_has_its_reason() {
     check_rows(|_| sign_in::rows());
+}
+
+#[test]
+fn fetch_prints_what_the_exporter_would_serve_or_fails_for_the_same_reason() {
+    commands::check_fetch(|_| decoding::rows());
+    commands::check_fetch(paging::rows);
+    commands::check_fetch(|_| api_errors::rows());
+    commands::check_fetch(successor::rows);
+    commands::check_fetch(|_| sources::rows());
+    commands::check_fetch(|_| customers::rows());
+    commands::check_fetch(|_| sign_in::rows());
+}
+
+#[test]
+fn backfill_writes_the_rows_of_the_successor_or_fails_for_the_same_reason() {
+    commands::check_backfill(successor::rows);
 }
 
 /// What no page and no log may contain: the beginnings of the simulator's secrets, and of the tests' own tokens.

@@ -8,7 +8,7 @@ use std::fs;
 use std::sync::Arc;
 
 use crate::support::exposition::Exposition;
-use crate::support::{Exporter, Simulator, account, agent, eventually, get, write_config};
+use crate::support::{Exporter, Simulator, account, agent, eventually, get, run, write_config};
 
 const TENANT: &str = "contoso.example";
 const USAGE: &str = "partner_license_usage_percent";
@@ -141,7 +141,8 @@ const NAME: &str = "Fictitious ";
 
 /// Everything that the program shows and writes, except its log.
 fn shown(exporter: &Exporter) -> Vec<(String, String)> {
-    let paths = ["/metrics", "/", "/customers", "/customers.csv"];
+    let by_product = ["/customers?by=product", "/customers.csv?by=product"];
+    let paths = ["/metrics", "/", "/customers", "/customers.csv"].into_iter().chain(by_product);
     let pages = paths.map(|path| {
         let url = format!("{}{path}", exporter.url);
         let mut answer = agent().get(&url).header("Accept", "*/*").call().unwrap();
@@ -167,7 +168,8 @@ fn names_of_customers_that_are_not_wanted_are_nowhere_even_if_an_earlier_configu
     let simulator = Simulator::start("rows: portfolio");
     let of = |names: bool| {
         // Customers are polled once, so that what was read before stays.
-        config(&simulator, &format!("customers: {{ enabled: true, names: {names} }}"))
+        let config = config(&simulator, &format!("customers: {{ enabled: true, names: {names} }}"));
+        format!("prices: [{{ product: OFFICE 365 PLAN E1, per_month: 9.40, currency: EUR }}]\n{config}")
     };
     let log_level = ["--log.level", "debug"];
     let no_name_in_log = |exporter: &Exporter| {
@@ -179,7 +181,9 @@ fn names_of_customers_that_are_not_wanted_are_nowhere_even_if_an_earlier_configu
     let file = eventually("names in the metrics and in the file of the rows", || {
         let places = with_names(&exporter);
         let is_in = |start: &str| places.iter().find(|place| place.starts_with(start)).cloned();
-        is_in("/metrics").and(is_in("customers-"))
+        // The pages by product are among what has names.
+        let all = ["/metrics", "/", "/customers?by=product", "/customers.csv?by=product"];
+        all.into_iter().try_for_each(|place| is_in(place).map(drop)).and(is_in("customers-"))
     });
     let file = exporter.directory.path().join("state").join(file);
     let saved = fs::read(&file).unwrap();
@@ -188,7 +192,17 @@ fn names_of_customers_that_are_not_wanted_are_nowhere_even_if_an_earlier_configu
     let count = |metrics: &Exposition| metrics.named("partner_license_customer_qualified_licenses").count();
     assert_eq!(count(&exporter.metrics()), 500, "the rows stay");
     eventually("no name anywhere", || with_names(&exporter).is_empty().then_some(()));
+    let products = get(&format!("{}/customers?by=product", exporter.url));
+    assert!(products.contains("OFFICE 365 PLAN E1"), "names of products stay: {products}");
     no_name_in_log(&exporter);
+    let file_of_config = exporter.directory.path().join("config.yml");
+    for by in ["workload", "product"] {
+        for format in ["table", "csv", "json"] {
+            let flags = ["fetch", "customers", "--by", by, "--format", format, "--config.file"];
+            let (code, out, said) = run(&[&flags[..], &[file_of_config.to_str().unwrap()]].concat());
+            assert_eq!((code, said.as_str(), out.contains(NAME)), (0, "", false), "{by} {format}: {out}");
+        }
+    }
 
     // The file with names may come back, for instance from a backup.
     let directory = Arc::clone(&exporter.directory);

@@ -256,7 +256,7 @@ fn help(command: &[&String]) -> String {
 fn every_configuration_key_is_in_the_reference() {
     let mut findings = Findings::default();
     let file = "nope: 1\nthresholds: { nope: 1, overrides: [ { nope: 1 } ] }\ncollections: { nope: 1, usage: { nope: 1 }, \
-                deployment: { nope: 1 }, customers: { nope: 1 } }\naccounts: [ { nope: 1 } ]\n";
+                deployment: { nope: 1 }, customers: { nope: 1 } }\nprices: [ { nope: 1 } ]\naccounts: [ { nope: 1 } ]\n";
     let (_, errors) = check(file);
     let mut known = BTreeSet::new();
     for line in errors.lines() {
@@ -282,6 +282,33 @@ fn every_configuration_key_is_in_the_reference() {
     }
     for key in written.difference(&leaves) {
         findings.add(format!("{document}, keys: the program knows no {key}"));
+    }
+    findings.none();
+}
+
+#[test]
+fn the_configuration_of_the_packages_explains_every_key_and_is_valid_once_everything_in_it_is_turned_on() {
+    let text = read(&root().join("packaging/config.yml"));
+    let mut findings = Findings::default();
+    for row in table("keys") {
+        let key = row[0].trim_matches('`').rsplit('.').next().unwrap_or_default().to_owned();
+        if !text.split(|c: char| c != '_' && !c.is_ascii_alphanumeric()).any(|word| word == key) {
+            findings.add(format!("packaging/config.yml: {} is missing", row[0]));
+        }
+    }
+    let (_, errors) = check(&text);
+    if !errors.contains("accounts: ") || errors.lines().count() != 2 {
+        findings.add(format!("as it is, only accounts may be missing from it:\n{errors}"));
+    }
+    // A `#` without a space after it turns a setting off.
+    let turn_on = |line: &str| {
+        let setting =
+            line.trim_start().strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' '));
+        setting.map_or(line.to_owned(), |_| line.replacen('#', "", 1))
+    };
+    let (valid, errors) = check(&text.lines().map(turn_on).collect::<Vec<_>>().join("\n"));
+    if !valid {
+        findings.add(format!("with everything turned on: {errors}"));
     }
     findings.none();
 }
@@ -336,12 +363,19 @@ fn check(text: &str) -> (bool, String) {
     std::fs::write(&secret, "a-secret\n").expect("a file in it");
     let file = directory.path().join("config.yml");
     let certificate = root().join("tests/fixtures/client-certificates/rsa.pem");
+    // The certificate without its key.
+    let anchor = directory.path().join("ca.pem");
+    let pem = read(&certificate);
+    let start = pem.find("-----BEGIN CERTIFICATE").expect("a certificate");
+    std::fs::write(&anchor, pem[start..].split_inclusive("END CERTIFICATE-----\n").next().expect("its end"))
+        .expect("a file in it");
     let lines: Vec<String> = text
         .lines()
         .map(|line| match line.split_once("_file: ") {
             Some((key, _)) if key.trim_start().starts_with("client_certificate") => {
                 format!("{key}_file: {}", certificate.display())
             }
+            Some((key, _)) if key.trim_start() == "ca" => format!("{key}_file: {}", anchor.display()),
             Some((key, _)) if !line.trim_start().starts_with('#') => {
                 format!("{key}_file: {}", secret.display())
             }

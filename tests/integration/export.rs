@@ -94,6 +94,62 @@ fn the_flags_set_the_hosts_of_links_in_rules() {
 }
 
 #[test]
+fn customers_are_routed_to_their_account_managers_and_nothing_else_changes() {
+    let directory = tempfile::tempdir().unwrap();
+    let list = directory.path().join("managers.csv");
+    let (bank, shop) = ("0112a436-9d8f-4d8c-9e0f-6b1f0c5a7d01", "7b1e5c5e-2f57-4f0a-8a35-1d2c3b4a5f02");
+    fs::write(&list, format!("id,e-mail\n{bank},o'neill@partner.example\n{shop},O'Neill@partner.example\n"))
+        .unwrap();
+    let (plain, routed) = (directory.path().join("plain"), directory.path().join("routed"));
+    assert_eq!(export("alerts", &plain, &[]).0, 0);
+    assert_eq!(export("alerts", &routed, &["--routes", list.to_str().unwrap()]).0, 0);
+    let (plain, routed) = (files(&plain), files(&routed));
+    let differ: Vec<_> = plain.keys().filter(|path| plain[*path] != routed[*path]).collect();
+    assert_eq!(differ, [Path::new("alertmanager.yml")]);
+    assert_eq!(plain.len(), routed.len());
+    let config = &routed[Path::new("alertmanager.yml")];
+    let added: Vec<&str> = {
+        let before = &plain[Path::new("alertmanager.yml")];
+        config.lines().filter(|line| !before.contains(line) && !line.trim_start().starts_with('#')).collect()
+    };
+    assert_eq!(
+        added,
+        [
+            "      routes:",
+            "        - receiver: 'o''neill@partner.example'",
+            "          matchers:",
+            &format!("            - 'customer =~ \"{bank}|{shop}\"'"),
+            "  - name: 'o''neill@partner.example'",
+            "      - to: 'o''neill@partner.example'",
+        ]
+    );
+    assert_eq!(config.matches("partner_license.email.html").count(), 2, "{config}");
+}
+
+#[test]
+fn a_list_of_account_managers_with_problems_writes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (list, target) = (directory.path().join("managers.csv"), directory.path().join("alerts"));
+    fs::write(&list, "id,e-mail\nContoso,anna\nFabrikam\n").unwrap();
+    let routes = format!("--routes={}", list.display());
+    let (code, said, errors) = export("alerts", &target, &[&routes]);
+    assert_eq!((code, said.as_str()), (2, ""));
+    let lines: Vec<&str> = errors.lines().collect();
+    assert_eq!(lines[0], format!("error: {}:", list.display()));
+    assert!(lines[1].starts_with("  line 2: ") && lines[2].starts_with("  line 3: "), "{errors}");
+    assert!(lines.len() == 3 && !errors.contains("Contoso"), "{errors}");
+    let (code, _, errors) = export("alerts", &target, &["--routes=/does/not/exist.csv"]);
+    assert_eq!(code, 2);
+    assert!(errors.starts_with("error: cannot read /does/not/exist.csv: "), "{errors}");
+    let (code, _, errors) = export("dashboards", &target, &[&routes]);
+    assert_eq!(
+        (code, errors.as_str()),
+        (2, "error: --routes is about alerts and has no effect on dashboards\n")
+    );
+    assert!(!target.exists());
+}
+
+#[test]
 fn a_changed_file_is_overwritten_only_with_the_overwrite_flag() {
     let directory = tempfile::tempdir().unwrap();
     assert_eq!(export("alerts", directory.path(), &[]).0, 0);

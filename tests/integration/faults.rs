@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::thread;
 
 use axum::http::Version;
 use partner_center_simulator::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN};
@@ -143,88 +145,108 @@ impl Row {
     }
 }
 
-#[test]
-fn every_network_fault_is_counted_under_its_reason_and_affects_nothing_else() {
-    let (directory, authority, trusted) = with_authority();
-    let simulator = Simulator::start("");
-    let elsewhere = Peer::answering(peers::silence);
-    let redirect = |status: &str| {
-        Peer::answering(peers::says(format!("{status}\r\nLocation: http://{}/", elsewhere.address)))
-    };
-    let (refusing, _bound) = peers::refusing();
-    let honest = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"items\": []}";
-    let certified = |name, until| Peer::answering_tls(authority.server(name, until), honest);
-    let rows = [
-        Row::new("refused", format!("http://{refusing}"), NETWORK),
-        Row::new("no such name", "https://partner-center.invalid".to_owned(), NETWORK),
-        Row::http("closed at once", Peer::new(|_| Ok(())), NETWORK),
-        Row::http("closed after the request", Peer::answering(|_, _| Ok(())), NETWORK),
-        Row::http("half a head", Peer::answering(peers::half_a_head), NETWORK),
-        Row::http("half a body", Peer::answering(peers::half_a_body), NETWORK),
-        Row::http("half a chunk", Peer::answering(peers::half_a_chunk), NETWORK),
-        Row::http("reset in the head", Peer::answering(peers::reset_in_the_head), NETWORK),
-        Row::http("reset in the body", Peer::answering(peers::reset_in_the_body), NETWORK),
-        Row::http("no HTTP", Peer::answering(peers::echo), NETWORK),
-        Row::http("endless head", Peer::answering(peers::endless_head), NETWORK),
-        Row::http("endless body", Peer::answering(peers::endless_body), PAYLOAD),
-        Row::http("gzip bomb", Peer::answering(peers::gzip_bomb), PAYLOAD),
-        Row::http("silence", Peer::answering(peers::silence), TIMEOUT),
-        Row::http("dripping head", Peer::answering(peers::dripping_head), TIMEOUT),
-        Row::http("dripping body", Peer::answering(peers::dripping_body), TIMEOUT),
-        Row::http("dripping interim answers", Peer::answering(peers::dripping_interim_answers), TIMEOUT),
-        Row::http("redirect 302", redirect("302 Found"), ("server", "302", 1)),
-        Row::http("redirect 307", redirect("307 Temporary Redirect"), ("server", "307", 1)),
-        Row::http("redirect 308", redirect("308 Permanent Redirect"), ("server", "308", 1)),
-        Row::https("no TLS", Peer::new(peers::no_tls), TLS),
-        Row::https("unknown authority", certified("127.0.0.1", 2099), TLS),
-        Row::https("wrong name", certified("partner-center.invalid", 2099), TLS).with(&trusted),
-        Row::https("expired", certified("127.0.0.1", 2020), TLS).with(&trusted),
-        Row::https("no handshake", Peer::new(|mut stream| peers::silence(&mut stream, "")), TIMEOUT),
-        Row::https("closed during the handshake", Peer::new(|_| Ok(())), NETWORK),
-        Row::https("no close_notify", certified("127.0.0.1", 2099), NETWORK).with(&trusted),
-        Row::proxy("proxy wants a password", Peer::answering(peers::says("407 No".to_owned())), NETWORK),
-        Row::proxy("proxy forbids", Peer::answering(peers::says("403 No".to_owned())), NETWORK),
-        Row::proxy("proxy closes", Peer::answering(|_, _| Ok(())), NETWORK),
-        Row::proxy("proxy is not a proxy", Peer::answering(peers::echo), NETWORK),
-        Row::proxy("proxy is silent", Peer::answering(peers::silence), TIMEOUT),
-        Row::http("sign-in: reset", Peer::answering(peers::reset_in_the_body), NETWORK).signing_in(),
-        Row::http("sign-in: no HTTP", Peer::answering(peers::echo), NETWORK).signing_in(),
-        Row::http("sign-in: endless body", Peer::answering(peers::endless_body), PAYLOAD).signing_in(),
-        Row::http("sign-in: silence", Peer::answering(peers::silence), TIMEOUT).signing_in(),
-        Row::http("sign-in: redirect", redirect("307 Temporary Redirect"), ("server", "307", 1)).signing_in(),
-        Row::https("sign-in: unknown authority", certified("127.0.0.1", 2099), TLS).signing_in(),
-    ];
-    let rarely = EVERY.replace("1s", "6h");
-    let accounts: String = (1..)
-        .zip(&rows)
-        .map(|(number, row)| {
+/// Every fault, with what must live as long as the rows.
+struct Faults {
+    rows: Vec<Row>,
+    directory: Arc<tempfile::TempDir>,
+    /// Where redirects lead.
+    elsewhere: Peer,
+    _refusing: OwnedFd,
+}
+
+impl Faults {
+    fn new() -> Self {
+        let (directory, authority, trusted) = with_authority();
+        let elsewhere = Peer::answering(peers::silence);
+        let redirect = |status: &str| {
+            Peer::answering(peers::says(format!("{status}\r\nLocation: http://{}/", elsewhere.address)))
+        };
+        let (refusing, bound) = peers::refusing();
+        let honest = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"items\": []}";
+        let certified = |name, until| Peer::answering_tls(authority.server(name, until), honest);
+        let rows = vec![
+            Row::new("refused", format!("http://{refusing}"), NETWORK),
+            Row::new("no such name", "https://partner-center.invalid".to_owned(), NETWORK),
+            Row::http("closed at once", Peer::new(|_| Ok(())), NETWORK),
+            Row::http("closed after the request", Peer::answering(|_, _| Ok(())), NETWORK),
+            Row::http("half a head", Peer::answering(peers::half_a_head), NETWORK),
+            Row::http("half a body", Peer::answering(peers::half_a_body), NETWORK),
+            Row::http("half a chunk", Peer::answering(peers::half_a_chunk), NETWORK),
+            Row::http("reset in the head", Peer::answering(peers::reset_in_the_head), NETWORK),
+            Row::http("reset in the body", Peer::answering(peers::reset_in_the_body), NETWORK),
+            Row::http("no HTTP", Peer::answering(peers::echo), NETWORK),
+            Row::http("endless head", Peer::answering(peers::endless_head), NETWORK),
+            Row::http("endless body", Peer::answering(peers::endless_body), PAYLOAD),
+            Row::http("gzip bomb", Peer::answering(peers::gzip_bomb), PAYLOAD),
+            Row::http("silence", Peer::answering(peers::silence), TIMEOUT),
+            Row::http("dripping head", Peer::answering(peers::dripping_head), TIMEOUT),
+            Row::http("dripping body", Peer::answering(peers::dripping_body), TIMEOUT),
+            Row::http("dripping interim answers", Peer::answering(peers::dripping_interim_answers), TIMEOUT),
+            Row::http("redirect 302", redirect("302 Found"), ("server", "302", 1)),
+            Row::http("redirect 307", redirect("307 Temporary Redirect"), ("server", "307", 1)),
+            Row::http("redirect 308", redirect("308 Permanent Redirect"), ("server", "308", 1)),
+            Row::https("no TLS", Peer::new(peers::no_tls), TLS),
+            Row::https("unknown authority", certified("127.0.0.1", 2099), TLS),
+            Row::https("wrong name", certified("partner-center.invalid", 2099), TLS).with(&trusted),
+            Row::https("expired", certified("127.0.0.1", 2020), TLS).with(&trusted),
+            Row::https("no handshake", Peer::new(|mut stream| peers::silence(&mut stream, "")), TIMEOUT),
+            Row::https("closed during the handshake", Peer::new(|_| Ok(())), NETWORK),
+            Row::https("no close_notify", certified("127.0.0.1", 2099), NETWORK).with(&trusted),
+            Row::proxy("proxy wants a password", Peer::answering(peers::says("407 No".to_owned())), NETWORK),
+            Row::proxy("proxy forbids", Peer::answering(peers::says("403 No".to_owned())), NETWORK),
+            Row::proxy("proxy closes", Peer::answering(|_, _| Ok(())), NETWORK),
+            Row::proxy("proxy is not a proxy", Peer::answering(peers::echo), NETWORK),
+            Row::proxy("proxy is silent", Peer::answering(peers::silence), TIMEOUT),
+            Row::http("sign-in: reset", Peer::answering(peers::reset_in_the_body), NETWORK).signing_in(),
+            Row::http("sign-in: no HTTP", Peer::answering(peers::echo), NETWORK).signing_in(),
+            Row::http("sign-in: endless body", Peer::answering(peers::endless_body), PAYLOAD).signing_in(),
+            Row::http("sign-in: silence", Peer::answering(peers::silence), TIMEOUT).signing_in(),
+            Row::http("sign-in: redirect", redirect("307 Temporary Redirect"), ("server", "307", 1))
+                .signing_in(),
+            Row::https("sign-in: unknown authority", certified("127.0.0.1", 2099), TLS).signing_in(),
+        ];
+        Self { rows, directory, elsewhere, _refusing: bound }
+    }
+
+    /// The accounts that have the faults, each with these further keys.
+    fn accounts(&self, simulator: &Simulator, more: &str) -> String {
+        let of = |(number, row): (usize, &Row)| {
             let tenant = format!("00000000-0000-0000-0000-{number:012}");
             let (login, api) = match row.endpoint {
                 "token" => (&row.url, &simulator.url),
                 _ => (&simulator.url, &row.url),
             };
-            account(Some(row.fault), &tenant, login, api, &format!("{}{rarely}", row.more))
-        })
-        .collect();
+            account(Some(row.fault), &tenant, login, api, &format!("{}{more}", row.more))
+        };
+        (1..).zip(&self.rows).map(of).collect()
+    }
+}
+
+#[test]
+fn every_network_fault_is_counted_under_its_reason_and_affects_nothing_else() {
+    let simulator = Simulator::start("");
+    let faults = Faults::new();
+    let Faults { rows, directory, elsewhere, .. } = &faults;
+    let accounts = faults.accounts(&simulator, &EVERY.replace("1s", "6h"));
     let config = format!("poll_interval: 6h\npoll_timeout: 5s\naccounts:\n{accounts}");
     let mut command = verbose();
     // On a machine without a name server, resolution then fails within a second instead of half a minute.
     command.env("RES_OPTIONS", "timeout:1 attempts:1");
-    let mut exporter = Exporter::start_by(command, directory, &config);
+    let mut exporter = Exporter::start_by(command, Arc::clone(directory), &config);
 
     // A collection that has failed is polled again after fifteen seconds or more. The other two polls of its account have
     // ended by then, as each takes five at most.
     let mut seen = BTreeMap::new();
     let last = eventually("outcome of every fault", || {
         let metrics = exporter.metrics();
-        for row in &rows {
+        for row in rows {
             if !seen.contains_key(row.fault) && is_over(row, &metrics) {
                 seen.insert(row.fault, (metrics.clone(), row.peer.as_ref().map(Peer::connections)));
             }
         }
         (seen.len() == rows.len()).then_some(metrics)
     });
-    for row in &rows {
+    for row in rows {
         let (metrics, connections) = &seen[row.fault];
         assert_outcome(row, metrics, *connections, &exporter);
     }
@@ -234,6 +256,46 @@ fn every_network_fault_is_counted_under_its_reason_and_affects_nothing_else() {
     assert!(busy < 12.0, "used {busy} s of processor time");
     assert_no_secrets(&exporter);
     assert!(exporter.process.is_running());
+}
+
+#[test]
+fn every_network_fault_ends_fetch_and_backfill_for_its_reason_and_they_write_nothing() {
+    let simulator = Simulator::start("");
+    let faults = Faults::new();
+    let config = format!("poll_timeout: 2s\naccounts:\n{}", faults.accounts(&simulator, EVERY));
+    let file = crate::support::write_config(faults.directory.path(), &config);
+    let files = || fs::read_dir(faults.directory.path()).unwrap().count();
+    let (file, before, output) = (file.to_str().unwrap(), files(), faults.directory.path().join("past.om"));
+    let check = |row: &Row, arguments: &[&str]| {
+        let mut command = program(&[arguments, &["--config.file", file, "--account", row.fault]].concat());
+        command.env("RES_OPTIONS", "timeout:1 attempts:1");
+        let output = command.output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}: {text}", row.fault);
+        let expected = format!("account {}: {}: ", row.fault, row.outcome.0);
+        assert!(text.contains(&expected), "{expected}: {text}");
+        assert!(text.contains("\n  what to do: "), "{text}");
+        for secret in
+            [CLIENT_SECRET, REFRESH_TOKEN, "simulated-access-token", PROXY_PASSWORD, PROXY_CREDENTIALS]
+        {
+            assert!(!text.contains(secret), "{secret} leaked");
+        }
+    };
+    thread::scope(|scope| {
+        for row in &faults.rows {
+            let output = format!("{}.{}", output.display(), row.fault.replace(' ', "-"));
+            let check = &check;
+            scope.spawn(move || {
+                for collection in ["usage", "customers"] {
+                    check(row, &["fetch", collection, "--format", "json"]);
+                }
+                let days = ["--from", "2026-01-01", "--to", "2026-01-02", "--pace", "0s"];
+                check(row, &[&["backfill", "--output", &output][..], &days].concat());
+            });
+        }
+    });
+    assert_eq!(files(), before, "neither a state directory nor a part of the past");
+    assert_eq!(faults.elsewhere.connections(), 0, "redirects are not followed");
 }
 
 /// Returns whether each collection of an account has been polled, and all of the polls' requests have ended.
@@ -452,6 +514,19 @@ pub(crate) const NAMESPACES: [Namespaces; 2] = [
 ];
 
 impl Namespaces {
+    /// Returns those in which this machine allows to mount something at `directory`, if there are any.
+    fn find(directory: &Path) -> Option<&'static Self> {
+        let possible = |namespaces: &&Self| {
+            let probe = namespaces.enter(directory, &Command::new("true")).output();
+            probe.is_ok_and(|output| output.status.success())
+        };
+        let found = NAMESPACES.iter().find(possible);
+        if found.is_none() {
+            not_run("a small disk, which cannot be mounted here, even in new namespaces (unshare --mount)");
+        }
+        found
+    }
+
     /// Returns a command that starts a program in new namespaces, with a small file system mounted at `directory`.
     pub(crate) fn enter(&self, directory: &Path, program: &Command) -> Command {
         let mut command = Command::new("unshare");
@@ -471,14 +546,7 @@ impl Disk {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let state = directory.path().join("state");
         fs::create_dir(&state).unwrap();
-        let possible = |namespaces: &&Namespaces| {
-            let probe = namespaces.enter(&state, &Command::new("true")).output();
-            probe.is_ok_and(|output| output.status.success())
-        };
-        let Some(namespaces) = NAMESPACES.iter().find(possible) else {
-            not_run("a small disk, which cannot be mounted here, even in new namespaces (unshare --mount)");
-            return None;
-        };
+        let namespaces = Namespaces::find(&state)?;
         let simulator = Simulator::start("access_token_lifetime: 1800ms");
         let config = of_every_collection(&simulator);
         let exporter = Exporter::start_by(namespaces.enter(&state, &verbose()), directory, &config);
@@ -590,6 +658,32 @@ fn a_full_disk_stops_neither_polls_nor_sign_ins_and_is_logged_once() {
     if let Some(disk) = Disk::start() {
         disk.assert_tolerated(Disk::fill, Disk::clear);
     }
+}
+
+#[test]
+fn a_full_disk_ends_backfill_which_keeps_the_days_that_it_has_fetched() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = directory.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let Some(namespaces) = Namespaces::find(&disk) else { return };
+    let simulator = Simulator::start("rows: portfolio");
+    let accounts = format!("accounts:\n{}", simulator.account(None, TENANT));
+    let config = crate::support::write_config(directory.path(), &accounts);
+    let file = disk.join("past.om");
+    let mut command = program(&["backfill", "--pace", "0s", "--from", "2026-01-01", "--to", "2026-01-02"]);
+    command.args(["--config.file", config.to_str().unwrap(), "--output", file.to_str().unwrap()]);
+    let mut listing = Command::new("sh");
+    listing.args(["-c", r#""$@"; echo "status $?"; ls -A "$0""#]).arg(&disk);
+    listing.arg(command.get_program()).args(command.get_args());
+    let output = namespaces.enter(&disk, &listing).output().unwrap();
+    let [text, complaint] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert_eq!(text, "status 1\npast.om.partial\n", "{complaint}");
+    let expected = format!("error: cannot write {}: No space left on device", file.display());
+    assert!(complaint.starts_with(&expected), "{complaint}");
+    assert!(
+        complaint.ends_with("\n2 of 2 days are fetched; the same command goes on from there\n"),
+        "{complaint}"
+    );
 }
 
 #[test]

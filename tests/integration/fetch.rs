@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::exposition;
 use crate::support::peers::refusing;
 use crate::support::terminal::Terminal;
-use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, account, program, write_config};
+use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, account, program, run, write_config};
 
 /// Rows of two customers, of which one has a name that a spreadsheet would compute.
 const CUSTOMERS: &str = r#"
@@ -56,7 +56,8 @@ fn the_documented_rows_are_a_table_with_the_lowest_first_and_the_age_of_the_figu
     };
     assert_eq!(words(lines[0]), "Workload|Service|Channel|Usage|Active|Qualified|Threshold|Data of");
     assert_eq!(words(lines[1]), "Microsoft Dynamics CRM|crm|reseller|0.00 %|40.00 %|2017-03-10|low");
-    assert_eq!(lines.len(), 7, "{shown}");
+    assert_eq!(lines.len(), 8, "{shown}");
+    assert!(lines[7].starts_with("what the numbers mean: docs/concepts/the-numbers.md"), "{shown}");
     assert!(lines[6].starts_with("5 rows from licenses, figures at most 3"), "{shown}");
     assert!(!shown.contains('\u{1b}'), "there is no colour in a pipe: {shown}");
 }
@@ -115,6 +116,89 @@ fn json_has_the_rows_and_what_there_is_to_know_about_them() {
         "processed_at": "2026-11-20T00:00:00Z",
     });
     assert_eq!(only["rows"][1], expected);
+}
+
+/// Products of two customers, with prices of two of them.
+const PRODUCTS: &str = "
+commercial_deployment: { answer: not_found }
+commercial_usage:
+  rows:
+    - { customerTenantId: a, customerName: Contoso, productName: E3, serviceCode: o365, workloadName: Teams, channel: reseller, licensesActive: 40, licensesQualified: 100, processedDateTime: 2026-11-20 }
+    - { customerTenantId: a, customerName: Contoso, productName: E3, serviceCode: o365, workloadName: Exchange, channel: reseller, licensesActive: 60, licensesQualified: 90, processedDateTime: 2026-11-20 }
+    - { customerTenantId: b, productName: Visio, serviceCode: o365, workloadName: Visio, channel: reseller, licensesActive: 1, licensesQualified: 4, processedDateTime: 2026-11-19 }
+    - { customerTenantId: b, productName: '=Sway', serviceCode: o365, workloadName: Sway, channel: reseller, licensesActive: 0, licensesQualified: 7, processedDateTime: 2026-11-19 }
+";
+const PRICES: &str = "prices:
+  - { product: e3, per_month: 0.10, currency: EUR }
+  - { product: Visio, per_month: 15, currency: USD }
+";
+
+#[test]
+fn products_of_customers_have_the_costs_of_their_unused_licences_in_every_format() {
+    let simulator = Simulator::start(PRODUCTS);
+    let accounts = simulator.account(None, TENANT);
+    let by_product = |format: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        let config = write_config(directory.path(), &format!("{PRICES}accounts:\n{accounts}"));
+        let flags = ["fetch", "customers", "--by", "product", "--format", format, "--config.file"];
+        run(&[&flags[..], &[config.to_str().unwrap()]].concat())
+    };
+    let (code, table, _) = by_product("table");
+    assert_eq!(code, 0);
+    let lines: Vec<_> =
+        table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let expected = [
+        "Name Customer Product Channel Unused at most Active Qualified Price a month Unused cost a month Currency Data of",
+        "Contoso a E3 reseller 40 60 100 0.10 4.00 EUR 2026-11-20",
+        "b Visio reseller 3 1 4 15.00 45.00 USD 2026-11-19",
+        "b =Sway reseller 7 0 7 2026-11-19",
+    ];
+    assert_eq!(lines[..4], expected);
+    assert!(lines[4].starts_with("4 rows of 2 customers from commercial, figures at most "), "{table}");
+    assert_eq!(
+        lines[5..7],
+        [
+            "licences of which no workload is used cost at most 4.00 EUR, 45.00 USD a month",
+            "without a price in the configuration: =Sway",
+        ]
+    );
+    let (_, csv, _) = by_product("csv");
+    let expected = "\r\nContoso,a,E3,reseller,40,60,100,0.10,4.00,EUR,2026-11-20T00:00:00Z\r\n\
+                    ,b,Visio,reseller,3,1,4,15.00,45.00,USD,2026-11-19T00:00:00Z\r\n\
+                    ,b,'=Sway,reseller,7,0,7,,,,2026-11-19T00:00:00Z\r\n";
+    assert!(csv.ends_with(expected), "{csv}");
+    let (_, json, _) = by_product("json");
+    let document: Value = serde_json::from_str(&json).unwrap();
+    let only = &document["accounts"][0];
+    assert_eq!(only["costs_per_month"], json!({"EUR": "4.00", "USD": "45.00"}));
+    assert_eq!(only["products_without_price"], json!(["=Sway"]));
+    let row = &only["rows"][0];
+    assert_eq!(
+        (&row["unused"], &row["cost_per_month"], &row["currency"]),
+        (&json!(40), &json!("4.00"), &json!("EUR"))
+    );
+    assert_eq!(only["rows"][2]["cost_per_month"], Value::Null);
+}
+
+#[test]
+fn no_price_can_become_a_series() {
+    let simulator = Simulator::start(PRODUCTS);
+    let accounts = simulator.account(None, TENANT);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("x.prom");
+    for (arguments, text) in [
+        (
+            &["customers", "--by=product", "--format=openmetrics"][..],
+            "--by=product has no series: use --format=table",
+        ),
+        (&["customers", "--by=product", "--textfile", file.to_str().unwrap()], "--by=product has no series"),
+        (&["usage", "--by=product"], "--by=product is about customers: use fetch customers"),
+    ] {
+        let output = fetch(directory.path(), &accounts, arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.contains(text)), (Some(2), true), "{said}");
+        assert!(!file.exists() && said.lines().count() == 1, "{said}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod alerts;
 mod answers;
+mod backfill;
 mod collections;
 mod crashes;
 mod docs;
@@ -12,12 +13,14 @@ mod export;
 mod faults;
 mod fetch;
 mod formats;
+mod guide;
 mod hanging_files;
 mod hostile;
 mod imports;
 mod listeners;
 mod login;
 mod obstacles;
+mod packagers;
 mod program;
 mod readme;
 mod replicas;

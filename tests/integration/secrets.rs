@@ -357,6 +357,42 @@ fn neither_doctor_nor_check_reveals_a_secret() {
 }
 
 #[test]
+fn neither_fetch_nor_backfill_reveals_a_secret() {
+    let failing = FailingAccounts::new();
+    let config = failing.config().replace("poll_timeout: 6s", "poll_timeout: 1s");
+    let file = support::write_config(failing.directory.path(), &config);
+    let (file, names, directory) = (file.to_str().unwrap(), failing.names(), tempfile::tempdir().unwrap());
+    let past = |name: &str| directory.path().join(name);
+    thread::scope(|scope| {
+        for share in names.chunks(names.len().div_ceil(8)) {
+            let past = &past;
+            scope.spawn(move || {
+                for name in share {
+                    let account = ["--config.file", file, "--account", name];
+                    for format in ["json", "openmetrics"] {
+                        let command = program(&[&["fetch", "--format", format][..], &account].concat());
+                        let (code, text) = run_without_secrets(&format!("fetch {name}"), command);
+                        let is_good = ["usage-no_bom", "usage-empty", "token-ok"].contains(&name.as_str());
+                        assert!(!is_good || code == Some(0), "{name}: {text}");
+                        assert!(code == Some(0) || text.contains(&format!("account {name}: ")), "{text}");
+                    }
+                    let mut command = program(&[&["backfill", "--pace", "0s"][..], &account].concat());
+                    command.args(["--from", "2018-10-14", "--to", "2018-10-14", "--output"]).arg(past(name));
+                    let (_, said, complained) = support::run_until_it_waits(&mut command);
+                    assert_no_secrets(&format!("backfill {name}"), &(said + &complained));
+                }
+            });
+        }
+    });
+    // Neither what was written nor a part of it has one.
+    let files: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|it| it.unwrap().path()).collect();
+    assert!(files.iter().any(|file| file.ends_with("usage-forbidden")), "{files:?}");
+    for file in files {
+        assert_no_secrets(&file.display().to_string(), &fs::read_to_string(&file).unwrap());
+    }
+}
+
+#[test]
 fn no_login_reveals_a_secret() {
     let failing = FailingAccounts::new();
     let file = failing.write_config();
@@ -495,7 +531,12 @@ fn secrets_in_environment_variables_are_not_revealed() {
         ("RES_OPTIONS", "timeout:1 attempts:1"),
     ];
     let directory = tempfile::tempdir().unwrap();
-    for arguments in [&["check"][..], &["doctor"], &["doctor", "--format", "json"], &["login"]] {
+    let past = directory.path().join("past.om").display().to_string();
+    let backfill =
+        ["backfill", "--from", "2026-01-01", "--to", "2026-01-01", "--pace", "0s", "--output", &past];
+    for arguments in
+        [&["check"][..], &["doctor"], &["doctor", "--format", "json"], &["login"], &["fetch"], &backfill]
+    {
         for wrong in ["", "AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_AUTHORITY_HOST"] {
             let mut command = program(arguments);
             command.envs(variables).env("STATE_DIRECTORY", directory.path());

@@ -1,4 +1,4 @@
-//! Tests of the status page in a real browser: its content, its safety, its accessibility.
+//! Tests of the status page and other pages in a real browser: its content, its safety, its accessibility.
 //!
 //! The exporter is real and polls the simulator. Browser and axe-core come from `scripts/fetch-tools --browser`. With
 //! `PICTURES=docs/images`, which scripts/screenshots sets, screenshots of the page are written there.
@@ -26,9 +26,11 @@ const DARK_PHONE: Screen = Screen { dark: true, ..PHONE };
 const SCREENS: [(&str, Screen); 4] =
     [("desktop", DESKTOP), ("dark desktop", DARK_DESKTOP), ("phone", PHONE), ("dark phone", DARK_PHONE)];
 
+mod customers;
+
 type Case = (&'static str, fn(&Fixture));
 
-const CASES: [Case; 12] = [
+const CASES: [Case; 16] = [
     ("the_summary_counts_accounts_and_rows_and_leads_to_each_account", summary),
     ("an_account_that_works_shows_ages_credentials_and_its_rows_lowest_first", working),
     ("an_account_that_fails_shows_why_and_what_to_do_and_its_last_good_rows", failing),
@@ -40,6 +42,10 @@ const CASES: [Case; 12] = [
     ("axe_finds_no_problem_on_any_screen", axe),
     ("what_is_doubtful_is_marked_and_explained", doubtful),
     ("runbooks_are_readable_pages", runbooks),
+    ("customers_are_sorted_filtered_and_turned_by_the_keyboard_without_a_script", customers::keyboard),
+    ("hostile_names_of_customers_and_products_are_text", customers::hostile),
+    ("pages_about_customers_are_accessible_on_any_screen", customers::every_screen),
+    ("the_worst_customers_lead_to_all_their_rows", customers::worst),
     ("pictures_are_small", pictures),
 ];
 
@@ -84,6 +90,7 @@ fn axe_core() -> PathBuf {
 struct Fixture {
     browser: OnceLock<Mutex<Browser>>,
     exporter: OnceLock<(Simulator, Exporter)>,
+    customers: OnceLock<(Simulator, Exporter)>,
 }
 
 impl Fixture {
@@ -94,6 +101,10 @@ impl Fixture {
 
     fn url(&self) -> &str {
         &self.exporter.get_or_init(every_kind_of_account).1.url
+    }
+
+    fn customers(&self) -> &str {
+        &self.customers.get_or_init(customers::exporter).1.url
     }
 }
 
@@ -591,23 +602,31 @@ fn pictures(fixture: &Fixture) {
     let directory = std::env::var_os("PICTURES").map_or(elsewhere.path().to_owned(), |to| root().join(to));
     let mut browser = fixture.browser();
     wait_for_polls([1.0, 1.0]);
-    for (name, screen) in [
-        ("light", Screen { width: 1000, height: 1070, dark: false }),
-        ("dark", Screen { width: 1000, height: 1070, dark: true }),
-        ("phone", Screen { width: 360, height: 1300, dark: false }),
-        ("failing", Screen { width: 1000, height: 1000, dark: false }),
+    support::eventually("the customers", || {
+        let metrics = support::exposition::parse(&support::get(&format!("{url}/metrics")));
+        metrics.value("partner_license_customers", &[("account", "portfolio")])
+    });
+    let screen = |width, height| Screen { width, height, dark: false };
+    for (name, path, screen) in [
+        ("customers-page-light", "/customers", screen(1160, 860)),
+        ("customers-page-dark", "/customers", Screen { dark: true, ..screen(1160, 860) }),
+        ("customers-by-product", "/customers?by=product", screen(1160, 860)),
+        ("status-page-light", "/", screen(1000, 1070)),
+        ("status-page-dark", "/", Screen { dark: true, ..screen(1000, 1070) }),
+        ("status-page-phone", "/", screen(360, 1300)),
+        ("status-page-failing", "/", screen(1000, 1000)),
     ] {
-        if name == "failing" {
+        if name.ends_with("failing") {
             let simulator = demo.stdout.wait_for("address of the simulator", |line| {
                 Some(line.trim().strip_prefix("simulator")?.trim().trim_end_matches('/').to_owned())
             });
             support::put_scenario(&simulator, PORTFOLIO_FAILS);
             wait_for_polls([0.0, 1.0]);
         }
-        let mut tab = browser.open(&url, screen);
+        let mut tab = browser.open(&format!("{url}{path}"), screen);
         let screenshot = base64::prelude::BASE64_STANDARD.decode(tab.screenshot()).unwrap();
         assert!(screenshot.starts_with(b"\x89PNG"), "not a PNG");
         assert!((10_000..150_000).contains(&screenshot.len()), "{name}: {} bytes", screenshot.len());
-        fs::write(directory.join(format!("status-page-{name}.png")), screenshot).unwrap();
+        fs::write(directory.join(format!("{name}.png")), screenshot).unwrap();
     }
 }

@@ -5,6 +5,7 @@
 //! with `REQUIRE_TOOLS=1`, which scripts/test sets, they fail instead.
 
 mod alerting;
+mod backfill;
 mod browser;
 mod chart;
 mod dashboards;

@@ -169,6 +169,34 @@ pub fn run(arguments: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
+/// Runs a command to its end, or until it says that it keeps a pause that the server asked for, in which it is stopped.
+/// Returns exit status, standard output and standard error.
+pub fn run_until_it_waits(command: &mut Command) -> (Option<i32>, String, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let [out, error] = ["out", "error"].map(|name| directory.path().join(name));
+    let to = |path: &Path| Stdio::from(std::fs::File::create(path).unwrap());
+    let mut child = command.stdin(Stdio::null()).stdout(to(&out)).stderr(to(&error)).spawn().unwrap();
+    let read = |path: &Path| String::from_utf8(std::fs::read(path).unwrap()).unwrap();
+    let (began, mut is_stopped) = (Instant::now(), false);
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if !is_stopped && read(&error).contains("the server asked for a pause") {
+            let id = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+            is_stopped = true;
+        }
+        if began.elapsed() > 3 * TIMEOUT {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("no end of {command:?}: {}{}", read(&out), read(&error));
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    (status.code(), read(&out), read(&error))
+}
+
 /// A running `simulate` command.
 pub struct Simulator {
     process: Process,

@@ -1,8 +1,9 @@
 """Measures polls of customers over real sockets; scripts/bench --customers starts it.
 
 The simulator, in a process of its own, has customers with ten workloads and ten products each. The exporter polls all of
-them once, writes its state file, and is started again on it; it is scraped all the time. The result is a table in
-Markdown, on stdout; progress goes to stderr.
+them once, writes its state file, and is started again on it; it is scraped all the time. The largest number of customers
+is polled once more with prices, so that the licences are kept by product; then each page of customers is asked for in
+every order and with every kind of filter. The results are two tables in Markdown, on stdout; progress goes to stderr.
 """
 
 import argparse
@@ -25,6 +26,18 @@ AFTERWARDS = 1  # second
 TITLES = ["rows of usage", "rows kept", "poll", "processor", "state file", "restored after", "peak memory", "memory after"]
 TITLES += ["scrapes meanwhile, p99", "longest"]
 # The program should stay below these with a million rows.
+PAGE_TITLES = ["rows", "pages asked for", "slowest page", "which", "CSV", "its size", "peak memory"]
+PAGE_LIMITS = {"slowest page": 50, "CSV": 2, "peak memory": 100}
+# Each page is asked for this often, of which the median counts.
+REPETITIONS = 5
+SORTS = {
+    "workload": ["rank", "unused", "active", "qualified", "percent", "name", "workload", "service", "channel"],
+    "product": ["cost", "unused", "active", "qualified", "name", "product", "channel"],
+}
+FILTERS = {
+    "workload": ["", "customer=bakery", "customer=a", "workload=Teams", "channel=direct", "service=crm", "low=1"],
+    "product": ["", "customer=bakery", "customer=a", "product=OFFICE+365+PLAN+E3", "channel=direct"],
+}
 LIMITS = {"peak memory": 250, "memory after": 120, "state file": 40, "scrapes meanwhile, p99": 20}
 
 
@@ -32,25 +45,48 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--exporter", type=pathlib.Path)
     exporter = parser.parse_args().exporter
-    print("|", " | ".join(TITLES), "|")
-    print("|", " | ".join("---" for _ in TITLES), "|")
-    for customers in SIZES:
-        progress(f"{customers:,} customers")
+    failures, pages = [], []
+    head(TITLES)
+    for customers, has_prices in [*((size, False) for size in SIZES), (SIZES[-1], True)]:
+        what = f"{customers:,} customers{' with prices' if has_prices else ''}"
+        progress(what)
         with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
-            cells = dict(zip(TITLES, measure(customers, exporter, pathlib.Path(directory), stack), strict=True))
-            print("|", " | ".join(cells.values()), "|", flush=True)
-        for title, limit in LIMITS.items():
-            if float(cells[title].split()[0]) > limit:
-                sys.exit(f"bench: {title} of {customers:,} customers is {cells[title]}, more than {limit}")
+            cells, pages = measure(customers, exporter, pathlib.Path(directory), stack, has_prices)
+            if has_prices:
+                cells[0] += ", with prices"
+            failures += row(TITLES, cells, LIMITS, what)
+    print()
+    head(PAGE_TITLES)
+    for cells in pages:
+        failures += row(PAGE_TITLES, cells, PAGE_LIMITS, f"{cells[0]} rows")
+    if failures:
+        sys.exit("\n".join(failures))
 
 
-def measure(customers, exporter, directory, stack):
-    """Returns the cells of one row of the table."""
+def head(titles):
+    print("|", " | ".join(titles), "|")
+    print("|", " | ".join("---" for _ in titles), "|", flush=True)
+
+
+def row(titles, cells, limits, what):
+    """Prints a row of a table, and returns what is above a limit."""
+    print("|", " | ".join(cells), "|", flush=True)
+    found = dict(zip(titles, cells, strict=True))
+    above = [title for title, limit in limits.items() if float(found[title].split()[0]) > limit]
+    return [f"bench: {title} of {what} is {found[title]}, more than {limits[title]}" for title in above]
+
+
+def measure(customers, exporter, directory, stack, has_prices):
+    """Returns the cells of one row of the table of polls, and with prices the rows of the table of pages."""
     simulated, port = free_port(), free_port()
     counts = {"count": customers, "products": PRODUCTS, "workloads": WORKLOADS}
     (directory / "scenario.json").write_text(json.dumps({"rows": "portfolio", "customers": counts}))
     config = {"accounts": [account(0, simulated)], "state_directory": str(directory / "state")}
     config["collections"] = {"customers": {"enabled": True}}
+    if has_prices:
+        price = {"per_month": 12.34, "currency": "EUR"}
+        products = [f"OFFICE 365 PLAN E{n}" for n in range(1, PRODUCTS)]
+        config["prices"] = [{"product": product, **price} for product in products]
     (directory / "config.yml").write_text(json.dumps(config))
 
     def start(*command):
@@ -109,7 +145,7 @@ def measure(customers, exporter, directory, stack):
     peak = max(peak, peak_memory(process))
     memory = max(memory, resident(process))
     times.sort()
-    return [
+    cells = [
         f"{customers * WORKLOADS * PRODUCTS:,}",
         f"{rows:,.0f}",
         f"{poll:.2f} s",
@@ -120,6 +156,45 @@ def measure(customers, exporter, directory, stack):
         f"{memory:.0f} MB",
         f"{times[len(times) * 99 // 100]:.1f} ms",
         f"{times[-1]:.1f} ms",
+    ]
+    if not has_prices:
+        return cells, []
+    pages = []
+    for by in SORTS:
+        stop(process)
+        process = start(*serve)
+        wait_for(lambda: get(port, "identity", "/-/ready")[0] == 200, "the exporter")
+        pages.append(measure_pages(port, process, by))
+    return cells, pages
+
+
+def measure_pages(port, process, by):
+    """Returns the cells of one row of the table of pages."""
+
+    def ask(path):
+        status, body, took = get(port, "identity", path)
+        assert status == 200, (path, status)
+        return body, took
+
+    slowest, which, number = 0, "", 0
+    for filter in FILTERS[by]:
+        for sort in SORTS[by]:
+            # The first page, one in the middle and the last one.
+            for page in [1, 500, 1_000_000]:
+                path = f"/customers?by={by}&sort={sort}&page={page}&{filter}"
+                took = sorted(ask(path)[1] for _ in range(REPETITIONS))[REPETITIONS // 2]
+                number += 1
+                if took > slowest:
+                    slowest, which = took, f"`sort={sort}&page={page}&{filter}`"
+    csv, took = ask(f"/customers.csv?by={by}")
+    return [
+        f"{len(csv.splitlines()) - 1:,} by {by}",
+        f"{number}",
+        f"{slowest * 1000:.1f} ms",
+        which,
+        f"{took:.2f} s",
+        f"{len(csv) / 1e6:.1f} MB",
+        f"{peak_memory(process):.0f} MB",
     ]
 
 

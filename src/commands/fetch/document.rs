@@ -6,12 +6,49 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::config::Thresholds;
+use crate::config::{Prices, Thresholds};
 use crate::domain::collection::{Collected, Collection};
 use crate::domain::row::listing;
-use crate::sheet::{self, Cell, Column, Line};
+use crate::sheet::{self, Cell, Column, Line, ProductRow, ProductSummary};
 
 use super::fetched::Fetched;
+
+/// What rows are about, and the settings that they are compared with.
+pub(super) struct View<'a> {
+    pub(super) collection: Collection,
+    /// Whether the rows of customers are about products.
+    pub(super) by_product: bool,
+    pub(super) thresholds: &'a Thresholds,
+    pub(super) prices: &'a Prices,
+}
+
+impl View<'_> {
+    fn columns(&self, has_accounts: bool) -> Vec<Column> {
+        if self.by_product {
+            sheet::product_columns(has_accounts)
+        } else {
+            sheet::columns(self.collection, has_accounts)
+        }
+    }
+
+    fn lines<'a>(&'a self, fetched: &'a Fetched) -> Box<dyn Iterator<Item = Line<'a>> + 'a> {
+        let Ok(collected) = &fetched.outcome else { return Box::new(std::iter::empty()) };
+        match collected.customers().filter(|_| self.by_product) {
+            Some(customers) => Box::new(sheet::product_lines(customers, self.prices)),
+            None => sheet::lines(collected, fetched.limits, self.thresholds),
+        }
+    }
+
+    /// What the products of customers cost together, if the rows are about products.
+    fn summary<'a>(&'a self, collected: &'a Collected) -> Option<ProductSummary<'a>> {
+        let customers = collected.customers().filter(|_| self.by_product)?;
+        let rows: Vec<_> = ProductRow::all(customers, self.prices).collect();
+        Some(ProductSummary::of(&rows))
+    }
+}
+
+const EXPLANATION: &str =
+    "what the numbers mean: docs/concepts/the-numbers.md, or /concepts/the-numbers of an exporter\n";
 
 const RED: &str = "\u{1b}[31m";
 const PLAIN: &str = "\u{1b}[0m";
@@ -19,19 +56,27 @@ const PLAIN: &str = "\u{1b}[0m";
 // === For people ===
 
 /// The table, and under it what there is to know about the figures of each account.
-pub(super) fn table(all: &[Fetched], thresholds: &Thresholds, has_colour: bool, now: Timestamp) -> String {
-    let mut out = String::new();
-    if let Some(first) = all.iter().find_map(|fetched| fetched.outcome.as_ref().ok()) {
-        let columns = sheet::columns(first.collection(), has_accounts(all));
-        out = aligned(&columns, &lines(all, thresholds).collect::<Vec<_>>(), has_colour);
-    }
-    let footers = all.iter().filter_map(|fetched| {
-        let collected = fetched.outcome.as_ref().ok()?;
+pub(super) fn table(all: &[Fetched], view: &View<'_>, has_colour: bool, now: Timestamp) -> String {
+    let columns = view.columns(has_accounts(all));
+    let mut out = aligned(&columns, &lines(all, view).collect::<Vec<_>>(), has_colour);
+    for fetched in all {
+        let Ok(collected) = &fetched.outcome else { continue };
         let account =
             fetched.account.as_ref().map_or_else(String::new, |name| format!("{}: ", visible(name)));
-        Some(account + &footer(collected, now))
-    });
-    footers.fold(out, |out, footer| out + &footer + "\n")
+        out += &format!("{account}{}\n", footer(collected, now));
+        let Some(summary) = view.summary(collected) else { continue };
+        if !summary.costs.is_empty() {
+            out += &format!(
+                "{account}licences of which no workload is used cost at most {} a month\n",
+                summary.costs
+            );
+        }
+        if !summary.without_price.is_empty() {
+            let products: Vec<_> = summary.without_price.iter().map(|product| visible(product)).collect();
+            out += &format!("{account}without a price in the configuration: {}\n", products.join(", "));
+        }
+    }
+    if out.is_empty() { out } else { out + EXPLANATION }
 }
 
 /// The lines below the titles of their columns, which are omitted if there is no line.
@@ -83,6 +128,8 @@ fn shown(cell: &Cell<'_>) -> String {
         Cell::Text(text) => visible(text),
         Cell::Count(number) => number.to_string(),
         Cell::Percent(percent) => format!("{percent:.2} %"),
+        Cell::Amount(amount) => amount.to_string(),
+        Cell::Currency(currency) => currency.as_str().to_owned(),
         Cell::Time(at) => at.strftime("%Y-%m-%d").to_string(),
         Cell::Missing => String::new(),
     }
@@ -97,34 +144,31 @@ fn visible(text: &str) -> String {
 // === For programs ===
 
 /// The rows as CSV.
-pub(super) fn csv(
-    collection: Collection,
-    all: &[Fetched],
-    thresholds: &Thresholds,
-) -> anyhow::Result<String> {
+pub(super) fn csv(all: &[Fetched], view: &View<'_>) -> anyhow::Result<String> {
     let mut out = Vec::new();
-    sheet::write_csv(&mut out, &sheet::columns(collection, has_accounts(all)), lines(all, thresholds))?;
+    sheet::write_csv(&mut out, &view.columns(has_accounts(all)), lines(all, view))?;
     Ok(String::from_utf8(out)?)
 }
 
 /// One object with the rows of each account, or why there are none.
-pub(super) fn json(
-    collection: Collection,
-    all: &[Fetched],
-    thresholds: &Thresholds,
-    now: Timestamp,
-) -> String {
+pub(super) fn json(all: &[Fetched], view: &View<'_>, now: Timestamp) -> String {
+    let columns = view.columns(false);
     let account = |fetched: &Fetched| match &fetched.outcome {
         Ok(collected) => {
-            let rows = sheet::lines(collected, fetched.limits, thresholds);
-            let columns = sheet::columns(collection, false);
             let rejected = collected.rejected().iter().map(|(error, count)| (error.as_str(), count));
-            json!({
+            let mut account = json!({
                 "account": fetched.account,
                 "source": collected.source().as_str(),
                 "rejected": rejected.collect::<BTreeMap<_, _>>(),
-                "rows": rows.map(|line| object(&columns, &line)).collect::<Vec<_>>(),
-            })
+            });
+            if let Some(summary) = view.summary(collected) {
+                let costs = summary.costs.iter();
+                let costs = costs.map(|it| (it.currency.as_str().to_owned(), it.amount.to_string()));
+                account["costs_per_month"] = json!(costs.collect::<BTreeMap<_, _>>());
+                account["products_without_price"] = json!(summary.without_price);
+            }
+            account["rows"] = view.lines(fetched).map(|line| object(&columns, &line)).collect();
+            account
         }
         Err(failure) => json!({
             "account": fetched.account,
@@ -137,7 +181,7 @@ pub(super) fn json(
     };
     let accounts: Vec<Value> = all.iter().map(account).collect();
     let document = json!({
-        "collection": collection.as_str(),
+        "collection": view.collection.as_str(),
         "fetched_at": now.to_string(),
         "accounts": accounts,
     });
@@ -149,6 +193,9 @@ fn object(columns: &[Column], line: &Line<'_>) -> Value {
         Cell::Text(text) => json!(text),
         Cell::Count(number) => json!(number),
         Cell::Percent(percent) => json!(percent),
+        // As a text, since a number may lose decimals.
+        Cell::Amount(amount) => json!(amount.to_string()),
+        Cell::Currency(currency) => json!(currency.as_str()),
         Cell::Time(at) => json!(at.to_string()),
         Cell::Missing => Value::Null,
     };
@@ -164,15 +211,13 @@ fn has_accounts(all: &[Fetched]) -> bool {
 }
 
 /// The rows of all accounts, with the names of the accounts if any has one.
-fn lines<'a>(all: &'a [Fetched], thresholds: &'a Thresholds) -> impl Iterator<Item = Line<'a>> {
+fn lines<'a>(all: &'a [Fetched], view: &'a View<'a>) -> impl Iterator<Item = Line<'a>> {
     let has_accounts = has_accounts(all);
-    all.iter().filter_map(|fetched| Some((fetched, fetched.outcome.as_ref().ok()?))).flat_map(
-        move |(fetched, collected)| {
-            let account = fetched.account.as_deref();
-            let lines = sheet::lines(collected, fetched.limits, thresholds);
-            lines.map(move |line| if has_accounts { sheet::of_account(account, line) } else { line })
-        },
-    )
+    all.iter().flat_map(move |fetched| {
+        let account = fetched.account.as_deref();
+        view.lines(fetched)
+            .map(move |line| if has_accounts { sheet::of_account(account, line) } else { line })
+    })
 }
 
 #[cfg(test)]

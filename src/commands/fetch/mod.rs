@@ -17,7 +17,7 @@ use exporter_toolkit::negotiation::Format;
 use jiff::Timestamp;
 use tokio::time::{Instant, interval_at, timeout};
 
-use crate::commands::cli::{FetchFlags, FetchFormat, Fetchable};
+use crate::commands::cli::{FetchBy, FetchFlags, FetchFormat, Fetchable};
 use crate::commands::lifecycle::EXIT_FAILED;
 use crate::commands::{output, settings};
 use crate::config::{Account, Config};
@@ -28,12 +28,20 @@ use crate::domain::status::Ledger;
 use crate::metrics::{Accounts, Choices};
 use crate::partner::{FetchError, PartnerCenter, TokenStore, TrustAnchors, Turns, remedy};
 
+use document::View;
 use fetched::Fetched;
 
 /// A poll that takes longer shows its progress, and then this often.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(flags: FetchFlags) -> anyhow::Result<ExitCode> {
+    let by_product = flags.by == FetchBy::Product;
+    if by_product && flags.collection != Fetchable::Customers {
+        anyhow::bail!("--by=product is about customers: use fetch customers --by=product");
+    }
+    if by_product && (flags.textfile.is_some() || flags.format == FetchFormat::Openmetrics) {
+        anyhow::bail!("--by=product has no series: use --format=table, json or csv");
+    }
     let config = settings::source(&flags.config).load(&settings::environment)?;
     let chosen = match flags.account.as_deref() {
         None => config.accounts.iter().collect(),
@@ -47,6 +55,7 @@ pub(super) async fn run(flags: FetchFlags) -> anyhow::Result<ExitCode> {
     let (clock, mut ledgers, mut all) = (Clock::system(), Vec::new(), Vec::new());
     for account in chosen {
         let (ledger, began) = (Ledger::new(account.name.clone(), Arc::default()), Instant::now());
+        ledger.write(|status| status.keeps_products = by_product);
         let outcome = poll(account, &config, collection, &ledger).await;
         let limits = account.collections.customers.limits;
         ledger.write(|status| {
@@ -62,6 +71,7 @@ pub(super) async fn run(flags: FetchFlags) -> anyhow::Result<ExitCode> {
         ledgers,
         stale_after: None,
         thresholds: config.thresholds.clone(),
+        prices: config.prices.clone(),
         choices: Choices::default(),
     };
     let written = write(&flags, collection, &all, &accounts, clock.now());
@@ -79,17 +89,22 @@ fn write(
     accounts: &Accounts,
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    let thresholds = &accounts.thresholds;
     if let Some(file) = &flags.textfile {
         return exposition::write(file, accounts, now);
     }
+    let view = View {
+        collection,
+        by_product: flags.by == FetchBy::Product,
+        thresholds: &accounts.thresholds,
+        prices: &accounts.prices,
+    };
     let text = match flags.format {
         FetchFormat::Table => {
             let has_colour = stdout().is_terminal() && settings::environment("NO_COLOR").is_none();
-            document::table(all, thresholds, has_colour, now)
+            document::table(all, &view, has_colour, now)
         }
-        FetchFormat::Csv => document::csv(collection, all, thresholds)?,
-        FetchFormat::Json => document::json(collection, all, thresholds, now),
+        FetchFormat::Csv => document::csv(all, &view)?,
+        FetchFormat::Json => document::json(all, &view, now),
         FetchFormat::Openmetrics => exposition::text(accounts, Format::OpenMetrics, now),
     };
     Ok(output::print_document(&text)?)

@@ -1,6 +1,6 @@
 use super::*;
 
-const ROOT_KEYS: &str = "poll_interval, poll_timeout, stale_after, state_directory, thresholds, \
+const ROOT_KEYS: &str = "poll_interval, poll_timeout, stale_after, state_directory, thresholds, prices, \
      collections, label_value_length_limit, accounts";
 const ACCOUNT_KEYS: &str = "name, tenant_id, client_id, client_secret, client_secret_file, \
      client_certificate_file, federated_token_file, refresh_token, refresh_token_file, cloud, api_base_url, login_base_url, \
@@ -232,6 +232,39 @@ fn a_duration_has_a_unit_and_is_within_bounds() {
         (with("stale_after: 400d"), &["stale_after: \"400d\" is not between 0s and 1year"]),
     ]);
     valid(&with("poll_interval: 1s\nstale_after: 1y"));
+}
+
+#[test]
+fn a_price_has_a_product_an_exact_amount_and_a_currency() {
+    let amount = "prices[0].per_month: is not an amount of money; write it without sign and currency and with two \
+                  decimals at most, as in 36.00";
+    let price = |price: &str| with(&format!("prices: [{{{price}}}]"));
+    let per_month = |amount: &str| price(&format!("product: E3, per_month: {amount}, currency: EUR"));
+    for text in ["-1", ".nan", ".inf", "1e3", "36.005", "'36,00'", "many", "0x10"] {
+        assert_eq!(problems_of(&per_month(text)), [amount], "{text}");
+    }
+    let currency =
+        "prices[0].currency: is not a currency; write the three capital letters of ISO 4217, as in EUR";
+    check(&[
+        (per_month("1000000.01"), &["prices[0].per_month: is more than 1000000"]),
+        (price("product: E3, per_month: 36, currency: eur"), &[currency]),
+        (price("product: E3, per_month: 36, currency: Euro"), &[currency]),
+        (
+            price("product: ' '"),
+            &[
+                "prices[0].product: is missing or empty",
+                "prices[0].per_month: is missing or empty",
+                "prices[0].currency: is missing or empty",
+            ],
+        ),
+        (
+            price(
+                "product: E3, per_month: 36, currency: EUR}, {product: E5, per_month: 1, currency: EUR}, \
+                 {product: ' e3 ', per_month: 7, currency: USD",
+            ),
+            &["prices[2].product: is the product of prices[0] already"],
+        ),
+    ]);
 }
 
 #[test]

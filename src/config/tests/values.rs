@@ -71,6 +71,22 @@ accounts:
 }
 
 #[test]
+fn a_price_applies_to_its_product_whatever_the_case_of_its_name() {
+    let prices = "- {product: Microsoft 365 E3, per_month: 36.00, currency: EUR}\n\
+                  - {product: 365, per_month: 0, currency: USD}\n";
+    let prices = valid(&format!("prices:\n{prices}{}", file_of(&[]))).prices;
+    for (product, price) in [
+        (" MICROSOFT 365 e3", Some("36.00 EUR")),
+        ("365", Some("0.00 USD")),
+        ("Microsoft 365", None),
+        ("", None),
+    ] {
+        assert_eq!(prices.of(product).map(|price| price.to_string()).as_deref(), price, "{product}");
+    }
+    assert!(valid(&file_of(&[])).prices.is_empty());
+}
+
+#[test]
 fn every_key_that_the_shortest_file_omits_has_its_documented_default() {
     let config = valid(&file_of(&[]));
     assert_eq!(config.poll_interval, Duration::from_hours(6));

@@ -342,6 +342,73 @@ async fn customers_keep_their_id_and_get_their_newest_name_unless_names_are_not_
     assert_eq!(customers(&client).await.unwrap(), found.without_names());
 }
 
+/// A usage row of a customer's product.
+fn of_product(
+    [id, name]: [&str; 2],
+    [workload, channel]: [&str; 2],
+    [active, qualified]: [u32; 2],
+) -> String {
+    format!(
+        "{{customerTenantId: c, productId: {id}, productName: {name}, workloadName: {workload}, serviceCode: o365, \
+         channel: {channel}, licensesActive: {active}, licensesQualified: {qualified}, \
+         processedDateTime: '2026-11-20'}}"
+    )
+}
+
+#[tokio::test]
+async fn licences_are_counted_once_for_each_product_where_these_are_wanted() {
+    let guid = "6fd2c87f-b296-42f0-b197-1e91e994b900";
+    let (exchange, teams, bi) = (["Exchange", "reseller"], ["Teams", "reseller"], ["BI", "reseller"]);
+    let rows = [
+        of_product([guid, "E3"], exchange, [60, 100]),
+        // More users than of Exchange, and fewer licences that qualify.
+        of_product([&guid.to_uppercase(), "E3"], teams, [70, 90]),
+        // A page may repeat a row that has changed meanwhile.
+        of_product([guid, "E3"], teams, [99, 90]).replace("11-20", "11-19"),
+        // The licences of another channel are others. The newest name counts.
+        of_product([guid, "Office 365 E3"], ["Teams", "direct"], [1, 5]).replace("11-20", "11-21"),
+        of_product(["null", "Visio"], teams, [7, 3]),
+        // Two products with one name.
+        of_product(["p1", "Power BI"], bi, [1, 10]),
+        of_product(["p2", "Power BI"], bi, [2, 20]),
+        of_product(["p3", "null"], bi, [0, 1]),
+        of_product(["null", "null"], ["Sway", "reseller"], [3, 4]),
+    ];
+    let bed = TestBed::new(&format!(
+        "{{page_size: 4, commercial_usage: {{rows: [{}]}}, commercial_deployment: {{answer: not_found}}}}",
+        rows.join(", ")
+    ))
+    .await;
+    let client = bed.client_from("auto");
+    assert_eq!(customers(&client).await.unwrap().products(), None);
+    client.ledger.write(|status| status.keeps_products = true);
+    let found = customers(&client).await.unwrap();
+    let products = found.products().unwrap();
+    let shown = products.rows().iter().map(|row| {
+        let licenses = row.licenses;
+        format!(
+            "{} {} {} of {}, unused {}",
+            row.product,
+            row.channel,
+            licenses.active,
+            licenses.qualified,
+            row.unused()
+        )
+    });
+    assert_eq!(
+        shown.collect::<Vec<_>>(),
+        [
+            "Office 365 E3 direct 1 of 5, unused 4",
+            "Office 365 E3 reseller 70 of 100, unused 30",
+            "Power BI reseller 3 of 30, unused 27",
+            "Visio reseller 7 of 3, unused 0",
+            "p3 reseller 0 of 1, unused 1",
+        ]
+    );
+    assert_eq!(products.rejected(), &[(RowError::MissingLabel, 1)].into(), "the row without a product");
+    assert_eq!(found.rejected(), &[(RowError::Duplicate, 1)].into());
+}
+
 #[tokio::test]
 async fn customers_without_a_deployment_collection_have_their_usage_and_any_other_failure_fails_the_poll() {
     for (answer, requests) in [("not_found", 2), ("gone", 2), ("empty", 1), ("no_content", 1)] {

@@ -98,16 +98,20 @@ fn the_rows_of_every_collection_are_restored_with_their_numbers_and_their_source
         deployed: 8,
         processed_at: NOW,
     };
-    let of = |source| -> [Collected; 4] {
+    let of = |source| -> [Collected; 5] {
         let deployments = deployments.clone().map(Ok);
         let customers = Rows::collect_from(source, ["a", "b"].map(customer).map(Ok));
         let deployed = Rows::collect_from(source, ["0", "b", "c"].map(of_customer).map(Ok));
+        let products =
+            ["Office 365 E3", "Visio"].map(|product| CustomerProduct::of("b", product, 3, 1 << 53));
+        let products = Rows::collect_from(source, products.map(Ok));
         let names = [("a", "Contoso\n\"Ltd\""), ("c", "Ünï ☃")].map(|(id, name)| (id.into(), name.into()));
         [
             Rows::collect_from(source, [Ok(usage.clone())]).into(),
             Rows::collect_from(source, deployments).into(),
             Customers::new(customers.clone(), deployed, names.into()).into(),
-            Customers::new(customers, Rows::default(), Names::new()).into(),
+            Customers::new(customers.clone(), Rows::default(), Names::new()).into(),
+            Customers::new(customers, Rows::default(), Names::new()).with_products(Some(products)).into(),
         ]
     };
     for collected in [Source::Licenses, Source::Commercial].into_iter().flat_map(of) {

@@ -18,6 +18,7 @@ use super::fact::fact;
 use super::limits::{OVERDUE_INTERVALS, is_overdue};
 use super::table::{RowCounts, deployment_table, table};
 use super::text::{Count, Length, day, link, time, visible, with_commands};
+use super::worst::worst_customers;
 
 /// A collection of an account as the page shows it.
 pub(super) struct CollectionView {
@@ -137,7 +138,10 @@ impl CollectionView {
             }
             Collected::Customers(customers) => {
                 let choice = accounts.choices.of(&good.report, self.limits, &accounts.thresholds);
-                Some(published(customers.count(), &choice))
+                Some(html! {
+                    (published(customers.count(), &choice))
+                    (worst_customers(customers, &choice, (self.limits, &accounts.thresholds)))
+                })
             }
         }
     }
@@ -290,7 +294,8 @@ fn published(customers: usize, choice: &Choice) -> Markup {
                 "; withheld by the setting " code { "series" } ": " (choice.withheld)
             }
             ". "
-            a href=(link("/customers")) { "All rows" }
+            a href=(link("/customers")) { "All rows" } " · "
+            a href=(link("/concepts/the-numbers")) { "What the numbers mean" }
         }
     }
 }

@@ -1,22 +1,41 @@
 //! Renders the customers as a table that query parameters sort and filter, 50 rows at a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use axum::response::Response;
+use foldhash::fast::RandomState;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use crate::domain::row::listing;
+use crate::domain::customers::Customers;
+use crate::domain::row::{Rows, listing};
 use crate::metrics::Accounts;
-use crate::web::selection::{Found, OfAccount, Selection, Sort};
+use crate::sheet::ProductSummary;
+use crate::web::selection::{By, Found, OfAccount, Selection, Sort, Sorted};
 use crate::web::site::Site;
 
+use super::customer_tables::Frame;
 use super::document::{self, Forms};
-use super::text::{Count, Length, Percentage, day, time, visible};
+use super::text::{Count, Length, day, link, time, visible};
 
 /// How many rows a page has.
 const PAGE_ROWS: usize = 50;
+/// How many values a choice offers; of more, one has to be written.
+const MAX_OPTIONS: usize = 500;
+/// How many products without a price are named.
+const MAX_NAMED_PRODUCTS: usize = 100;
+
+/// The rows of a page, rendered, and which page it is.
+struct Shown {
+    /// The number of rows on all pages.
+    found: usize,
+    page: usize,
+    pages: usize,
+    /// What there is to know about all rows.
+    note: Option<Markup>,
+    table: Markup,
+}
 
 /// Answers with the rows of `all` accounts with customers that are selected.
 pub(crate) fn respond(
@@ -26,19 +45,27 @@ pub(crate) fn respond(
     site: &Site,
 ) -> Response {
     let now = site.clock.now();
-    let mut rows = selection.rows(all, accounts);
-    let found = rows.len();
-    let pages = found.div_ceil(PAGE_ROWS).max(1);
-    let page = selection.page.min(pages);
-    selection.sort(&mut rows, page * PAGE_ROWS);
-    let shown = &rows[(page - 1) * PAGE_ROWS..];
-    let has_accounts = all.iter().any(|of| of.account.is_some());
+    let frame = Frame { all, accounts, selection };
+    let shown = match selection.by {
+        By::Workload => {
+            Shown::of(selection.rows(all, accounts), selection, |_| None, |rows| frame.by_workload(rows))
+        }
+        By::Product => {
+            let note =
+                |rows: &[Found<'_, _>]| Some(costs(&ProductSummary::of(rows.iter().map(|it| &it.row))));
+            Shown::of(selection.products(all, accounts), selection, note, |rows| frame.by_product(rows))
+        }
+    };
     let body = html! {
         header {
             h1 { "Customers" }
             nav aria-label="Pages" {
                 ul {
                     @if site.telemetry_path != "/" { li { a href="." { "Status page" } } }
+                    @if selection.by == By::Product { li { a href="customers" { "By workload" } } }
+                    @else if all.iter().any(|of| of.customers().products().is_some()) {
+                        li { a href="customers?by=product" { "By product" } }
+                    }
                     li { a href=(format!("customers.csv{}", selection.query(selection.sort, 1))) { "CSV" } }
                 }
             }
@@ -47,22 +74,43 @@ pub(crate) fn respond(
             section aria-labelledby="figures" {
                 h2 id="figures" { "About these figures" }
                 @for of in all { (about(of, accounts, now)) }
+                p.note {
+                    a href=(link("/concepts/the-numbers")) { "What the numbers mean" } ", and what they cannot tell you."
+                }
             }
             section aria-labelledby="rows" {
-                h2 id="rows" { (Count(found, "row")) }
+                h2 id="rows" { (Count(shown.found, "row")) }
+                @if let Some(note) = &shown.note { (note) }
                 (form(all, selection))
-                @if found > 0 { (table(shown, selection, has_accounts)) }
-                @if pages > 1 { (links(selection, page, pages)) }
+                @if shown.found > 0 { (shown.table) }
+                @if shown.pages > 1 { (links(selection, shown.page, shown.pages)) }
             }
         }
     };
     document::respond_with(document::render("Customers · Partner license exporter", &body), Forms::Own)
 }
 
+impl Shown {
+    fn of<R: Sorted>(
+        mut rows: Vec<Found<'_, R>>,
+        selection: &Selection,
+        note: impl FnOnce(&[Found<'_, R>]) -> Option<Markup>,
+        table: impl FnOnce(&[Found<'_, R>]) -> Markup,
+    ) -> Self {
+        let (found, note) = (rows.len(), note(&rows));
+        let pages = found.div_ceil(PAGE_ROWS).max(1);
+        let page = selection.page.min(pages);
+        selection.sort(&mut rows, (page - 1) * PAGE_ROWS..page * PAGE_ROWS);
+        Self { found, page, pages, note, table: table(&rows) }
+    }
+}
+
 /// How old the figures of an account are, where they come from, and what is missing among the metrics.
 fn about(of: &OfAccount, accounts: &Accounts, now: Timestamp) -> Markup {
     let (customers, report) = (of.customers(), &of.good.report);
     let choice = accounts.choices.of(report, of.limits, &accounts.thresholds);
+    let without_product =
+        customers.products().map_or(0, |products| products.rejected().values().sum::<u64>());
     html! {
         p.note {
             @if let Some(account) = &of.account { bdi { (visible(account)) } ": " }
@@ -80,48 +128,111 @@ fn about(of: &OfAccount, accounts: &Accounts, now: Timestamp) -> Markup {
             @if !customers.rejected().is_empty() {
                 "Dropped from the last good collection: " (listing(customers.rejected())) ". "
             }
+            @if without_product > 0 { "Without a product: " (Count(without_product, "row of usage")) ". " }
+            @if customers.products().is_none() && !accounts.prices.is_empty() {
+                "What unused licences cost is known after the next poll. "
+            }
+        }
+    }
+}
+
+/// What the unused licences of all selected products cost, and what is not included.
+fn costs(summary: &ProductSummary<'_>) -> Markup {
+    let named = summary.without_price.iter().take(MAX_NAMED_PRODUCTS);
+    let others = summary.without_price.len().saturating_sub(MAX_NAMED_PRODUCTS);
+    html! {
+        p.note {
+            @if !summary.costs.is_empty() {
+                "Licences of which no workload is used cost at most " strong { (summary.costs) } " a month. "
+            }
+            "Unused at most are as many as shown: qualified less the highest number of active ones among the workloads \
+             of the product."
+        }
+        @if !summary.without_price.is_empty() {
+            p.note {
+                "Without a price in the configuration, and so not included: "
+                @for (n, product) in named.enumerate() { @if n > 0 { ", " } bdi { (visible(product)) } }
+                @if others > 0 { ", and " (others) " more" }
+                "."
+            }
         }
     }
 }
 
 fn form(all: &[OfAccount], selection: &Selection) -> Markup {
     let accounts: BTreeSet<&str> = all.iter().filter_map(|of| of.account.as_deref()).collect();
-    let [services, workloads, channels] = labels(all);
+    let Labels { services, workloads, products, channels } = Labels::of(all, selection.by);
+    let is_by_product = selection.by == By::Product;
     html! {
         form.filter method="get" action="customers" {
+            @if is_by_product { input type="hidden" name="by" value="product"; }
             label { "Customer " input type="search" name="customer" value=(selection.customer); }
             (choice("Account", "account", &accounts, &selection.account))
             (choice("Service", "service", &services, &selection.service))
             (choice("Workload", "workload", &workloads, &selection.workload))
+            (choice("Product", "product", &products, &selection.product))
             (choice("Channel", "channel", &channels, &selection.channel))
-            label {
-                input type="checkbox" name="low" value="1" checked[selection.low]; " only low"
+            @if !is_by_product {
+                label {
+                    input type="checkbox" name="low" value="1" checked[selection.low]; " only low"
+                }
             }
-            @if selection.sort != Sort::Rank { input type="hidden" name="sort" value=(selection.sort.as_str()); }
+            @if selection.sort != Sort::Rank {
+                input type="hidden" name="sort" value=(selection.word(selection.sort));
+            }
             button { "Show" }
-            @if !selection.query(Sort::Rank, 1).is_empty() { a href="customers" { "All rows" } }
+            @let all_rows = Selection::of(selection.by).query(Sort::Rank, 1);
+            @if selection.query(Sort::Rank, 1) != all_rows { a href=(format!("customers{all_rows}")) { "All rows" } }
         }
     }
 }
 
-/// The services, workloads and channels that occur.
-fn labels(all: &[OfAccount]) -> [BTreeSet<&str>; 3] {
-    let mut found: [Vec<&Arc<str>>; 3] = Default::default();
-    for row in all.iter().flat_map(|of| of.customers().rows()) {
-        for (known, label) in found.iter_mut().zip([&row.service, &row.workload, &row.channel]) {
-            // Rows share their labels, so there are few.
-            if !known.iter().any(|known| Arc::ptr_eq(known, label)) {
-                known.push(label);
+/// The labels that occur in rows.
+#[derive(Default)]
+struct Labels<'a> {
+    services: BTreeSet<&'a str>,
+    workloads: BTreeSet<&'a str>,
+    products: BTreeSet<&'a str>,
+    channels: BTreeSet<&'a str>,
+}
+
+impl<'a> Labels<'a> {
+    fn of(all: &'a [OfAccount], by: By) -> Self {
+        let customers = || all.iter().map(OfAccount::customers);
+        match by {
+            By::Workload => {
+                let rows = || customers().flat_map(Customers::rows);
+                Self {
+                    services: distinct(rows().map(|row| &row.service)),
+                    workloads: distinct(rows().map(|row| &row.workload)),
+                    channels: distinct(rows().map(|row| &row.channel)),
+                    ..Self::default()
+                }
+            }
+            By::Product => {
+                let rows = || customers().filter_map(|it| it.products()).flat_map(Rows::rows);
+                Self {
+                    products: distinct(rows().map(|row| &row.product)),
+                    channels: distinct(rows().map(|row| &row.channel)),
+                    ..Self::default()
+                }
             }
         }
     }
-    found.map(|labels| labels.into_iter().map(|label| &**label).collect())
+}
+
+/// The labels, each of them once. Rows share theirs, so that few texts have to be compared.
+fn distinct<'a>(labels: impl Iterator<Item = &'a Arc<str>>) -> BTreeSet<&'a str> {
+    let mut known: HashSet<usize, RandomState> = HashSet::default();
+    labels.filter(|label| known.insert(label.as_ptr().addr())).map(|label| &**label).collect()
 }
 
 /// A choice among the values that occur, if there is one.
 fn choice(title: &str, name: &str, values: &BTreeSet<&str>, selected: &str) -> Markup {
     html! {
-        @if values.len() > 1 || !selected.is_empty() {
+        @if values.len() > MAX_OPTIONS {
+            label { (title) " " input type="search" name=(name) value=(selected); }
+        } @else if values.len() > 1 || !selected.is_empty() {
             label {
                 (title) " "
                 select name=(name) {
@@ -132,72 +243,6 @@ fn choice(title: &str, name: &str, values: &BTreeSet<&str>, selected: &str) -> M
                     }
                 }
             }
-        }
-    }
-}
-
-fn table(rows: &[Found<'_>], selection: &Selection, has_accounts: bool) -> Markup {
-    let heading = |title: &str, sort: Sort| {
-        let is_sorted = selection.sort == sort;
-        let is_number = matches!(sort, Sort::Unused | Sort::Active | Sort::Qualified | Sort::Percent);
-        let order = if is_number && sort != Sort::Percent { "descending" } else { "ascending" };
-        html! {
-            th class=[is_number.then_some("number")] scope="col" aria-sort=[is_sorted.then_some(order)] {
-                a href=(format!("customers{}", selection.query(sort, 1))) { (title) }
-
-            }
-        }
-    };
-    html! {
-        div.scroll tabindex="0" role="region" aria-label="Rows" {
-        table.customers {
-            caption {
-                @if selection.sort == Sort::Rank { "Low rows first, and of these those with the most unused licences." }
-                @else { "Follow a heading to sort by it. " a href=(format!("customers{}", selection.query(Sort::Rank, 1))) { "Low rows first" } "." }
-            }
-            thead {
-                tr {
-                    (heading("Customer", Sort::Name))
-                    @if has_accounts { th scope="col" { "Account" } }
-                    (heading("Workload", Sort::Workload))
-                    (heading("Service", Sort::Service))
-                    (heading("Channel", Sort::Channel))
-                    (heading("Unused", Sort::Unused))
-                    (heading("Active", Sort::Active))
-                    (heading("Qualified", Sort::Qualified))
-                    (heading("Usage", Sort::Percent))
-                    th.number scope="col" { "Threshold" }
-                    th scope="col" { "Data of" }
-                }
-            }
-            tbody { @for found in rows { (row(found, has_accounts)) } }
-        }
-        }
-    }
-}
-
-fn row(Found { account, row }: &Found<'_>, has_accounts: bool) -> Markup {
-    let (judgement, of) = (row.judgement, row.row);
-    let class = if judgement.is_low { Some("low") } else { judgement.threshold.is_none().then_some("muted") };
-    html! {
-        tr class=[class] {
-            th scope="row" {
-                @if let Some(name) = row.name { bdi { (visible(name)) } " " small { (visible(&of.customer)) } }
-                @else { (visible(&of.customer)) }
-            }
-            @if has_accounts { td { (visible(account.unwrap_or(""))) } }
-            td { (visible(&of.workload)) }
-            td { (visible(&of.service)) }
-            td { (visible(&of.channel)) }
-            @for number in [of.unused(), of.licenses.active, of.licenses.qualified] { td.number { (number) } }
-            td.number {
-                @if let Some(percent) = judgement.share {
-                    (Percentage { percent, low_below: judgement.threshold })
-                    @if judgement.is_low { " " b { "low" } }
-                } @else { "none" }
-            }
-            td.number { @if let Some(threshold) = judgement.threshold { (threshold) " %" } @else { "none" } }
-            td { (day(of.processed_at)) }
         }
     }
 }

@@ -30,7 +30,7 @@ mod tests {
         let interval = "max by (account, collection) (last_over_time(partner_license_poll_interval_seconds";
         // Each limit as the rules write it, and how often.
         for (limit, count) in [
-            (days(OLD_FIGURE_AGE), 2),
+            (days(OLD_FIGURE_AGE), 3),
             (format!("< {}", days(REFRESH_TOKEN_EXPIRES_SOON)), 1),
             (format!("< {}", days(CERTIFICATE_EXPIRES_SOON)), 1),
             (format!("{OVERDUE_INTERVALS} * {interval}"), 1),

@@ -6,13 +6,15 @@
 mod account;
 mod collection;
 mod context;
+mod customer_tables;
 pub(super) mod customers;
 mod document;
 mod fact;
 mod limits;
-pub(super) mod runbook;
+pub(super) mod markdown;
 mod table;
 mod text;
+mod worst;
 
 use std::ops::Add as _;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::collection::Collection;
 use crate::domain::customers::{CustomerUsage, Customers, Limits};
+use crate::domain::products::CustomerProduct;
 use crate::domain::row::{RowError, Rows, Source};
 
 /// Accounts of which the first has these rows. The name of a customer is `Name of …`, unless the id is `nameless`.
@@ -138,7 +139,7 @@ async fn a_request_that_cannot_be_meant_is_refused_with_what_is_possible() {
     for (path, status, text) in [
         ("/customers?sort=size", 400, "400 sort must be one of rank, unused,"),
         ("/customers?page=0", 400, "400 page must be a number from 1"),
-        ("/customers.csv?name=x", 400, "400 unknown parameter; known: customer, account,"),
+        ("/customers.csv?name=x", 400, "400 unknown parameter; known: by, customer, account,"),
     ] {
         let (found, said) = get(&accounts, path).await;
         assert_eq!((found, said.starts_with(text)), (status, true), "{said}");
@@ -157,4 +158,181 @@ async fn the_status_page_counts_the_customers_and_leads_to_them() {
     for part in ["3 customers with 4 rows, of which 2 low", "Published: 1", "href=\"./customers\""] {
         assert!(html.contains(part), "{part}: {html}");
     }
+}
+
+/// Three customers with products and these prices.
+fn with_products(prices: &str) -> Accounts {
+    let products = [
+        CustomerProduct::of("a", "Microsoft 365 E3", 90, 100),
+        CustomerProduct::of("a", "<Visio>", 0, 7),
+        CustomerProduct::of("b", "microsoft 365 e3", 5, 30),
+        CustomerProduct::of("b", "Power BI", 3, 5),
+        CustomerProduct::of("nameless", "Microsoft 365 E3", 900, 700),
+    ];
+    let products = products.map(Ok).into_iter().chain([Err(RowError::MissingLabel)]);
+    with_these_products(portfolio(), prices, products)
+}
+
+/// The same accounts, of which the first has these products.
+fn with_these_products(
+    accounts: Accounts,
+    prices: &str,
+    products: impl IntoIterator<Item = Result<CustomerProduct, RowError>>,
+) -> Accounts {
+    let text = format!(
+        "prices: [{prices}]\naccounts: [{{tenant_id: a.example, client_id: 00000000-0000-0000-0000-00000000c11e}}]"
+    );
+    accounts.ledgers[0].write(|status| {
+        let good = status.of_mut(Collection::Customers).last_good.as_mut().unwrap();
+        let products = Rows::collect_from(Source::Commercial, products);
+        let customers = good.report.customers().unwrap().clone().with_products(Some(products));
+        good.report = Arc::new(customers.into());
+    });
+    Accounts { prices: Config::parse(&text, &no_environment).unwrap().prices, ..accounts }
+}
+
+const PRICES: &str = "{product: Microsoft 365 E3, per_month: 36.10, currency: EUR}, \
+                      {product: Power BI, per_month: 9.99, currency: USD}";
+
+#[tokio::test]
+async fn products_cost_what_their_unused_licences_cost_and_those_without_a_price_come_last() {
+    let accounts = with_products(PRICES);
+    let (status, csv) = get(&accounts, "/customers.csv?by=product").await;
+    assert_eq!(status, 200);
+    let expected = "\
+        contoso,Name of b,b,microsoft 365 e3,reseller,25,5,30,36.10,902.50,EUR,1970-01-01T00:00:00Z\r\n\
+        contoso,Name of a,a,Microsoft 365 E3,reseller,10,90,100,36.10,361.00,EUR,1970-01-01T00:00:00Z\r\n\
+        contoso,,nameless,Microsoft 365 E3,reseller,0,900,700,36.10,0.00,EUR,1970-01-01T00:00:00Z\r\n\
+        contoso,Name of b,b,Power BI,reseller,2,3,5,9.99,19.98,USD,1970-01-01T00:00:00Z\r\n\
+        contoso,Name of a,a,<Visio>,reseller,7,0,7,,,,1970-01-01T00:00:00Z\r\n";
+    let (columns, lines) = csv.split_once("\r\n").unwrap();
+    assert_eq!(
+        columns,
+        "account,customer_name,customer,product,channel,unused,active,qualified,price_per_month,cost_per_month,currency,\
+         processed_at"
+    );
+    assert_eq!(lines, expected);
+    let (_, html) = get(&accounts, "/customers?by=product").await;
+    for text in [
+        "cost at most <strong>1263.50 EUR, 19.98 USD</strong> a month",
+        "at most are as many as shown",
+        "not included: <bdi>&lt;Visio&gt;</bdi>.",
+        "Without a product: 1 row of usage",
+        "902.50 EUR",
+        "href=\"customers.csv?by=product\"",
+        "href=\"customers?by=product&amp;sort=product\"",
+    ] {
+        assert!(html.contains(text), "{text}: {html}");
+    }
+}
+
+#[tokio::test]
+async fn products_are_sorted_and_selected_by_their_own_columns() {
+    let accounts = with_products(PRICES);
+    for (query, expected) in [
+        ("", ["microsoft 365 e3", "Microsoft 365 E3", "Microsoft 365 E3", "Power BI", "<Visio>"].as_slice()),
+        ("&sort=cost&customer=b", &["microsoft 365 e3", "Power BI"]),
+        ("&sort=unused&customer=name+of", &["microsoft 365 e3", "Microsoft 365 E3", "<Visio>", "Power BI"]),
+        ("&sort=product&customer=name+of", &["<Visio>", "Microsoft 365 E3", "Power BI", "microsoft 365 e3"]),
+        ("&product=Power+BI", &["Power BI"]),
+        ("&channel=direct", &[]),
+        ("&account=other", &[]),
+    ] {
+        let (status, csv) = get(&accounts, &format!("/customers.csv?by=product{query}")).await;
+        assert_eq!(status, 200, "{csv}");
+        let mut reader = csv::Reader::from_reader(csv.as_bytes());
+        let found: Vec<_> = reader.records().map(|record| record.unwrap()[3].to_owned()).collect();
+        assert_eq!(found, expected, "{query}");
+        let (_, html) = get(&accounts, &format!("/customers?by=product{query}")).await;
+        assert_eq!(html.matches("<tr").count().saturating_sub(1), expected.len(), "{query}: {html}");
+    }
+    for (path, text) in [
+        (
+            "/customers?by=product&workload=Teams",
+            "400 unknown parameter; known: by, customer, account, product,",
+        ),
+        ("/customers?by=product&sort=percent", "400 sort must be one of cost, unused,"),
+        ("/customers?by=size", "400 by must be one of workload, product"),
+        ("/customers?product=x", "400 unknown parameter; known: by, customer, account, service,"),
+    ] {
+        let (status, said) = get(&accounts, path).await;
+        assert_eq!((status, said.starts_with(text)), (400, true), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn each_customer_has_its_costs_beside_its_workloads_and_a_link_to_its_products() {
+    let (_, html) = get(&with_products(PRICES), "/customers").await;
+    for text in [
+        "Customer’s cost a month",
+        "<a href=\"customers?by=product&amp;customer=b&amp;account=contoso\">902.50 EUR, 19.98 USD</a>",
+        "<a href=\"customers?by=product&amp;customer=a&amp;account=contoso\">361.00 EUR</a>",
+        "href=\"customers?by=product\"",
+        "href=\"./concepts/the-numbers\"",
+    ] {
+        assert!(html.contains(text), "{text}: {html}");
+    }
+    let (_, html) = get(&with_products(""), "/customers").await;
+    assert!(!html.contains("cost"), "without prices there is no column for them: {html}");
+}
+
+#[tokio::test]
+async fn without_products_the_page_says_when_they_come() {
+    let (status, said) = get(&portfolio(), "/customers?by=product").await;
+    assert_eq!((status, said.contains("only if there are prices")), (404, true), "{said}");
+    let accounts = Accounts { prices: with_products(PRICES).prices, ..portfolio() };
+    let (status, said) = get(&accounts, "/customers.csv?by=product").await;
+    assert_eq!((status, said.contains("from the next poll of customers on")), (404, true), "{said}");
+    let (_, html) = get(&accounts, "/customers").await;
+    assert!(html.contains("What unused licences cost is known after the next poll."), "{html}");
+}
+
+#[tokio::test]
+async fn no_price_is_in_a_series() {
+    let accounts = with_products(PRICES);
+    let series = |accounts: &Accounts| {
+        let snapshot = accounts.render(NOW);
+        let selection = crate::metrics::Selection::everything();
+        String::from_utf8(snapshot.encode(Format::OpenMetrics, &selection)).unwrap()
+    };
+    assert!(series(&accounts).contains("partner_license_customers"));
+    assert_eq!(series(&accounts), series(&portfolio()));
+}
+
+#[tokio::test]
+async fn the_status_page_has_the_ten_worst_customers() {
+    let (_, html) = get(&portfolio(), "/").await;
+    let rows: Vec<_> = html.split("<table class=\"worst\">").nth(1).unwrap().split("<tr").skip(2).collect();
+    let expected = [
+        ("./customers?customer=a\"><bdi>Name of a</bdi></a></th><td>Exchange</td><td>910</td>", "low"),
+        ("./customers?customer=b\"><bdi>Name of b</bdi></a></th><td>Exchange</td><td>25</td>", "low"),
+        ("./customers?customer=nameless\"><bdi>nameless</bdi></a></th><td>Teams</td><td>200</td>", "77.78 %"),
+    ];
+    assert_eq!(rows.len(), expected.len(), "{html}");
+    for (row, (start, end)) in rows.iter().zip(expected) {
+        assert!(row.contains(start) && row.contains(end), "{start}: {row}");
+    }
+    let none = accounts_with(ledgers(&["contoso"]));
+    let (_, html) = get(&none, "/").await;
+    assert!(!html.contains("class=\"worst\""), "{html}");
+}
+
+#[tokio::test]
+async fn a_page_of_customers_stays_small_however_many_there_are() {
+    let rows = |n: u32| {
+        CustomerUsage::of(&format!("customer {n:05}"), &format!("workload {}", n % 3_000), 1, n.into())
+    };
+    let accounts = with_customers(&["contoso"], (0..20_000).map(rows));
+    let product = |n: u32| {
+        CustomerProduct::of(&format!("customer {n:05}"), &format!("product {}", n % 3_000), 1, n.into())
+    };
+    let accounts = with_these_products(accounts, PRICES, (0..20_000).map(product).map(Ok));
+    for path in ["/customers?page=200", "/customers?by=product&page=200"] {
+        let (status, html) = get(&accounts, path).await;
+        assert_eq!((status, html.matches("<tr").count()), (200, 51), "{path}");
+        assert!(html.len() < 64_000, "{path}: {} bytes", html.len());
+        assert!(html.contains("Page 200 of 400"), "{path}");
+    }
+    let (_, html) = get(&accounts, "/customers?by=product").await;
+    assert!(html.contains(", and 2900 more."), "{html}");
 }

@@ -3,7 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::bundled::runbooks;
+use crate::bundled::{concepts, runbooks};
 use crate::domain::failure::FailureReason;
 use crate::domain::polled::LastGood;
 use crate::partner::FetchError;
@@ -34,7 +34,7 @@ async fn every_file_that_the_status_page_links_to_exists() {
     let links = page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
     let files: Vec<_> =
         links.filter(|link| link.starts_with("./dashboards/") || link.starts_with("./runbooks/")).collect();
-    assert_eq!(files.len(), 4 + 13, "{files:?}");
+    assert_eq!(files.len(), 4 + 14, "{files:?}");
     for link in files {
         let (status, text) = get_text(&site.router, link.trim_start_matches('.')).await;
         let beginning = if link.starts_with("./dashboards/") { "{" } else { "<!DOCTYPE html>" };
@@ -83,6 +83,32 @@ async fn each_runbook_is_a_page_whose_links_work_and_is_served_as_markdown_on_re
             }
         }
     }
+}
+
+#[tokio::test]
+async fn each_document_about_a_concept_is_a_page_whose_links_work() {
+    let site = site(accounts_with(ledgers(&["contoso"])));
+    assert!(concepts().any(|(name, _)| name == "the-numbers"));
+    for (name, markdown) in concepts() {
+        let (status, page) = get_text(&site.router, &format!("/concepts/{name}")).await;
+        assert_eq!(status, 200);
+        for link in page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => format!("/concepts/{name}"),
+                "../" => "/".to_owned(),
+                _ if link.starts_with("data:") || link.starts_with("https://") => continue,
+                _ => path.strip_prefix("..").map_or_else(|| format!("/concepts/{path}"), str::to_owned),
+            };
+            let (status, text) = get_text(&site.router, &target).await;
+            let has_anchor = anchor.is_empty() || text.contains(&format!("id=\"{anchor}\""));
+            assert!(status == 200 && has_anchor, "{name} links to {link}");
+        }
+        let received =
+            send(&site.router, "GET", &format!("/concepts/{name}.md"), &[("accept", "text/plain")]).await;
+        assert_eq!(received.text(), markdown);
+    }
+    assert_eq!(get_text(&site.router, "/concepts/x").await.0, 404);
 }
 
 #[tokio::test]

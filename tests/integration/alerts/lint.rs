@@ -20,8 +20,9 @@ const EXCLUSIONS: &str = "alerts/tests/lint-exclusions.yml";
 /// The default retention of Prometheus, in seconds.
 const RETENTION: u64 = 15 * 86_400;
 /// The dashboards that alerts link to, and the variables that links may set.
-const DASHBOARDS: [(&str, &[&str]); 3] = [
+const DASHBOARDS: [(&str, &[&str]); 4] = [
     ("partner-license-overview", &["account"]),
+    ("partner-license-customers", &["account", "customer"]),
     ("partner-license-detail", &["account", "service", "workload", "channel"]),
     ("partner-license-exporter", &["account", "collection"]),
 ];
@@ -77,7 +78,12 @@ pub(crate) fn findings(rules: &Rules) -> Vec<Finding> {
             match &rule.record {
                 Some(record) => {
                     all.recording(record, rule, group, &known);
-                    known.recorded.insert(record.clone(), labels.unwrap_or_default());
+                    let mut labels = labels.unwrap_or_default();
+                    if selects_a_collection(&expr) {
+                        // What reads the recording cannot mix collections.
+                        labels.remove(COLLECTION);
+                    }
+                    known.recorded.insert(record.clone(), labels);
                 }
                 None => all.alert(rule, &expr, &labels.unwrap_or_default(), group, &known),
             }
@@ -146,6 +152,12 @@ impl Series {
             Expr::Call(call) => match call.func.name {
                 "time" => None,
                 "absent" => Some(BTreeSet::new()),
+                "label_replace" => {
+                    let [inner, added, ..] = &call.args.args[..] else { return None };
+                    let Expr::StringLiteral(added) = &**added else { return None };
+                    let inner = self.labels(inner).unwrap_or_default();
+                    Some(inner.into_iter().chain([added.val.clone()]).collect())
+                }
                 _ => call.args.args.iter().find_map(|argument| self.labels(argument)),
             },
             Expr::Aggregate(aggregate) => Some(match &aggregate.modifier {
@@ -293,8 +305,7 @@ impl Findings {
     /// collection says nothing about another.
     fn collection(&mut self, kept: bool, expr: &Expr, known: &Series) {
         let has_label = known.labels(expr).is_some_and(|labels| labels.contains(COLLECTION));
-        let selects = |it: &VectorSelector| it.matchers.matchers.iter().any(|of| of.name == COLLECTION);
-        let fine = kept || !has_label || selectors(expr).any(selects);
+        let fine = kept || !has_label || selects_a_collection(expr);
         self.unless(fine, COLLECTION, format!("{expr} mixes the collections of an account"));
     }
 
@@ -393,7 +404,12 @@ impl Findings {
     fn links(&mut self, rule: &Rule, name: &str) {
         let runbook = format!("docs/runbooks/{name}.md");
         self.unless(rule.annotation("runbook_url") == runbook, "runbook", format!("its page is {runbook}"));
-        let url = rule.annotation("dashboard_url");
+        for url in branches(rule.annotation("dashboard_url")) {
+            self.dashboard_link(&url);
+        }
+    }
+
+    fn dashboard_link(&mut self, url: &str) {
         let uid = url.strip_prefix("/d/").unwrap_or_default();
         let uid = uid.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap_or_default();
         let dashboard = DASHBOARDS.iter().find(|(known, _)| *known == uid);
@@ -405,6 +421,21 @@ impl Findings {
             self.unless(fine, "dashboard", format!("{variable}: an unknown variable, or not escaped"));
         }
     }
+}
+
+/// Returns both results of a template that ends in a condition with an alternative, or otherwise the template.
+fn branches(template: &str) -> Vec<String> {
+    let parts = || {
+        let (before, rest) = template.split_once("{{ if ")?;
+        let (then, otherwise) = rest.split_once("}}")?.1.split_once("{{ else }}")?;
+        Some([then, otherwise.strip_suffix("{{ end }}")?].map(|branch| [before, branch].concat()))
+    };
+    parts().map_or_else(|| vec![template.to_owned()], Vec::from)
+}
+
+/// Returns whether a selector of an expression names a collection.
+fn selects_a_collection(expr: &Expr) -> bool {
+    selectors(expr).any(|it| it.matchers.matchers.iter().any(|of| of.name == COLLECTION))
 }
 
 /// Returns the name of the metric that a selector selects.
@@ -530,6 +561,9 @@ pub(crate) const SEEDS: &[(&str, &str, &str)] = &[
     ("dashboard", "/d/partner-license-detail?var-service", "/d/partner-license-details?var-service"),
     ("dashboard", "var-workload={{ $labels.workload | urlquery }}", "var-workload={{ $labels.workload }}"),
     ("dashboard", "?var-account={{ . | urlquery }}", "?var-tenant={{ . | urlquery }}"),
+    ("dashboard", "{{ else }}detail?var-service", "{{ else }}details?var-service"),
+    ("dashboard", "var-customer={{ $labels.customer", "var-client={{ $labels.customer"),
+    ("template", "\"collection\", \"customers\", \"\", \"\"", "\"kind\", \"customers\", \"\", \"\""),
     ("name", "alert: PartnerLicenseApiThrottled", "alert: ApiThrottled"),
     ("name", "record: row:partner_license_usage_percent:headroom", "record: usage_headroom"),
     ("dependency", " > row:partner_license_usage_processed_timestamp_seconds:age_limit", " > 1209600"),

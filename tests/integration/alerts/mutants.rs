@@ -31,6 +31,13 @@ pub(crate) struct Mutant {
     pub(crate) rules: Value,
 }
 
+impl Mutant {
+    /// Returns the name of the rule without the severity.
+    pub(crate) fn base_name(&self) -> &str {
+        self.rule.split('/').next().unwrap_or_default()
+    }
+}
+
 /// Returns all mutants of a rules file.
 pub(crate) fn of(rules: &Value) -> Vec<Mutant> {
     let mut mutants = Vec::new();
@@ -347,6 +354,7 @@ fn other_functions(function: &str) -> &'static [&'static str] {
         "present_over_time" => &["absent_over_time"],
         "count_over_time" => &["sum_over_time"],
         "clamp_max" => &["clamp_min"],
+        "sort_desc" => &["sort"],
         "increase" => &["delta", "rate"],
         "absent" | "label_replace" | "time" | "timestamp" => &[],
         other => panic!("add the mutants of {other}"),

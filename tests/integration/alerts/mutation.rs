@@ -60,7 +60,7 @@ pub(crate) fn run(only: Option<&str>) -> Vec<String> {
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                let bench = Bench::new();
+                let bench = Bench::new(&mutants);
                 while let Some(mutant) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let fate = bench.fate(mutant);
                     let n = mutants.iter().position(|other| std::ptr::eq(other, mutant)).unwrap();
@@ -224,7 +224,8 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
+    /// Copies the tests that need the rule of one of these mutants.
+    fn new(mutants: &[Mutant]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("tests")).unwrap();
         let rules = Rules::shipped();
@@ -234,6 +235,7 @@ impl Bench {
             fs::write(&copy, &text).unwrap();
             (copy, needed(&rules, &text))
         });
+        let tests = tests.filter(|(_, needed)| mutants.iter().any(|it| needed.contains(it.base_name())));
         let mut bench = Self { tests: tests.collect(), directory };
         // The test files are sorted by duration. Each must pass on the unchanged rules.
         let rules: Value = serde_saphyr::from_str(&read(rules::FILE)).unwrap();
@@ -259,7 +261,7 @@ impl Bench {
         if !succeeds(PROMTOOLS[0], &["check", "rules"], &self.put(&mutant.rules)) {
             return Fate::Refused;
         }
-        let name = mutant.rule.split('/').next().unwrap();
+        let name = mutant.base_name();
         // The test file that is named after the rule kills most of its mutants.
         let own = |file: &Path| file.file_name().unwrap().to_str().unwrap().starts_with(name);
         let (first, then): (Vec<_>, Vec<_>) = self.tests.iter().partition(|(file, _)| own(file));

@@ -402,6 +402,19 @@ impl Poll {
         matches!(&self.outcome, Outcome::Good(Yield { rows: 0, .. }))
     }
 
+    /// Returns the series that a good poll yields, or the reason and the text of a failure.
+    pub(crate) fn expected(&self) -> Result<&Facts, (&'static str, &str)> {
+        match &self.outcome {
+            Outcome::Good(found) => Ok(&found.series),
+            Outcome::Failed { reason, text } => Err((reason, text)),
+        }
+    }
+
+    /// Returns the numbers of dropped rows, by reason.
+    pub(crate) fn rejected(&self) -> &Counts {
+        &self.rejected
+    }
+
     /// Returns the expected beginning of the logged error, unless the whole text is compared.
     pub(crate) fn beginning(&self) -> Option<&str> {
         match &self.outcome {

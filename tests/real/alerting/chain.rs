@@ -143,7 +143,7 @@ fn directory_with_an_old_token(config: &str) -> Arc<tempfile::TempDir> {
 }
 
 /// The rules as the program exports them, with links and with short waiting times.
-fn linked_rules(directory: &Path) -> PathBuf {
+pub(super) fn linked_rules(directory: &Path) -> PathBuf {
     let output = directory.to_str().unwrap();
     let links = ["--grafana-url=https://grafana.example/", "--runbook-url=https://wiki.example/runbooks"];
     let (code, _, errors) = run(&[&["export", "alerts", "--output", output][..], &links].concat());
@@ -154,7 +154,7 @@ fn linked_rules(directory: &Path) -> PathBuf {
     file
 }
 
-fn start_prometheus(
+pub(super) fn start_prometheus(
     suite: &str,
     exporter: &Exporter,
     alertmanager: &Alertmanager,

@@ -58,6 +58,7 @@ pub(crate) fn routes_are_correct(suite: &'static str) {
             ("PartnerLicenseUsageLow", "licence-owners"),
             ("PartnerLicenseUsageDropped", "licence-owners"),
             ("PartnerLicenseUsageSeriesLost", "licence-owners"),
+            ("PartnerLicenseCustomerUsageLow", "licence-owners"),
             ("PartnerLicenseUsageDataStale", "platform"),
             ("PartnerLicenseUsageCollectionEmpty", "platform"),
             ("PartnerLicenseScrapeFailing", "platform"),
@@ -70,11 +71,41 @@ pub(crate) fn routes_are_correct(suite: &'static str) {
     }
 }
 
+/// Checks the configuration that is exported for a list of account managers, and where it sends customers.
+pub(crate) fn account_managers_are_routed(suite: &'static str) {
+    let directory = tempfile::tempdir().unwrap();
+    let list = directory.path().join("managers.csv");
+    let customers: Vec<String> = (0..200).map(|n| format!("00000000-0000-0000-0000-{n:012}")).collect();
+    let lines = customers.iter().enumerate().map(|(n, id)| match n {
+        0 => format!("{id},o'neill#1@partner.example\n"),
+        _ => format!("{id},anna@partner.example\n"),
+    });
+    fs::write(&list, lines.collect::<String>()).unwrap();
+    let (output, list) = (directory.path().to_str().unwrap(), list.to_str().unwrap());
+    let (code, _, errors) = run(&["export", "alerts", "--output", output, "--routes", list]);
+    assert_eq!(code, 0, "{errors}");
+    let config = directory.path().join("alertmanager.yml");
+    let config = config.to_str().unwrap();
+    run_tool(suite, "amtool", &["check-config", config], "");
+    for (customer, receiver) in [
+        (customers[0].as_str(), "o'neill#1@partner.example"),
+        (&customers[1], "anna@partner.example"),
+        (&customers[199], "anna@partner.example"),
+        ("00000000-0000-0000-0000-000000000200", "licence-owners"),
+    ] {
+        let labels = ["alertname=PartnerLicenseCustomerUsageLow", &format!("customer={customer}")];
+        let file = format!("--config.file={config}");
+        let route =
+            run_tool(suite, "amtool", &[&["config", "routes", "test", &file], &labels[..]].concat(), "");
+        assert_eq!(route.lines().next(), Some(receiver), "{customer}");
+    }
+}
+
 /// Renders each notification in alerts/tests/notifications by every template, and compares the result with the golden
 /// file.
 pub(crate) fn notifications_match_golden_files(suite: &'static str) {
     let notifications = files("alerts/tests/notifications", ".json");
-    assert_eq!(notifications.len(), 4);
+    assert_eq!(notifications.len(), 5);
     for data in notifications {
         let mut rendered = String::new();
         for name in ["subject", "link", "text", "slack.text", "slack.color", "teams.text", "email.html"] {

@@ -13,16 +13,24 @@ use crate::support::real::{Alertmanager, mail_server, root, tool, webhook, with_
 
 /// The shipped example with short waiting times, and with these addresses of the mail server and the webhook.
 pub(crate) fn example(mail: &str, hook: &str) -> String {
-    let text = for_hook("examples/alertmanager.yml", hook);
-    assert!(text.contains("127.0.0.1:25"), "the example has no mail server");
+    with_addresses(&shipped("examples/alertmanager.yml"), mail, hook)
+}
+
+/// A configuration with short waiting times, and with these addresses of the mail server and the webhook.
+pub(crate) fn with_addresses(config: &str, mail: &str, hook: &str) -> String {
+    let text = for_hook(config, hook);
+    assert!(text.contains("127.0.0.1:25"), "the configuration has no mail server");
     text.replace("127.0.0.1:25", mail)
 }
 
-/// A shipped example with short waiting times, and with this address of the webhook.
-fn for_hook(example: &str, hook: &str) -> String {
-    let shipped = fs::read_to_string(root().join(example)).unwrap();
-    let text = with_short_waits(&shipped, &["group_wait", "group_interval"]);
-    assert!(text.contains("http://127.0.0.1:9095"), "the example has no webhook");
+fn shipped(example: &str) -> String {
+    fs::read_to_string(root().join(example)).unwrap()
+}
+
+/// A configuration with short waiting times, and with this address of the webhook.
+fn for_hook(config: &str, hook: &str) -> String {
+    let text = with_short_waits(config, &["group_wait", "group_interval"]);
+    assert!(text.contains("http://127.0.0.1:9095"), "the configuration has no webhook");
     text.replace("http://127.0.0.1:9095", hook)
 }
 
@@ -91,8 +99,13 @@ fn by_polls(row: &str) -> [Inhibition; 4] {
         ),
         (
             "ScrapeFailing warning account=contoso collection=customers".to_owned(),
-            texts(&["UsageCollectionEmpty warning account=contoso collection=customers".to_owned()]),
             texts(&[
+                "UsageCollectionEmpty warning account=contoso collection=customers".to_owned(),
+                "CustomerUsageLow warning account=contoso customer=bank".to_owned(),
+                "UsageDataStale warning account=contoso collection=customers".to_owned(),
+            ]),
+            texts(&[
+                "CustomerUsageLow warning account=fabrikam customer=bank".to_owned(),
                 format!("UsageLow warning {row}"),
                 format!("UsageSeriesLost warning {row}"),
                 "UsageCollectionEmpty warning account=contoso collection=usage".to_owned(),
@@ -143,7 +156,32 @@ pub(crate) fn inhibitions_are_correct(suite: &'static str) {
             ]),
             texts(&[
                 format!("UsageLow warning {other}"),
+                "CustomerUsageLow warning account=contoso customer=bank".to_owned(),
                 "ScrapeFailing warning account=tailspin".to_owned(),
+            ]),
+        ),
+        (
+            "ScrapeFailing warning account=contoso collection=usage".to_owned(),
+            Vec::new(),
+            texts(&["CustomerUsageLow warning account=contoso customer=bank".to_owned()]),
+        ),
+        (
+            "ScrapeFailing warning account=contoso collection=customers".to_owned(),
+            Vec::new(),
+            texts(&[format!("UsageDataStale warning {row}")]),
+        ),
+        (
+            "ScrapeOverdue critical account=contoso collection=usage".to_owned(),
+            Vec::new(),
+            texts(&["UsageDataStale warning account=contoso collection=customers".to_owned()]),
+        ),
+        (
+            "UsageDataStale warning account=contoso collection=customers".to_owned(),
+            texts(&["CustomerUsageLow warning account=contoso customer=bank".to_owned()]),
+            texts(&[
+                "CustomerUsageLow warning account=fabrikam customer=bank".to_owned(),
+                "CustomerUsageLow warning customer=bank".to_owned(),
+                format!("UsageLow warning {row}"),
             ]),
         ),
         (
@@ -225,7 +263,7 @@ pub(crate) fn teams_receives_cards(suite: &'static str) {
     }
     let (hook, calls) = webhook();
     let alertmanager =
-        Alertmanager::start(suite, &with_weekdays(&for_hook(TEAMS, &hook), "\"sunday:saturday\""));
+        Alertmanager::start(suite, &with_weekdays(&for_hook(&shipped(TEAMS), &hook), "\"sunday:saturday\""));
     alertmanager.post(&json!([
         alert("UsageLow critical account=contoso service=o365"),
         alert("MfaNotCompliant warning account=contoso"),

@@ -18,7 +18,7 @@ mod demo;
 mod grafana;
 mod lint;
 mod model;
-mod prometheus;
+pub(crate) mod prometheus;
 mod promql;
 mod provisioning;
 mod queries;
@@ -36,7 +36,7 @@ use lint::Exclusions;
 use model::Dashboard;
 use prometheus::{Prometheus, Series};
 use queries::{check_data, find, run_all};
-use sample::{CUSTOMERS, FORMER_NAME, ROWS, Row, SERIES, Sample};
+use sample::{CUSTOMERS, FORMER_NAME, ROWS, Row, SERIES, Sample, VANISHED};
 
 const SUITES: [&str; 2] = ["bookworm", "testing"];
 /// The suite whose Prometheus returns syntax trees.
@@ -299,6 +299,23 @@ fn customers_are_counted_once(sample: &Sample, results: &[queries::QueryResult<'
         #[expect(clippy::cast_precision_loss, reason = "a few rows")]
         let count = count as f64;
         assert!((found - count).abs() < 0.5, "{found} rows are {state}, not {count}");
+    }
+    // Which customers are new or have vanished, and for which the past is known.
+    let changes = "Changes in a week and a month";
+    let state = &find(results, changes, "D").series;
+    let of = |id: &str| -> BTreeSet<String> {
+        let found = state.iter().filter(|one| one.label("customer") == Some(id));
+        found.map(|one| format!("{} {}", one.label("customer_name").unwrap(), one.samples[0].1)).collect()
+    };
+    let (new, name, _) = CUSTOMERS[customers - 1];
+    let named = |name: &str, id: &str, state| {
+        BTreeSet::from([format!("{} {state}", if sample.accounts.is_empty() { id } else { name })])
+    };
+    assert_eq!((of(new), of(VANISHED)), (named(name, new, 1), named("Vanished", VANISHED, 2)));
+    assert_eq!(state.len(), accounts * 2, "{state:?}");
+    for (target, count) in [("A", customers), ("B", customers - 1), ("C", 1)] {
+        let result = find(results, changes, target);
+        assert_eq!(result.series.len(), count * accounts, "{changes}, {target}: {}", result.query);
     }
     // One of the exporters knows another name of the first customer. Which of the two is shown does not matter.
     let expected = CUSTOMERS.map(|(id, name, _)| if sample.accounts.is_empty() { id } else { name });

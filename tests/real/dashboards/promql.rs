@@ -22,7 +22,7 @@ pub(crate) struct Selector<'a> {
     pub(crate) range: Option<u64>,
     /// The functions and aggregations around it, innermost first.
     pub(crate) within: Vec<&'a str>,
-    /// The grouping labels of the aggregation that directly encloses it, if one does.
+    /// The grouping labels of the aggregation that directly encloses it or its last value, if one does.
     pub(crate) by: Option<Vec<&'a str>>,
 }
 
@@ -51,7 +51,9 @@ fn collect<'a>(node: &'a Value, around: &mut Vec<&'a Value>, found: &mut Vec<Sel
     }
     let matcher =
         |matcher: &'a Value| (text(&matcher["name"]), text(&matcher["type"]), text(&matcher["value"]));
-    let aggregation = around.last().filter(|node| node["type"] == "aggregation");
+    // The last value within a while is still one sample of the series.
+    let enclosing = around.iter().rev().find(|node| operator(node) != "last_over_time");
+    let aggregation = enclosing.filter(|node| node["type"] == "aggregation");
     found.push(Selector {
         metric: text(&node["name"]),
         matchers: list(&node["matchers"]).iter().map(matcher).collect(),
@@ -153,7 +155,7 @@ fn exposed_labels(metric: &str) -> Option<Labels> {
         "up" => {}
         "ALERTS" | "ALERTS_FOR_STATE" => {
             labels.extend(ROW);
-            labels.extend(["alertname", "severity", "collection"]);
+            labels.extend(["alertname", "severity", "collection", "customer"]);
             if metric == "ALERTS" {
                 labels.push("alertstate");
             }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use partner_license_exporter::commands::history::{History, JOB};
+use partner_license_exporter::commands::history::{Figures, History, JOB};
 use partner_license_exporter::domain::clock::{Clock, unix_seconds};
 use serde_json::{Value, json};
 
@@ -24,6 +24,11 @@ const OTHERS: [(&str, f64, f64); 3] =
     [("exporter-3:10365", 0.0, 7.0), ("exporter-4:10365", 1.0, 0.0), ("exporter-5:10365", 1.0, 3.0)];
 
 const HOUR: f64 = 3600.0;
+const DAY: f64 = 24.0 * HOUR;
+const PERCENT: &str = "partner_license_usage_percent";
+const PROCESSED: &str = "partner_license_usage_processed_timestamp_seconds";
+const ACTIVE: &str = "partner_license_usage_active_licenses";
+const DEPLOYMENT_PROCESSED: &str = "partner_license_deployment_processed_timestamp_seconds";
 
 /// A row of the usage report.
 pub(crate) struct Row {
@@ -68,6 +73,8 @@ pub(crate) const CUSTOMERS: [(&str, &str, f64); 4] = [
     ("9c2f6d6f-3068-4a1b-9b46-2e3d4c5b6a03", "Adventure Works", 2000.0),
     ("ad307e70-4179-4b2c-8c57-3f4e5d6c7b04", "Wide World Importers", 1000.0),
 ];
+/// The customer that exists in the history only.
+pub(crate) const VANISHED: &str = "be418f81-5280-4c3d-9d68-4a5b6c7d8e05";
 /// The name of the first customer, as the exporters have it that exist in the history only.
 pub(crate) const FORMER_NAME: &str = "Third Coffee";
 /// The number of rows of customers that are published, which is less than those of the first account.
@@ -242,7 +249,72 @@ fn write_history(file: &Path, exporter: &Exporter, end: f64) {
             }
         }
     }
-    let history = History { scrape: &scrape, instances: &REPLICAS, end, days: 40 };
+    write_former_customers(&mut out, &scrape, end);
+    // The last customer is new, so only what the exporter says now has it.
+    let (new, _, _) = CUSTOMERS[CUSTOMERS.len() - 1];
+    let old: String =
+        scrape.lines().filter(|line| !line.contains(new)).flat_map(|line| [line, "\n"]).collect();
+    let figures = past(&old);
+    let history = History { scrape: &old, figures: &figures, instances: &REPLICAS, end, days: 40 };
     history.write(&mut out).unwrap();
     out.flush().unwrap();
+}
+
+/// Writes figures of customers of a month and of a week ago: those of today, and those of a customer who has vanished.
+fn write_former_customers(out: &mut impl std::io::Write, scrape: &str, end: f64) {
+    let (id, name, _) = CUSTOMERS[0];
+    let is_old = |line: &&str| line.contains(id) && !line.starts_with('#');
+    for line in scrape.lines().filter(is_old) {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let (metric, labels) = series.split_once('{').unwrap();
+        let vanished = labels.replace(id, VANISHED).replace(name, "Vanished");
+        for (labels, days) in [(labels, 30.0), (&vanished, 30.0), (&vanished, 7.0)] {
+            let at = end - days * 24.0 * HOUR - 300.0;
+            writeln!(out, "{metric}{{instance=\"{}\",job=\"{JOB}\",{labels} {value} {at}", REPLICAS[0])
+                .unwrap();
+        }
+    }
+}
+
+/// The figures of the days before those of the scrape: on a trend with oscillation, and those of a low row had dropped.
+fn past(scrape: &str) -> Figures {
+    let parse = |line: &'static str| {
+        scrape
+            .lines()
+            .filter_map(move |it| it.strip_prefix(line)?.rsplit_once(' '))
+            .map(|(labels, value)| (labels.to_owned(), value.parse::<f64>().unwrap()))
+    };
+    let of = |name, labels: &str| parse(name).find(|(other, _)| other == labels).map(|(_, value)| value);
+    let day = |seconds: f64| format!("{}", (seconds / DAY).floor()).parse::<i64>().unwrap();
+    let mut figures = Figures::new();
+    let mut add = |name: &str, labels: &str, day: i64, value: f64| {
+        figures.entry(format!("{name}{labels}")).or_default().insert(day, value);
+    };
+    for (n, (labels, percent)) in (0_u8..).zip(parse(PERCENT)) {
+        let processed = of(PROCESSED, &labels).unwrap();
+        let is_low = of("partner_license_usage_threshold_percent", &labels).is_some_and(|it| percent < it);
+        let change = f64::from(n * 7 % 11) * 0.15 - 0.75;
+        let daily = if is_low { -change.abs() } else { change };
+        for ago in (1_u8..=45).map(f64::from) {
+            let swing = ((ago + percent) * 0.7).sin() * (1.0 + percent / 40.0);
+            let drop = if is_low && ago > 10.0 + 2.0 * f64::from(n % 5) { 25.0 } else { 0.0 };
+            let then = ((percent - daily * ago + swing + drop) * 100.0).round().max(0.0) / 100.0;
+            let at = processed - ago * DAY;
+            add(PERCENT, &labels, day(at), then);
+            add(PROCESSED, &labels, day(at), at);
+            if let Some(active) = of(ACTIVE, &labels) {
+                add(ACTIVE, &labels, day(at), (active * then / percent).round());
+            }
+        }
+    }
+    for name in ["partner_license_deployment_percent", "partner_license_deployment_deployed_licenses"] {
+        for (labels, value) in parse(name) {
+            let processed = of(DEPLOYMENT_PROCESSED, &labels).unwrap();
+            for ago in (1_u8..=45).map(f64::from) {
+                add(name, &labels, day(processed - ago * DAY), (value * (1.0 - 0.004 * ago)).round());
+                add(DEPLOYMENT_PROCESSED, &labels, day(processed - ago * DAY), processed - ago * DAY);
+            }
+        }
+    }
+    figures
 }

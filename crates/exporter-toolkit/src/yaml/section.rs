@@ -97,7 +97,7 @@ impl Section {
     }
 
     /// Takes a scalar of any kind as it is written, which may be empty; `None` where there is no value.
-    pub(crate) fn scalar(&mut self, key: &'static str, problems: &mut Problems) -> Option<String> {
+    pub fn scalar(&mut self, key: &'static str, problems: &mut Problems) -> Option<String> {
         match self.take(key)? {
             Value::Null => None,
             value => as_written(value, &self.path(key), problems),

@@ -125,7 +125,8 @@ fn target_findings(
 fn selector_findings(dashboard: &Dashboard, selector: &Selector<'_>) -> Vec<(&'static str, String)> {
     let mut messages = Vec::new();
     let metric = selector.metric;
-    let innermost = selector.within.first().copied().unwrap_or_default();
+    let innermost =
+        selector.within.iter().find(|name| **name != "last_over_time").copied().unwrap_or_default();
     let is_rate = ["rate", "irate", "increase"].contains(&innermost);
     if is_rate && selector.range != Some(RATE_INTERVAL.1) {
         messages.push((
@@ -162,10 +163,16 @@ fn selector_findings(dashboard: &Dashboard, selector: &Selector<'_>) -> Vec<(&'s
         }
     }
     let is_poll = family(metric).is_some_and(|family| family.labels.contains(&"collection"));
-    if is_poll && !selector.has_matcher("collection", "=~", "$collection") {
+    let names_one =
+        selector.matchers.iter().any(|(label, operator, _)| (*label, *operator) == ("collection", "="));
+    if is_poll && !names_one && !selector.has_matcher("collection", "=~", "$collection") {
         messages.push(("target-polls-rule", format!("{metric} is not filtered by $collection")));
     }
-    if is_poll && innermost == "max" && !selector.by.as_ref().is_some_and(|by| by.contains(&"collection")) {
+    if is_poll
+        && !names_one
+        && innermost == "max"
+        && !selector.by.as_ref().is_some_and(|by| by.contains(&"collection"))
+    {
         messages
             .push(("target-polls-rule", format!("{metric} mixes collections: it needs max by (collection)")));
     }

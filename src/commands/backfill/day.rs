@@ -1,0 +1,180 @@
+//! What the server has of one day, as the samples of the exporter's series.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use exporter_toolkit::negotiation::Format;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::config::{Prices, Thresholds};
+use crate::domain::account::AccountName;
+use crate::domain::collection::{Collected, PastCollection};
+use crate::domain::failure::Failure;
+use crate::domain::row::{Row, Rows};
+use crate::domain::status::Ledger;
+use crate::metrics::{Accounts, Choices, Selection};
+use crate::partner::{FetchError, PartnerCenter, Turn};
+use crate::polling::Render as _;
+
+/// How often a day is asked for again after a failure that may end by itself.
+const MOST_FAILURES: u32 = 5;
+/// The shortest pause after a failure where the server asked for none; it doubles with each further one.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+/// A longer pause is announced.
+const LONG_PAUSE: Duration = Duration::from_secs(5);
+/// The count of rows of another day, beside those of rows that were dropped for other reasons.
+const OF_ANOTHER_DAY: &str = "of_another_day";
+
+/// What the server has of one day.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Day {
+    /// The samples, each as in the exposition and without a time; none if the day has no usable row.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) samples: Vec<String>,
+    /// The numbers of dropped rows, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) dropped: BTreeMap<String, u64>,
+    /// Whether the server refused this day, while it answered for others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_refused: bool,
+}
+
+/// The families whose samples depend on the rows of a day alone. A threshold is that of today.
+const fn families(collection: PastCollection) -> [&'static str; 4] {
+    match collection {
+        PastCollection::Usage => [
+            "partner_license_usage_percent",
+            "partner_license_usage_processed_timestamp_seconds",
+            "partner_license_usage_active_licenses",
+            "partner_license_usage_qualified_licenses",
+        ],
+        PastCollection::Deployment => [
+            "partner_license_deployment_percent",
+            "partner_license_deployment_sold_licenses",
+            "partner_license_deployment_deployed_licenses",
+            "partner_license_deployment_processed_timestamp_seconds",
+        ],
+    }
+}
+
+/// An account whose days are asked for.
+pub(crate) struct Past<'a> {
+    pub(crate) center: &'a PartnerCenter,
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) account: Option<&'a AccountName>,
+    pub(crate) collection: PastCollection,
+    pub(crate) pace: Duration,
+}
+
+impl Past<'_> {
+    /// Asks for a day, again after failures that may end by themselves and after the pauses that the server asks for. If
+    /// it has answered for another day, a refusal is about this one.
+    pub(crate) async fn day(
+        &self,
+        day: Date,
+        has_answered: bool,
+        turn: &mut Turn,
+    ) -> Result<Day, FetchError> {
+        let mut failures = 0;
+        loop {
+            let error = match self.center.fetch_day(self.collection, day, turn).await {
+                Ok(collected) => return Ok(self.of(&collected, day)),
+                Err(error) => error,
+            };
+            let (status, most) = (error.status(), if error.is_transient() { MOST_FAILURES } else { 1 });
+            match status {
+                Some(204) => return Ok(Day::default()),
+                Some(400 | 404 | 410) if has_answered => {
+                    return Ok(Day { is_refused: true, ..Day::default() });
+                }
+                _ if failures == most => {
+                    let rejected = Failure::from(error.clone()).rejected;
+                    if rejected.is_empty() {
+                        return Err(error);
+                    }
+                    // The day has rows, of which none can be used.
+                    let dropped = rejected.iter().map(|(why, count)| (why.as_str().to_owned(), *count));
+                    return Ok(Day { dropped: dropped.collect(), ..Day::default() });
+                }
+                _ => self.pause(failures).await,
+            }
+            failures += 1;
+        }
+    }
+
+    /// Waits for the end of the pause that the server asked for, or for a while.
+    async fn pause(&self, failures: u32) {
+        match self.ledger.read().hold_until.filter(|until| *until > Instant::now()) {
+            Some(until) => {
+                let pause_s = until.duration_since(Instant::now());
+                if pause_s > LONG_PAUSE {
+                    let pause_s = pause_s.as_secs();
+                    tracing::warn!(pause_s, "Waiting, because the server asked for a pause");
+                }
+                sleep_until(until).await;
+            }
+            None => sleep(self.pace.max(SHORTEST_PAUSE) * (2 << failures)).await,
+        }
+    }
+
+    /// The samples of the rows that are of this day.
+    fn of(&self, collected: &Collected, day: Date) -> Day {
+        let mut dropped: BTreeMap<String, u64> =
+            collected.rejected().iter().map(|(why, count)| (why.as_str().to_owned(), *count)).collect();
+        let of_day = match collected {
+            Collected::Usage(rows) => Collected::Usage(rows_of(rows, day)),
+            Collected::Deployment(rows) => Collected::Deployment(rows_of(rows, day)),
+            Collected::Customers(_) => unreachable!("the past is that of usage or of deployment"),
+        };
+        let others = collected.len() - of_day.len();
+        if others > 0 {
+            dropped.insert(OF_ANOTHER_DAY.to_owned(), others as u64);
+        }
+        Day { samples: self.samples(of_day), dropped, is_refused: false }
+    }
+
+    /// The samples of rows, exactly as the exporter writes them.
+    fn samples(&self, collected: Collected) -> Vec<String> {
+        let (collection, ledger) =
+            (self.collection.into(), Ledger::new(self.account.cloned(), Arc::default()));
+        ledger.write(|status| {
+            status.of_mut(collection).poll_ended(Ok(collected), Timestamp::UNIX_EPOCH, Duration::ZERO);
+        });
+        let accounts = Accounts {
+            ledgers: vec![ledger],
+            stale_after: None,
+            thresholds: Thresholds::default(),
+            prices: Prices::default(),
+            choices: Choices::default(),
+        };
+        let selection = Selection::of(families(self.collection).map(str::to_owned));
+        let text = accounts.render(Timestamp::UNIX_EPOCH).encode(Format::OpenMetrics, &selection);
+        let text = String::from_utf8(text).expect("a text format is UTF-8");
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    }
+}
+
+impl Day {
+    /// Whether there is no sample because the server answered with rows of another day.
+    pub(super) fn is_of_another_day(&self) -> bool {
+        self.samples.is_empty() && self.dropped.contains_key(OF_ANOTHER_DAY)
+    }
+}
+
+/// The rows that were processed on a day.
+fn rows_of<R: Row + Clone>(rows: &Rows<R>, day: Date) -> Rows<R> {
+    let is_of_day = |row: &&R| row.processed_at().to_zoned(TimeZone::UTC).date() == day;
+    Rows::collect_from(rows.source(), rows.rows().iter().filter(is_of_day).cloned().map(Ok))
+}
+
+/// The days from the first to the last one.
+pub(crate) fn days(from: Date, to: Date) -> impl DoubleEndedIterator<Item = Date> {
+    let count = to.since(from).map_or(-1, |span| i64::from(span.get_days()));
+    (0..=count).map(move |n| from.saturating_add(SignedDuration::from_hours(24 * n)))
+}

@@ -1,0 +1,137 @@
+//! The commands for packagers and containers: `man`, `completions` and `healthcheck`.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use crate::support::{Exporter, Simulator, not_run, run};
+
+#[test]
+fn man_writes_a_page_for_the_program_and_each_command() {
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().join("man1");
+    let (code, said, errors) = run(&["man", "--output", target.to_str().unwrap()]);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    let (_, help, _) = run(&["--help"]);
+    let commands =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<&str> = commands
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert!(commands.len() > 8, "{commands:?}");
+    for command in commands.into_iter().filter(|command| *command != "help") {
+        let page = target.join(format!("partner-license-exporter-{command}.1"));
+        assert!(said.contains(page.to_str().unwrap()), "{said}");
+        let page = fs::read_to_string(page).unwrap();
+        let (name, _) = page.split_once(".SH SYNOPSIS").unwrap();
+        let title = format!(".TH partner-license-exporter-{command} 1 \"\" \"partner-license-exporter ");
+        assert!(name.contains(&title), "{name}");
+        assert!(name.contains(&format!(r"partner\-license\-exporter\-{command} \- ")), "{name}");
+        assert!(page.contains(".SH \"EXIT STATUS\""), "{page}");
+    }
+    let (code, printed, errors) = run(&["man"]);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    assert_eq!(printed, fs::read_to_string(target.join("partner-license-exporter.1")).unwrap());
+}
+
+#[test]
+fn manual_pages_have_no_fault_that_mandoc_finds() {
+    let mandoc = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bookworm/bin/mandoc");
+    if !mandoc.exists() {
+        return not_run("the manual pages: scripts/fetch-tools has not fetched mandoc");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(run(&["man", "--output", directory.path().to_str().unwrap()]).0, 0);
+    for page in fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()) {
+        let lint = Command::new(&mandoc).args(["-T", "lint", "-W", "error"]).arg(&page).output().unwrap();
+        assert!(lint.status.success(), "{}", String::from_utf8_lossy(&lint.stdout));
+    }
+}
+
+#[test]
+fn bash_completes_commands_flags_and_values() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("completions.bash");
+    let (code, text, errors) = run(&["completions", "bash"]);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    fs::write(&script, text).unwrap();
+    for (words, expected) in [
+        (&["partner-license-exporter", "doc"][..], "doctor"),
+        (&["partner-license-exporter", "check", "--config"], "--config.file"),
+        (&["partner-license-exporter", "fetch", "--format", "open"], "openmetrics"),
+    ] {
+        let ask = "source \"$1\"; shift; COMP_WORDS=(\"$@\") COMP_CWORD=$(($# - 1)); \
+                   f=$(complete -p \"$1\"); f=${f##*-F }; ${f%% *} \"$1\" \"${@: -1}\" \"${@: -2:1}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
+        let bash = Command::new("bash")
+            .args(["--norc", "-c", ask, "bash"])
+            .arg(&script)
+            .args(words)
+            .output()
+            .unwrap();
+        let (replies, errors) =
+            (String::from_utf8_lossy(&bash.stdout), String::from_utf8_lossy(&bash.stderr));
+        assert!(replies.lines().any(|reply| reply == expected), "{words:?}: {replies:?}, {errors}");
+    }
+}
+
+#[test]
+fn completions_exist_for_the_shells_that_packages_support() {
+    // `scripts/package --check` tries them out in fish and zsh.
+    for (shell, part) in
+        [("bash", "complete -F"), ("zsh", "#compdef "), ("fish", "string match --regex '^(?:serve|check|")]
+    {
+        let (code, script, errors) = run(&["completions", shell]);
+        assert_eq!((code, errors.as_str()), (0, ""));
+        assert!(script.contains(part) && script.contains("healthcheck"), "{shell}: {script}");
+    }
+}
+
+/// Starts an exporter with this web configuration, and returns it with what `healthcheck` says about it: exit code and errors.
+fn health(web_config: Option<&str>) -> (Exporter, i32, String) {
+    let simulator = Simulator::start("{}");
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let path = directory.path().join("web.yml");
+    let pair = rcgen::generate_simple_self_signed(["exporter.example".to_owned()]).unwrap();
+    fs::write(directory.path().join("server.crt"), pair.cert.pem()).unwrap();
+    fs::write(directory.path().join("server.key"), pair.signing_key.serialize_pem()).unwrap();
+    fs::write(&path, web_config.unwrap_or_default()).unwrap();
+    let flag = format!("--web.config.file={}", path.display());
+    let accounts = format!("accounts:\n{}", simulator.account(None, "contoso.example"));
+    let exporter = Exporter::start_in(directory, &accounts, &[&flag]);
+    let address = exporter.url.split("//").nth(1).unwrap().to_owned();
+    let (code, _, errors) = run(&["healthcheck", "--web.listen-address", &address, &flag]);
+    (exporter, code, errors)
+}
+
+#[test]
+fn a_running_exporter_is_healthy() {
+    let (_exporter, code, errors) = health(None);
+    assert_eq!((code, errors.as_str()), (0, ""));
+}
+
+#[test]
+fn an_exporter_with_tls_is_healthy_whatever_name_its_certificate_has() {
+    let (_exporter, code, errors) =
+        health(Some("tls_server_config: { cert_file: server.crt, key_file: server.key }"));
+    assert_eq!((code, errors.as_str()), (0, ""));
+}
+
+#[test]
+fn an_exporter_that_wants_a_password_is_healthy() {
+    let hash = bcrypt::hash("secret", 4).unwrap();
+    let (_exporter, code, errors) = health(Some(&format!("basic_auth_users: {{ someone: {hash} }}")));
+    assert_eq!((code, errors.as_str()), (0, ""));
+}
+
+#[test]
+fn where_nothing_listens_the_health_check_fails_with_status_1() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (code, _, errors) = run(&["healthcheck", "--web.listen-address", &closed]);
+    assert_eq!(code, 1);
+    assert!(errors.starts_with(&format!("error: no answer from http://{closed}/-/healthy: ")), "{errors}");
+}
