@@ -52,7 +52,7 @@ pub(super) fn values_and_objects_are_valid() {
     let objects = marked("objects");
     for text in &objects {
         fs::write(&file, text).unwrap();
-        let (is_valid, said) = kubernetes_takes(&[file.clone()]);
+        let (is_valid, said) = kubernetes_takes(std::slice::from_ref(&file));
         assert!(is_valid, "{said}");
     }
     assert_eq!((values.len(), objects.len()), (5, 2));
