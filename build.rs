@@ -42,6 +42,7 @@ const BUNDLES: [(&str, &[FileSet]); 3] = [
             ("examples", "alertmanager-teams.yml", ""),
             ("examples/alertmanager", ".tmpl", "alertmanager/"),
             ("docs/runbooks", ".md", "docs/runbooks/"),
+            ("docs/concepts", ".md", "docs/concepts/"),
         ],
     ),
 ];

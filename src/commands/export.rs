@@ -1,8 +1,8 @@
 //! `export`: writes the bundled files of the repository: dashboards, or rules with their runbooks and a configuration
 //! for Alertmanager.
 //!
-//! `routes` adds account managers to that configuration. The links of the rules to Grafana and to the runbooks have no
-//! host, because nobody knows one here; flags insert it.
+//! `routes` adds account managers to that configuration; where there is one already, nothing else changes. The links of
+//! the rules to Grafana and to the runbooks have no host, because nobody knows one here; flags insert it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -48,19 +48,23 @@ scrape_configs:
 }
 
 pub(super) fn run(flags: &ExportFlags) -> anyhow::Result<ExitCode> {
-    let files = match flags.what {
-        Exported::Dashboards => dashboards(flags)?,
-        Exported::Alerts => alerts(flags)?,
+    let config = flags.output.join(ALERTMANAGER);
+    let (files, overwrite) = match (flags.what, &flags.routes) {
+        (Exported::Dashboards, _) => (dashboards(flags)?, flags.overwrite),
+        (Exported::Alerts, Some(list)) if config.exists() && !flags.overwrite => {
+            (vec![(ALERTMANAGER, routes_only(flags, list, &config)?)], true)
+        }
+        (Exported::Alerts, _) => (alerts(flags)?, flags.overwrite),
     };
-    let written = write(flags, &files).inspect_err(output::print_error);
+    let written = write(flags, overwrite, &files).inspect_err(output::print_error);
     Ok(if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }
 
 /// Writes the files below the directory, and prints their paths.
-fn write(flags: &ExportFlags, files: &[(&str, String)]) -> anyhow::Result<()> {
+fn write(flags: &ExportFlags, overwrite: bool, files: &[(&str, String)]) -> anyhow::Result<()> {
     let files: Vec<(PathBuf, &String)> =
         files.iter().map(|(path, text)| (flags.output.join(path), text)).collect();
-    if !flags.overwrite {
+    if !overwrite {
         refuse_to_overwrite(&files)?;
     }
     for (path, text) in files {
@@ -85,17 +89,33 @@ fn dashboards(flags: &ExportFlags) -> anyhow::Result<Vec<(&'static str, String)>
     Ok(DASHBOARDS.iter().map(|(path, text)| (*path, (*text).to_owned())).collect())
 }
 
+/// Returns the existing configuration of Alertmanager with the routes of another list.
+fn routes_only(flags: &ExportFlags, list: &Path, config: &Path) -> anyhow::Result<String> {
+    let others = flags.demo || flags.grafana_url.is_some() || flags.runbook_url.is_some();
+    anyhow::ensure!(
+        !others,
+        "{} exists, so --routes changes nothing but its routes; write other files without --routes",
+        config.display()
+    );
+    let routes = Routes::read(list)?;
+    let text = fs::read_to_string(config).with_context(|| format!("cannot read {}", config.display()))?;
+    routes.write_into(&text).with_context(|| format!("cannot write routes into {}", config.display()))
+}
+
 fn alerts(flags: &ExportFlags) -> anyhow::Result<Vec<(&'static str, String)>> {
     let routes = flags.routes.as_deref().map(Routes::read).transpose()?;
-    let change = |path, text: &'static str| match (path, &routes) {
-        (RULES, _) => {
-            let linked = link(text, flags.grafana_url.as_deref(), flags.runbook_url.as_deref());
-            if flags.demo { shorten(&linked) } else { linked }
-        }
-        (ALERTMANAGER, Some(routes)) => routes.write_into(text),
-        _ => text.to_owned(),
+    let change = |path, text: &'static str| {
+        Ok(match (path, &routes) {
+            (RULES, _) => {
+                let linked = link(text, flags.grafana_url.as_deref(), flags.runbook_url.as_deref());
+                if flags.demo { shorten(&linked) } else { linked }
+            }
+            (ALERTMANAGER, Some(routes)) => routes.write_into(text)?,
+            _ => text.to_owned(),
+        })
     };
-    let mut files: Vec<_> = ALERTS.iter().map(|(path, text)| (*path, change(*path, text))).collect();
+    let files = ALERTS.iter().map(|(path, text)| anyhow::Ok((*path, change(*path, text)?)));
+    let mut files = files.collect::<anyhow::Result<Vec<_>>>()?;
     if flags.demo {
         files.push(("prometheus.yml", demo_prometheus()));
     }
@@ -128,6 +148,10 @@ fn link(rules: &str, grafana: Option<&str>, runbooks: Option<&str>) -> String {
     }
     if let Some(base) = runbooks {
         rules = rules.replace("runbook_url: docs/runbooks/", &format!("runbook_url: {base}/"));
+        // Without a path there is no directory above.
+        let above =
+            base.rsplit_once('/').map_or(base, |(above, _)| if above.ends_with('/') { base } else { above });
+        rules = rules.replace("numbers_url: docs/", &format!("numbers_url: {above}/"));
     }
     rules
 }
@@ -158,13 +182,17 @@ mod tests {
 
     #[test]
     fn links_get_their_hosts_and_nothing_else_changes() {
-        let rules =
-            "a: 1\n  dashboard_url: /d/x?a={{ b }}\n  runbook_url: docs/runbooks/X.md\n# /d/ docs/runbooks\n";
+        let rules = "a: 1\n  dashboard_url: /d/x?a={{ b }}\n  runbook_url: docs/runbooks/X.md\n  numbers_url: docs/concepts/y.md\n# /d/ docs/runbooks\n";
         assert_eq!(link(rules, None, None), rules);
         assert_eq!(
             link(rules, Some("https://grafana.example/sub"), Some("https://wiki.example/runbooks")),
             "a: 1\n  dashboard_url: https://grafana.example/sub/d/x?a={{ b }}\n  \
-             runbook_url: https://wiki.example/runbooks/X.md\n# /d/ docs/runbooks\n"
+             runbook_url: https://wiki.example/runbooks/X.md\n  numbers_url: https://wiki.example/concepts/y.md\n\
+             # /d/ docs/runbooks\n"
+        );
+        assert!(
+            link(rules, None, Some("https://x.example"))
+                .contains("numbers_url: https://x.example/concepts/y.md\n")
         );
     }
 

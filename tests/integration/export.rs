@@ -65,11 +65,16 @@ fn exported_alerts_runbooks_and_alertmanager_files_equal_those_of_the_repository
     expected.extend(shipped("examples", "alertmanager-teams.yml", ""));
     expected.extend(shipped("examples/alertmanager", ".tmpl", "alertmanager"));
     expected.extend(shipped("docs/runbooks", ".md", "docs/runbooks"));
+    expected.extend(shipped("docs/concepts", ".md", "docs/concepts"));
     assert_eq!(files(directory.path()), expected);
-    // The runbooks exist where the rules link to them.
+    // The documents exist where the rules link to them.
     let rules = &expected[Path::new("partner-license.rules.yml")];
-    for path in rules.lines().filter_map(|line| line.trim().strip_prefix("runbook_url: ")) {
-        assert!(directory.path().join(path).is_file() && root().join(path).is_file(), "{path}");
+    for key in ["runbook_url: ", "numbers_url: "] {
+        let mut paths = rules.lines().filter_map(|line| line.trim().strip_prefix(key)).peekable();
+        assert!(paths.peek().is_some(), "no {key}");
+        for path in paths {
+            assert!(directory.path().join(path).is_file() && root().join(path).is_file(), "{path}");
+        }
     }
 }
 
@@ -91,6 +96,7 @@ fn the_flags_set_the_hosts_of_links_in_rules() {
         let starts = starts(key);
         assert!(starts.len() > 12 && starts.iter().all(|found| found == start), "{key}{starts:?}");
     }
+    assert_eq!(starts("numbers_url: "), ["https://wiki.example/concepts/the-numbers.md"]);
 }
 
 #[test]
@@ -124,6 +130,43 @@ fn customers_are_routed_to_their_account_managers_and_nothing_else_changes() {
         ]
     );
     assert_eq!(config.matches("partner_license.email.html").count(), 2, "{config}");
+}
+
+#[test]
+fn another_list_of_account_managers_changes_nothing_but_their_routes_and_receivers() {
+    let directory = tempfile::tempdir().unwrap();
+    let (list, output) = (directory.path().join("managers.csv"), directory.path().join("alerts"));
+    let write = |manager: &str| {
+        fs::write(&list, format!("id,e-mail\n0112a436-9d8f-4d8c-9e0f-6b1f0c5a7d01,{manager}\n")).unwrap();
+    };
+    let routes = ["--routes", list.to_str().unwrap()];
+    write("anna@partner.example");
+    let links = ["--grafana-url=https://grafana.example", "--runbook-url=https://wiki.example/runbooks"];
+    assert_eq!(export("alerts", &output, &[&links[..], &routes[..]].concat()).0, 0);
+    // The site's own settings.
+    let config = output.join("alertmanager.yml");
+    let own = fs::read_to_string(&config).unwrap();
+    let own = own
+        .replace("smtp_smarthost: 127.0.0.1:25", "smtp_smarthost: mail.partner.example:587")
+        .replace("to: licence-owners@localhost", "to: sales@partner.example");
+    fs::write(&config, &own).unwrap();
+    fs::write(output.join("alertmanager/partner-license.tmpl"), "mine").unwrap();
+    let before = files(&output);
+
+    write("bob@partner.example");
+    let (code, said, errors) = export("alerts", &output, &routes);
+    assert_eq!((code, said.trim_end(), errors.as_str()), (0, config.to_str().unwrap(), ""));
+    let mut expected = before.clone();
+    expected.insert("alertmanager.yml".into(), own.replace("anna@partner.example", "bob@partner.example"));
+    assert_eq!(files(&output), expected);
+
+    let (code, _, errors) = export("alerts", &output, &[&links[..], &routes[..]].concat());
+    assert_eq!(code, 2);
+    assert!(errors.contains("--routes changes nothing but its routes"), "{errors}");
+    fs::write(&config, "route: { receiver: mine }\n").unwrap();
+    let (code, _, errors) = export("alerts", &output, &routes);
+    assert_eq!(code, 2);
+    assert!(errors.starts_with("error: cannot write routes into "), "{errors}");
 }
 
 #[test]

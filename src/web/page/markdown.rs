@@ -74,7 +74,10 @@ fn markdown(text: &str) -> Markup {
                 }
             }
             Event::Start(Tag::Link { dest_url, .. })
-                if dest_url.starts_with("../") && !dest_url.starts_with("../runbooks/") =>
+                if dest_url.starts_with("../")
+                    && !["../runbooks/", "../concepts/"]
+                        .iter()
+                        .any(|served| dest_url.starts_with(served)) =>
             {
                 (is_unknown, events[n]) = (true, Event::Text("".into()));
             }
@@ -101,6 +104,7 @@ mod tests {
             ("a <b>`<c>` & \"d\"", "<p>a &lt;b&gt;<code>&lt;c&gt;</code> &amp; \"d\"</p>\n"),
             ("<script>x</script>\n", "&lt;script&gt;x&lt;/script&gt;\n"),
             ("[that](Other.md#remedy)", "<p><a href=\"Other.md#remedy\">that</a></p>\n"),
+            ("[a](../concepts/b.md)", "<p><a href=\"../concepts/b.md\">a</a></p>\n"),
             ("[here](../guide/x.md) and [there](b.md)", "<p>here and <a href=\"b.md\">there</a></p>\n"),
             ("```sh\na < b\n```\n", "<pre><code class=\"language-sh\">a &lt; b\n</code></pre>\n"),
             (

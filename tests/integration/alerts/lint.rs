@@ -22,13 +22,15 @@ const RETENTION: u64 = 15 * 86_400;
 /// The dashboards that alerts link to, and the variables that links may set.
 const DASHBOARDS: [(&str, &[&str]); 4] = [
     ("partner-license-overview", &["account"]),
-    ("partner-license-customers", &["account", "customer"]),
+    ("partner-license-customers", &["account", "customer", "service"]),
     ("partner-license-detail", &["account", "service", "workload", "channel"]),
     ("partner-license-exporter", &["account", "collection"]),
 ];
 /// The label that tells apart what an account has several of.
 const COLLECTION: &str = "collection";
 const ANNOTATIONS: [&str; 4] = ["summary", "description", "dashboard_url", "runbook_url"];
+/// The annotation of alerts whose message is for people who do not know what the figures mean.
+const NUMBERS: (&str, &str) = ("numbers_url", "docs/concepts/the-numbers.md");
 
 /// A fault in a rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -325,7 +327,13 @@ impl Findings {
         let only = rule.labels.keys().collect::<Vec<_>>() == ["severity"];
         let severity = ["critical", "warning"].contains(&rule.severity());
         self.unless(only && severity, "labels", "the one label is severity: critical or warning");
-        let found: BTreeSet<_> = rule.annotations.keys().map(String::as_str).collect();
+        let mut found: BTreeSet<_> = rule.annotations.keys().map(String::as_str).collect();
+        let links = found.remove(NUMBERS.0);
+        self.unless(
+            !links || rule.annotation(NUMBERS.0) == NUMBERS.1,
+            "annotations",
+            "another page of numbers",
+        );
         self.unless(found == ANNOTATIONS.into(), "annotations", format!("has {found:?}"));
 
         let compares = |node: &Expr| match node {
@@ -516,6 +524,7 @@ pub(crate) const SEEDS: &[(&str, &str, &str)] = &[
     ("labels", "severity: critical", "severity: page"),
     ("labels", "severity: critical", "severity: critical\n          value: '{{ $value }}'"),
     ("annotations", "          runbook_url: docs/runbooks/PartnerLicenseUsageLow.md\n", ""),
+    ("annotations", "numbers_url: docs/concepts/the-numbers.md", "numbers_url: docs/concepts/numbers.md"),
     (
         "comparison",
         "min by (account) (last_over_time(partner_license_mfa_compliant[15m])) == 0",

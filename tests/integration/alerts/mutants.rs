@@ -356,6 +356,7 @@ fn other_functions(function: &str) -> &'static [&'static str] {
         "clamp_max" => &["clamp_min"],
         "sort_desc" => &["sort"],
         "increase" => &["delta", "rate"],
+        "changes" => &["resets"],
         "absent" | "label_replace" | "time" | "timestamp" => &[],
         other => panic!("add the mutants of {other}"),
     }

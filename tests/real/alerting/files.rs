@@ -105,7 +105,7 @@ pub(crate) fn account_managers_are_routed(suite: &'static str) {
 /// file.
 pub(crate) fn notifications_match_golden_files(suite: &'static str) {
     let notifications = files("alerts/tests/notifications", ".json");
-    assert_eq!(notifications.len(), 5);
+    assert_eq!(notifications.len(), 6);
     for data in notifications {
         let mut rendered = String::new();
         for name in ["subject", "link", "text", "slack.text", "slack.color", "teams.text", "email.html"] {

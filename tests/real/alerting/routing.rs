@@ -102,7 +102,7 @@ fn by_polls(row: &str) -> [Inhibition; 4] {
             texts(&[
                 "UsageCollectionEmpty warning account=contoso collection=customers".to_owned(),
                 "CustomerUsageLow warning account=contoso customer=bank".to_owned(),
-                "UsageDataStale warning account=contoso collection=customers".to_owned(),
+                "UsageDataStale warning account=contoso collection=customers service=o365".to_owned(),
             ]),
             texts(&[
                 "CustomerUsageLow warning account=fabrikam customer=bank".to_owned(),
@@ -173,14 +173,13 @@ pub(crate) fn inhibitions_are_correct(suite: &'static str) {
         (
             "ScrapeOverdue critical account=contoso collection=usage".to_owned(),
             Vec::new(),
-            texts(&["UsageDataStale warning account=contoso collection=customers".to_owned()]),
+            texts(&["UsageDataStale warning account=contoso collection=customers service=o365".to_owned()]),
         ),
         (
-            "UsageDataStale warning account=contoso collection=customers".to_owned(),
-            texts(&["CustomerUsageLow warning account=contoso customer=bank".to_owned()]),
+            "UsageDataStale warning account=contoso collection=customers service=o365".to_owned(),
+            Vec::new(),
             texts(&[
-                "CustomerUsageLow warning account=fabrikam customer=bank".to_owned(),
-                "CustomerUsageLow warning customer=bank".to_owned(),
+                "CustomerUsageLow warning account=contoso customer=bank".to_owned(),
                 format!("UsageLow warning {row}"),
             ]),
         ),
