@@ -147,6 +147,11 @@ impl Row for CustomerDeployment {
 }
 
 impl Limits {
+    /// How many of this many usage rows are not published.
+    pub fn withheld(self, rows: usize) -> usize {
+        rows.saturating_sub(self.series)
+    }
+
     /// Compares a row with the threshold that `threshold` returns.
     pub fn judge(self, row: &CustomerUsage, threshold: impl Fn(&CustomerUsage) -> Option<f64>) -> Judgement {
         let Qualified { active, qualified } = row.licenses;
@@ -284,7 +289,7 @@ impl Customers {
         }
         worst.sort_unstable();
         let worst = worst.into_iter().take(WORST).map(|(_, at)| at).collect();
-        let withheld = order.len().saturating_sub(limits.series);
+        let withheld = limits.withheld(order.len());
         if withheld > 0 && limits.series > 0 {
             order.select_nth_unstable_by_key(limits.series - 1, |(rank, _)| *rank);
         }

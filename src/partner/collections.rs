@@ -391,7 +391,7 @@ impl Session<'_> {
     ) -> Result<(D, HttpResponse), FetchError> {
         let mut pauses = 0;
         loop {
-            let began = Instant::now();
+            let (began, before) = (Instant::now(), decoder.received());
             let (so_far, outcome) = self.page(endpoint, pages.current(), decoder).await;
             decoder = so_far;
             let (next, response) = match outcome {
@@ -401,7 +401,7 @@ impl Session<'_> {
                     error.status =
                         error.status.filter(|it| *it != StatusCode::NO_CONTENT || !pages.has_begun());
                     // The pages before it, of which there may be a hundred, are not fetched again.
-                    let may_go_on = pages.has_begun() && decoder.received().is_some();
+                    let may_go_on = pages.has_begun() && D::CAN_SKIP;
                     if may_go_on && self.pause(&error, pauses, began.elapsed()).await {
                         pauses += 1;
                         continue;
@@ -410,11 +410,14 @@ impl Session<'_> {
                 }
             };
             pauses = 0;
+            self.center.received.add_page(decoder.received() - before);
             match next {
                 Next::End => return Ok((decoder, response)),
-                Next::Link(link) => pages.follow(&link).or_else(|error| match (error, decoder.received()) {
-                    (LinkError::Unusable | LinkError::ForeignOrigin, Some(rows)) => pages.skip(rows),
-                    (error, _) => Err(error),
+                Next::Link(link) => pages.follow(&link).or_else(|error| match error {
+                    LinkError::Unusable | LinkError::ForeignOrigin if D::CAN_SKIP => {
+                        pages.skip(decoder.received())
+                    }
+                    error => Err(error),
                 }),
                 Next::Skip(rows) => pages.skip(rows),
             }

@@ -412,6 +412,8 @@ impl<R: Row, const N: usize> Sums<R, N> {
 impl<R: Row + Send + 'static, const N: usize> Decode for Sums<R, N> {
     type Output = Rows<R>;
 
+    const CAN_SKIP: bool = true;
+
     fn read(&mut self, json: &[u8]) -> Result<Next, WireError> {
         let (before, kept) = (self.received, self.entries.len());
         let rejected = self.incoming.rejected().clone();
@@ -472,8 +474,8 @@ impl<R: Row + Send + 'static, const N: usize> Decode for Sums<R, N> {
         })
     }
 
-    fn received(&self) -> Option<usize> {
-        Some(self.received)
+    fn received(&self) -> usize {
+        self.received
     }
 
     fn finish(self) -> Result<Rows<R>, WireError> {

@@ -13,6 +13,7 @@ use super::claims::Claims;
 use super::error::FetchError;
 use super::http::{ClientError, HttpClient, RetryPolicy};
 use super::known_server::KnownServer;
+use super::received::Received;
 use super::refresh_tokens::RefreshTokens;
 use super::renewal::Renewal;
 use super::server_certificate::ServerCertificate;
@@ -30,6 +31,7 @@ pub struct PartnerCenter {
     refresh_tokens: Arc<RefreshTokens>,
     pub(super) access_tokens: AccessTokenCache,
     pub(super) commercial: KnownServer,
+    pub(super) received: Arc<Received>,
     /// The limit of a poll, unless its collection has one of its own.
     pub(super) poll_timeout: Duration,
 }
@@ -96,6 +98,7 @@ impl PartnerCenter {
             refresh_tokens,
             access_tokens,
             commercial: KnownServer::default(),
+            received: Arc::default(),
             poll_timeout,
         })
     }
@@ -109,6 +112,13 @@ impl PartnerCenter {
     #[must_use]
     pub fn without_rotation(mut self) -> Self {
         self.access_tokens.rotation = Rotation::Unwanted;
+        self
+    }
+
+    /// The same, which adds what it receives to `received`.
+    #[must_use]
+    pub fn counting(mut self, received: &Arc<Received>) -> Self {
+        self.received = Arc::clone(received);
         self
     }
 

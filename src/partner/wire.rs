@@ -33,13 +33,14 @@ pub(super) trait Decode: Send + Sized + 'static {
     /// What the pages bring together.
     type Output;
 
+    /// Whether the pages can be continued after any number of rows.
+    const CAN_SKIP: bool;
+
     /// Reads a page, and returns what follows it.
     fn read(&mut self, json: &[u8]) -> Result<Next, WireError>;
 
-    /// The number of rows so far, if the pages can be continued after them.
-    fn received(&self) -> Option<usize> {
-        None
-    }
+    /// The number of rows so far.
+    fn received(&self) -> usize;
 
     /// Makes use of the time in which the next page is on its way.
     fn settle(&mut self) {}
@@ -132,6 +133,8 @@ impl<R: Row, const N: usize> Licenses<R, N> {
 impl<R: Row + Send + 'static, const N: usize> Decode for Licenses<R, N> {
     type Output = Rows<R>;
 
+    const CAN_SKIP: bool = false;
+
     fn read(&mut self, json: &[u8]) -> Result<Next, WireError> {
         let mut received = self.received;
         let next = self.read_page(json, |incoming, row| {
@@ -144,6 +147,10 @@ impl<R: Row + Send + 'static, const N: usize> Decode for Licenses<R, N> {
         self.received = received;
         let next = next?;
         if received > MAX_ROWS { Err(WireError::TooManyRows(MAX_ROWS)) } else { Ok(next) }
+    }
+
+    fn received(&self) -> usize {
+        self.received
     }
 
     fn settle(&mut self) {

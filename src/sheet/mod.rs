@@ -6,16 +6,32 @@ mod names;
 mod customers;
 mod products;
 
+use std::cmp::Ordering;
+
 use crate::config::{Prices, Thresholds};
 use crate::domain::collection::{Collected, Collection};
-use crate::domain::customers::{Customers, Limits};
+use crate::domain::customers::Limits;
 use crate::domain::deployment::LicenseDeployment;
 use crate::domain::usage::LicenseUsage;
 
 pub use csv_file::write_csv;
 pub use customers::CustomerRow;
 pub use line::{Cell, Column, Line};
-pub use products::{ProductRow, ProductSummary, cost_of};
+pub use products::{ProductRow, ProductSummary};
+
+/// The rows of an account.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountRows<'a> {
+    /// The name of the account, if it has one.
+    pub account: Option<&'a str>,
+    /// The rows.
+    pub collected: &'a Collected,
+    /// What may raise an alert.
+    pub limits: Limits,
+}
+
+/// Lines, each with the name of its account.
+pub type Lines<'a> = Box<dyn Iterator<Item = (Option<&'a str>, Line<'a>)> + 'a>;
 
 /// The column for the name of the account.
 const ACCOUNT: Column = Column::new("account", "Account");
@@ -62,36 +78,63 @@ fn columns_of(collection: Collection) -> &'static [Column] {
     }
 }
 
-/// The rows of a collection, those that need attention first.
+/// The rows of a collection of all these accounts together, those that need attention first.
 pub fn lines<'a>(
-    collected: &'a Collected,
-    limits: Limits,
+    collection: Collection,
+    accounts: &[AccountRows<'a>],
     thresholds: &'a Thresholds,
-) -> Box<dyn Iterator<Item = Line<'a>> + 'a> {
-    match collected {
-        Collected::Usage(rows) => {
-            let mut rows: Vec<_> = rows.rows().iter().collect();
-            rows.sort_by(|a, b| a.percent.get().total_cmp(&b.percent.get()));
-            Box::new(rows.into_iter().map(|row| usage(row, thresholds)))
-        }
-        Collected::Deployment(rows) => {
-            let mut rows: Vec<_> = rows.rows().iter().collect();
-            rows.sort_by(|a, b| a.percent.get().total_cmp(&b.percent.get()));
-            Box::new(rows.into_iter().map(deployment))
-        }
-        Collected::Customers(all) => {
-            let mut rows: Vec<_> = CustomerRow::all(all, limits, thresholds).collect();
-            rows.sort_by_key(CustomerRow::rank);
-            Box::new(rows.into_iter().map(|row| row.line()))
-        }
+) -> Lines<'a> {
+    match collection {
+        Collection::Usage => sorted(
+            accounts,
+            |of| of.collected.usage(),
+            |a, b| a.percent.get().total_cmp(&b.percent.get()),
+            |row| usage(row, thresholds),
+        ),
+        Collection::Deployment => sorted(
+            accounts,
+            |of| of.collected.deployment(),
+            |a, b| a.percent.get().total_cmp(&b.percent.get()),
+            deployment,
+        ),
+        Collection::Customers => sorted(
+            accounts,
+            |of| {
+                let customers = of.collected.customers().into_iter();
+                customers.flat_map(move |customers| CustomerRow::all(customers, of.limits, thresholds))
+            },
+            |a, b| a.rank().cmp(&b.rank()),
+            |row| row.line(),
+        ),
     }
 }
 
-/// The products of customers, those that cost the most first.
-pub fn product_lines<'a>(customers: &'a Customers, prices: &'a Prices) -> impl Iterator<Item = Line<'a>> {
-    let mut rows: Vec<_> = ProductRow::all(customers, prices).collect();
-    rows.sort_by_key(ProductRow::rank);
-    rows.into_iter().map(|row| row.line())
+/// The products of customers of all these accounts together, those that cost the most first.
+pub fn product_lines<'a>(accounts: &[AccountRows<'a>], prices: &'a Prices) -> Lines<'a> {
+    sorted(
+        accounts,
+        |of| {
+            let customers = of.collected.customers().into_iter();
+            customers.flat_map(|customers| ProductRow::all(customers, prices))
+        },
+        |a, b| a.rank().cmp(&b.rank()),
+        |row| row.line(),
+    )
+}
+
+fn sorted<'a, R: 'a, I: IntoIterator<Item = R>>(
+    accounts: &[AccountRows<'a>],
+    rows: impl Fn(AccountRows<'a>) -> I,
+    compare: impl Fn(&R, &R) -> Ordering,
+    line: impl Fn(R) -> Line<'a> + 'a,
+) -> Lines<'a> {
+    let of_account = |of: &AccountRows<'a>| {
+        let account = of.account;
+        rows(*of).into_iter().map(move |row| (account, row))
+    };
+    let mut all: Vec<_> = accounts.iter().flat_map(of_account).collect();
+    all.sort_by(|(_, a), (_, b)| compare(a, b));
+    Box::new(all.into_iter().map(move |(account, row)| (account, line(row))))
 }
 
 fn usage<'a>(row: &'a LicenseUsage, thresholds: &Thresholds) -> Line<'a> {

@@ -52,10 +52,30 @@ pub struct ProductSummary<'a> {
 impl<'a> ProductRow<'a> {
     /// All products of a collection, in the order of their labels.
     pub fn all(customers: &'a Customers, prices: &'a Prices) -> impl Iterator<Item = Self> + 'a {
+        Self::these(customers.products().map_or(&[][..], Rows::rows), customers, prices)
+    }
+
+    /// The products of one customer, likewise.
+    pub fn of_customer(
+        customer: &str,
+        customers: &'a Customers,
+        prices: &'a Prices,
+    ) -> impl Iterator<Item = Self> + 'a {
+        let rows = customers.products().map_or(&[][..], Rows::rows);
+        let start = rows.partition_point(|row| *row.customer < *customer);
+        let number = rows[start..].partition_point(|row| *row.customer == *customer);
+        Self::these(&rows[start..start + number], customers, prices)
+    }
+
+    fn these(
+        rows: &'a [CustomerProduct],
+        customers: &'a Customers,
+        prices: &'a Prices,
+    ) -> impl Iterator<Item = Self> + 'a {
         let mut names = Names::new(customers);
         // Rows share the names of products.
         let mut known: HashMap<usize, Option<&'a Money>, RandomState> = HashMap::default();
-        customers.products().map_or(&[][..], Rows::rows).iter().map(move |row| {
+        rows.iter().map(move |row| {
             let price = *known.entry(address(row)).or_insert_with(|| prices.of(&row.product));
             Self { name: names.of(&row.customer), row, price }
         })
@@ -97,10 +117,7 @@ impl<'a> ProductRow<'a> {
 
 impl<'a> ProductSummary<'a> {
     /// The summary of these rows.
-    pub fn of<'r>(rows: impl IntoIterator<Item = &'r ProductRow<'a>>) -> Self
-    where
-        'a: 'r,
-    {
+    pub fn of(rows: impl IntoIterator<Item = ProductRow<'a>>) -> Self {
         let mut summary = Self::default();
         // Rows share the names of products, so that few of them have to be compared.
         let mut known: HashSet<usize, RandomState> = HashSet::default();
@@ -115,14 +132,6 @@ impl<'a> ProductSummary<'a> {
         }
         summary
     }
-}
-
-/// What the unused licences of one customer cost a month, as far as there are prices.
-pub fn cost_of(customer: &str, customers: &Customers, prices: &Prices) -> Totals {
-    let rows = customers.products().map_or(&[][..], Rows::rows);
-    let start = rows.partition_point(|row| *row.customer < *customer);
-    let of_customer = rows.iter().skip(start).take_while(|row| *row.customer == *customer);
-    of_customer.filter_map(|row| Some(prices.of(&row.product)?.times(row.unused()))).collect()
 }
 
 fn address(row: &CustomerProduct) -> usize {

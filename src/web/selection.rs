@@ -193,7 +193,13 @@ impl Selection {
                 "workload" => selection.workload = value,
                 "product" => selection.product = value,
                 "channel" => selection.channel = value,
-                "low" => selection.low = !matches!(&*value, "" | "0" | "false"),
+                "low" => {
+                    selection.low = match &*value {
+                        "1" | "true" => true,
+                        "" | "0" | "false" => false,
+                        _ => return Err("low must be one of 1, true, 0, false".to_owned()),
+                    }
+                }
                 "sort" => {
                     let found = by.sorts().iter().find(|(_, word)| *word == value);
                     let words = || by.sorts().iter().map(|(_, word)| *word).collect::<Vec<_>>().join(", ");
@@ -223,6 +229,17 @@ impl Selection {
             sort: Sort::Rank,
             page: 1,
         }
+    }
+
+    /// All rows of a customer of an account.
+    pub(super) fn of_customer(by: By, customer: &str, account: Option<&str>) -> Self {
+        let (customer, account) = (customer.to_owned(), account.unwrap_or_default().to_owned());
+        Self { customer, account, ..Self::of(by) }
+    }
+
+    /// The query for the first page in the usual order.
+    pub(super) fn first_page(&self) -> String {
+        self.query(Sort::Rank, 1)
     }
 
     /// The query with other values of `sort` and `page`, beginning with `?` unless it is empty.

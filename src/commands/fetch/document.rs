@@ -1,4 +1,5 @@
-//! Renders the rows of all accounts as a table for people, as CSV, and as JSON.
+//! Renders the rows of all accounts as a table for people, as CSV, and as JSON, each with what there is to know about the
+//! figures.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +9,10 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::config::{Prices, Thresholds};
 use crate::domain::collection::{Collected, Collection};
-use crate::domain::row::listing;
-use crate::sheet::{self, Cell, Column, Line, ProductRow, ProductSummary};
+use crate::domain::customers::{Customers, Limits};
+use crate::domain::products::CustomerProduct;
+use crate::domain::row::{Rows, listing};
+use crate::sheet::{self, AccountRows, Cell, Column, Line, Lines, ProductRow, ProductSummary};
 
 use super::fetched::Fetched;
 
@@ -31,24 +34,40 @@ impl View<'_> {
         }
     }
 
-    fn lines<'a>(&'a self, fetched: &'a Fetched) -> Box<dyn Iterator<Item = Line<'a>> + 'a> {
-        let Ok(collected) = &fetched.outcome else { return Box::new(std::iter::empty()) };
-        match collected.customers().filter(|_| self.by_product) {
-            Some(customers) => Box::new(sheet::product_lines(customers, self.prices)),
-            None => sheet::lines(collected, fetched.limits, self.thresholds),
+    /// The rows of all accounts that have some.
+    fn lines<'a>(&'a self, all: &'a [Fetched]) -> Lines<'a> {
+        let rows = |fetched: &'a Fetched| {
+            let collected = fetched.outcome.as_ref().ok()?;
+            Some(AccountRows { account: fetched.account.as_deref(), collected, limits: fetched.limits })
+        };
+        let accounts: Vec<_> = all.iter().filter_map(rows).collect();
+        if self.by_product {
+            sheet::product_lines(&accounts, self.prices)
+        } else {
+            sheet::lines(self.collection, &accounts, self.thresholds)
         }
     }
 
-    /// What the products of customers cost together, if the rows are about products.
+    /// The products of customers, if the rows are about these.
+    fn products<'a>(&self, collected: &'a Collected) -> Option<&'a Rows<CustomerProduct>> {
+        collected.customers().filter(|_| self.by_product).and_then(Customers::products)
+    }
+
+    /// What the products of customers cost together, if the rows are about these.
     fn summary<'a>(&'a self, collected: &'a Collected) -> Option<ProductSummary<'a>> {
         let customers = collected.customers().filter(|_| self.by_product)?;
-        let rows: Vec<_> = ProductRow::all(customers, self.prices).collect();
-        Some(ProductSummary::of(&rows))
+        Some(ProductSummary::of(ProductRow::all(customers, self.prices)))
+    }
+
+    /// How many rows the setting `series` would withhold from the metrics, if the rows can be withheld.
+    fn withheld(&self, collected: &Collected, limits: Limits) -> Option<usize> {
+        let customers = collected.customers().filter(|_| !self.by_product)?;
+        Some(limits.withheld(customers.rows().len()))
     }
 }
 
-const EXPLANATION: &str =
-    "what the numbers mean: docs/concepts/the-numbers.md, or /concepts/the-numbers of an exporter\n";
+/// The document that explains the figures.
+const EXPLANATION: &str = "docs/concepts/the-numbers.md";
 
 const RED: &str = "\u{1b}[31m";
 const PLAIN: &str = "\u{1b}[0m";
@@ -58,12 +77,17 @@ const PLAIN: &str = "\u{1b}[0m";
 /// The table, and under it what there is to know about the figures of each account.
 pub(super) fn table(all: &[Fetched], view: &View<'_>, has_colour: bool, now: Timestamp) -> String {
     let columns = view.columns(has_accounts(all));
-    let mut out = aligned(&columns, &lines(all, view).collect::<Vec<_>>(), has_colour);
+    aligned(&columns, &lines(all, view).collect::<Vec<_>>(), has_colour) + &notes(all, view, now)
+}
+
+/// What there is to know about the figures of each account, which is nothing if no poll succeeded.
+pub(super) fn notes(all: &[Fetched], view: &View<'_>, now: Timestamp) -> String {
+    let mut out = String::new();
     for fetched in all {
         let Ok(collected) = &fetched.outcome else { continue };
         let account =
             fetched.account.as_ref().map_or_else(String::new, |name| format!("{}: ", visible(name)));
-        out += &format!("{account}{}\n", footer(collected, now));
+        out += &format!("{account}{}\n", about(collected, fetched.limits, view, now));
         let Some(summary) = view.summary(collected) else { continue };
         if !summary.costs.is_empty() {
             out += &format!(
@@ -76,7 +100,10 @@ pub(super) fn table(all: &[Fetched], view: &View<'_>, has_colour: bool, now: Tim
             out += &format!("{account}without a price in the configuration: {}\n", products.join(", "));
         }
     }
-    if out.is_empty() { out } else { out + EXPLANATION }
+    if !out.is_empty() {
+        out += &format!("what the numbers mean: {EXPLANATION}, or /concepts/the-numbers of an exporter\n");
+    }
+    out
 }
 
 /// The lines below the titles of their columns, which are omitted if there is no line.
@@ -104,21 +131,32 @@ fn aligned(columns: &[Column], lines: &[Line<'_>], has_colour: bool) -> String {
     out
 }
 
-/// How many rows there are, where they come from, what was dropped, and how old the figures are.
-fn footer(collected: &Collected, now: Timestamp) -> String {
-    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
-    let mut text = count(collected.len(), "row");
+/// How many rows there are, where they come from, what was dropped, how old the figures are, and what the metrics would
+/// not have.
+fn about(collected: &Collected, limits: Limits, view: &View<'_>, now: Timestamp) -> String {
+    let count = |number: u64, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let products = view.products(collected);
+    let mut text = count(products.map_or(collected.len(), |products| products.rows().len()) as u64, "row");
     if let Some(customers) = collected.customers() {
-        text += &format!(" of {}", count(customers.count(), "customer"));
+        text += &format!(" of {}", count(customers.count() as u64, "customer"));
     }
     text += &format!(" from {}", collected.source().as_str());
     if !collected.rejected().is_empty() {
         text += &format!(", dropped: {}", listing(collected.rejected()));
     }
+    let without_product = products.map_or(0, |products| products.rejected().values().sum());
+    if without_product > 0 {
+        text += &format!(", without a product: {} of usage", count(without_product, "row"));
+    }
     if let Some((oldest, _)) = collected.processed() {
-        let days = now.duration_since(oldest).as_hours() / 24;
-        let days = usize::try_from(days).unwrap_or(0);
-        text += &format!(", figures at most {} old", count(days, "day"));
+        let seconds = u64::try_from(now.duration_since(oldest).as_secs()).unwrap_or(0);
+        text += &format!(", figures at most {} old", count(seconds.div_ceil(86_400), "day"));
+    }
+    if let Some(withheld) = view.withheld(collected, limits).filter(|withheld| *withheld > 0) {
+        text += &format!(
+            ", of which the setting series withholds {} from the metrics",
+            count(withheld as u64, "row")
+        );
     }
     text
 }
@@ -160,14 +198,19 @@ pub(super) fn json(all: &[Fetched], view: &View<'_>, now: Timestamp) -> String {
                 "account": fetched.account,
                 "source": collected.source().as_str(),
                 "rejected": rejected.collect::<BTreeMap<_, _>>(),
+                "oldest_processed_at": collected.processed().map(|(oldest, _)| oldest.to_string()),
             });
+            if let Some(withheld) = view.withheld(collected, fetched.limits) {
+                account["withheld"] = json!(withheld);
+            }
             if let Some(summary) = view.summary(collected) {
                 let costs = summary.costs.iter();
                 let costs = costs.map(|it| (it.currency.as_str().to_owned(), it.amount.to_string()));
                 account["costs_per_month"] = json!(costs.collect::<BTreeMap<_, _>>());
                 account["products_without_price"] = json!(summary.without_price);
             }
-            account["rows"] = view.lines(fetched).map(|line| object(&columns, &line)).collect();
+            let lines = view.lines(std::slice::from_ref(fetched));
+            account["rows"] = lines.map(|(_, line)| object(&columns, &line)).collect();
             account
         }
         Err(failure) => json!({
@@ -183,6 +226,7 @@ pub(super) fn json(all: &[Fetched], view: &View<'_>, now: Timestamp) -> String {
     let document = json!({
         "collection": view.collection.as_str(),
         "fetched_at": now.to_string(),
+        "explanation": EXPLANATION,
         "accounts": accounts,
     });
     format!("{document:#}\n")
@@ -210,19 +254,67 @@ fn has_accounts(all: &[Fetched]) -> bool {
     all.iter().any(|fetched| fetched.account.is_some())
 }
 
-/// The rows of all accounts, with the names of the accounts if any has one.
+/// The rows of all accounts together, with the names of the accounts if any has one.
 fn lines<'a>(all: &'a [Fetched], view: &'a View<'a>) -> impl Iterator<Item = Line<'a>> {
     let has_accounts = has_accounts(all);
-    all.iter().flat_map(move |fetched| {
-        let account = fetched.account.as_deref();
-        view.lines(fetched)
-            .map(move |line| if has_accounts { sheet::of_account(account, line) } else { line })
-    })
+    let lines = view.lines(all);
+    lines.map(move |(account, line)| if has_accounts { sheet::of_account(account, line) } else { line })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::customers::{CustomerUsage, Names};
+    use crate::domain::row::Source;
+
+    /// An account with these rows of customers, which were processed when the epoch began.
+    fn fetched(account: &str, rows: Vec<CustomerUsage>, series: usize) -> Fetched {
+        let usage = Rows::collect_from(Source::Commercial, rows.into_iter().map(Ok));
+        let customers = Customers::new(usage, Rows::default(), Names::new());
+        let limits = Limits { series, min_licenses: 25 };
+        Fetched { account: Some(account.to_owned()), limits, outcome: Ok(customers.into()) }
+    }
+
+    fn shown(all: &[Fetched], now: Timestamp) -> [String; 3] {
+        let (thresholds, prices) = (Thresholds::default(), Prices::default());
+        let (collection, by_product) = (Collection::Customers, false);
+        let view = View { collection, by_product, thresholds: &thresholds, prices: &prices };
+        [table(all, &view, false, now), csv(all, &view).unwrap(), json(all, &view, now)]
+    }
+
+    #[test]
+    fn the_rows_of_all_accounts_are_sorted_together() {
+        let rows = [("a", 90, 1_000), ("b", 5, 30)]
+            .map(|(id, active, qualified)| CustomerUsage::of(id, "Teams", active, qualified));
+        let other = CustomerUsage::of("c", "Teams", 0, 500);
+        let all = [fetched("first", rows.to_vec(), 500), fetched("second", vec![other], 500)];
+        let [table, csv, _] = shown(&all, Timestamp::UNIX_EPOCH);
+        for text in [table, csv] {
+            let accounts = text.lines().skip(1).take(3).map(|line| line.starts_with("second"));
+            assert_eq!(accounts.collect::<Vec<_>>(), [false, true, false], "{text}");
+        }
+    }
+
+    #[test]
+    fn the_age_of_figures_is_rounded_up_and_withheld_rows_are_counted() {
+        let row = |id: &str| CustomerUsage::of(id, "Teams", 1, 100);
+        for (hours, age) in [(0, "0 days"), (1, "1 day"), (24, "1 day"), (25, "2 days"), (263, "11 days")] {
+            let now = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(hours);
+            let [table, _, json] = shown(&[fetched("x", vec![row("a"), row("b"), row("c")], 1)], now);
+            let text = format!(
+                "x: 3 rows of 3 customers from commercial, figures at most {age} old, of which the \
+                                setting series withholds 2 rows from the metrics\nwhat the numbers mean: docs/"
+            );
+            assert!(table.contains(&text), "{text}: {table}");
+            let document: Value = serde_json::from_str(&json).unwrap();
+            assert_eq!(document["explanation"], "docs/concepts/the-numbers.md");
+            let account = &document["accounts"][0];
+            let found = (&account["oldest_processed_at"], &account["withheld"]);
+            assert_eq!(found, (&json!("1970-01-01T00:00:00Z"), &json!(2)));
+        }
+        let [table, ..] = shown(&[fetched("x", vec![row("a")], 1)], Timestamp::UNIX_EPOCH);
+        assert!(!table.contains("withholds"), "{table}");
+    }
 
     #[test]
     fn columns_are_aligned_whatever_the_width_of_characters_and_low_rows_are_red() {

@@ -26,13 +26,15 @@ use crate::domain::collection::{Collected, Collection};
 use crate::domain::failure::Failure;
 use crate::domain::status::Ledger;
 use crate::metrics::{Accounts, Choices};
-use crate::partner::{FetchError, PartnerCenter, TokenStore, TrustAnchors, Turns, remedy};
+use crate::partner::{FetchError, PartnerCenter, Received, TokenStore, TrustAnchors, Turns, remedy};
 
 use document::View;
 use fetched::Fetched;
 
 /// A poll that takes longer shows its progress, and then this often.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// The characters of the line for that.
+const LINE: usize = 75;
 
 pub(super) async fn run(flags: FetchFlags) -> anyhow::Result<ExitCode> {
     let by_product = flags.by == FetchBy::Product;
@@ -103,7 +105,11 @@ fn write(
             let has_colour = stdout().is_terminal() && settings::environment("NO_COLOR").is_none();
             document::table(all, &view, has_colour, now)
         }
-        FetchFormat::Csv => document::csv(all, &view)?,
+        FetchFormat::Csv => {
+            // CSV has no place for it.
+            stderr().write_all(document::notes(all, &view, now).as_bytes()).ok();
+            document::csv(all, &view)?
+        }
         FetchFormat::Json => document::json(all, &view, now),
         FetchFormat::Openmetrics => exposition::text(accounts, Format::OpenMetrics, now),
     };
@@ -120,14 +126,16 @@ async fn poll(
     let store = TokenStore::read_only(&config.state_directory, account);
     let anchors = TrustAnchors::default();
     let limit = account.collections.timeout_of(collection, config.poll_timeout);
+    let received = Arc::default();
     let fetched = async {
         let clock = Clock::system();
         let center = PartnerCenter::new(account, store, ledger, &clock, config.poll_timeout, &anchors)?;
         let mut turn = Turns::default().take().await;
-        let (collected, _) = center.without_rotation().fetch_with_ids(collection, &mut turn).await?;
+        let center = center.without_rotation().counting(&received);
+        let (collected, _) = center.fetch_with_ids(collection, &mut turn).await?;
         Ok(collected)
     };
-    let outcome = with_progress(timeout(limit, fetched), collection, ledger).await;
+    let outcome = with_progress(timeout(limit, fetched), collection, &received).await;
     let outcome = outcome.unwrap_or_else(|_| Err(FetchError::deadline(limit)));
     outcome.map_err(|error| {
         let (name, failure) = (account.display_name(), Failure::from(error));
@@ -138,8 +146,8 @@ async fn poll(
     })
 }
 
-/// Says on a terminal how many responses have come, as soon as that takes long.
-async fn with_progress<T>(work: impl Future<Output = T>, collection: Collection, ledger: &Ledger) -> T {
+/// Says on a terminal how many pages and rows have come, as soon as that takes long.
+async fn with_progress<T>(work: impl Future<Output = T>, collection: Collection, received: &Received) -> T {
     let mut work = std::pin::pin!(work);
     let mut ticks = interval_at(Instant::now() + PATIENCE, PATIENCE);
     let mut has_shown = false;
@@ -148,14 +156,14 @@ async fn with_progress<T>(work: impl Future<Output = T>, collection: Collection,
             outcome = &mut work => {
                 if has_shown {
                     // Erases the line.
-                    write!(stderr(), "\r\x1b[K").ok();
+                    write!(stderr(), "\r{:LINE$}\r", "").ok();
                 }
                 return outcome;
             }
             _ = ticks.tick(), if stderr().is_terminal() => {
-                let responses: u64 = ledger.read().traffic.requests.values().sum();
                 has_shown = true;
-                write!(stderr(), "\r{}: {responses} responses so far\x1b[K", collection.as_str()).ok();
+                let text = format!("{}: {received}", collection.as_str());
+                write!(stderr(), "\r{text:LINE$}").ok();
             }
         }
     }

@@ -57,6 +57,7 @@ impl AccountView {
     /// Renders the section of the account, with at most `most` rows of each collection.
     pub(super) fn section(&self, accounts: &Accounts, context: &Context, most: usize) -> Markup {
         let (now, id) = (context.now, format!("account-{}", self.number));
+        let name = self.status.name.as_ref().map(|name| name.as_str());
         html! {
             section aria-labelledby=(id) {
                 @if let [only] = &*self.collections {
@@ -64,7 +65,7 @@ impl AccountView {
                     @if let Some(failure) = only.failure(now) { (failure) }
                     dl { (only.facts(accounts, now)) (self.credentials(now)) }
                     (only.notes(accounts, context))
-                    @if let Some(rows) = only.rows(accounts, (most, now)) { (rows) }
+                    @if let Some(rows) = only.rows(name, accounts, (most, now)) { (rows) }
                 } @else {
                     div.head {
                         h2 id=(id) { (self.name()) }
@@ -76,7 +77,7 @@ impl AccountView {
                         @if let Some(failure) = view.failure(now) { (failure) }
                         dl { (view.facts(accounts, now)) }
                         (view.notes(accounts, context))
-                        @if let Some(rows) = view.rows(accounts, (most, now)) { (rows) }
+                        @if let Some(rows) = view.rows(name, accounts, (most, now)) { (rows) }
                     }
                 }
             }

@@ -125,8 +125,13 @@ impl CollectionView {
         Some(self.describe(self.status.failure()?, now))
     }
 
-    /// The `most` lowest rows, if there are any that can be shown.
-    pub(super) fn rows(&self, accounts: &Accounts, (most, now): (usize, Timestamp)) -> Option<Markup> {
+    /// The `most` lowest rows of the account with this name, if there are any that can be shown.
+    pub(super) fn rows(
+        &self,
+        account: Option<&str>,
+        accounts: &Accounts,
+        (most, now): (usize, Timestamp),
+    ) -> Option<Markup> {
         let good = self.status.visible(now, accounts.stale_after)?;
         match &*good.report {
             Collected::Usage(_) if good.report.is_empty() => None,
@@ -140,7 +145,7 @@ impl CollectionView {
                 let choice = accounts.choices.of(&good.report, self.limits, &accounts.thresholds);
                 Some(html! {
                     (published(customers.count(), &choice))
-                    (worst_customers(customers, &choice, (self.limits, &accounts.thresholds)))
+                    (worst_customers((account, customers), &choice, (self.limits, &accounts.thresholds)))
                 })
             }
         }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::domain::customers::Customers;
 use crate::domain::money::Money;
 use crate::metrics::Accounts;
-use crate::sheet::{CustomerRow, ProductRow, cost_of};
+use crate::sheet::{CustomerRow, ProductRow, ProductSummary};
 use crate::web::selection::{By, Found, OfAccount, Selection, Sort};
 
 use super::text::{Percentage, day, visible};
@@ -17,7 +17,7 @@ pub(super) struct Frame<'a> {
     pub(super) selection: &'a Selection,
 }
 
-impl Frame<'_> {
+impl<'a> Frame<'a> {
     /// Whether the rows may be of several accounts.
     fn has_accounts(&self) -> bool {
         self.all.len() > 1
@@ -28,8 +28,18 @@ impl Frame<'_> {
         !self.accounts.prices.is_empty() && self.all.iter().any(|of| of.customers().products().is_some())
     }
 
-    fn customers(&self, account: Option<&str>) -> Option<&Customers> {
+    fn customers(&self, account: Option<&str>) -> Option<&'a Customers> {
         self.all.iter().find(|of| of.account.as_deref() == account).map(OfAccount::customers)
+    }
+
+    /// The summary of all products, whichever rows are selected.
+    pub(super) fn all_products(&self) -> ProductSummary<'a> {
+        let rows = |of: &'a OfAccount| ProductRow::all(of.customers(), &self.accounts.prices);
+        if self.has_costs() {
+            ProductSummary::of(self.all.iter().flat_map(rows))
+        } else {
+            ProductSummary::default()
+        }
     }
 
     fn heading(&self, title: &str, sort: Sort) -> Markup {
@@ -64,7 +74,9 @@ impl Frame<'_> {
         let caption = html! {
             @if self.selection.sort == Sort::Rank { "Low rows first, and of these those with the most unused licences." }
             @else { (self.other_order("Low rows first")) }
-            @if has_costs { " The cost is that of all unused licences of the customer, as far as there are prices." }
+            @if has_costs {
+                " The cost is that of all unused licences of the customer; it is partial if any of its products has no price."
+            }
         };
         let body = html! { @for found in rows { (self.workload(found, has_costs)) } };
         table(&caption, &head, &body)
@@ -93,9 +105,13 @@ impl Frame<'_> {
                 @if has_costs {
                     td.number {
                         @if let Some(customers) = customers {
-                            @let costs = cost_of(&of.customer, customers, &self.accounts.prices);
+                            @let products = ProductRow::of_customer(&of.customer, customers, &self.accounts.prices);
+                            @let ProductSummary { costs, without_price } = ProductSummary::of(products);
                             @if costs.is_empty() { "no price" }
-                            @else { a href=(products_of(&of.customer, *account)) { (costs) } }
+                            @else {
+                                a href=(products_of(&of.customer, *account)) { (costs) }
+                                @if !without_price.is_empty() { " " small { "partial" } }
+                            }
                         }
                     }
                 }
@@ -165,9 +181,7 @@ fn price(money: Option<Money>) -> Markup {
 
 /// The link to the products of a customer.
 fn products_of(customer: &str, account: Option<&str>) -> String {
-    let (customer, account) = (customer.to_owned(), account.unwrap_or_default().to_owned());
-    let products = Selection { customer, account, ..Selection::of(By::Product) };
-    format!("customers{}", products.query(Sort::Rank, 1))
+    format!("customers{}", Selection::of_customer(By::Product, customer, account).first_page())
 }
 
 /// Renders the name of a customer, if it is known, and the id.

@@ -27,13 +27,13 @@ const MAX_OPTIONS: usize = 500;
 const MAX_NAMED_PRODUCTS: usize = 100;
 
 /// The rows of a page, rendered, and which page it is.
-struct Shown {
+struct Shown<'a> {
     /// The number of rows on all pages.
     found: usize,
     page: usize,
     pages: usize,
-    /// What there is to know about all rows.
-    note: Option<Markup>,
+    /// The products, if there are prices.
+    products: ProductSummary<'a>,
     table: Markup,
 }
 
@@ -48,12 +48,13 @@ pub(crate) fn respond(
     let frame = Frame { all, accounts, selection };
     let shown = match selection.by {
         By::Workload => {
-            Shown::of(selection.rows(all, accounts), selection, |_| None, |rows| frame.by_workload(rows))
+            let (rows, products) = (selection.rows(all, accounts), frame.all_products());
+            Shown::of(rows, selection, products, |rows| frame.by_workload(rows))
         }
         By::Product => {
-            let note =
-                |rows: &[Found<'_, _>]| Some(costs(&ProductSummary::of(rows.iter().map(|it| &it.row))));
-            Shown::of(selection.products(all, accounts), selection, note, |rows| frame.by_product(rows))
+            let rows = selection.products(all, accounts);
+            let products = ProductSummary::of(rows.iter().map(|found| found.row));
+            Shown::of(rows, selection, products, |rows| frame.by_product(rows))
         }
     };
     let body = html! {
@@ -80,9 +81,9 @@ pub(crate) fn respond(
             }
             section aria-labelledby="rows" {
                 h2 id="rows" { (Count(shown.found, "row")) }
-                @if let Some(note) = &shown.note { (note) }
+                @if selection.by == By::Product { (costs(&shown.products)) }
                 (form(all, selection))
-                @if shown.found > 0 { (shown.table) }
+                @if shown.found > 0 { (shown.table) (without_price(&shown.products)) }
                 @if shown.pages > 1 { (links(selection, shown.page, shown.pages)) }
             }
         }
@@ -90,18 +91,18 @@ pub(crate) fn respond(
     document::respond_with(document::render("Customers · Partner license exporter", &body), Forms::Own)
 }
 
-impl Shown {
+impl<'a> Shown<'a> {
     fn of<R: Sorted>(
         mut rows: Vec<Found<'_, R>>,
         selection: &Selection,
-        note: impl FnOnce(&[Found<'_, R>]) -> Option<Markup>,
+        products: ProductSummary<'a>,
         table: impl FnOnce(&[Found<'_, R>]) -> Markup,
     ) -> Self {
-        let (found, note) = (rows.len(), note(&rows));
+        let found = rows.len();
         let pages = found.div_ceil(PAGE_ROWS).max(1);
         let page = selection.page.min(pages);
         selection.sort(&mut rows, (page - 1) * PAGE_ROWS..page * PAGE_ROWS);
-        Self { found, page, pages, note, table: table(&rows) }
+        Self { found, page, pages, products, table: table(&rows) }
     }
 }
 
@@ -136,10 +137,8 @@ fn about(of: &OfAccount, accounts: &Accounts, now: Timestamp) -> Markup {
     }
 }
 
-/// What the unused licences of all selected products cost, and what is not included.
+/// What the unused licences of all selected products cost.
 fn costs(summary: &ProductSummary<'_>) -> Markup {
-    let named = summary.without_price.iter().take(MAX_NAMED_PRODUCTS);
-    let others = summary.without_price.len().saturating_sub(MAX_NAMED_PRODUCTS);
     html! {
         p.note {
             @if !summary.costs.is_empty() {
@@ -148,9 +147,17 @@ fn costs(summary: &ProductSummary<'_>) -> Markup {
             "Unused at most are as many as shown: qualified less the highest number of active ones among the workloads \
              of the product."
         }
+    }
+}
+
+/// The products that no cost includes.
+fn without_price(summary: &ProductSummary<'_>) -> Markup {
+    let named = summary.without_price.iter().take(MAX_NAMED_PRODUCTS);
+    let others = summary.without_price.len().saturating_sub(MAX_NAMED_PRODUCTS);
+    html! {
         @if !summary.without_price.is_empty() {
             p.note {
-                "Without a price in the configuration, and so not included: "
+                "Without a price in the configuration, and so not included in any cost: "
                 @for (n, product) in named.enumerate() { @if n > 0 { ", " } bdi { (visible(product)) } }
                 @if others > 0 { ", and " (others) " more" }
                 "."

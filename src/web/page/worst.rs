@@ -4,19 +4,23 @@ use maud::{Markup, html};
 
 use crate::config::Thresholds;
 use crate::domain::customers::{Choice, CustomerUsage, Customers, Limits};
+use crate::web::selection::{By, Selection};
 
 use super::text::{Percentage, day, link, visible};
 
-/// Renders the worst row of each of the worst customers, if there are any.
+/// Renders the worst row of each of the worst customers of an account, if there are any.
 pub(super) fn worst_customers(
-    customers: &Customers,
+    (account, customers): (Option<&str>, &Customers),
     choice: &Choice,
     (limits, thresholds): (Limits, &Thresholds),
 ) -> Markup {
     html! {
         @if !choice.worst.is_empty() {
             table.worst {
-                caption { "Low customers first, and of these those with the most unused licences in one workload." }
+                caption {
+                    "The worst customers" @if account.is_some() { " of this account" }
+                    ": low ones first, and of these those with the most unused licences in one workload."
+                }
                 thead {
                     tr {
                         @for title in ["Customer", "Workload", "Unused", "Qualified", "Usage", "Data of"] {
@@ -26,7 +30,7 @@ pub(super) fn worst_customers(
                 }
                 tbody {
                     @for row in choice.worst.iter().map(|at| &customers.rows()[*at]) {
-                        (worst_row(row, customers, (limits, thresholds)))
+                        (worst_row(row, (account, customers), (limits, thresholds)))
                     }
                 }
             }
@@ -36,16 +40,15 @@ pub(super) fn worst_customers(
 
 fn worst_row(
     row: &CustomerUsage,
-    customers: &Customers,
+    (account, customers): (Option<&str>, &Customers),
     (limits, thresholds): (Limits, &Thresholds),
 ) -> Markup {
     let judgement = limits.judge(row, |row| thresholds.applying_to_customer(row));
-    let query =
-        form_urlencoded::Serializer::new(String::new()).append_pair("customer", &row.customer).finish();
+    let query = Selection::of_customer(By::Workload, &row.customer, account).first_page();
     let name = customers.names().get(&row.customer).unwrap_or(&row.customer);
     html! {
         tr {
-            th scope="row" { a href=(link(&format!("/customers?{query}"))) { bdi { (visible(name)) } } }
+            th scope="row" { a href=(link(&format!("/customers{query}"))) { bdi { (visible(name)) } } }
             td { (visible(&row.workload)) }
             td { (row.unused()) }
             td { (row.licenses.qualified) }

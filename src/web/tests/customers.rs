@@ -84,6 +84,10 @@ async fn a_query_selects_rows_by_customer_labels_and_threshold() {
         ("?customer=nameless", &["nameless Teams"]),
         ("?workload=Teams&low=1", &[]),
         ("?low=1", &["a Exchange", "b Exchange"]),
+        ("?low=true", &["a Exchange", "b Exchange"]),
+        ("?low=0&workload=Exchange", &["a Exchange", "b Exchange"]),
+        ("?low=false&customer=nameless", &["nameless Teams"]),
+        ("?low=&customer=nameless", &["nameless Teams"]),
         ("?service=crm", &[]),
         ("?service=o365&channel=reseller&workload=Teams", &["nameless Teams", "a Teams"]),
         ("?account=other", &[]),
@@ -139,6 +143,8 @@ async fn a_request_that_cannot_be_meant_is_refused_with_what_is_possible() {
     for (path, status, text) in [
         ("/customers?sort=size", 400, "400 sort must be one of rank, unused,"),
         ("/customers?page=0", 400, "400 page must be a number from 1"),
+        ("/customers?low=no", 400, "400 low must be one of 1, true, 0, false"),
+        ("/customers.csv?low=off", 400, "400 low must be one of 1, true, 0, false"),
         ("/customers.csv?name=x", 400, "400 unknown parameter; known: by, customer, account,"),
     ] {
         let (found, said) = get(&accounts, path).await;
@@ -216,7 +222,7 @@ async fn products_cost_what_their_unused_licences_cost_and_those_without_a_price
     for text in [
         "cost at most <strong>1263.50 EUR, 19.98 USD</strong> a month",
         "at most are as many as shown",
-        "not included: <bdi>&lt;Visio&gt;</bdi>.",
+        "not included in any cost: <bdi>&lt;Visio&gt;</bdi>.",
         "Without a product: 1 row of usage",
         "902.50 EUR",
         "href=\"customers.csv?by=product\"",
@@ -266,12 +272,20 @@ async fn each_customer_has_its_costs_beside_its_workloads_and_a_link_to_its_prod
     for text in [
         "Customer’s cost a month",
         "<a href=\"customers?by=product&amp;customer=b&amp;account=contoso\">902.50 EUR, 19.98 USD</a>",
-        "<a href=\"customers?by=product&amp;customer=a&amp;account=contoso\">361.00 EUR</a>",
+        "<a href=\"customers?by=product&amp;customer=a&amp;account=contoso\">361.00 EUR</a> <small>partial</small>",
+        "it is partial if any of its products has no price",
+        "</table></div><p class=\"note\">Without a price in the configuration, and so not included in any cost: \
+         <bdi>&lt;Visio&gt;</bdi>.</p>",
         "href=\"customers?by=product\"",
         "href=\"./concepts/the-numbers\"",
     ] {
         assert!(html.contains(text), "{text}: {html}");
     }
+    assert_eq!(
+        html.matches("<small>partial</small>").count(),
+        2,
+        "all products of the other customers have a price: {html}"
+    );
     let (_, html) = get(&with_products(""), "/customers").await;
     assert!(!html.contains("cost"), "without prices there is no column for them: {html}");
 }
@@ -300,13 +314,23 @@ async fn no_price_is_in_a_series() {
 }
 
 #[tokio::test]
-async fn the_status_page_has_the_ten_worst_customers() {
+async fn the_status_page_has_the_ten_worst_customers_of_each_account() {
     let (_, html) = get(&portfolio(), "/").await;
+    assert!(html.contains("The worst customers of this account: low ones first"), "{html}");
     let rows: Vec<_> = html.split("<table class=\"worst\">").nth(1).unwrap().split("<tr").skip(2).collect();
     let expected = [
-        ("./customers?customer=a\"><bdi>Name of a</bdi></a></th><td>Exchange</td><td>910</td>", "low"),
-        ("./customers?customer=b\"><bdi>Name of b</bdi></a></th><td>Exchange</td><td>25</td>", "low"),
-        ("./customers?customer=nameless\"><bdi>nameless</bdi></a></th><td>Teams</td><td>200</td>", "77.78 %"),
+        (
+            "./customers?customer=a&amp;account=contoso\"><bdi>Name of a</bdi></a></th><td>Exchange</td><td>910</td>",
+            "low",
+        ),
+        (
+            "./customers?customer=b&amp;account=contoso\"><bdi>Name of b</bdi></a></th><td>Exchange</td><td>25</td>",
+            "low",
+        ),
+        (
+            "./customers?customer=nameless&amp;account=contoso\"><bdi>nameless</bdi></a></th><td>Teams</td><td>200</td>",
+            "77.78 %",
+        ),
     ];
     assert_eq!(rows.len(), expected.len(), "{html}");
     for (row, (start, end)) in rows.iter().zip(expected) {
