@@ -81,7 +81,7 @@ fn a_price_applies_to_its_product_whatever_the_case_of_its_name() {
         ("Microsoft 365", None),
         ("", None),
     ] {
-        assert_eq!(prices.of(product).map(|price| price.to_string()).as_deref(), price, "{product}");
+        assert_eq!(prices.of(product).map(ToString::to_string).as_deref(), price, "{product}");
     }
     assert!(valid(&file_of(&[])).prices.is_empty());
 }

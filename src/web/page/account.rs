@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
+use crate::domain::account::AccountName;
 use crate::domain::collection::Collection;
 use crate::domain::failure::FailureReason;
 use crate::domain::polled::CollectionStatus;
@@ -57,7 +58,7 @@ impl AccountView {
     /// Renders the section of the account, with at most `most` rows of each collection.
     pub(super) fn section(&self, accounts: &Accounts, context: &Context, most: usize) -> Markup {
         let (now, id) = (context.now, format!("account-{}", self.number));
-        let name = self.status.name.as_ref().map(|name| name.as_str());
+        let name = self.status.name.as_ref().map(AccountName::as_str);
         html! {
             section aria-labelledby=(id) {
                 @if let [only] = &*self.collections {
