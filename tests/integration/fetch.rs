@@ -39,11 +39,19 @@ fn text(bytes: &[u8]) -> String {
 
 /// The output of a `fetch` that succeeds and says nothing else.
 fn fetched(accounts: &str, arguments: &[&str]) -> String {
+    let (out, said) = fetched_with_notes(accounts, arguments);
+    assert_eq!(said, "");
+    out
+}
+
+/// The output of a `fetch` that succeeds, and what it says besides.
+fn fetched_with_notes(accounts: &str, arguments: &[&str]) -> (String, String) {
     let directory = tempfile::tempdir().unwrap();
     let output = fetch(directory.path(), accounts, arguments);
-    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
     assert_eq!(fs::read_dir(directory.path().join("state")).unwrap().count(), 0, "it has written something");
-    text(&output.stdout)
+    (text(&output.stdout), said)
 }
 
 #[test]
@@ -76,10 +84,34 @@ fn a_terminal_gets_no_control_characters_of_the_api_and_no_colours_if_they_are_n
 }
 
 #[test]
+fn a_long_poll_shows_on_a_terminal_how_many_pages_and_rows_have_come() {
+    let scenario = CUSTOMERS.replace("commercial_usage:", "commercial_usage:\n  delay: 900ms");
+    let simulator = Simulator::start(&format!("page_size: 1\n{scenario}"));
+    let directory = tempfile::tempdir().unwrap();
+    let config = write_config(directory.path(), &format!("accounts:\n{}", simulator.account(None, TENANT)));
+    let mut command = program(&["fetch", "customers", "--config.file", config.to_str().unwrap()]);
+    let (code, screen) = Terminal::start(command.env("NO_COLOR", "1")).end();
+    assert_eq!(code, 0);
+    let shown = screen.written();
+    // Each page has a row, and neither the sign-in nor anything else is counted.
+    let is_counted = |n: usize| {
+        let s = if n == 1 { "" } else { "s" };
+        shown.contains(&format!("\rcustomers: {n} page{s}, {n} row{s} so far "))
+    };
+    assert!((1..=4).any(is_counted), "{shown:?}");
+    let other = shown.split("\rcustomers: ").skip(1).filter(|line| !line.contains(" so far ")).count();
+    assert_eq!(other, 0, "{shown:?}");
+    assert!(!screen.lines().iter().any(|line| line.contains("so far")), "the line is erased: {shown:?}");
+}
+
+#[test]
 fn csv_can_be_opened_in_a_spreadsheet() {
     let simulator = Simulator::start(CUSTOMERS);
     let accounts = simulator.account(None, TENANT);
-    let csv = fetched(&accounts, &["customers", "--format", "csv"]);
+    let (csv, said) = fetched_with_notes(&accounts, &["customers", "--format", "csv"]);
+    let notes = "3 rows of 2 customers from commercial, dropped: 1 missing_label, figures at most ";
+    assert!(said.starts_with(notes), "{said}");
+    assert!(said.ends_with("/concepts/the-numbers of an exporter\n") && said.lines().count() == 2, "{said}");
     assert!(csv.lines().count() == csv.matches("\r\n").count(), "{csv:?}");
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
     let rows: Vec<BTreeMap<String, String>> = reader.deserialize().map(Result::unwrap).collect();
@@ -110,6 +142,10 @@ fn json_has_the_rows_and_what_there_is_to_know_about_them() {
     let [only] = &document["accounts"].as_array().unwrap()[..] else { panic!("{document}") };
     assert_eq!((&only["account"], &only["source"]), (&json!("contoso"), &json!("commercial")));
     assert_eq!(only["rejected"], json!({"missing_label": 1}));
+    assert_eq!(
+        (&only["oldest_processed_at"], &only["withheld"], &document["explanation"]),
+        (&json!("2026-11-19T00:00:00Z"), &json!(0), &json!("docs/concepts/the-numbers.md"))
+    );
     let expected = json!({
         "customer_name": "=1+1", "customer": "a", "workload": "Teams", "service": "o365", "channel": "reseller",
         "unused": 90, "active": 10, "qualified": 100, "percent": 10.0, "threshold": 40.0,
@@ -154,7 +190,7 @@ fn products_of_customers_have_the_costs_of_their_unused_licences_in_every_format
         "b =Sway reseller 7 0 7 2026-11-19",
     ];
     assert_eq!(lines[..4], expected);
-    assert!(lines[4].starts_with("4 rows of 2 customers from commercial, figures at most "), "{table}");
+    assert!(lines[4].starts_with("3 rows of 2 customers from commercial, figures at most "), "{table}");
     assert_eq!(
         lines[5..7],
         [
@@ -225,6 +261,7 @@ fn an_account_that_fails_does_not_stop_the_others_and_its_reason_is_said() {
     let output = fetch(directory.path(), &accounts, &["--format", "csv"]);
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
+    assert!(said.contains("\nworks: 5 rows from licenses, figures at most "), "{said}");
     assert!(said.starts_with("error: account fails: forbidden: the API answered 403"), "{said}");
     assert!(said.contains("what to do: give the signed-in user a Partner Center role"), "{said}");
     let rows = text(&output.stdout);

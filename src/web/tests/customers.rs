@@ -77,6 +77,20 @@ async fn rows_that_are_low_come_first_unless_another_order_is_asked_for() {
 }
 
 #[tokio::test]
+async fn the_document_about_customers_names_the_columns_that_can_be_sorted() {
+    let (_, html) = get(&with_products(PRICES), "/customers").await;
+    let head = html.split("<thead>").nth(1).unwrap().split("</thead>").next().unwrap();
+    let links = head.split("<a href=\"customers").skip(1);
+    let titles: Vec<_> = links.map(|it| it.split(['>', '<']).nth(1).unwrap().to_lowercase()).collect();
+    let [all @ .., unused, active, qualified, usage] = &titles[..] else { panic!("{head}") };
+    let expected =
+        format!("sorted by {}, {unused}, {active} and {qualified} licences and {usage},", all.join(", "));
+    let (_, text) = crate::bundled::concepts().find(|(name, _)| *name == "customers").unwrap();
+    let words: Vec<_> = text.split_whitespace().collect();
+    assert!(words.join(" ").contains(&expected), "{expected}");
+}
+
+#[tokio::test]
 async fn a_query_selects_rows_by_customer_labels_and_threshold() {
     let accounts = portfolio();
     for (query, expected) in [
