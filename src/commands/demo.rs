@@ -190,7 +190,7 @@ async fn figures(config: &Path) -> anyhow::Result<Figures> {
             let past = Past { center: &center, ledger: &ledger, account, collection, pace };
             for day in days(from, today) {
                 let number = day.duration_since(Date::constant(1970, 1, 1)).as_hours() / 24;
-                let content = past.day(day, true, &mut turn).await?;
+                let content = past.day(day, &mut turn).await?;
                 for (series, value) in content.samples.iter().filter_map(|line| line.rsplit_once(' ')) {
                     figures.entry(series.to_owned()).or_default().insert(number, value.parse()?);
                 }

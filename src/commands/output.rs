@@ -28,6 +28,12 @@ pub(super) fn print_warning(warning: impl Display) {
     eprintln!("warning: {warning}");
 }
 
+/// Prints how a command ended that neither failed nor finished.
+#[expect(clippy::print_stderr, reason = "people read it")]
+pub(super) fn print_notice(notice: impl Display) {
+    eprintln!("{notice}");
+}
+
 /// Prints an error with its causes.
 #[expect(clippy::print_stderr, reason = "people read it")]
 pub(super) fn print_error(error: &anyhow::Error) {

@@ -26,6 +26,8 @@ commercial_deployment:
   rows:
     - { customerTenantId: a, productId: p, serviceCode: o365, channel: reseller, licensesDeployed: 3, licensesSold: 4, processedDateTime: "2026-01-02T00:00:00" }
 "#;
+/// What it says on standard error if it gets no label.
+const WITHOUT_LABEL: &str = "warning: without --label, these are other series than those that Prometheus scrapes, which have job and instance\n";
 const THREE_DAYS: [&str; 4] = ["--from", "2026-01-01", "--to", "2026-01-03"];
 
 /// A directory with a configuration of these accounts, and the file that `backfill` writes there.
@@ -52,11 +54,23 @@ impl Place {
         command
     }
 
-    /// Runs the command, and returns its exit status, standard output and standard error.
+    /// Runs the command, and returns its exit status, standard output and standard error, without the warning that it must
+    /// begin with if the arguments have no label.
     fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let Output { status, stdout, stderr } = self.command(arguments).output().unwrap();
         let [said, complained] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-        (status.code(), said, complained)
+        if status.code() == Some(2) || arguments.contains(&"--label") {
+            return (status.code(), said, complained);
+        }
+        let complained = complained.strip_prefix(WITHOUT_LABEL).unwrap_or_else(|| panic!("{complained}"));
+        (status.code(), said, complained.to_owned())
+    }
+
+    /// The days in the journal.
+    fn journal(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.path("past.om.partial")).unwrap();
+        let entries = text.lines().skip(1).map(|line| serde_json::from_str::<Value>(line).unwrap());
+        entries.map(|entry| entry["day"].as_str().unwrap().to_owned()).collect()
     }
 
     /// The samples of the file.
@@ -174,9 +188,11 @@ fn a_run_that_is_killed_at_any_time_goes_on_and_loses_one_day_at_most() {
         let (status, _) = process.wait();
         kills += 1;
         if stop != Signal::KILL {
-            assert_eq!(status.code(), Some(1));
+            assert_eq!(status.code(), Some(0));
             process.stderr.wait_for("how many days there are", |line| {
-                line.contains("of 40 days are fetched; the same command goes on from there").then_some(())
+                let is_it = line.starts_with("stopped: ")
+                    && line.ends_with(" of 40 days are fetched; the same command goes on from there");
+                is_it.then_some(())
             });
         }
         assert_eq!(place.files(), ["config.yml", "past.om.partial"]);
@@ -205,7 +221,7 @@ fn requests_start_one_after_the_other_and_no_faster_than_the_pace() {
 fn a_pause_that_the_server_asks_for_is_kept_and_the_run_goes_on() {
     let throttled = TWO_DAYS.replace(
         "commercial_usage:\n",
-        "commercial_usage:\n  answer: throttled\n  retry_after: 2\n  times: 2\n",
+        "commercial_usage:\n  answer: throttled\n  retry_after: 1\n  times: 7\n",
     );
     let simulator = Simulator::start(&throttled);
     let place = Place::new(&simulator.account(None, TENANT));
@@ -216,7 +232,101 @@ fn a_pause_that_the_server_asks_for_is_kept_and_the_run_goes_on() {
         said.ends_with(&format!("8 samples of 4 series on 2 days are in {}\n", place.path("past.om"))),
         "{said}"
     );
-    assert!(began.elapsed().as_secs() >= 4, "{:?}", began.elapsed());
+    assert!(began.elapsed().as_secs() >= 7, "{:?}", began.elapsed());
+}
+
+#[test]
+fn the_days_of_another_range_are_kept_whether_the_run_succeeds_or_fails() {
+    let simulator = Simulator::start(TWO_DAYS);
+    let place = Place::new(&simulator.account(None, TENANT));
+    let mut process = Process::start(&mut place.command(&[&THREE_DAYS[..], &["--pace", "200ms"]].concat()));
+    let journal = place.path("past.om.partial");
+    eventually("a day", || (fs::read_to_string(&journal).ok()?.lines().count() > 1).then_some(()));
+    process.signal(Signal::KILL);
+    process.wait();
+    let kept = place.journal();
+    assert!(kept.contains(&"2026-01-03".to_owned()) && !kept.contains(&"2026-01-01".to_owned()), "{kept:?}");
+
+    let first = ["--from", "2026-01-01", "--to", "2026-01-01", "--lookback", "24h"];
+    assert_eq!(place.run(&first).0, Some(0));
+    assert_eq!(place.samples().len(), 4, "the file has the days of the range alone");
+    simulator.scenario("token: { answer: refresh_token_expired }");
+    assert_eq!(place.run(&["--from", "2025-01-01", "--to", "2025-01-02"]).0, Some(1));
+    assert_eq!(place.journal(), [&kept[..], &["2026-01-01".to_owned()]].concat());
+
+    simulator.scenario(TWO_DAYS);
+    let before = asked(&simulator);
+    assert_eq!(place.run(&[&THREE_DAYS[..], &["--lookback", "24h"]].concat()).0, Some(0));
+    assert_eq!(asked(&simulator) - before, 3 - kept.len() - 1, "only the days that are missing");
+    assert_eq!(place.samples().len(), 8);
+    assert_eq!(place.files(), ["config.yml", "past.om"]);
+}
+
+#[test]
+fn a_file_of_someone_else_beside_the_output_is_neither_changed_nor_removed() {
+    let simulator = Simulator::start(TWO_DAYS);
+    let place = Place::new(&simulator.account(None, TENANT));
+    fs::write(place.path("past.om.partial"), "a letter").unwrap();
+    let (code, _, complained) = place.run(&THREE_DAYS);
+    assert_eq!(code, Some(2));
+    assert!(complained.ends_with("was not written by backfill; choose another --output\n"), "{complained}");
+    assert_eq!(fs::read_to_string(place.path("past.om.partial")).unwrap(), "a letter");
+    assert_eq!(simulator.requests()["requests"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn refused_credentials_are_sent_once() {
+    let simulator = Simulator::start("token: { answer: refresh_token_expired }");
+    let place = Place::new(&simulator.account(None, TENANT));
+    let (code, _, complained) = place.run(&THREE_DAYS);
+    assert_eq!(code, Some(1));
+    assert!(complained.contains(": credentials: "), "{complained}");
+    assert_eq!(simulator.count("token"), 1);
+}
+
+#[test]
+fn the_latest_days_may_be_refused_until_an_older_one_is_answered() {
+    let refused =
+        TWO_DAYS.replace("commercial_usage:\n", "commercial_usage:\n  status: 404\n  body: ''\n  times: 4\n");
+    let simulator = Simulator::start(&refused);
+    let place = Place::new(&simulator.account(None, TENANT));
+    let (code, said, _) = place.run(&["--from", "2026-01-01", "--to", "2026-01-05", "--lookback", "24h"]);
+    assert_eq!(code, Some(0));
+    let expected =
+        "Days that the server refuses: 2026-01-04 to 2026-01-05\nDays without data: 2026-01-02\n8 samples";
+    assert!(said.starts_with(expected), "{said}");
+}
+
+#[test]
+fn a_server_that_refuses_a_fortnight_is_not_asked_further() {
+    let simulator = Simulator::start("commercial_usage: { status: 404, body: '' }");
+    let place = Place::new(&simulator.account(None, TENANT));
+    let (code, _, complained) = place.run(&["--from", "2025-01-01", "--to", "2026-01-31"]);
+    assert_eq!(code, Some(1));
+    assert!(complained.starts_with("error: 2026-01-18: account default: server: "), "{complained}");
+    assert_eq!(simulator.count("commercial_usage"), 14 * 2, "each day by both paths");
+    assert_eq!(place.files(), ["config.yml"], "no day was fetched");
+}
+
+#[test]
+fn a_recent_day_without_data_is_asked_for_again_when_a_run_goes_on() {
+    let today = Clock::system().now().to_zoned(TimeZone::UTC).date();
+    let day = |ago: i64| (0..ago).fold(today, |day, _| day.yesterday().unwrap()).to_string();
+    let simulator = Simulator::start("commercial_usage: { rows: [], answer: forbidden, skip: 1 }");
+    let place = Place::new(&simulator.account(None, TENANT));
+    let range = ["--from", &day(2), "--lookback", "24h"];
+    let (code, _, complained) = place.run(&range);
+    assert_eq!(code, Some(1));
+    assert!(
+        complained.ends_with("1 of 2 days are fetched; the same command goes on from there\n"),
+        "{complained}"
+    );
+    assert_eq!(place.journal(), [day(1)]);
+    let later = TWO_DAYS.replace("2026-01-01", &day(2)).replace("2026-01-03", &day(1));
+    simulator.scenario(&later);
+    let (code, said, _) = place.run(&range);
+    assert_eq!(code, Some(0));
+    assert!(said.starts_with("8 samples of 4 series on 2 days"), "{said}");
 }
 
 #[test]
@@ -277,6 +387,11 @@ fn what_cannot_be_asked_for_or_written_is_refused_before_the_first_request() {
             "it exists and is not a regular file",
         ),
         ([&one[..], &["--from", "2026-01-01", "--label", "workload=x"]].concat(), "of their own"),
+        (
+            [&one[..], &["--from", "2026-01-01", "--label", "a=1", "--label", "b=2", "--label", "a=2"]]
+                .concat(),
+            "error: there are two values for --label a",
+        ),
     ] {
         let mut command = program(&["backfill", "--config.file", &place.path("config.yml")]);
         if !arguments.contains(&"--output") {

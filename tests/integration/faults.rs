@@ -671,6 +671,7 @@ fn a_full_disk_ends_backfill_which_keeps_the_days_that_it_has_fetched() {
     let config = crate::support::write_config(directory.path(), &accounts);
     let file = disk.join("past.om");
     let mut command = program(&["backfill", "--pace", "0s", "--from", "2026-01-01", "--to", "2026-01-02"]);
+    command.args(["--label", "job=partner-license"]);
     command.args(["--config.file", config.to_str().unwrap(), "--output", file.to_str().unwrap()]);
     let mut listing = Command::new("sh");
     listing.args(["-c", r#""$@"; echo "status $?"; ls -A "$0""#]).arg(&disk);

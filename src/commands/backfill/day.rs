@@ -21,8 +21,10 @@ use crate::metrics::{Accounts, Choices, Selection};
 use crate::partner::{FetchError, PartnerCenter, Turn};
 use crate::polling::Render as _;
 
-/// How often a day is asked for again after a failure that may end by itself.
+/// How often a day is asked for again after a failure that may end by itself. A pause that the server asks for is no
+/// failure, unless it has asked for pauses during all of [`LONGEST_THROTTLING`].
 const MOST_FAILURES: u32 = 5;
+const LONGEST_THROTTLING: Duration = Duration::from_hours(1);
 /// The shortest pause after a failure where the server asked for none; it doubles with each further one.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// A longer pause is announced.
@@ -73,54 +75,48 @@ pub(crate) struct Past<'a> {
 }
 
 impl Past<'_> {
-    /// Asks for a day, again after failures that may end by themselves and after the pauses that the server asks for. If
-    /// it has answered for another day, a refusal is about this one.
-    pub(crate) async fn day(
-        &self,
-        day: Date,
-        has_answered: bool,
-        turn: &mut Turn,
-    ) -> Result<Day, FetchError> {
-        let mut failures = 0;
+    /// Asks for a day, again after failures that may end by themselves and after the pauses that the server asks for.
+    pub(crate) async fn day(&self, day: Date, turn: &mut Turn) -> Result<Day, FetchError> {
+        let (began, mut failures) = (Instant::now(), 0);
         loop {
+            self.keep_pause().await;
             let error = match self.center.fetch_day(self.collection, day, turn).await {
                 Ok(collected) => return Ok(self.of(&collected, day)),
                 Err(error) => error,
             };
-            let (status, most) = (error.status(), if error.is_transient() { MOST_FAILURES } else { 1 });
-            match status {
-                Some(204) => return Ok(Day::default()),
-                Some(400 | 404 | 410) if has_answered => {
-                    return Ok(Day { is_refused: true, ..Day::default() });
-                }
-                _ if failures == most => {
-                    let rejected = Failure::from(error.clone()).rejected;
-                    if rejected.is_empty() {
-                        return Err(error);
-                    }
-                    // The day has rows, of which none can be used.
-                    let dropped = rejected.iter().map(|(why, count)| (why.as_str().to_owned(), *count));
-                    return Ok(Day { dropped: dropped.collect(), ..Day::default() });
-                }
-                _ => self.pause(failures).await,
+            if error.status() == Some(204) {
+                return Ok(Day::default());
             }
-            failures += 1;
+            if is_about_a_day(&error) || !error.is_transient() || failures == MOST_FAILURES {
+                let rejected = Failure::from(error.clone()).rejected;
+                if rejected.is_empty() {
+                    return Err(error);
+                }
+                // The day has rows, of which none can be used.
+                let dropped = rejected.iter().map(|(why, count)| (why.as_str().to_owned(), *count));
+                return Ok(Day { dropped: dropped.collect(), ..Day::default() });
+            }
+            let has_pause = self.pause().is_some();
+            if !has_pause {
+                sleep(self.pace.max(SHORTEST_PAUSE) * (2 << failures)).await;
+            }
+            failures += u32::from(is_failure(has_pause, began.elapsed()));
         }
     }
 
-    /// Waits for the end of the pause that the server asked for, or for a while.
-    async fn pause(&self, failures: u32) {
-        match self.ledger.read().hold_until.filter(|until| *until > Instant::now()) {
-            Some(until) => {
-                let pause_s = until.duration_since(Instant::now());
-                if pause_s > LONG_PAUSE {
-                    let pause_s = pause_s.as_secs();
-                    tracing::warn!(pause_s, "Waiting, because the server asked for a pause");
-                }
-                sleep_until(until).await;
-            }
-            None => sleep(self.pace.max(SHORTEST_PAUSE) * (2 << failures)).await,
+    /// The end of the pause that the server asked for, if it is not over.
+    fn pause(&self) -> Option<Instant> {
+        self.ledger.read().hold_until.filter(|until| *until > Instant::now())
+    }
+
+    /// Waits for the end of the pause that the server asked for.
+    async fn keep_pause(&self) {
+        let Some(until) = self.pause() else { return };
+        let pause = until.duration_since(Instant::now());
+        if pause > LONG_PAUSE {
+            tracing::warn!(pause_s = pause.as_secs(), "Waiting, because the server asked for a pause");
         }
+        sleep_until(until).await;
     }
 
     /// The samples of the rows that are of this day.
@@ -161,10 +157,25 @@ impl Past<'_> {
 }
 
 impl Day {
+    /// A day that the server refuses while it answers for others.
+    pub(super) fn refused() -> Self {
+        Self { is_refused: true, ..Self::default() }
+    }
+
     /// Whether there is no sample because the server answered with rows of another day.
     pub(super) fn is_of_another_day(&self) -> bool {
         self.samples.is_empty() && self.dropped.contains_key(OF_ANOTHER_DAY)
     }
+}
+
+/// Whether an answer counts as a failure, if the server asked for a pause or not, and the day was asked for some time ago.
+fn is_failure(has_pause: bool, elapsed: Duration) -> bool {
+    !has_pause || elapsed > LONGEST_THROTTLING
+}
+
+/// Whether the refusal may be due to the day that was asked for.
+pub(super) fn is_about_a_day(error: &FetchError) -> bool {
+    matches!(error.status(), Some(400 | 404 | 410))
 }
 
 /// The rows that were processed on a day.
@@ -177,4 +188,17 @@ fn rows_of<R: Row + Clone>(rows: &Rows<R>, day: Date) -> Rows<R> {
 pub(crate) fn days(from: Date, to: Date) -> impl DoubleEndedIterator<Item = Date> {
     let count = to.since(from).map_or(-1, |span| i64::from(span.get_days()));
     (0..=count).map(move |n| from.saturating_add(SignedDuration::from_hours(24 * n)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_that_the_server_asks_for_is_a_failure_only_after_an_hour_of_pauses() {
+        let hour = Duration::from_hours(1);
+        assert!(!is_failure(true, hour));
+        assert!(is_failure(true, hour + Duration::from_secs(1)));
+        assert!(is_failure(false, Duration::ZERO));
+    }
 }

@@ -55,22 +55,34 @@ impl Journal {
             Err(fs::TryLockError::WouldBlock) => bail!("{}: another backfill is writing it", path.display()),
             Err(fs::TryLockError::Error(error)) => return Err(error).with_context(failed),
         }
-        let mut text = String::new();
-        file.read_to_string(&mut text).with_context(|| format!("cannot read {}", path.display()))?;
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        text.truncate(whole);
-        file.set_len(whole as u64).and_then(|()| file.seek(SeekFrom::End(0))).with_context(failed)?;
-        let mut lines = text.lines();
-        let mut journal = Self { path, file };
-        match lines.next().map(serde_json::from_str::<Owner>) {
-            None => journal.append(owner)?,
-            Some(found) => ensure!(
-                found.is_ok_and(|found| found == *owner),
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).with_context(|| format!("cannot read {}", path.display()))?;
+        let (first, last) = (line_ends(&content).next(), line_ends(&content).next_back());
+        // Nothing is written before it is certain whose file this is.
+        match first.map(|end| serde_json::from_slice::<Owner>(&content[..end])) {
+            None => ensure!(
+                line(owner)?.as_bytes().starts_with(&content),
+                "{} was not written by backfill; choose another --output",
+                path.display()
+            ),
+            Some(Err(_)) => {
+                bail!("{} was not written by backfill; choose another --output", path.display())
+            }
+            Some(Ok(found)) => ensure!(
+                found == *owner,
                 "{} is about another account or collection; remove it, or choose another --output",
-                journal.path.display()
+                path.display()
             ),
         }
-        let entry = |line| serde_json::from_str(line).map(|entry: Entry| (entry.day, entry.content));
+        content.truncate(last.unwrap_or(0));
+        let set_length = file.set_len(content.len() as u64);
+        set_length.and_then(|()| file.seek(SeekFrom::End(0))).with_context(failed)?;
+        let mut journal = Self { path, file };
+        if content.is_empty() {
+            journal.append(owner)?;
+        }
+        let lines = content.split_inclusive(|byte| *byte == b'\n').skip(1);
+        let entry = |line| serde_json::from_slice(line).map(|entry: Entry| (entry.day, entry.content));
         let days = lines.map(entry).collect::<Result<_, _>>();
         let days = days.with_context(|| format!("{} is damaged; remove it", journal.path.display()))?;
         Ok((journal, days))
@@ -92,11 +104,21 @@ impl Journal {
         fs::remove_file(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))
     }
 
-    fn append(&mut self, line: &impl Serialize) -> anyhow::Result<()> {
-        let line = serde_json::to_string(line)? + "\n";
+    fn append(&mut self, content: &impl Serialize) -> anyhow::Result<()> {
+        let line = line(content)?;
         let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
         written.with_context(|| format!("cannot write {}", self.path.display()))
     }
+}
+
+/// A line of the file.
+fn line(content: &impl Serialize) -> serde_json::Result<String> {
+    Ok(serde_json::to_string(content)? + "\n")
+}
+
+/// Where the lines end.
+fn line_ends(content: &[u8]) -> impl DoubleEndedIterator<Item = usize> {
+    content.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1)
 }
 
 #[cfg(test)]
@@ -136,6 +158,23 @@ mod tests {
             let (_, found) = Journal::open(&output, &owner("usage")).unwrap();
             assert_eq!(found.len(), lines.saturating_sub(1) + 1, "after {length} bytes");
             assert_eq!(found[&Date::constant(2026, 2, 1)], day("x"));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_journal_is_refused_and_stays_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let output = directory.path().join("past.om");
+        let file = output.with_added_extension("partial");
+        let begin_of_another = line(&owner("deployment")).unwrap();
+        let begin_of_another = &begin_of_another.as_bytes()[..begin_of_another.len() - 1];
+        for foreign in
+            [&b"a letter"[..], b"a letter\nwith lines\nand an end", b"\xff\xfe", b"\n", begin_of_another]
+        {
+            fs::write(&file, foreign).unwrap();
+            let error = Journal::open(&output, &owner("usage")).map(|_| ()).unwrap_err().to_string();
+            assert!(error.ends_with("was not written by backfill; choose another --output"), "{error}");
+            assert_eq!(fs::read(&file).unwrap(), foreign);
         }
     }
 

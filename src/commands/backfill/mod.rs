@@ -7,12 +7,13 @@ mod journal;
 mod past;
 mod progress;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, ensure};
+use jiff::SignedDuration;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,7 +28,7 @@ use crate::domain::failure::Failure;
 use crate::domain::status::Ledger;
 use crate::partner::{FetchError, PartnerCenter, TokenStore, TrustAnchors, Turns, remedy};
 
-use day::Day;
+use day::{Day, is_about_a_day};
 pub(super) use day::{Past, days};
 use journal::{Journal, Owner};
 use past::Written;
@@ -35,6 +36,10 @@ use progress::Bar;
 
 /// More days than Partner Center has existed.
 const MOST_DAYS: usize = 20 * 366;
+/// How many days, from the latest one on, the server may refuse before it has answered for any.
+const MOST_REFUSED: usize = 14;
+/// A day younger than this may have no data because Microsoft has not processed it yet.
+const PROCESSED_WITHIN_DAYS: i64 = 16;
 
 /// The samples of some days.
 type Days = BTreeMap<Date, Day>;
@@ -42,7 +47,9 @@ type Days = BTreeMap<Date, Day>;
 pub(super) async fn run(flags: BackfillFlags) -> anyhow::Result<ExitCode> {
     let config = settings::source(&flags.config).load(&settings::environment)?;
     let account = settings::account(&config, flags.account.as_deref())?;
-    let to = check_range(&flags, Clock::system().now().to_zoned(TimeZone::UTC).date())?;
+    let today = Clock::system().now().to_zoned(TimeZone::UTC).date();
+    let to = check_range(&flags, today)?;
+    check_labels(&flags.labels)?;
     let cannot_write = || format!("cannot write {}", flags.output.display());
     new_file::prepare(&flags.output).with_context(cannot_write)?;
     let collection = match flags.collection {
@@ -56,9 +63,17 @@ pub(super) async fn run(flags: BackfillFlags) -> anyhow::Result<ExitCode> {
         api: account.cloud.api_base_url.clone(),
         collection: Collection::from(collection).as_str().to_owned(),
     };
-    let (mut journal, mut known) = Journal::open(&flags.output, &owner)?;
-    known.retain(|day, _| (flags.from..=to).contains(day));
+    let (mut journal, found) = Journal::open(&flags.output, &owner)?;
+    let (mut known, others): (Days, Days) =
+        found.into_iter().partition(|(day, _)| (flags.from..=to).contains(day));
+    let young = today.saturating_sub(SignedDuration::from_hours(24 * PROCESSED_WITHIN_DAYS));
+    known.retain(|day, content| !content.samples.is_empty() || *day < young);
     let all = days(flags.from, to).count();
+    if flags.labels.is_empty() {
+        output::print_warning(
+            "without --label, these are other series than those that Prometheus scrapes, which have job and instance",
+        );
+    }
 
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let work = async {
@@ -66,32 +81,45 @@ pub(super) async fn run(flags: BackfillFlags) -> anyhow::Result<ExitCode> {
         write(&flags, known.clone()).await.with_context(cannot_write)
     };
     let outcome = tokio::select! { biased;
-        _ = interrupt.recv() => Err(anyhow!("stopped")),
-        _ = terminate.recv() => Err(anyhow!("stopped")),
-        outcome = work => outcome,
+        _ = interrupt.recv() => None,
+        _ = terminate.recv() => None,
+        outcome = work => Some(outcome),
     };
+    let is_written = matches!(outcome, Some(Ok(_)));
+    if !is_written {
+        new_file::discard(&flags.output);
+    }
+    // The days of another range are not in the output.
+    if others.is_empty() && (is_written || known.is_empty()) {
+        journal.remove()?;
+    }
+    let known_days = known.len();
+    let progress = format!("{known_days} of {all} days are fetched; the same command goes on from there");
     match outcome {
-        Ok(written) => {
-            journal.remove()?;
+        Some(Ok(written)) => {
             output::print_document(&summary(&known, written, &flags.output))?;
-            if known.values().any(|day| !day.samples.is_empty()) {
+            if written.samples > 0 {
                 return Ok(ExitCode::SUCCESS);
             }
             output::print_error(&anyhow!("none of these days has data"));
         }
-        Err(error) if known.is_empty() => {
-            journal.remove()?;
-            output::print_error(&error);
-        }
-        Err(error) => {
-            new_file::discard(&flags.output);
-            let known = known.len();
-            output::print_error(&anyhow!(
-                "{error:#}\n{known} of {all} days are fetched; the same command goes on from there"
-            ));
+        Some(Err(error)) if known.is_empty() => output::print_error(&error),
+        Some(Err(error)) => output::print_error(&anyhow!("{error:#}\n{progress}")),
+        None => {
+            output::print_notice(format_args!("stopped: {progress}"));
+            return Ok(ExitCode::SUCCESS);
         }
     }
     Ok(ExitCode::from(EXIT_FAILED))
+}
+
+/// Refuses a name that two labels have: promtool would refuse the file, after all days were fetched.
+fn check_labels(labels: &[(String, String)]) -> anyhow::Result<()> {
+    let mut names = BTreeSet::new();
+    for (name, _) in labels {
+        ensure!(names.insert(name), "there are two values for --label {name}");
+    }
+    Ok(())
 }
 
 /// Returns the last day, if the days from the first to that one can be asked for.
@@ -103,7 +131,8 @@ fn check_range(flags: &BackfillFlags, today: Date) -> anyhow::Result<Date> {
     Ok(to)
 }
 
-/// Asks for the days that are not known yet, the latest first: these exist most likely, and show that the server answers.
+/// Asks for the days that are not known yet, the latest first: these exist most likely. A refusal is about a day only if
+/// the server answers for another one; Microsoft processes the latest days late.
 async fn fetch(
     config: &Config,
     account: &Account,
@@ -123,18 +152,37 @@ async fn fetch(
     let past = Past { center: &center, ledger: &ledger, account: name, collection, pace };
     let mut turn = Turns::default().take().await;
     let bar = Bar::new(days(flags.from, to).count(), known.len());
+    let mut has_answered = known.values().any(|day| !day.is_refused);
+    let (mut refused, mut refusal) = (Vec::new(), None);
     for day in days(flags.from, to).rev() {
         bar.show(known.len());
         if known.contains_key(&day) {
             continue;
         }
-        let has_answered = known.values().any(|day| !day.is_refused);
-        let content = past.day(day, has_answered, &mut turn).await;
-        let content = content.map_err(|error| failed(account, error).context(day))?;
-        journal.add(day, &content)?;
-        known.insert(day, content);
+        let mut answered = Vec::new();
+        match past.day(day, &mut turn).await {
+            Ok(content) => {
+                has_answered = true;
+                answered.push((day, content));
+            }
+            Err(error) if is_about_a_day(&error) && (has_answered || refused.len() + 1 < MOST_REFUSED) => {
+                refused.push(day);
+                refusal = Some((day, error));
+            }
+            Err(error) => return Err(failed(account, error).context(day)),
+        }
+        if has_answered {
+            answered.extend(refused.drain(..).map(|day| (day, Day::refused())));
+        }
+        for (day, content) in answered {
+            journal.add(day, &content)?;
+            known.insert(day, content);
+        }
     }
-    Ok(())
+    match refusal.filter(|_| !has_answered) {
+        Some((day, error)) => Err(failed(account, error).context(day)),
+        None => Ok(()),
+    }
 }
 
 /// A failure with its reason and what to do.
