@@ -105,7 +105,7 @@ fn routes_only(flags: &ExportFlags, list: &Path, config: &Path) -> anyhow::Resul
 fn alerts(flags: &ExportFlags) -> anyhow::Result<Vec<(&'static str, String)>> {
     let routes = flags.routes.as_deref().map(Routes::read).transpose()?;
     let change = |path, text: &'static str| {
-        Ok(match (path, &routes) {
+        anyhow::Ok(match (path, &routes) {
             (RULES, _) => {
                 let linked = link(text, flags.grafana_url.as_deref(), flags.runbook_url.as_deref());
                 if flags.demo { shorten(&linked) } else { linked }
