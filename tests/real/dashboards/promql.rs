@@ -22,6 +22,8 @@ pub(crate) struct Selector<'a> {
     pub(crate) range: Option<u64>,
     /// The functions and aggregations around it, innermost first.
     pub(crate) within: Vec<&'a str>,
+    /// Whether it is the left side of `and` with the replicas whose poll is the newest.
+    pub(crate) is_filtered_by_newest: bool,
     /// The grouping labels of the aggregation that directly encloses it or its last value, if one does.
     pub(crate) by: Option<Vec<&'a str>>,
 }
@@ -35,18 +37,32 @@ impl Selector<'_> {
 /// The selectors of a query.
 pub(crate) fn selectors(tree: &Value) -> Vec<Selector<'_>> {
     let mut found = Vec::new();
-    collect(tree, &mut Vec::new(), &mut found);
+    collect(tree, false, &mut Vec::new(), &mut found);
     found
 }
 
-fn collect<'a>(node: &'a Value, around: &mut Vec<&'a Value>, found: &mut Vec<Selector<'a>>) {
+fn collect<'a>(
+    node: &'a Value,
+    is_filtered_by_newest: bool,
+    around: &mut Vec<&'a Value>,
+    found: &mut Vec<Selector<'a>>,
+) {
     let kind = text(&node["type"]);
     if !["vectorSelector", "matrixSelector"].contains(&kind) {
-        around.push(node);
+        // `and` passes samples of its left side on as they are.
+        let passes_on = (text(&node["type"]), text(&node["op"])) == ("binaryExpr", "and");
         for child in children(node) {
-            collect(child, around, found);
+            let is_passed_on = passes_on && std::ptr::eq(child, &raw const node["lhs"]);
+            if !is_passed_on {
+                around.push(node);
+            }
+            let by_newest = is_passed_on && is_newest(&node["rhs"]);
+            let is_last = operator(node) == "last_over_time" && is_filtered_by_newest;
+            collect(child, by_newest || is_last, around, found);
+            if !is_passed_on {
+                around.pop();
+            }
         }
-        around.pop();
         return;
     }
     let matcher =
@@ -57,10 +73,22 @@ fn collect<'a>(node: &'a Value, around: &mut Vec<&'a Value>, found: &mut Vec<Sel
     found.push(Selector {
         metric: text(&node["name"]),
         matchers: list(&node["matchers"]).iter().map(matcher).collect(),
+        is_filtered_by_newest,
         range: node["range"].as_u64().filter(|_| kind == "matrixSelector"),
         within: around.iter().rev().map(|node| operator(node)).collect(),
         by: aggregation.map(|node| list(&node["grouping"]).iter().map(text).collect()),
     });
+}
+
+/// Whether an expression selects the replica whose poll of customers is the newest.
+fn is_newest(node: &Value) -> bool {
+    let mut polls = selectors(&node["expr"]).into_iter();
+    node["op"] == "topk"
+        && polls.next().is_some_and(|poll| {
+            poll.metric == "partner_license_last_success_timestamp_seconds"
+                && poll.has_matcher("collection", "=", "customers")
+        })
+        && polls.next().is_none()
 }
 
 /// The name of a function or an aggregation, or else the type of the node.

@@ -76,7 +76,7 @@ pub(crate) const CUSTOMERS: [(&str, &str, f64); 4] = [
 /// The customer that exists in the history only.
 pub(crate) const VANISHED: &str = "be418f81-5280-4c3d-9d68-4a5b6c7d8e05";
 /// The name of the first customer, as the exporters have it that exist in the history only.
-pub(crate) const FORMER_NAME: &str = "Third Coffee";
+const FORMER_NAME: &str = "Third Coffee";
 /// The number of rows of customers that are published, which is less than those of the first account.
 pub(crate) const SERIES: usize = 40;
 
@@ -240,7 +240,15 @@ fn write_history(file: &Path, exporter: &Exporter, end: f64) {
                 "partner_license_exporter_build_info" | "partner_license_customer_info" => (1.0, last),
                 "partner_license_up" => (0.0, last),
                 "partner_license_scrapes_total" => (polls, last),
+                "partner_license_last_success_timestamp_seconds" => (end - DAY, last),
+                // An older poll has ten times as many licences, and a customer who has vanished since.
+                _ if name.starts_with("partner_license_customer") => (10.0 * series_value(line), last),
                 _ => continue,
+            };
+            let labels = if name.starts_with("partner_license_customer") {
+                labels.replace(CUSTOMERS[1].0, VANISHED).replace(CUSTOMERS[1].1, "Vanished")
+            } else {
+                labels
             };
             for ago in (0..24).rev() {
                 let at = to - 300.0 * f64::from(ago);
@@ -250,6 +258,7 @@ fn write_history(file: &Path, exporter: &Exporter, end: f64) {
         }
     }
     write_former_customers(&mut out, &scrape, end);
+    write_last_year(&mut out, &scrape, end);
     // The last customer is new, so only what the exporter says now has it.
     let (new, _, _) = CUSTOMERS[CUSTOMERS.len() - 1];
     let old: String =
@@ -263,6 +272,12 @@ fn write_history(file: &Path, exporter: &Exporter, end: f64) {
 /// Writes figures of customers of a month and of a week ago: those of today, and those of a customer who has vanished.
 fn write_former_customers(out: &mut impl std::io::Write, scrape: &str, end: f64) {
     let (id, name, _) = CUSTOMERS[0];
+    let polled = "partner_license_last_success_timestamp_seconds";
+    for line in scrape.lines().filter(|line| line.starts_with(polled) && line.contains("\"customers\"")) {
+        let labels = line.split_once('{').unwrap().1.rsplit_once(' ').unwrap().0;
+        let at = end - 30.0 * DAY - 300.0;
+        writeln!(out, "{polled}{{instance=\"{}\",job=\"{JOB}\",{labels} {at} {at}", REPLICAS[0]).unwrap();
+    }
     let is_old = |line: &&str| line.contains(id) && !line.starts_with('#');
     for line in scrape.lines().filter(is_old) {
         let (series, value) = line.rsplit_once(' ').unwrap();
@@ -274,6 +289,25 @@ fn write_former_customers(out: &mut impl std::io::Write, scrape: &str, end: f64)
                 .unwrap();
         }
     }
+}
+
+/// Writes the usage of two days a year ago, as `backfill` would: nine tenths of that of today.
+fn write_last_year(out: &mut impl std::io::Write, scrape: &str, end: f64) {
+    for line in scrape.lines().filter(|line| line.starts_with(PERCENT)) {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let labels = series.split_once('{').unwrap().1;
+        for ago in (0..2 * 24 * 12_u16).rev() {
+            let (at, then) =
+                (end - 364.0 * DAY - 300.0 * f64::from(ago), 0.9 * value.parse::<f64>().unwrap());
+            writeln!(out, "{PERCENT}{{instance=\"{}\",job=\"{JOB}\",{labels} {then} {at}", REPLICAS[0])
+                .unwrap();
+        }
+    }
+}
+
+/// Returns the value of a line of an exposition.
+fn series_value(line: &str) -> f64 {
+    line.rsplit_once(' ').unwrap().1.parse().unwrap_or_default()
 }
 
 /// The figures of the days before those of the scrape: on a trend with oscillation, and those of a low row had dropped.

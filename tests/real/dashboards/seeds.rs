@@ -200,6 +200,9 @@ pub(crate) const QUERIES: &[Seed] = &[
             query.replace("max by (account, service, channel) ", "")
         });
     }),
+    seed("replicas with older polls", "does not take the newest poll", CUSTOMERS, |json| {
+        expression(json, "Customers", 0, |query| query.split_once(" and on").unwrap().0.to_owned() + "))");
+    }),
     seed("customers counted twice", "needs max by (account)", CUSTOMERS, |json| {
         expression(json, "Customers", 0, |query| query.replace("max by (account) ", ""));
     }),

@@ -28,6 +28,9 @@ const RATE_INTERVAL: (&str, u64) = ("1234567ms", 1_234_567);
 const REPORTED: [&str; 3] =
     ["partner_license_usage_", "partner_license_deployment_", "partner_license_customer"];
 
+/// The prefix of the metrics about customers, of which only the replica with the newest poll counts.
+const CUSTOMERS: &str = "partner_license_customer";
+
 pub(crate) fn lint(dashboard: &Dashboard, parse: Parse<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for panel in dashboard.panels() {
@@ -175,6 +178,10 @@ fn selector_findings(dashboard: &Dashboard, selector: &Selector<'_>) -> Vec<(&'s
     {
         messages
             .push(("target-polls-rule", format!("{metric} mixes collections: it needs max by (collection)")));
+    }
+    // A replica that cannot poll still has customers who have vanished.
+    if metric.starts_with(CUSTOMERS) && !selector.is_filtered_by_newest {
+        messages.push(("target-rows-rule", format!("{metric} does not take the newest poll")));
     }
     // A dashboard that can be filtered by replicas shows each of them.
     let is_reported = REPORTED.iter().any(|prefix| metric.starts_with(prefix));
