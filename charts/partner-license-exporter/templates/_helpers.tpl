@@ -10,18 +10,27 @@
 {{- end }}
 
 {{- define "partner-license-exporter.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "partner-license-exporter.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "partner-license-exporter.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
+{{- /* The labels of an object; the argument is a list of the root and of maps with further labels. Later ones win, and
+those of the selectors over all. */}}
 {{- define "partner-license-exporter.labels" -}}
-{{ include "partner-license-exporter.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
+{{- $root := first . }}
+{{- $labels := dict "app.kubernetes.io/version" $root.Chart.AppVersion "app.kubernetes.io/managed-by" $root.Release.Service }}
+{{- $_ := set $labels "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_") }}
+{{- $selector := include "partner-license-exporter.selectorLabels" $root | fromYaml }}
+{{- range concat (list $root.Values.commonLabels) (rest .) (list $selector) }}
+{{- $labels = mergeOverwrite $labels (default dict .) }}
 {{- end }}
+{{- toYaml $labels }}
+{{- end }}
+
+{{- /* The labels of the pod of `helm test`, which no selector of the exporter matches. */}}
+{{- define "partner-license-exporter.testLabels" -}}
+app.kubernetes.io/name: {{ printf "%s-test" (include "partner-license-exporter.name" . | trunc 58 | trimSuffix "-") | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "partner-license-exporter.serviceAccountName" -}}
@@ -43,41 +52,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if or .Values.config .Values.existingConfigMap .Values.existingConfigSecret }}--config.file=/etc/partner-license-exporter/config.yml{{ end }}
 {{- end }}
 
-{{- /* Values that contradict each other, or would put a secret where others read it. */}}
-{{- define "partner-license-exporter.check" -}}
-{{- $sources := 0 }}
-{{- range list .Values.config .Values.existingConfigMap .Values.existingConfigSecret }}
-{{- if . }}{{ $sources = add1 $sources }}{{ end }}
-{{- end }}
-{{- if gt $sources 1 }}
-{{- fail "only one of config, existingConfigMap and existingConfigSecret may be set" }}
-{{- end }}
-{{- if and (eq $sources 0) (not .Values.extraEnv) (not .Values.extraEnvFrom) }}
-{{- fail "there is no account: set config.accounts, existingConfigMap, existingConfigSecret, or the variables of one account in extraEnv" }}
-{{- end }}
-{{- if and .Values.config (not .Values.config.accounts) }}
-{{- fail "config.accounts is missing" }}
-{{- end }}
-{{- range $n, $account := .Values.config.accounts }}
-{{- range $key := list "client_secret" "refresh_token" }}
-{{- if hasKey $account $key }}
-{{- fail (printf "config.accounts[%d].%s would be in a ConfigMap, which many can read: create a Secret, name it in existingSecrets, and set %s_file to /var/run/secrets/partner-license-exporter/SECRET/KEY" $n $key $key) }}
-{{- end }}
-{{- end }}
-{{- if regexMatch "^[^/]*//[^/]*@" (default "" $account.proxy_url) }}
-{{- fail (printf "config.accounts[%d].proxy_url has a password and would be in a ConfigMap, which many can read: put the whole configuration into a Secret, and name it in existingConfigSecret" $n) }}
-{{- end }}
-{{- end }}
-{{- $shared := or .Values.persistence.existingClaim (not .Values.persistence.enabled) }}
-{{- if and (eq .Values.kind "Deployment") (not $shared) }}
-{{- fail "kind Deployment needs persistence.existingClaim" }}
-{{- end }}
-{{- if gt (int .Values.sharding.totalShards) 1 }}
-{{- if ne .Values.kind "StatefulSet" }}
-{{- fail "sharding.totalShards needs kind StatefulSet: a pod learns its shard from its ordinal" }}
-{{- end }}
-{{- if not .Values.persistence.existingClaim }}
-{{- fail "sharding.totalShards needs persistence.existingClaim of access mode ReadWriteMany, so that accounts which move to another shard find their tokens" }}
-{{- end }}
-{{- end }}
+{{- /* The flag that names the web configuration file, or nothing. */}}
+{{- define "partner-license-exporter.webFlag" -}}
+{{- if .Values.webConfig.existingSecret }}--web.config.file=/etc/partner-license-exporter-web/web-config.yml{{ end }}
 {{- end }}

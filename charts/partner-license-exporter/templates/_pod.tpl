@@ -2,13 +2,7 @@
 {{- define "partner-license-exporter.pod" -}}
 metadata:
   labels:
-    {{- include "partner-license-exporter.labels" . | nindent 4 }}
-    {{- with .own }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
-    {{- with .Values.podLabels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- include "partner-license-exporter.labels" (list . .Values.podLabels .own) | nindent 4 }}
   {{- $annotations := dict }}
   {{- if .Values.config }}
   {{- $_ := set $annotations "checksum/config" (toYaml .Values.config | sha256sum) }}
@@ -24,7 +18,7 @@ metadata:
     {{- toYaml . | nindent 4 }}
   {{- end }}
 spec:
-  serviceAccountName: {{ include "partner-license-exporter.serviceAccountName" . }}
+  serviceAccountName: {{ include "partner-license-exporter.serviceAccountName" . | quote }}
   automountServiceAccountToken: false
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
@@ -41,11 +35,10 @@ spec:
       image: {{ include "partner-license-exporter.image" (dict "image" .Values.image "tag" .Chart.AppVersion) | quote }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
       {{- $args := list }}
-      {{- with include "partner-license-exporter.configFlag" . }}
+      {{- range $flag := list "configFlag" "webFlag" }}
+      {{- with include (printf "partner-license-exporter.%s" $flag) $ }}
       {{- $args = append $args . }}
       {{- end }}
-      {{- if .Values.webConfig.existingSecret }}
-      {{- $args = append $args "--web.config.file=/etc/partner-license-exporter-web/web-config.yml" }}
       {{- end }}
       {{- $sharded := gt (int .Values.sharding.totalShards) 1 }}
       {{- if $sharded }}
@@ -78,13 +71,16 @@ spec:
       ports:
         - name: metrics
           containerPort: 10365
-      {{- range $key := list "livenessProbe" "readinessProbe" }}
-      {{- with deepCopy (default dict (index $.Values $key)) }}
-      {{- if and .httpGet $.Values.webConfig.tls }}
-      {{- $_ := set .httpGet "scheme" "HTTPS" }}
+      {{- range $key, $path := dict "livenessProbe" "/-/healthy" "readinessProbe" "/-/ready" }}
+      {{- with index $.Values $key }}
+      {{- $probe := dict "httpGet" (dict "path" $path "port" "metrics") }}
+      {{- with include "partner-license-exporter.webFlag" $ }}
+      {{- /* The kubelet has no password, and the program takes a refusal for life. */}}
+      {{- $probe = dict "exec" (dict "command" (list "partner-license-exporter" "healthcheck" .)) }}
       {{- end }}
+      {{- if or .httpGet .exec .tcpSocket .grpc }}{{ $probe = dict }}{{ end }}
       {{ $key }}:
-        {{- toYaml . | nindent 8 }}
+        {{- toYaml (merge $probe .) | nindent 8 }}
       {{- end }}
       {{- end }}
       {{- with .Values.resources }}

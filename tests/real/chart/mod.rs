@@ -17,14 +17,14 @@ use serde_json::{Value, json};
 
 use crate::support::real::{SUITES, root, run_tool, tool};
 use crate::support::{
-    Process, Simulator, TENANT, eventually, get, listening_on, program, run as run_program,
+    Process, Simulator, TENANT, agent, eventually, get, listening_on, program, run as run_program,
 };
 use rendered::{CHART, Objects, Pod, feature, features, helm, named, run_helm, template, texts};
 
 /// Where `kubectl apply` stores an object: the annotation may have this many bytes.
 const LIMIT: usize = 256 * 1024;
 
-const CASES: [(&str, fn()); 16] = [
+const CASES: [(&str, fn()); 18] = [
     ("the_chart_has_the_version_of_the_program", versions_are_equal),
     ("helm_lints_and_renders_the_values_of_each_feature", every_feature_is_clean),
     ("the_schema_has_every_default_and_no_other_value", schema_and_defaults_agree),
@@ -36,6 +36,8 @@ const CASES: [(&str, fn()); 16] = [
     ("selectors_match_the_pods_of_the_exporter_only", selectors_match),
     ("the_program_takes_arguments_and_configuration_of_every_pod", program_takes_arguments),
     ("a_pod_on_the_simulator_answers_its_probes_and_is_scraped", pod_runs),
+    ("a_pod_with_passwords_answers_its_probes_without_one", pod_with_passwords_runs),
+    ("a_label_that_several_values_set_has_the_most_particular_one", labels_are_merged),
     ("rules_and_dashboards_are_those_of_the_repository", files_are_those_of_the_repository),
     ("the_network_policy_lets_out_dns_https_and_what_is_named", network_policy_is_narrow),
     ("the_values_and_objects_of_the_page_are_valid", page::values_and_objects_are_valid),
@@ -132,7 +134,13 @@ fn schema_and_configuration_agree() {
             .unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.yml");
-    fs::write(&file, "nope: 1\naccounts: [{ nope: 1 }]\n").unwrap();
+    let text = "nope: 1
+accounts: [{ nope: 1 }]
+prices: [{ nope: 1 }]
+thresholds: { nope: 1, overrides: [{ nope: 1 }] }
+collections: { nope: 1, usage: { nope: 1 }, deployment: { nope: 1 }, customers: { nope: 1 } }
+";
+    fs::write(&file, text).unwrap();
     let (_, _, said) = run_program(&["check", "--config.file", file.to_str().unwrap()]);
     let known = |path: &str| {
         let line = format!("{path}nope: unknown key; known here: ");
@@ -148,7 +156,18 @@ fn schema_and_configuration_agree() {
     let mut of_file = known("");
     assert!(of_file.remove("state_directory"), "the chart sets it");
     assert_eq!(in_schema("/properties/config/properties"), of_file);
-    assert_eq!(in_schema("/definitions/account/properties"), known("accounts[0]."));
+    for (pointer, path) in [
+        ("account", "accounts[0]."),
+        ("prices/items", "prices[0]."),
+        ("thresholds", "thresholds."),
+        ("thresholds/properties/overrides/items", "thresholds.overrides[0]."),
+        ("collections", "collections."),
+        ("collections/properties/usage", "collections.usage."),
+        ("collections/properties/deployment", "collections.deployment."),
+        ("collections/properties/customers", "collections.customers."),
+    ] {
+        assert_eq!(in_schema(&format!("/definitions/{pointer}/properties")), known(path), "{path}");
+    }
 }
 
 fn wrong_values_are_refused() {
@@ -174,9 +193,42 @@ fn wrong_values_are_refused() {
             "config={\"accounts\":[{\"tenant_id\":\"a\",\"client_id\":\"b\",\"cloud\":\"mars\"}]}",
             "at '/config/accounts/0/cloud': value must be one of",
         ),
+        (
+            "config={\"poll_interval\":\"often\"}",
+            "at '/config/poll_interval': 'often' does not match pattern",
+        ),
+        (
+            "config={\"thresholds\":{\"percent\":1}}",
+            "at '/config/thresholds': additional properties 'percent' not allowed",
+        ),
+        (
+            "config={\"thresholds\":{\"overrides\":[{\"percents\":1}]}}",
+            "at '/config/thresholds/overrides/0': additional properties 'percents' not allowed",
+        ),
+        (
+            "config={\"prices\":[{\"product\":\"E3\"}]}",
+            "at '/config/prices/0': missing properties 'per_month'",
+        ),
+        (
+            "config={\"collections\":{\"customers\":{\"series\":-1}}}",
+            "at '/config/collections/customers/series': minimum: got -1, want 0",
+        ),
+        (
+            "config={\"accounts\":[{\"tenant_id\":\"a\",\"client_id\":\"b\",\"collections\":{\"usages\":{}}}]}",
+            "at '/config/accounts/0/collections': additional properties 'usages' not allowed",
+        ),
+        ("nameOverride=\"1my\"", "at '/nameOverride': '1my' does not match pattern"),
+        ("fullnameOverride=\"my.app\"", "at '/fullnameOverride': 'my.app' does not match pattern"),
+        ("podDisruptionBudget={\"minAvailable\":\"half\"}", "'half' does not match pattern"),
+        (
+            "networkPolicy={\"microsoft\":[{\"cidr\":\"banana\"}]}",
+            "at '/networkPolicy/microsoft/0/cidr': 'banana' does not match pattern",
+        ),
+        ("networkPolicy={\"dnsPorts\":[0]}", "at '/networkPolicy/dnsPorts/0': minimum: got 0, want 1"),
+        ("service={\"clusterIP\":\"none\"}", "at '/service/clusterIP': 'none' does not match pattern"),
         ("existingSecrets=[\"A\"]", "at '/existingSecrets/0'"),
         ("existingSecrets=[\"a\",\"a\"]", "at '/existingSecrets': items at 0 and 1 are equal"),
-        ("persistence={\"size\":\"much\"}", "at '/persistence/size': 'much' does not match pattern"),
+        ("persistence={\"size\":\"1.5.2\"}", "at '/persistence/size': '1.5.2' does not match pattern"),
         ("persistence={\"accessModes\":[\"Any\"]}", "at '/persistence/accessModes/0': value must be one of"),
         ("service={\"port\":0}", "at '/service/port': minimum: got 0, want 1"),
         (
@@ -214,6 +266,63 @@ fn contradictions_are_refused() {
         (&[&account(",\"client_secret\":\"s\"")], "config.accounts[0].client_secret would be in a ConfigMap"),
         (&[&account(",\"refresh_token\":\"s\"")], "set refresh_token_file to /var/run/secrets/"),
         (&[&account(",\"proxy_url\":\"http://u:p@proxy:1\"")], "config.accounts[0].proxy_url has a password"),
+        (&[&account(",\"proxy_url\":\"u:p@proxy:1\"")], "config.accounts[0].proxy_url has a password"),
+        (
+            &["config={\"accounts\":[{\"name\":\"n\",\"tenant_id\":\"a\",\"client_id\":\"b\"},\
+               {\"name\":\"n\",\"tenant_id\":\"c\",\"client_id\":\"d\"}]}"],
+            "config.accounts[1].name is that of an account before it, or missing",
+        ),
+        (
+            &[
+                &account(",\"client_secret_file\":\"/var/run/secrets/partner-license-exporter/b/key\""),
+                "existingSecrets=[\"a\"]",
+            ],
+            "config.accounts[0].client_secret_file is /var/run/secrets/partner-license-exporter/b/key, but \
+             existingSecrets has no b",
+        ),
+        (
+            &[&valid, "extraEnv=[{\"name\":\"AZURE_CLIENT_SECRET\",\"value\":\"s\"}]"],
+            "extraEnv[0].value is a secret",
+        ),
+        (
+            &[&valid, "extraEnv=[{\"name\":\"PARTNER_CENTER_REFRESH_TOKEN\",\"value\":\"s\"}]"],
+            "extraEnv[0].value is a secret",
+        ),
+        (
+            &[&valid, "extraEnv=[{\"name\":\"https_proxy\",\"value\":\"http://u:p@proxy:1\"}]"],
+            "extraEnv[0].value is a secret",
+        ),
+        (
+            &[&valid, "extraEnv=[{\"name\":\"STATE_DIRECTORY\",\"value\":\"/x\"}]"],
+            "extraEnv[0] sets STATE_DIRECTORY",
+        ),
+        (
+            &[&valid, "extraEnv=[{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"A\",\"value\":\"2\"}]"],
+            "extraEnv[1] sets A, which the chart or an entry before it sets",
+        ),
+        (
+            &[&valid, "extraArgs=[\"--log.level=debug\",\"--web.telemetry-path=/m\"]"],
+            "extraArgs[1] sets --web.telemetry-path, on which the chart relies",
+        ),
+        (&[&valid, "extraArgs=[\"--config.file\"]"], "extraArgs[0] sets --config.file"),
+        (&[&valid, "webConfig={\"tls\":true}"], "webConfig.tls needs webConfig.existingSecret"),
+        (
+            &[&valid, "persistence={\"enabled\":false,\"existingClaim\":\"a\"}"],
+            "persistence.existingClaim needs persistence.enabled",
+        ),
+        (
+            &[&valid, "kind=\"Deployment\"", "replicas=2", "persistence={\"enabled\":false}"],
+            "kind Deployment needs persistence.existingClaim",
+        ),
+        (&[&valid, "service={\"port\":80}"], "service.port needs service.clusterIP \"\""),
+        (
+            &[&valid, "serviceMonitor={\"enabled\":true}", "podMonitor={\"enabled\":true}"],
+            "would scrape each pod twice",
+        ),
+        (
+            &[&valid, "podDisruptionBudget={\"enabled\":true,\"maxUnavailable\":\"\"}"],
+            "podDisruptionBudget needs minAvailable or maxUnavailable",
+        ),
         (&[&valid, "kind=\"Deployment\""], "kind Deployment needs persistence.existingClaim"),
         (&[&valid, "sharding={\"totalShards\":2}"], "sharding.totalShards needs persistence.existingClaim"),
         (
@@ -229,10 +338,14 @@ fn contradictions_are_refused() {
         let arguments: Vec<&str> = values.iter().flat_map(|value| ["--set-json", value]).collect();
         refused(&arguments, said);
     }
+    let name = ["--name-template", "1st", "--set-json", &valid];
+    refused(&name, "\"1st-partner-license-exporter\" cannot be the name of a Service");
 }
 
+/// Expects that helm refuses the release whose values these are.
 fn refused(arguments: &[&str], expected: &str) {
-    let (succeeded, _, said) = run_helm(&[&["template", "release", CHART], arguments].concat());
+    let arguments = [&["template", CHART, "--name-template", "release"], arguments].concat();
+    let (succeeded, _, said) = run_helm(&arguments);
     assert!(!succeeded && said.contains(expected), "{arguments:?} lacks {expected:?}: {said}");
 }
 
@@ -394,25 +507,64 @@ fn state_of(pod: &Pod) -> Option<&str> {
     pod.environment.iter().find(|(name, _)| name == "STATE_DIRECTORY").map(|(_, path)| path.as_str())
 }
 
-fn pod_runs() {
+fn labels_are_merged() {
+    let objects = Objects::of(&feature("names"));
+    let team = |object: &Value, pointer: &str| texts(object, pointer)["example.com/team"].clone();
+    for (kind, expected) in [
+        ("StatefulSet", "common"),
+        ("Service", "service"),
+        ("ServiceMonitor", "monitor"),
+        ("PrometheusRule", "rule"),
+    ] {
+        assert_eq!(team(objects.only(kind), "/metadata/labels"), expected, "{kind}");
+    }
+    let workload = objects.only("StatefulSet");
+    let pod = texts(workload, "/spec/template/metadata/labels");
+    let taken = ["app.kubernetes.io/name", "app.kubernetes.io/instance", "example.com/team"];
+    assert_eq!(taken.map(|label| &*pod[label]), ["partner-license-exporter", "release", "pod"]);
+}
+
+/// A pod that runs on a simulator.
+struct RunningPod {
+    objects: Objects,
+    pod: Pod,
+    address: String,
+    _process: Process,
+    _simulator: Simulator,
+}
+
+impl RunningPod {
+    fn container(&self) -> &Value {
+        &self.objects.only("StatefulSet")["spec"]["template"]["spec"]["containers"][0]
+    }
+}
+
+/// Starts the pod of a feature, with credentials in this Secret.
+fn running(name: &str, secret: &str) -> RunningPod {
     let simulator = Simulator::start("");
-    let secrets = "/var/run/secrets/partner-license-exporter/contoso";
+    let secrets = format!("/var/run/secrets/partner-license-exporter/{secret}");
     let config = json!({ "accounts": [{
         "tenant_id": TENANT, "client_id": partner_center_simulator::CLIENT_ID, "cloud": "custom",
         "client_secret_file": format!("{secrets}/secret"), "refresh_token_file": format!("{secrets}/token"),
         "api_base_url": simulator.url, "login_base_url": simulator.url,
     }] });
     let values = ["--set-json", &format!("config={config}")];
-    let objects = Objects::parse(&template(Path::new(CHART), &feature("default"), &values));
-    let workload = objects.only("StatefulSet");
-    let pod = Pod::of(&objects, workload, 0, |path| match path.rsplit_once('/').unwrap().1 {
-        "secret" => partner_center_simulator::CLIENT_SECRET.to_owned(),
-        _ => partner_center_simulator::REFRESH_TOKEN.to_owned(),
-    });
+    let objects = Objects::parse(&template(Path::new(CHART), &feature(name), &values));
+    let pod =
+        Pod::of(&objects, objects.only("StatefulSet"), 0, |path| match path.rsplit_once('/').unwrap().1 {
+            "secret" => partner_center_simulator::CLIENT_SECRET.to_owned(),
+            _ => partner_center_simulator::REFRESH_TOKEN.to_owned(),
+        });
     let mut command = program(&["--web.listen-address=127.0.0.1:0"]);
-    let process = Process::start(command.args(&pod.arguments).envs(pod.environment));
-    let url = format!("http://{}", listening_on(&process.stderr));
-    let container = &workload["spec"]["template"]["spec"]["containers"][0];
+    let process = Process::start(command.args(&pod.arguments).envs(pod.environment.clone()));
+    let address = listening_on(&process.stderr);
+    RunningPod { objects, pod, address, _process: process, _simulator: simulator }
+}
+
+fn pod_runs() {
+    let running = running("default", "contoso");
+    let (pod, container) = (&running.pod, running.container());
+    let url = format!("http://{}", running.address);
     eventually("rows", || {
         get(&format!("{url}/metrics")).contains("\npartner_license_usage_percent{").then_some(())
     });
@@ -420,10 +572,13 @@ fn pod_runs() {
         get(&format!("{url}{}", container[probe]["httpGet"]["path"].as_str().unwrap()));
         assert_eq!(container[probe]["httpGet"]["port"], "metrics");
     }
-    // The pod of `helm test` looks for this.
-    let script = objects.only("Pod")["spec"]["containers"][0]["command"][2].as_str().unwrap();
-    let (request, series) = script.trim_end().split_once(" | grep -m 1 ").unwrap();
-    assert!(request.ends_with("/metrics") && get(&format!("{url}/metrics")).contains(series), "{script}");
+    let test = running.objects.only("Pod");
+    let arguments = &test["spec"]["containers"][0]["args"];
+    let service = running.objects.only("Service");
+    let (name, port) = (service["metadata"]["name"].as_str().unwrap(), &service["spec"]["ports"][0]["port"]);
+    assert_eq!(arguments[1], format!("--web.listen-address={name}:{port}"));
+    assert_eq!(pod.health_check(arguments, &running.address), (0, String::new(), String::new()));
+    assert_eq!(pod.health_check(arguments, "127.0.0.1:1").0, 1);
     // Where the probes, the Service and the monitors look for it.
     let (_, help, _) = run_program(&["serve", "--help"]);
     assert!(help.contains("[default: :10365]"), "{help}");
@@ -431,6 +586,23 @@ fn pod_runs() {
     assert_eq!(port["containerPort"], 10365);
     let token = pod.root.path().join("var/lib/partner-license-exporter");
     assert!(fs::read_dir(token).unwrap().count() > 0, "the state is in the volume");
+}
+
+fn pod_with_passwords_runs() {
+    let running = running("names", "12");
+    let address = format!("http://{}/-/ready", running.address);
+    let status = agent().get(&address).call().unwrap().status();
+    assert_eq!(status, 401, "the kubelet would be refused");
+    let container = running.container();
+    for probe in ["livenessProbe", "readinessProbe"] {
+        let command = container[probe]["exec"]["command"].as_array().unwrap();
+        assert_eq!(command[0], "partner-license-exporter");
+        let answer = running.pod.health_check(&json!(command[1..]), &running.address);
+        assert_eq!(answer, (0, String::new(), String::new()), "{probe}");
+    }
+    let arguments = &running.objects.only("Pod")["spec"]["containers"][0]["args"];
+    let answer = running.pod.health_check(arguments, &running.address);
+    assert_eq!(answer, (0, String::new(), String::new()), "the pod of helm test");
 }
 
 fn notes_have_valid_commands() {
@@ -530,7 +702,10 @@ fn network_policy_is_narrow() {
             .collect::<Vec<_>>()
     };
     let expected = [
-        vec![(53, "UDP".to_owned()), (53, "TCP".to_owned())],
+        [53, 5353]
+            .into_iter()
+            .flat_map(|port| [(port, "UDP".to_owned()), (port, "TCP".to_owned())])
+            .collect(),
         vec![(443, "TCP".to_owned())],
         vec![(3128, "TCP".to_owned())],
     ];
@@ -541,5 +716,8 @@ fn network_policy_is_narrow() {
     }
     let [ingress] = &policy["spec"]["ingress"].as_array().unwrap()[..] else { panic!("{policy:#}") };
     assert_eq!(ingress["ports"], json!([{ "port": "metrics", "protocol": "TCP" }]));
-    assert_eq!(ingress["from"].as_array().unwrap().len(), 1);
+    let [_, test] = &ingress["from"].as_array().unwrap()[..] else { panic!("{ingress:#}") };
+    let selected = texts(test, "/podSelector/matchLabels");
+    let labels = texts(objects.only("Pod"), "/metadata/labels");
+    assert!(selected.iter().all(|(name, value)| labels.get(name) == Some(value)), "{selected:?}");
 }

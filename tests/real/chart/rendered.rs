@@ -5,9 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use bcrypt::hash;
 use serde_json::Value;
 
 use crate::support::real::root;
+use crate::support::run;
 
 /// The chart, below the root of the repository.
 pub(super) const CHART: &str = "charts/partner-license-exporter";
@@ -106,11 +108,7 @@ impl Pod {
     ) -> Self {
         let root = tempfile::tempdir().unwrap();
         let below = |path: &str| root.path().join(path.trim_start_matches('/'));
-        let moved = |text: &str| {
-            ["/var/", "/etc/"].iter().fold(text.to_owned(), |text, directory| {
-                text.replace(directory, &format!("{}{directory}", root.path().display()))
-            })
-        };
+        let moved = |text: &str| moved(root.path(), text);
         let spec = &workload["spec"]["template"]["spec"];
         let container = &spec["containers"][0];
         let mounts = container["volumeMounts"].as_array().unwrap();
@@ -136,7 +134,11 @@ impl Pod {
         }
         if named(&spec["volumes"], "web-config").is_some() {
             let file = below("/etc/partner-license-exporter-web/web-config.yml");
-            fs::write(file, "http_server_config: { http2: false }\n").unwrap();
+            fs::write(
+                file,
+                format!("basic_auth_users: {{ prometheus: '{}' }}\n", hash("sesame", 4).unwrap()),
+            )
+            .unwrap();
         }
         let ordinal = ordinal.to_string();
         let arguments = container["args"].as_array().into_iter().flatten();
@@ -148,6 +150,22 @@ impl Pod {
         });
         Self { arguments: arguments.collect(), environment: environment.collect(), root }
     }
+
+    /// Runs a health check of this pod, or of the one of `helm test`, on the exporter at an address.
+    pub(super) fn health_check(&self, arguments: &Value, address: &str) -> (i32, String, String) {
+        let arguments = arguments.as_array().unwrap().iter().map(|it| it.as_str().unwrap());
+        let arguments = arguments.filter(|it| !it.starts_with("--web.listen-address="));
+        let arguments: Vec<String> = arguments.map(|it| moved(self.root.path(), it)).collect();
+        let address = format!("--web.listen-address={address}");
+        run(&arguments.iter().map(String::as_str).chain([&*address]).collect::<Vec<_>>())
+    }
+}
+
+/// Text in which paths of the pod are below this directory.
+fn moved(root: &Path, text: &str) -> String {
+    ["/var/", "/etc/"].iter().fold(text.to_owned(), |text, directory| {
+        text.replace(directory, &format!("{}{directory}", root.display()))
+    })
 }
 
 /// The item of a list that has this name.
