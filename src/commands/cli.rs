@@ -316,9 +316,10 @@ pub(super) enum Exported {
 /// Flags of `healthcheck`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct HealthcheckFlags {
-    /// Address of the exporter; without a host, or with that of all interfaces, on loopback.
+    /// Address of the exporter; without a host, or with that of all interfaces, on loopback. Of several, as the exporter
+    /// has them, the first is asked.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":10365")]
-    pub(super) listen_address: String,
+    pub(super) listen_addresses: Vec<String>,
     #[command(flatten)]
     pub(super) access: AccessFlag,
 }

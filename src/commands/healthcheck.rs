@@ -14,7 +14,7 @@ use crate::commands::{output, settings};
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(flags: HealthcheckFlags) -> anyhow::Result<ExitCode> {
-    // Whatever is wrong, the exit status is 1: Docker reserves 2.
+    // Docker reserves 2, which only wrong flags give.
     Ok(match ask(&flags).await {
         Ok(status) if is_alive(status) => ExitCode::SUCCESS,
         Ok(status) => {
@@ -29,9 +29,10 @@ pub(super) async fn run(flags: HealthcheckFlags) -> anyhow::Result<ExitCode> {
 }
 
 async fn ask(flags: &HealthcheckFlags) -> anyhow::Result<StatusCode> {
+    let first = flags.listen_addresses.first().context("--web.listen-address has a default")?;
     let has_tls = settings::web_config(&flags.access)?.is_some_and(|found| found.has_tls());
     let scheme = if has_tls { "https" } else { "http" };
-    let url = format!("{scheme}://{}/-/healthy", reachable(&flags.listen_address));
+    let url = format!("{scheme}://{}/-/healthy", reachable(first));
     #[expect(clippy::disallowed_methods, reason = "one request to this machine, without credentials")]
     let client = Client::builder()
         .no_proxy()

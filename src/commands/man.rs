@@ -8,13 +8,14 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
+use jiff::Timestamp;
 
 use crate::commands::cli::{Cli, ManFlags};
 use crate::commands::lifecycle::EXIT_FAILED;
-use crate::commands::output;
+use crate::commands::{output, settings};
 
-/// What every page says after the flags, in the language of man(7).
-const LAST_SECTIONS: &str = r#".SH "EXIT STATUS"
+/// The exit statuses, in the language of man(7).
+const EXIT_STATUS: &str = r#".SH "EXIT STATUS"
 .TP
 0
 Done, or stopped by a signal.
@@ -24,7 +25,23 @@ It ran and failed, or the configuration that was to be checked is invalid.
 .TP
 2
 It could not start: flags, configuration, state directory or addresses.
-.SH FILES
+"#;
+
+/// The same for `healthcheck`.
+const EXIT_STATUS_OF_HEALTHCHECK: &str = r#".SH "EXIT STATUS"
+.TP
+0
+The exporter answers.
+.TP
+1
+It does not, or not as it should.
+.TP
+2
+The flags are wrong.
+"#;
+
+/// What the pages of commands that read a configuration say about files.
+const FILES: &str = r#".SH FILES
 .TP
 .I /etc/partner\-license\-exporter/config.yml
 The configuration of the service.
@@ -49,14 +66,37 @@ pub(super) fn run(flags: &ManFlags) -> anyhow::Result<ExitCode> {
 
 /// Returns the file name and the text of a command's page.
 fn page(command: &Command) -> anyhow::Result<(String, String)> {
+    let date = date();
     let page = Man::new(command.clone())
+        .date(date.as_str())
         .source(concat!("partner-license-exporter ", env!("CARGO_PKG_VERSION")))
         .manual("Prometheus exporters");
     let mut text = Vec::new();
     page.render(&mut text)?;
-    // The title has an empty date, and without its quotes what follows would be in its place.
-    let text = String::from_utf8(text)?.replacen(" 1  \"", " 1 \"\" \"", 1);
-    Ok((page.get_filename(), text + LAST_SECTIONS))
+    let mut text = String::from_utf8(text)?
+        // An empty date has no quotes, so that what follows would be in its place.
+        .replacen(" 1  \"", " 1 \"\" \"", 1)
+        // One paragraph is enough.
+        .replace(".br\n\n.br\n", ".sp\n");
+    let is_healthcheck = command.get_name() == "healthcheck";
+    text += if is_healthcheck { EXIT_STATUS_OF_HEALTHCHECK } else { EXIT_STATUS };
+    if command.get_arguments().any(|argument| argument.get_long() == Some("config.file")) {
+        text += FILES;
+    }
+    text += ".SH \"SEE ALSO\"\n";
+    text += if command.has_subcommands() {
+        ".BR prometheus (1),\n.BR promtool (1)\n"
+    } else {
+        ".BR partner\\-license\\-exporter (1)\n"
+    };
+    Ok((page.get_filename(), text))
+}
+
+/// Returns the date of the source, which packagers set as seconds of the epoch; without it, nothing.
+fn date() -> String {
+    let second = settings::environment("SOURCE_DATE_EPOCH").and_then(|second| second.parse().ok());
+    let time = second.and_then(|second| Timestamp::from_second(second).ok());
+    time.map_or_else(String::new, |time| time.strftime("%Y-%m-%d").to_string())
 }
 
 /// Writes the pages into the directory, and prints their paths.

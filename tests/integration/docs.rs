@@ -314,6 +314,43 @@ fn the_configuration_of_the_packages_explains_every_key_and_is_valid_once_everyt
 }
 
 #[test]
+fn commands_and_chart_name_the_version_of_the_program() {
+    let mut findings = Findings::default();
+    let files = ["binary", "container", "packages"].map(|name| format!("docs/start/{name}.md"));
+    for file in files.into_iter().chain(["docs/development/releasing.md", "Dockerfile"].map(str::to_owned)) {
+        let text = read(&root().join(&file));
+        let after = |prefix: &str| -> Vec<String> {
+            let rests =
+                text.split(prefix).skip(1).filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+            let number =
+                |rest: &str| rest.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect::<String>();
+            rests.map(|rest| number(rest).trim_end_matches('.').to_owned()).collect()
+        };
+        let prefixes = [
+            "partner-license-exporter-",
+            "partner-license-exporter_",
+            "partner-license-exporter:",
+            "VERSION=",
+        ];
+        let found: Vec<String> = prefixes.into_iter().flat_map(after).collect();
+        if found.is_empty() {
+            findings.add(format!("{file}: names no version"));
+        }
+        for version in found.iter().filter(|version| *version != env!("CARGO_PKG_VERSION")) {
+            findings.add(format!("{file}: {version} is not the version in Cargo.toml"));
+        }
+    }
+    let chart = read(&root().join("charts/partner-license-exporter/Chart.yaml"));
+    for key in ["version", "appVersion"] {
+        let line = format!("{key}: {}", env!("CARGO_PKG_VERSION"));
+        if !chart.lines().any(|other| other == line) {
+            findings.add(format!("Chart.yaml: has no line {line}"));
+        }
+    }
+    findings.none();
+}
+
+#[test]
 fn configurations_in_the_documents_are_valid() {
     let mut findings = Findings::default();
     let mut configurations = Vec::new();

@@ -27,17 +27,18 @@ def linked(target):
                 if any(kind["kind"] is None for kind in dependency["dep_kinds"]):
                     open_ids.append(dependency["pkg"])
     rest = sorted(found - {root}, key=lambda id_: (packages[id_]["name"], packages[id_]["version"]))
-    names = {id_: purl(packages[id_]) for id_ in found}
+    names = {id_: reference(packages[id_]) for id_ in found}
     result = []
     for id_ in [root, *rest]:
         dependencies = sorted(names[other["pkg"]] for other in nodes[id_]["deps"] if other["pkg"] in found)
-        result.append({**packages[id_], "purl": names[id_], "dependencies": dependencies})
+        result.append({**packages[id_], "ref": names[id_], "dependencies": dependencies})
     return result
 
 
-def purl(package):
-    """Returns the name of a package in the notation that bills of materials use."""
-    return f"pkg:cargo/{package['name']}@{package['version']}"
+def reference(package):
+    """Returns what bills of materials call a package. Those of this repository are in no registry, so have no purl."""
+    name = f"{package['name']}@{package['version']}"
+    return f"pkg:cargo/{name}" if package["source"] else name
 
 
 def directory(package):

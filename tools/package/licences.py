@@ -17,6 +17,9 @@ SYSTEM = [
     ("The run-time library of GCC", "/usr/share/doc/libgcc-{gcc}-dev/copyright"),
 ]
 
+# Where Debian keeps the texts that these files name by their path only.
+COMMON = "/usr/share/common-licenses"
+
 RELINK = """\
 The program is linked statically with the GNU C Library, which is under the GNU Lesser General Public License. Its own
 sources, with the script that links it (scripts/package), are published: with them the program can be linked with
@@ -63,11 +66,20 @@ def main(target):
     for text, users in blocks.items():
         print(f"{line}\n{os.linesep.join(users)}\n{line}\n\n{text}")
     gcc = subprocess.run(["cc", "-dumpversion"], check=True, capture_output=True, text=True).stdout.split(".")[0].strip()
-    for name, path in SYSTEM:
-        print(f"{line}\n{name}\n{line}\n\n{read(path.format(gcc=gcc))}")
+    system = {name: read(path.format(gcc=gcc)) for name, path in SYSTEM}
+    for name, text in {**system, **common(system.values())}.items():
+        print(f"{line}\n{name}\n{line}\n\n{text}")
     sysroot = subprocess.run(["rustc", "--print", "sysroot"], check=True, capture_output=True, text=True).stdout.strip()
     library = read(os.path.join(sysroot, "share/doc/rust/COPYRIGHT-library.html"))
     print(f"{line}\nThe standard library of Rust\n{line}\n\n{plain(library)}")
+
+
+def common(texts):
+    """Returns the licences that these texts name by their path on Debian, by that path: an image has no such file."""
+    named = {name for text in texts for name in re.findall(rf"{COMMON}/([\w.+-]*\w)", text)}
+    if not named:
+        sys.exit(f"licences: no text names one in {COMMON}: has Debian moved them?")
+    return {f"{COMMON}/{name}": read(f"{COMMON}/{name}") for name in sorted(named)}
 
 
 def plain(page):

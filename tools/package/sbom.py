@@ -19,8 +19,11 @@ import crates
 
 def component(package):
     """Returns a crate as a component."""
-    found = {"type": "library", "bom-ref": package["purl"], "name": package["name"], "version": package["version"]}
-    found["purl"] = package["purl"]
+    reference = package["ref"]
+    found = {"type": "library", "bom-ref": reference, "name": package["name"], "version": package["version"]}
+    # Another crate in the registry may have the name of one of this repository.
+    if package["source"]:
+        found["purl"] = reference
     found["licenses"] = [{"expression": crates.licence(package)}]
     if package["repository"]:
         found["externalReferences"] = [{"type": "vcs", "url": package["repository"]}]
@@ -55,7 +58,7 @@ def digest(path):
 def main(target, epoch, certificates, *artifacts):
     product, *dependencies = crates.linked(target)
     linked = [component(package) for package in dependencies] + toolchain()
-    edges = [{"ref": package["purl"], "dependsOn": package["dependencies"]} for package in dependencies]
+    edges = [{"ref": package["ref"], "dependsOn": package["dependencies"]} for package in dependencies]
     anchors = digest(certificates)
     anchors = generic("ca-certificates", anchors[:12], "MPL-2.0", hashes=[{"alg": "SHA-256", "content": anchors}])
     created = datetime.datetime.fromtimestamp(int(epoch), datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -71,7 +74,7 @@ def main(target, epoch, certificates, *artifacts):
         }
         # The chart contains no program, and names the image.
         components = [] if name.endswith(".tgz") else linked + ([anchors] if name.endswith(".oci.tar") else [])
-        others = [found["bom-ref"] for found in components if found["purl"].startswith("pkg:generic/")]
+        others = [found["bom-ref"] for found in components if found["bom-ref"].startswith("pkg:generic/")]
         depends = product["dependencies"] + others
         document = {
             "$schema": "http://cyclonedx.org/schema/bom-1.5.schema.json",
