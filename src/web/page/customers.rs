@@ -32,7 +32,7 @@ struct Shown<'a> {
     found: usize,
     page: usize,
     pages: usize,
-    /// The products, if there are prices.
+    /// What unused licences cost, and which products have no price, if there are prices.
     products: ProductSummary<'a>,
     table: Markup,
 }
