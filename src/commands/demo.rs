@@ -30,7 +30,7 @@ use crate::commands::simulate::{self, TENANT_ID, account};
 use crate::commands::{loopback, new_file, output, serve, settings};
 use crate::config::ConfigSource;
 use crate::domain::clock::{Clock, unix_seconds};
-use crate::domain::collection::PastCollection;
+use crate::domain::collection::Collection;
 use crate::domain::shard::Shard;
 use crate::domain::status::Ledger;
 use crate::metrics::{MetricsSnapshot, OwnMetrics, Selection};
@@ -171,7 +171,7 @@ async fn write_history(
     Ok(())
 }
 
-/// The usage and the deployment of past days, which the simulator has of accounts with the commercial source alone.
+/// The figures of past days, which the simulator has of accounts with the commercial source alone.
 async fn figures(config: &Path) -> anyhow::Result<Figures> {
     let config = ConfigSource::File(config.to_owned()).load(&settings::environment)?;
     let (clock, mut figures) = (Clock::system(), Figures::new());
@@ -185,7 +185,7 @@ async fn figures(config: &Path) -> anyhow::Result<Figures> {
         let center =
             PartnerCenter::with_pace(account, store, &ledger, &clock, times, &anchors)?.without_rotation();
         let mut turn = Turns::default().take().await;
-        for collection in [PastCollection::Usage, PastCollection::Deployment] {
+        for collection in Collection::ALL {
             let (account, pace) = (account.name.as_ref(), Duration::ZERO);
             let past = Past { center: &center, ledger: &ledger, account, collection, pace };
             for day in days(from, today) {

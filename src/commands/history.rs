@@ -1,6 +1,6 @@
 //! Generates a history for demonstrations from the text of one scrape, for `promtool tsdb create-blocks-from openmetrics`.
 //!
-//! The figures of usage and deployment are those of past days, as `backfill` fetches them, each shown as late as the
+//! The figures of usage, deployment and customers are those of past days, as `backfill` fetches them, each shown as late as the
 //! exporter shows the current ones. The history contains exactly the series of the scrape, extended into the past, and
 //! what Prometheus would have recorded by the alert rules: the series that rules look back at, and the alerts on low or
 //! dropped usage, stale data, an outage and a failed reload. It knows the exporter only from the text of the scrape, and
@@ -20,8 +20,6 @@ const DAY: f64 = 24.0 * HOUR;
 const OTHER_DAYS: f64 = 7.25;
 /// The time between two samples: Prometheus' lookback, which also divides the step of a graph of a week or a month.
 const STEP: f64 = 300.0;
-/// The part of a figure of a customer by which it grows each day.
-const DAILY_GROWTH: f64 = 0.004;
 /// The days of history of the series that rules record; no rule looks back further.
 const RECORDED_DAYS: f64 = 15.0;
 /// Within a week, a drop of the daily mean by more percentage points raises an alert.
@@ -59,7 +57,7 @@ pub type Figures = BTreeMap<String, BTreeMap<i64, f64>>;
 pub struct History<'a> {
     /// The scrape, in Prometheus' text format.
     pub scrape: &'a str,
-    /// The figures of usage and deployment. A series that is not in it has always had its current figure.
+    /// The figures of usage, deployment and customers. A series that is not in it has always had its current figure.
     pub figures: &'a Figures,
     /// The targets of the scrape; all have the series of the usage rows, and only the first has the others.
     pub instances: &'a [&'a str],
@@ -156,12 +154,17 @@ impl History<'_> {
         if from <= to { writeln!(out, "{name}{{{labels}}} {} {to}", value(to)) } else { Ok(()) }
     }
 
-    /// The days between the figures of a usage or deployment series and the end.
+    /// The days between the figures of a usage, deployment or customers' series and the end.
     fn age_in_days(&self, exposed: &[Series<'_>], series: &Series<'_>) -> Option<i64> {
         let is_processed = |other: &&Series<'_>| {
             let name = other.name.strip_suffix("_processed_timestamp_seconds");
-            let name = name.filter(|name| !name.ends_with("customer"));
-            name.is_some_and(|name| series.name.starts_with(name)) && other.labels == series.labels
+            // The rows of customers have one date for each service.
+            let is_of_service = |name: &str| {
+                let is_same = |label| other.label(label) == series.label(label);
+                name.ends_with("customer") && is_same("account") && is_same("service")
+            };
+            name.filter(|name| series.name.starts_with(name))
+                .is_some_and(|name| other.labels == series.labels || is_of_service(name))
         };
         let processed = exposed.iter().find(is_processed)?;
         Some(day_of(self.end) - day_of(processed.current))
@@ -189,13 +192,7 @@ impl History<'_> {
         let last_poll = (t / interval).floor() * interval;
         let last_success = if outage.contains(t) { outage.from } else { last_poll };
         let label = |name| series.label(name);
-        let days_ago = ((midnight(self.end, 0.0) - t) / DAY).ceil().max(0.0);
-        let grown = series.current * (1.0 - DAILY_GROWTH * days_ago);
         match series.name {
-            "partner_license_customer_active_licenses" | "partner_license_customer_deployed_licenses" => {
-                grown.round()
-            }
-            "partner_license_customer_processed_timestamp_seconds" => series.current - days_ago * DAY,
             "partner_license_up" => f64::from(u8::from(!outage.contains(t))),
             "partner_license_last_scrape_timestamp_seconds" => last_poll,
             "partner_license_last_success_timestamp_seconds"
@@ -465,7 +462,8 @@ mod tests {
              partner_license_deployment_percent{{account=\"a\",service=\"o365\",channel=\"direct\"}} 92.5\n\
              partner_license_deployment_processed_timestamp_seconds\
              {{account=\"a\",service=\"o365\",channel=\"direct\"}} {processed}\n\
-             partner_license_customer_active_licenses{{account=\"a\",customer=\"c\"}} 500\n\
+             partner_license_customer_active_licenses{{account=\"a\",customer=\"c\",service=\"o365\"}} 500\n\
+             partner_license_customer_processed_timestamp_seconds{{account=\"a\",service=\"o365\"}} {processed}\n\
              partner_license_customers{{account=\"a\"}} 40\n\
              partner_license_up{{account=\"a\",collection=\"usage\"}} 1\n\
              partner_license_poll_interval_seconds{{account=\"a\",collection=\"usage\"}} 15\n\
@@ -493,6 +491,8 @@ mod tests {
             add(&format!("usage_processed_timestamp_seconds{ROW}"), midnight(END, f64::from(2 + days)));
             let deployed = 92.5 - 0.25 * f64::from(days);
             add("deployment_percent{account=\"a\",service=\"o365\",channel=\"direct\"}", deployed);
+            let active = 500.0 - 2.0 * f64::from(days);
+            add("customer_active_licenses{account=\"a\",customer=\"c\",service=\"o365\"}", active);
         }
         figures
     }
@@ -560,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_shown_as_late_as_the_current_ones_and_those_of_customers_grow() {
+    fn figures_are_shown_as_late_as_the_current_ones() {
         let history = history(&scrape(61.7, 2.0));
         let [percent, processed] =
             ["usage_percent", "usage_processed"].map(|name| of(&history, &[name, "one:1"]));

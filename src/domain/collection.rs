@@ -20,24 +20,6 @@ pub enum Collection {
     Customers,
 }
 
-/// A collection of which Partner Center also tells the past, day by day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PastCollection {
-    /// See [`Collection::Usage`].
-    Usage,
-    /// See [`Collection::Deployment`].
-    Deployment,
-}
-
-impl From<PastCollection> for Collection {
-    fn from(past: PastCollection) -> Self {
-        match past {
-            PastCollection::Usage => Self::Usage,
-            PastCollection::Deployment => Self::Deployment,
-        }
-    }
-}
-
 impl Collection {
     /// Every collection, in the order in which they are exported.
     pub const ALL: [Self; 3] = [Self::Usage, Self::Deployment, Self::Customers];

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use crate::config::SourceChoice;
-use crate::domain::collection::{Collected, Collection, PastCollection};
+use crate::domain::collection::{Collected, Collection};
 use crate::domain::customers::Customers;
 use crate::domain::deployment::LicenseDeployment;
 use crate::domain::failure::FailureReason;
@@ -141,21 +141,22 @@ impl PartnerCenter {
         }
     }
 
-    /// Fetches usage or deployment as they were on a day, which only the commercial source can tell. A server may answer
+    /// Fetches a collection as it was on a day, which only the commercial source can tell. A server may answer
     /// with rows of another day.
     ///
     /// # Errors
     /// As for [`Self::fetch_with_ids`].
     pub async fn fetch_day(
         &self,
-        collection: PastCollection,
+        collection: Collection,
         day: Date,
         turn: &mut Turn,
     ) -> Result<Collected, FetchError> {
-        let mut session = self.session(collection.into(), Some(day), turn).await?;
+        let mut session = self.session(collection, Some(day), turn).await?;
         Ok(match collection {
-            PastCollection::Usage => session.commercial(&USAGE).await?.0.into(),
-            PastCollection::Deployment => session.commercial(&DEPLOYMENT).await?.0.into(),
+            Collection::Usage => session.commercial(&USAGE).await?.0.into(),
+            Collection::Deployment => session.commercial(&DEPLOYMENT).await?.0.into(),
+            Collection::Customers => session.customers().await?.0.into(),
         })
     }
 

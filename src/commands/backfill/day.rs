@@ -13,9 +13,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::{Prices, Thresholds};
 use crate::domain::account::AccountName;
-use crate::domain::collection::{Collected, PastCollection};
+use crate::domain::collection::{Collected, Collection};
+use crate::domain::customers::{Customers, Names};
 use crate::domain::failure::Failure;
-use crate::domain::row::{Row, Rows};
+use crate::domain::row::{Row, Rows, Source};
 use crate::domain::status::Ledger;
 use crate::metrics::{Accounts, Choices, Selection};
 use crate::partner::{FetchError, PartnerCenter, Turn};
@@ -48,19 +49,26 @@ pub(crate) struct Day {
 }
 
 /// The families whose samples depend on the rows of a day alone. A threshold is that of today.
-const fn families(collection: PastCollection) -> [&'static str; 4] {
+const fn families(collection: Collection) -> &'static [&'static str] {
     match collection {
-        PastCollection::Usage => [
+        Collection::Usage => &[
             "partner_license_usage_percent",
             "partner_license_usage_processed_timestamp_seconds",
             "partner_license_usage_active_licenses",
             "partner_license_usage_qualified_licenses",
         ],
-        PastCollection::Deployment => [
+        Collection::Deployment => &[
             "partner_license_deployment_percent",
             "partner_license_deployment_sold_licenses",
             "partner_license_deployment_deployed_licenses",
             "partner_license_deployment_processed_timestamp_seconds",
+        ],
+        Collection::Customers => &[
+            "partner_license_customer_active_licenses",
+            "partner_license_customer_qualified_licenses",
+            "partner_license_customer_sold_licenses",
+            "partner_license_customer_deployed_licenses",
+            "partner_license_customer_processed_timestamp_seconds",
         ],
     }
 }
@@ -70,7 +78,7 @@ pub(crate) struct Past<'a> {
     pub(crate) center: &'a PartnerCenter,
     pub(crate) ledger: &'a Ledger,
     pub(crate) account: Option<&'a AccountName>,
-    pub(crate) collection: PastCollection,
+    pub(crate) collection: Collection,
     pub(crate) pace: Duration,
 }
 
@@ -124,9 +132,13 @@ impl Past<'_> {
         let mut dropped: BTreeMap<String, u64> =
             collected.rejected().iter().map(|(why, count)| (why.as_str().to_owned(), *count)).collect();
         let of_day = match collected {
-            Collected::Usage(rows) => Collected::Usage(rows_of(rows, day)),
-            Collected::Deployment(rows) => Collected::Deployment(rows_of(rows, day)),
-            Collected::Customers(_) => unreachable!("the past is that of usage or of deployment"),
+            Collected::Usage(rows) => Collected::Usage(rows_of(rows.source(), rows.rows(), day)),
+            Collected::Deployment(rows) => Collected::Deployment(rows_of(rows.source(), rows.rows(), day)),
+            Collected::Customers(all) => {
+                let usage = rows_of(all.source(), all.rows(), day);
+                let deployment = rows_of(all.source(), all.deployment(), day);
+                Collected::Customers(Customers::new(usage, deployment, Names::new()))
+            }
         };
         let others = collected.len() - of_day.len();
         if others > 0 {
@@ -137,10 +149,9 @@ impl Past<'_> {
 
     /// The samples of rows, exactly as the exporter writes them.
     fn samples(&self, collected: Collected) -> Vec<String> {
-        let (collection, ledger) =
-            (self.collection.into(), Ledger::new(self.account.cloned(), Arc::default()));
+        let ledger = Ledger::new(self.account.cloned(), Arc::default());
         ledger.write(|status| {
-            status.of_mut(collection).poll_ended(Ok(collected), Timestamp::UNIX_EPOCH, Duration::ZERO);
+            status.of_mut(self.collection).poll_ended(Ok(collected), Timestamp::UNIX_EPOCH, Duration::ZERO);
         });
         let accounts = Accounts {
             ledgers: vec![ledger],
@@ -149,7 +160,7 @@ impl Past<'_> {
             prices: Prices::default(),
             choices: Choices::default(),
         };
-        let selection = Selection::of(families(self.collection).map(str::to_owned));
+        let selection = Selection::of(families(self.collection).iter().map(|name| (*name).to_owned()));
         let text = accounts.render(Timestamp::UNIX_EPOCH).encode(Format::OpenMetrics, &selection);
         let text = String::from_utf8(text).expect("a text format is UTF-8");
         text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
@@ -179,9 +190,9 @@ pub(super) fn is_about_a_day(error: &FetchError) -> bool {
 }
 
 /// The rows that were processed on a day.
-fn rows_of<R: Row + Clone>(rows: &Rows<R>, day: Date) -> Rows<R> {
+fn rows_of<R: Row + Clone>(source: Source, rows: &[R], day: Date) -> Rows<R> {
     let is_of_day = |row: &&R| row.processed_at().to_zoned(TimeZone::UTC).date() == day;
-    Rows::collect_from(rows.source(), rows.rows().iter().filter(is_of_day).cloned().map(Ok))
+    Rows::collect_from(source, rows.iter().filter(is_of_day).cloned().map(Ok))
 }
 
 /// The days from the first to the last one.

@@ -23,7 +23,7 @@ use crate::commands::lifecycle::EXIT_FAILED;
 use crate::commands::{new_file, output, settings};
 use crate::config::{Account, Config};
 use crate::domain::clock::Clock;
-use crate::domain::collection::{Collection, PastCollection};
+use crate::domain::collection::Collection;
 use crate::domain::failure::Failure;
 use crate::domain::status::Ledger;
 use crate::partner::{FetchError, PartnerCenter, TokenStore, TrustAnchors, Turns, remedy};
@@ -53,15 +53,15 @@ pub(super) async fn run(flags: BackfillFlags) -> anyhow::Result<ExitCode> {
     let cannot_write = || format!("cannot write {}", flags.output.display());
     new_file::prepare(&flags.output).with_context(cannot_write)?;
     let collection = match flags.collection {
-        WithPast::Usage => PastCollection::Usage,
-        WithPast::Deployment => PastCollection::Deployment,
+        WithPast::Usage => Collection::Usage,
+        WithPast::Deployment => Collection::Deployment,
     };
     let owner = Owner {
         version: 1,
         account: account.name.as_ref().map(ToString::to_string),
         tenant_id: account.tenant_id.clone(),
         api: account.cloud.api_base_url.clone(),
-        collection: Collection::from(collection).as_str().to_owned(),
+        collection: collection.as_str().to_owned(),
     };
     let (mut journal, found) = Journal::open(&flags.output, &owner)?;
     let (mut known, others): (Days, Days) =
@@ -137,7 +137,7 @@ async fn fetch(
     config: &Config,
     account: &Account,
     flags: &BackfillFlags,
-    (collection, to): (PastCollection, Date),
+    (collection, to): (Collection, Date),
     journal: &mut Journal,
     known: &mut Days,
 ) -> anyhow::Result<()> {

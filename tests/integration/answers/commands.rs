@@ -13,6 +13,8 @@ use super::{SECRETS, breaks_a_line, config, scenario};
 use crate::support::exposition::{self, Exposition};
 use crate::support::{Simulator, program, run_until_it_waits, write_config};
 
+/// A row whose answer is 200 without a body, which is as good as 204 about a past day.
+const EMPTY: &str = "an empty page of zero bytes";
 /// The number of commands that run at a time.
 const AT_A_TIME: usize = 8;
 
@@ -49,7 +51,7 @@ pub(crate) fn check_backfill(table: impl FnOnce(&str) -> Vec<Row>) {
         let (code, said, complained) = run_until_it_waits(&mut command);
         assert_clean(&said, &complained);
         let left = fs::read_dir(directory.path()).unwrap().count();
-        let is_good = code == Some(0);
+        let is_good = code == Some(0) && !complained.contains("\nstopped: ");
         let difference = match poll.expected() {
             Err(("throttled", _)) if complained.contains("the server asked for a pause") => None,
             // It asks again after failures that end by themselves.
@@ -67,10 +69,10 @@ pub(crate) fn check_backfill(table: impl FnOnce(&str) -> Vec<Row>) {
                 (found != expected).then(|| format!("expected {expected:?}\n  found {found:?}"))
             }
             Ok(_) => Some(complained),
-            // A day of which no row can be used, or whose answer has no content, is said, and does not end a run.
+            // A day of which no row can be used, or whose answer is empty, is said, and does not end a run.
             Err(("payload", text))
-                if (!poll.rejected().is_empty() || text.contains("204"))
-                    && said.contains("Days without data") =>
+                if said.contains("Days without data")
+                    && (!poll.rejected().is_empty() || text.contains("204") || row.name == EMPTY) =>
             {
                 let dropped = format!("Dropped rows: {}\n", counted(poll));
                 let is_said = poll.rejected().is_empty() || said.contains(&dropped);
