@@ -87,7 +87,7 @@ pub(super) fn start(
     let telemetry_path = flags.telemetry_path;
     let refused = web::count_refusals(Arc::clone(&own), telemetry_path.clone());
     let has_tls = web_config.as_ref().is_some_and(WebConfig::has_tls);
-    let site = Site { snapshot, own, accounts, reloader, clock, telemetry_path, has_tls };
+    let site = Site { snapshot, own, accounts, shard, reloader, clock, telemetry_path, has_tls };
     let server = Server::new(web::router(site), web_config, flags.max_requests, refused);
     let stop = lifecycle.stop().cancelled_owned();
     lifecycle.spawn(async move {

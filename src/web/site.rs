@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::domain::clock::Clock;
+use crate::domain::shard::Shard;
 use crate::metrics::{Accounts, MetricsSnapshot, OwnMetrics};
 use crate::supervisor::Reloader;
 
@@ -17,6 +18,8 @@ pub struct Site {
     pub own: Arc<OwnMetrics>,
     /// The accounts, for the status page and for readiness.
     pub accounts: watch::Receiver<Arc<Accounts>>,
+    /// Which of the configuration's accounts these are.
+    pub shard: Shard,
     /// Reloads the configuration.
     pub reloader: Reloader,
     /// The time of day.

@@ -101,6 +101,7 @@ fn web_site(
         snapshot: snapshot_sender.subscribe(),
         own: Arc::new(OwnMetrics::new(with_process, &clock)),
         accounts: accounts_sender.subscribe(),
+        shard: Shard::default(),
         reloader,
         clock,
         telemetry_path: "/metrics".to_owned(),

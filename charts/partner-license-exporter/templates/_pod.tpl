@@ -75,7 +75,7 @@ spec:
       {{- with index $.Values $key }}
       {{- $probe := dict "httpGet" (dict "path" $path "port" "metrics") }}
       {{- with include "partner-license-exporter.webFlag" $ }}
-      {{- /* The kubelet has no password, and the program takes a refusal for life. */}}
+      {{- /* The kubelet has no password, and for `healthcheck` a refusal is a sign of life. */}}
       {{- $probe = dict "exec" (dict "command" (list "partner-license-exporter" "healthcheck" .)) }}
       {{- end }}
       {{- if or .httpGet .exec .tcpSocket .grpc }}{{ $probe = dict }}{{ end }}

@@ -26,6 +26,7 @@ use maud::{Markup, html};
 use tokio::sync::Semaphore;
 
 use crate::bundled::{DASHBOARDS, runbooks};
+use crate::domain::shard::Shard;
 use crate::metrics::{Accounts, BUILD, FailedReload};
 
 use super::site::Site;
@@ -52,6 +53,7 @@ pub(super) async fn respond(site: Arc<Site>, address: Option<String>) -> Respons
         let address = address.as_deref().unwrap_or("127.0.0.1:10365");
         let context = Context {
             now: site.clock.now(),
+            shard: site.shard,
             failed_reload: site.own.failed_reload(),
             telemetry_path: site.telemetry_path.clone(),
             poll_now: format!("curl -X POST {scheme}://{address}/-/reload"),
@@ -83,6 +85,9 @@ fn render(accounts: &Accounts, context: &Context) -> String {
         main {
             @if let Some(failed) = &context.failed_reload { (reload_failed(failed, now)) }
             @if views.len() > 1 { (summary(&views)) }
+            @if context.shard != Shard::default() {
+                p { "This exporter is shard " (context.shard) ", counted from 0. Other shards poll accounts of their own." }
+            }
             @if views.is_empty() {
                 p { "This exporter polls no account: all those of the configuration belong to other shards." }
             }

@@ -139,6 +139,16 @@ async fn rows_are_listed_lowest_first_and_low_and_muted_ones_are_marked() {
 }
 
 #[tokio::test]
+async fn the_page_of_a_shard_says_which_it_is() {
+    for (shard, says) in [(Shard::new(1, 3).unwrap(), true), (Shard::default(), false)] {
+        let (_, reloader) = supervisor(ConfigSource::Environment);
+        let (site, ..) = web_site(accounts_with(Vec::new()), reloader, true);
+        let page = send(&router(Site { shard, ..site }), "GET", "/", &[]).await;
+        assert_eq!(page.text().contains("shard 1 of 3, counted from 0."), says, "{}", page.text());
+    }
+}
+
+#[tokio::test]
 async fn a_shard_without_accounts_says_so_is_healthy_ready_and_scraped() {
     let site = site(accounts_with(Vec::new()));
     let page = send(&site.router, "GET", "/", &[]).await;

@@ -246,6 +246,8 @@ fn wrong_values_are_refused() {
         ),
         ("workloadIdentity={\"expirationSeconds\":60}", "at '/workloadIdentity/expirationSeconds': minimum"),
         ("extraArgs=[\"log.level=debug\"]", "at '/extraArgs/0': 'log.level=debug' does not match pattern"),
+        ("extraEnv=[{\"value\":\"b\"}]", "at '/extraEnv/0': missing property 'name'"),
+        ("extraVolumeMounts=[{\"name\":\"a\"}]", "at '/extraVolumeMounts/0': missing property 'mountPath'"),
         ("extraEnv={\"A\":\"b\"}", "at '/extraEnv': got object, want array"),
     ] {
         refused(&["--set-json", value], said);
@@ -299,6 +301,14 @@ fn contradictions_are_refused() {
         (
             &[&valid, "extraEnv=[{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"A\",\"value\":\"2\"}]"],
             "extraEnv[1] sets A, which the chart or an entry before it sets",
+        ),
+        (
+            &[
+                &valid,
+                "workloadIdentity={\"enabled\":true}",
+                "extraEnv=[{\"name\":\"AZURE_FEDERATED_TOKEN_FILE\",\"value\":\"/x\"}]",
+            ],
+            "extraEnv[0] sets AZURE_FEDERATED_TOKEN_FILE",
         ),
         (
             &[&valid, "extraArgs=[\"--log.level=debug\",\"--web.telemetry-path=/m\"]"],
@@ -521,7 +531,11 @@ fn labels_are_merged() {
     let workload = objects.only("StatefulSet");
     let pod = texts(workload, "/spec/template/metadata/labels");
     let taken = ["app.kubernetes.io/name", "app.kubernetes.io/instance", "example.com/team"];
-    assert_eq!(taken.map(|label| &*pod[label]), ["partner-license-exporter", "release", "pod"]);
+    let name = yaml(feature("names"))["nameOverride"].clone();
+    assert_eq!(taken.map(|label| &*pod[label]), [name.as_str().unwrap(), "release", "pod"]);
+    let test = texts(objects.only("Pod"), "/metadata/labels");
+    let longest = pod.values().chain(test.values()).map(String::len).max();
+    assert_eq!(longest, Some(63), "the most that Kubernetes takes");
 }
 
 /// A pod that runs on a simulator.
