@@ -128,7 +128,7 @@ fn without(text: &str, (begin, end): (&str, &str)) -> String {
 
 /// Returns the fields of a line, which commas separate, or semicolons where it has no comma.
 fn record(line: &str) -> Result<StringRecord, String> {
-    if line.matches('"').count() % 2 != 0 {
+    if !line.matches('"').count().is_multiple_of(2) {
         return Err("a quotation mark is not closed".to_owned());
     }
     let delimiter = if line.contains(';') && !line.contains(',') { b';' } else { b',' };
