@@ -41,14 +41,14 @@ The flags are wrong.
 "#;
 
 /// What the pages of commands that read a configuration say about files.
-const FILES: &str = r#".SH FILES
+const FILES: &str = r".SH FILES
 .TP
 .I /etc/partner\-license\-exporter/config.yml
 The configuration of the service.
 .TP
 .I /var/lib/partner\-license\-exporter
 The refresh tokens and the last good rows of the service.
-"#;
+";
 
 pub(super) fn run(flags: &ManFlags) -> anyhow::Result<ExitCode> {
     let mut program = Cli::command().disable_help_subcommand(true);
