@@ -316,5 +316,20 @@ fn past(scrape: &str) -> Figures {
             }
         }
     }
+    const CUSTOMERS_PROCESSED: &str = "partner_license_customer_processed_timestamp_seconds";
+    for (labels, processed) in parse(CUSTOMERS_PROCESSED) {
+        for ago in (1_u8..=45).map(f64::from) {
+            let at = processed - ago * DAY;
+            add(CUSTOMERS_PROCESSED, &labels, day(at), at);
+        }
+    }
+    for name in ["partner_license_customer_active_licenses", "partner_license_customer_deployed_licenses"] {
+        for (labels, value) in parse(name) {
+            let (_, processed) = parse(CUSTOMERS_PROCESSED).next().unwrap();
+            for ago in (1_u8..=45).map(f64::from) {
+                add(name, &labels, day(processed - ago * DAY), (value * (1.0 - 0.004 * ago)).round());
+            }
+        }
+    }
     figures
 }
