@@ -40,6 +40,9 @@ pub(crate) fn a_year_before_the_first_day(suite: &'static str) {
     let said = shell(suite, place, &fetch);
     let (samples, _) = said.lines().last().unwrap().split_once(" samples of 8 series on ").unwrap();
     shell(suite, place, create);
+    // These are ROWS of the 20 rows for which the limit is.
+    let size = bytes_below(&place.join("blocks")) * 20 / ROWS as u64;
+    assert!(size < 100_000_000, "the blocks of {DAYS} days of 20 rows would have {size} bytes");
     let counts = shell(suite, place, check);
     assert_eq!(counts.lines().collect::<Vec<_>>(), [samples, samples], "{said}");
     let data = place.join("data");
@@ -74,6 +77,16 @@ pub(crate) fn a_year_before_the_first_day(suite: &'static str) {
         let now = unix_seconds(Clock::system().now());
         (server.query("partner_license_usage_percent", now).unwrap().len() == ROWS).then_some(())
     });
+}
+
+/// The size of all files in a directory and below.
+fn bytes_below(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+    let size = |entry: fs::DirEntry| {
+        let metadata = entry.metadata().unwrap();
+        if metadata.is_dir() { bytes_below(&entry.path()) } else { metadata.len() }
+    };
+    entries.map(size).sum()
 }
 
 /// At any time of a day there are the figures that the simulator has for that day.

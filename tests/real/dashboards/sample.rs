@@ -310,6 +310,8 @@ fn series_value(line: &str) -> f64 {
     line.rsplit_once(' ').unwrap().1.parse().unwrap_or_default()
 }
 
+const CUSTOMERS_PROCESSED: &str = "partner_license_customer_processed_timestamp_seconds";
+
 /// The figures of the days before those of the scrape: on a trend with oscillation, and those of a low row had dropped.
 fn past(scrape: &str) -> Figures {
     let parse = |line: &'static str| {
@@ -347,6 +349,20 @@ fn past(scrape: &str) -> Figures {
             for ago in (1_u8..=45).map(f64::from) {
                 add(name, &labels, day(processed - ago * DAY), (value * (1.0 - 0.004 * ago)).round());
                 add(DEPLOYMENT_PROCESSED, &labels, day(processed - ago * DAY), processed - ago * DAY);
+            }
+        }
+    }
+    for (labels, processed) in parse(CUSTOMERS_PROCESSED) {
+        for ago in (1_u8..=45).map(f64::from) {
+            let at = processed - ago * DAY;
+            add(CUSTOMERS_PROCESSED, &labels, day(at), at);
+        }
+    }
+    for name in ["partner_license_customer_active_licenses", "partner_license_customer_deployed_licenses"] {
+        for (labels, value) in parse(name) {
+            let (_, processed) = parse(CUSTOMERS_PROCESSED).next().unwrap();
+            for ago in (1_u8..=45).map(f64::from) {
+                add(name, &labels, day(processed - ago * DAY), (value * (1.0 - 0.004 * ago)).round());
             }
         }
     }
