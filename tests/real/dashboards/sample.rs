@@ -29,6 +29,7 @@ const PERCENT: &str = "partner_license_usage_percent";
 const PROCESSED: &str = "partner_license_usage_processed_timestamp_seconds";
 const ACTIVE: &str = "partner_license_usage_active_licenses";
 const DEPLOYMENT_PROCESSED: &str = "partner_license_deployment_processed_timestamp_seconds";
+const CUSTOMERS_PROCESSED: &str = "partner_license_customer_processed_timestamp_seconds";
 
 /// A row of the usage report.
 pub(crate) struct Row {
@@ -309,8 +310,6 @@ fn write_last_year(out: &mut impl std::io::Write, scrape: &str, end: f64) {
 fn series_value(line: &str) -> f64 {
     line.rsplit_once(' ').unwrap().1.parse().unwrap_or_default()
 }
-
-const CUSTOMERS_PROCESSED: &str = "partner_license_customer_processed_timestamp_seconds";
 
 /// The figures of the days before those of the scrape: on a trend with oscillation, and those of a low row had dropped.
 fn past(scrape: &str) -> Figures {
