@@ -767,14 +767,17 @@ fn the_version_is_printed_in_the_format_of_the_prometheus_tools() {
 #[test]
 fn every_address_of_the_exporter_in_the_documents_is_served() {
     let simulator = Simulator::start("");
-    let exporter = Exporter::start(&format!("accounts:\n{}", simulator.account(None, TENANT)), &[]);
+    let account = simulator.account(None, TENANT);
+    let customers = "collections: { customers: { enabled: true } }";
+    let exporter = Exporter::start(&format!("{customers}\naccounts:\n{account}"), &[]);
     exporter.wait_for_polls(None, 1.0);
     let mut paths = BTreeSet::new();
     for document in crate::docs::documents() {
         let text = std::fs::read_to_string(&document).unwrap();
         let named = text.split("127.0.0.1:10365/").skip(1);
         let is_other = |c: char| !(c.is_ascii_alphanumeric() || "/-_.".contains(c));
-        paths.extend(named.filter_map(|rest| rest.split(is_other).next()).map(str::to_owned));
+        let named = named.filter_map(|rest| rest.split(is_other).next());
+        paths.extend(named.map(|path| path.trim_end_matches('.').to_owned()));
     }
     assert!(paths.contains("metrics") && paths.contains("-/reload"), "{paths:?}");
     for path in paths {
