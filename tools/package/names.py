@@ -123,12 +123,12 @@ def make_module(root, directory):
 
 
 def fetch(program, root, environment):
-    """Runs `fetch` in a root, and returns exit code and output."""
+    """Runs `fetch` in a root, and returns exit code, output and errors."""
     os.makedirs(f"{root}/usr/bin")
     shutil.copy(program, f"{root}/usr/bin/program")
     command = [shutil.which("chroot"), root, "/usr/bin/program", "fetch", "--config.file=/config.yml", "--format=csv"]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
-    return ended.returncode, ended.stdout + ended.stderr
+    return ended.returncode, ended.stdout, ended.stderr
 
 
 def main(program, directory):
@@ -173,11 +173,11 @@ def run_cases(program, directory):
         for path, text in {**files, "config.yml": configuration()}.items():
             write(f"{root}/{path}", text)
         queries.clear()
-        code, output = fetch(program, root, environment)
+        code, output, errors = fetch(program, root, environment)
         found = (code == 0 and output.count("\n") == 6, bool(queries))
         if found != (works, asks):
             wanted = f"works and asks the name server: {found}, not {(works, asks)}"
-            sys.exit(f"names: {name}: {wanted}; exit code {code}\n{output}")
+            sys.exit(f"names: {name}: {wanted}; exit code {code}\n{output}{errors}")
         print(f"names: {name}: as expected")
 
 
