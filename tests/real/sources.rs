@@ -32,8 +32,8 @@ pub(crate) fn change(suite: &'static str) {
     let simulator = Simulator::start("rows: portfolio");
     let collections = ", collections: { deployment: { enabled: true }, customers: { enabled: true } }";
     let account = account(None, TENANT, &simulator.url, &simulator.url, collections);
-    // Every row of the portfolio is above this threshold, so that none is low for a reason of its own.
-    let config = format!("poll_interval: 3s\nthresholds: {{ default_percent: 5 }}\naccounts:\n{account}");
+    // No row is below this threshold, so that none is low for a reason of its own.
+    let config = format!("poll_interval: 3s\nthresholds: {{ default_percent: 0 }}\naccounts:\n{account}");
     let exporter = Exporter::start(&config, &[]);
     exporter.wait_for("a poll of each collection", |metrics| {
         FAMILIES.iter().all(|(name, count)| metrics.named(name).count() == usize::from(*count)).then_some(())
