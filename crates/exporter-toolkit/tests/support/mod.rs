@@ -183,7 +183,12 @@ impl Process {
 
     /// Returns the log once it contains `wanted`.
     pub(crate) fn log_until(&self, wanted: &str) -> String {
-        eventually(wanted, || Some(self.stderr.text()).filter(|log| log.contains(wanted)))
+        self.log_until_times(wanted, 1)
+    }
+
+    /// Returns the log once it contains `wanted` so many times.
+    pub(crate) fn log_until_times(&self, wanted: &str, times: usize) -> String {
+        eventually(wanted, || Some(self.stderr.text()).filter(|log| log.matches(wanted).count() >= times))
     }
 
     pub(crate) fn id(&self) -> u32 {

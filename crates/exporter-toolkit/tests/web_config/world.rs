@@ -108,6 +108,11 @@ impl Server {
     pub(crate) fn log_until(&self, wanted: &str) -> String {
         self.example.process.log_until(wanted)
     }
+
+    /// Returns the log once it contains `wanted` so many times.
+    pub(crate) fn log_until_times(&self, wanted: &str, times: usize) -> String {
+        self.example.process.log_until_times(wanted, times)
+    }
 }
 
 /// Waits until the next request makes the program read the web configuration file.
