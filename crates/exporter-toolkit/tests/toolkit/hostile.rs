@@ -77,6 +77,8 @@ const AFTER: Duration = Duration::from_secs(2);
 const SLOW_SCRAPE: Duration = Duration::from_secs(1);
 /// The same after the flood.
 const QUICK_SCRAPE: Duration = Duration::from_millis(50);
+/// The floods of one kind, of which one must end well.
+const ATTEMPTS: usize = 3;
 
 /// Raises the limit of open files, which is 1,024 by default; the attackers have more sockets than that.
 fn allow_many_files() {
@@ -163,37 +165,51 @@ fn scrapes_take_less_than_a_second_during_a_flood_and_are_quick_two_seconds_afte
     allow_many_files();
     let mut report = Report::new("floods");
     let mut wrong = String::new();
-    for (name, target, flood) in FLOODS {
-        let target = target();
-        let scrapes = Scrapes::start(&target);
-        let began = Instant::now();
-        let flood = flood(&target);
-        std::thread::sleep(floods::DURATION);
-        let during = scrapes.since(began);
-        report.line(name, began, &scrapes, &target);
-        let outcomes = flood.outcomes.load(Ordering::Relaxed);
-        drop(flood);
-        std::thread::sleep(AFTER);
-        // Other tests run meanwhile, so one of several seconds must be calm.
-        let calm = (0..10).find_map(|_| {
-            let began = Instant::now();
-            scrapes.more(40);
-            report.line("  after", began, &scrapes, &target);
-            Some(scrapes.since(began)).filter(|after| after.p99 < QUICK_SCRAPE && after.failures.is_empty())
-        });
-        if calm.is_none() {
-            writeln!(wrong, "{name}: scrapes stay slow after the flood").unwrap();
+    for case in FLOODS {
+        let mut flaws = flaws_of_a_flood(case, &mut report);
+        // Other tests and programs run meanwhile, so one of several floods must end well.
+        for _ in 1..ATTEMPTS {
+            if !flaws.is_empty() {
+                flaws = flaws_of_a_flood(case, &mut report);
+            }
         }
-        if during.p99 >= SLOW_SCRAPE || !during.failures.is_empty() || during.count < MIN_SCRAPES {
-            let Figures { count, p99, failures, .. } = during;
-            writeln!(wrong, "{name}: {count} scrapes, p99 {p99:?}, {failures:?}").unwrap();
-        }
-        if outcomes == 0 {
-            writeln!(wrong, "{name}: the peers have noticed nothing").unwrap();
-        }
+        wrong += &flaws;
     }
     report.print();
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// Floods a server, and says what was wrong with the scrapes meanwhile and afterwards.
+fn flaws_of_a_flood((name, target, flood): &FloodCase, report: &mut Report) -> String {
+    let target = target();
+    let scrapes = Scrapes::start(&target);
+    let began = Instant::now();
+    let flood = flood(&target);
+    std::thread::sleep(floods::DURATION);
+    let during = scrapes.since(began);
+    report.line(name, began, &scrapes, &target);
+    let outcomes = flood.outcomes.load(Ordering::Relaxed);
+    drop(flood);
+    std::thread::sleep(AFTER);
+    // One of several seconds must be calm.
+    let calm = (0..10).find_map(|_| {
+        let began = Instant::now();
+        scrapes.more(40);
+        report.line("  after", began, &scrapes, &target);
+        Some(scrapes.since(began)).filter(|after| after.p99 < QUICK_SCRAPE && after.failures.is_empty())
+    });
+    let mut flaws = String::new();
+    if calm.is_none() {
+        writeln!(flaws, "{name}: scrapes stay slow after the flood").unwrap();
+    }
+    if during.p99 >= SLOW_SCRAPE || !during.failures.is_empty() || during.count < MIN_SCRAPES {
+        let Figures { count, p99, failures, .. } = during;
+        writeln!(flaws, "{name}: {count} scrapes, p99 {p99:?}, {failures:?}").unwrap();
+    }
+    if outcomes == 0 {
+        writeln!(flaws, "{name}: the peers have noticed nothing").unwrap();
+    }
+    flaws
 }
 
 #[test]
