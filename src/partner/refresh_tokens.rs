@@ -135,9 +135,12 @@ impl RefreshTokens {
         }
     }
 
-    /// Stores a successor, unless another process has stored a token meanwhile, and returns whether it did. As long as
-    /// the old token is accepted, a successor that cannot be stored is not used.
+    /// Stores a successor, unless the store is only for reading or another process has stored a token meanwhile, and
+    /// returns whether it did. As long as the old token is accepted, a successor that is not stored is not used.
     pub(super) async fn persist(&self, successor: Successor) -> bool {
+        if self.store.is_read_only() {
+            return false;
+        }
         let (issued_at, account) = (successor.token.issued_at, self.account.display_name());
         let failed_before = self.store.unsaved().is_some();
         let outcome = self.store.save_successor(successor).await;

@@ -116,6 +116,10 @@ impl TokenStore {
         Self { read_only: true, ..Self::new(directory, account) }
     }
 
+    pub(super) const fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
     fn new(directory: &Path, account: &Account) -> Self {
         let file = StateFile::new(directory, "refresh-token", account, MAX_BYTES);
         Self { file, memory: Arc::default(), read_only: false, lock_loss_logged: Arc::default() }
@@ -255,9 +259,6 @@ impl TokenStore {
     /// # Errors
     /// If it cannot be written; then it is [`Self::unsaved`].
     pub(super) async fn save_successor(&self, successor: Successor) -> Result<bool, StoreError> {
-        if self.read_only {
-            return Ok(true);
-        }
         let store = self.clone();
         off_workers(move || match store.read() {
             Ok(Some(stored)) if !successor.may_replace(&stored) => Ok(false),

@@ -249,7 +249,16 @@ fn openmetrics_has_the_series_of_the_exporter() {
         let rows = metrics.0.iter().filter(|((name, _), _)| name.starts_with("partner_license_usage_"));
         rows.map(|(series, value)| (series.clone(), value.to_bits())).collect()
     };
-    assert_eq!(of(&exposition::parse(&text)), of(&exporter.metrics()));
+    let metrics = exposition::parse(&text);
+    assert_eq!(of(&metrics), of(&exporter.metrics()));
+    // What is about all collections, or about a next poll, belongs to an exporter.
+    let others = metrics.0.keys().filter(|(name, labels)| {
+        let of_rows = name.starts_with("partner_license_usage_");
+        !of_rows && !labels.contains_key("collection")
+            || name.contains("next_scrape")
+            || name.contains("interval")
+    });
+    assert_eq!(others.collect::<Vec<_>>(), Vec::<&exposition::Series>::new());
 }
 
 #[test]

@@ -16,13 +16,15 @@ use crate::support;
 use crate::support::exposition::Series;
 use crate::support::real::{Case, Prometheus, run_cases, run_tool, serve_text};
 use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, eventually, get};
+use crate::textfile;
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 8] = [
     ("promtool_reports_no_problem_with_the_metrics", the_metrics_are_clean),
     ("promtool_reports_no_problem_with_many_series", many_metrics_are_clean),
     ("a_source_that_changes_and_changes_back_leaves_no_gap_and_raises_no_alert", sources::change),
     ("two_shards_with_two_replicas_each_are_to_prometheus_as_one_process", shards::are_as_one_process),
     ("a_year_before_the_first_day_is_imported_queried_and_removed", backfill::a_year_before_the_first_day),
+    ("the_files_of_fetch_are_collected_by_node_exporter", textfile::files_are_collected),
     ("prometheus_stores_every_series_in_both_formats", every_series_is_stored),
     ("prometheus_scrapes_over_tls_with_a_password_by_every_protocol", every_protocol_over_tls),
 ];

@@ -1,5 +1,5 @@
-//! Tests of the exporter with the real programs that its users have: Prometheus, Alertmanager, promtool, a
-//! browser, Helm.
+//! Tests of the exporter with the real programs that its users have: Prometheus, Alertmanager, promtool,
+//! `node_exporter`, a browser, Helm.
 //!
 //! `scripts/fetch-tools` downloads them. Tests whose programs are missing are reported as ignored, with the reason;
 //! with `REQUIRE_TOOLS=1`, which scripts/test sets, they fail instead.
@@ -14,6 +14,7 @@ mod shards;
 mod sources;
 #[path = "../support/mod.rs"]
 mod support;
+mod textfile;
 
 use std::process::ExitCode;
 

@@ -20,7 +20,7 @@ use super::exposition::Series;
 use super::{Process, TIMEOUT, agent, eventually, listening_on};
 
 pub const SUITES: [&str; 2] = ["bookworm", "testing"];
-const TOOLS: [&str; 4] = ["prometheus", "promtool", "alertmanager", "amtool"];
+const TOOLS: [&str; 5] = ["prometheus", "promtool", "alertmanager", "amtool", "node_exporter"];
 
 /// A test: its name, and a function that takes the suite whose tools it uses.
 pub type Case = (&'static str, fn(&'static str));

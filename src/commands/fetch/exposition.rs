@@ -11,12 +11,25 @@ use exporter_toolkit::negotiation::Format;
 use jiff::Timestamp;
 use tempfile::NamedTempFile;
 
-use crate::metrics::{Accounts, Selection, trailer};
+use crate::metrics::{Accounts, FAMILIES, Selection, trailer};
 use crate::polling::Render as _;
 
-/// The series in a format of text.
+/// Families that belong to a running exporter, as they are about its next poll.
+const OF_AN_EXPORTER: [&str; 2] =
+    ["partner_license_next_scrape_timestamp_seconds", "partner_license_poll_interval_seconds"];
+/// The families of rows start so. With those that have the label `collection`, they are the ones of a single collection.
+const OF_ROWS: [&str; 3] =
+    ["partner_license_usage_", "partner_license_deployment_", "partner_license_customer"];
+
+/// The series of a poll in a format of text: those of its collection alone, so that files of several collections can be
+/// collected together.
 pub(super) fn text(accounts: &Accounts, format: Format, now: Timestamp) -> String {
-    let mut bytes = accounts.render(now).encode(format, &Selection::everything());
+    let of_one_collection = FAMILIES.iter().filter(|family| {
+        family.labels.contains(&"collection") && !OF_AN_EXPORTER.contains(&family.name)
+            || OF_ROWS.iter().any(|start| family.name.starts_with(start))
+    });
+    let selection = Selection::of(of_one_collection.map(|family| family.name.to_owned()));
+    let mut bytes = accounts.render(now).encode(format, &selection);
     bytes.extend(trailer(format));
     String::from_utf8(bytes).expect("a text format is UTF-8")
 }
