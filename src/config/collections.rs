@@ -78,6 +78,14 @@ impl Collections {
         }
     }
 
+    /// The time between two polls of a collection, which is `usual` unless the collection has a setting of its own.
+    pub fn interval_of(&self, collection: Collection, usual: Duration) -> Duration {
+        match collection {
+            Collection::Usage | Collection::Deployment => usual,
+            Collection::Customers => self.customers.poll_interval,
+        }
+    }
+
     /// Reads the key `collections` of a section; what is absent there is as in `defaults`.
     pub(super) fn read(parent: &mut Section, defaults: &Self, problems: &mut Problems) -> Self {
         let mut section = parent.section("collections", problems);

@@ -13,6 +13,7 @@ use crate::large_buffer;
 use crate::metrics::Accounts;
 use crate::sheet::{self, Column, Line};
 
+use super::doubt::Doubt;
 use super::page::{self, customers};
 use super::selection::{By, Found, OfAccount, Selection, Sorted};
 use super::site::Site;
@@ -46,8 +47,7 @@ async fn answer(site: Arc<Site>, query: Vec<(String, String)>, make: Answer) -> 
         let accounts = Arc::clone(&site.accounts.borrow());
         let all = OfAccount::all(&accounts, site.clock.now());
         if all.is_empty() {
-            let text = "404 no account has customers; enable them with collections.customers\n";
-            return (StatusCode::NOT_FOUND, text).into_response();
+            return none(&Doubt::all(&accounts, site.clock.now()));
         }
         if selection.by == By::Product && all.iter().all(|of| of.customers().products().is_none()) {
             let text = if accounts.prices.is_empty() {
@@ -60,6 +60,17 @@ async fn answer(site: Arc<Site>, query: Vec<(String, String)>, make: Answer) -> 
         make(&all, &accounts, &selection, &site)
     })
     .await
+}
+
+/// Says why no account has customers.
+fn none(doubts: &[Doubt]) -> Response {
+    if doubts.is_empty() {
+        let text = "404 no account has customers; enable them with collections.customers\n";
+        return (StatusCode::NOT_FOUND, text).into_response();
+    }
+    let doubts: Vec<String> = doubts.iter().map(ToString::to_string).collect();
+    let text = format!("503 {}; the status page says more\n", doubts.join("; "));
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
 fn file(all: &[OfAccount], accounts: &Accounts, selection: &Selection, _: &Site) -> Response {

@@ -7,6 +7,7 @@
 
 mod site;
 mod selection;
+mod doubt;
 mod scrape;
 mod page;
 mod customers;

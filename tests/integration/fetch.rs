@@ -251,14 +251,13 @@ fn openmetrics_has_the_series_of_the_exporter() {
     };
     let metrics = exposition::parse(&text);
     assert_eq!(of(&metrics), of(&exporter.metrics()));
-    // What is about all collections, or about a next poll, belongs to an exporter.
+    // What is about all collections belongs to an exporter.
     let others = metrics.0.keys().filter(|(name, labels)| {
-        let of_rows = name.starts_with("partner_license_usage_");
-        !of_rows && !labels.contains_key("collection")
-            || name.contains("next_scrape")
-            || name.contains("interval")
+        !name.starts_with("partner_license_usage_") && !labels.contains_key("collection")
     });
     assert_eq!(others.collect::<Vec<_>>(), Vec::<&exposition::Series>::new());
+    // The alert about overdue polls compares with it.
+    assert_eq!(metrics.of_usage("partner_license_poll_interval_seconds", &[]), Some(6.0 * 3600.0));
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub(crate) fn files_are_collected(suite: &'static str) {
         }
         let written = collections.map(|collection| {
             let (code, written) = fetch(collection);
-            assert_eq!(code, Some(if succeeds { 0 } else { 1 }), "{collection}");
+            assert_eq!(code, Some(i32::from(!succeeds)), "{collection}");
             written
         });
         let collected = exposition::parse(&get(&url));

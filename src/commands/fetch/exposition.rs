@@ -14,9 +14,6 @@ use tempfile::NamedTempFile;
 use crate::metrics::{Accounts, FAMILIES, Selection, trailer};
 use crate::polling::Render as _;
 
-/// Families that belong to a running exporter, as they are about its next poll.
-const OF_AN_EXPORTER: [&str; 2] =
-    ["partner_license_next_scrape_timestamp_seconds", "partner_license_poll_interval_seconds"];
 /// The families of rows start so. With those that have the label `collection`, they are the ones of a single collection.
 const OF_ROWS: [&str; 3] =
     ["partner_license_usage_", "partner_license_deployment_", "partner_license_customer"];
@@ -25,8 +22,7 @@ const OF_ROWS: [&str; 3] =
 /// collected together.
 pub(super) fn text(accounts: &Accounts, format: Format, now: Timestamp) -> String {
     let of_one_collection = FAMILIES.iter().filter(|family| {
-        family.labels.contains(&"collection") && !OF_AN_EXPORTER.contains(&family.name)
-            || OF_ROWS.iter().any(|start| family.name.starts_with(start))
+        family.labels.contains(&"collection") || OF_ROWS.iter().any(|start| family.name.starts_with(start))
     });
     let selection = Selection::of(of_one_collection.map(|family| family.name.to_owned()));
     let mut bytes = accounts.render(now).encode(format, &selection);

@@ -62,7 +62,10 @@ pub(super) async fn run(flags: FetchFlags) -> anyhow::Result<ExitCode> {
         let limits = account.collections.customers.limits;
         ledger.write(|status| {
             status.customers = limits;
-            status.track([(collection, Duration::ZERO)], false);
+            status.track(
+                [(collection, account.collections.interval_of(collection, config.poll_interval))],
+                false,
+            );
             status.of_mut(collection).poll_ended(outcome.clone(), clock.now(), began.elapsed());
         });
         ledgers.push(ledger);

@@ -604,7 +604,7 @@ async fn a_read_only_store_changes_nothing() {
         fs::read_dir(bed.state_directory()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(files, [bed.token_file().file_name().unwrap()], "no lock is created, and nothing is moved");
     assert_eq!(fs::read_to_string(bed.token_file()).unwrap(), "damaged");
-    let issued_at = bed.ledger.read(|status| status.credentials.refresh_token_issued_at);
+    let issued_at = bed.ledger.read().credentials.refresh_token_issued_at;
     assert_eq!(
         issued_at, None,
         "the configured token remains in use, not the successor that came with the response"

@@ -12,6 +12,7 @@ use crate::domain::customers::Customers;
 use crate::domain::row::{Rows, listing};
 use crate::metrics::Accounts;
 use crate::sheet::ProductSummary;
+use crate::web::doubt::Doubt;
 use crate::web::selection::{By, Found, OfAccount, Selection, Sort, Sorted};
 use crate::web::site::Site;
 
@@ -75,6 +76,9 @@ pub(crate) fn respond(
             section aria-labelledby="figures" {
                 h2 id="figures" { "About these figures" }
                 @for of in all { (about(of, accounts, now)) }
+                @for doubt in Doubt::all(accounts, now) {
+                    div.failure { p { bdi { (visible(&doubt.to_string())) } "; the status page says more." } }
+                }
                 p.note {
                     a href=(link("/concepts/the-numbers")) { "What the numbers mean" } ", and what they cannot tell you."
                 }

@@ -3,6 +3,8 @@
 use super::*;
 use crate::domain::collection::Collection;
 use crate::domain::customers::{CustomerUsage, Customers, Limits};
+use crate::domain::failure::{Failure, FailureReason};
+use crate::domain::polled::CollectionStatus;
 use crate::domain::products::CustomerProduct;
 use crate::domain::row::{RowError, Rows, Source};
 
@@ -169,6 +171,39 @@ async fn a_request_that_cannot_be_meant_is_refused_with_what_is_possible() {
         let (found, said) = get(&none, path).await;
         assert_eq!(found, 404);
         assert!(said.contains("enable them with collections.customers"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn an_account_without_customers_or_whose_polls_fail_is_named_with_the_reason() {
+    let took = Duration::from_secs(3);
+    let accounts = with_customers(&["contoso", "fabrikam", "off"], [CustomerUsage::of("c1", "Teams", 1, 2)]);
+    let of = |index: usize, change: &dyn Fn(&mut CollectionStatus)| {
+        accounts.ledgers[index].write(|status| change(status.of_mut(Collection::Customers)));
+    };
+    let said = async |path: &str| get(&accounts, path).await;
+    of(1, &|_| {});
+    let (status, html) = said("/customers").await;
+    assert_eq!((status, html.matches("the status page says more").count()), (200, 1), "{html}");
+    assert!(html.contains("fabrikam: customers have not been polled yet<"), "{html}");
+    for index in [0, 1] {
+        of(index, &|customers| customers.poll_ended(Err(Failure::of(FailureReason::Forbidden)), NOW, took));
+    }
+    let (_, html) = said("/customers").await;
+    let reason = "fail since 2026-11-23 05:13 UTC: forbidden";
+    for part in [
+        format!("contoso: polls of customers {reason}<"),
+        format!("fabrikam: no customers, polls of customers {reason}<"),
+    ] {
+        assert!(html.contains(&part), "{part}: {html}");
+    }
+    of(0, &|customers| customers.last_good = None);
+    for path in ["/customers", "/customers.csv"] {
+        let (status, text) = said(path).await;
+        assert_eq!(status, 503, "{text}");
+        let start =
+            format!("503 contoso: no customers, polls of customers {reason}; fabrikam: no customers, ");
+        assert!(text.starts_with(&start) && text.ends_with("; the status page says more\n"), "{text}");
     }
 }
 
