@@ -194,7 +194,7 @@ impl Supervisor {
                     status.added_by_reload |= ready.is_new && !is_start;
                     status.keeps_products = keeps_products;
                 });
-                ready.launch(&mut self.tasks)
+                ready.launch(self.clock.clone(), &mut self.tasks)
             });
             running.ledger.write(|status| status.credentials.client_certificate_expires_at = expires_at);
             self.running.push(running);

@@ -4,6 +4,7 @@
 //! written to a temporary directory that is removed at the end.
 
 use std::fs;
+use std::io;
 use std::net::TcpListener;
 use std::path::Path;
 use std::pin::pin;
@@ -106,11 +107,7 @@ pub(super) async fn run(flags: DemoFlags) -> anyhow::Result<ExitCode> {
     let mut running = pin!(lifecycle.run());
     if let Some(file) = &flags.history {
         tokio::select! {
-            code = &mut running => {
-                // The thread that writes the file is not waited for.
-                new_file::discard(file);
-                return Ok(code);
-            }
+            code = &mut running => return Ok(code),
             written = write_history(file, &config, address.to_string(), snapshots, own) => written?,
         }
     }
@@ -147,11 +144,14 @@ async fn write_history(
         return std::future::pending().await;
     };
     let figures = figures(config).await?;
-    let (target, end) = (file.to_owned(), unix_seconds(Clock::system().now()).floor());
-    let written = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
+    let end = unix_seconds(Clock::system().now()).floor();
+    let cannot_write = || format!("cannot write {}", file.display());
+    new_file::prepare(file).with_context(cannot_write)?;
+    let written = new_file::replace(file, move |out| {
         let selection = Selection::everything();
         let own = own.encode(Format::Classic, &selection);
-        let scrape = String::from_utf8([snapshot.encode(Format::Classic, &selection), own].concat())?;
+        let scrape = [snapshot.encode(Format::Classic, &selection), own].concat();
+        let scrape = String::from_utf8(scrape).map_err(io::Error::other)?;
         let history = History {
             scrape: &scrape,
             figures: &figures,
@@ -159,11 +159,9 @@ async fn write_history(
             end,
             days: DAYS_OF_HISTORY,
         };
-
-        new_file::prepare(&target)?;
-        Ok(new_file::replace(&target, |out| history.write(out))?)
+        history.write(out)
     });
-    written.await?.with_context(|| format!("cannot write {}", file.display()))?;
+    written.await.with_context(cannot_write)?;
     output::print(&format!(
         "A made-up past is in {}, for promtool tsdb create-blocks-from openmetrics.",
         file.display()

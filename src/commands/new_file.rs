@@ -1,8 +1,9 @@
 //! Writes a large file under another name and renames it when it is complete, so that nobody reads a part of it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use anyhow::Context as _;
 
@@ -11,7 +12,7 @@ use anyhow::Context as _;
 /// # Errors
 /// If no file can be written there.
 pub(super) fn prepare(path: &Path) -> anyhow::Result<()> {
-    let directory = path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory(path);
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot create the directory {}", directory.display()))?;
     if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
@@ -20,34 +21,32 @@ pub(super) fn prepare(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Replaces a file by what `write` writes.
+/// Replaces a file by what `write` writes on another thread. Whoever no longer waits for it leaves no file behind.
 ///
 /// # Errors
 /// If that fails; the file is then as it was.
-pub(super) fn replace<T>(
+pub(super) async fn replace<T: Send + 'static>(
     path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<T>,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    let new = unfinished(path);
-    let written = File::create(&new).and_then(|file| {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = tempfile::Builder::new()
+        .prefix(&format!(".{name}."))
+        .suffix(".new")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(directory(path))?;
+    let (file, new) = new.into_parts();
+    let written = tokio::task::spawn_blocking(move || {
         let mut out = BufWriter::with_capacity(1 << 16, file);
         let written = write(&mut out)?;
         out.into_inner()?.sync_all()?;
-        fs::rename(&new, path)?;
-        Ok(written)
+        io::Result::Ok(written)
     });
-    if written.is_err() {
-        discard(path);
-    }
-    written
+    let written = written.await??;
+    new.persist(path).map_err(|error| error.error)?;
+    Ok(written)
 }
 
-/// Removes what [`replace`] has written so far.
-pub(super) fn discard(path: &Path) {
-    drop(fs::remove_file(unfinished(path)));
-}
-
-/// The name of the file while it is being written.
-fn unfinished(path: &Path) -> PathBuf {
-    path.with_added_extension("new")
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

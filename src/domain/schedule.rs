@@ -40,7 +40,7 @@ impl Schedule {
     /// The shortest wait after a `Retry-After`, which may be 0.
     const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
     /// The longest wait after a `Retry-After`, which may be any number.
-    const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
+    pub const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
     /// The usual restart pause, so that a process that is restarted in a loop does not poll more often than the shortest
     /// interval without a warning.
     const RESTART_PAUSE: Duration = Duration::from_mins(15);

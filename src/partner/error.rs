@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::StatusCode;
 
 use crate::domain::failure::{Failure, FailureReason};
@@ -55,6 +56,14 @@ impl FetchError {
     pub fn deadline(limit: Duration) -> Self {
         let limit = humantime::format_duration(limit);
         Self::new(FailureReason::Timeout, format!("the poll took longer than poll_timeout ({limit})"))
+    }
+
+    /// The error of a request that was not sent, because the server asked for a pause until later.
+    pub fn paused(until: Timestamp, now: Timestamp) -> Self {
+        let retry_after = Duration::try_from(until.duration_since(now)).ok();
+        let until = until.strftime("%Y-%m-%d %H:%M:%S UTC");
+        let text = format!("the server asked the exporter for a pause until {until}");
+        Self { retry_after, ..Self::new(FailureReason::Throttled, text) }
     }
 
     /// An error for tests of its handling.

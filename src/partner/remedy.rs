@@ -1,5 +1,9 @@
 //! Makes a remedy fit the place where a person reads it, and its commands ready to paste.
 
+use std::time::Duration;
+
+use crate::domain::failure::Failure;
+
 use super::hints::OTHER_FLOW;
 
 /// Adds `flags` to the commands of this program in a remedy, which are enclosed in backticks. Commands that have them
@@ -15,9 +19,7 @@ pub fn with_flags(remedy: &str, flags: &str) -> String {
 /// A remedy for a person who has run `login`, in a browser or not: nobody needs to be told to run it, and no exporter
 /// tries again.
 pub fn within_login(remedy: &str, browser: bool, flags: &str) -> String {
-    let remedy = remedy
-        .replace(" with `partner-license-exporter login`", "")
-        .replace(", then reload the exporter", ", then run the command again");
+    let remedy = remedy.replace(" with `partner-license-exporter login`", "");
     let remedy = if browser {
         remedy.replace(OTHER_FLOW, "").replace(" with `partner-license-exporter login --browser`", "")
     } else {
@@ -26,12 +28,23 @@ pub fn within_login(remedy: &str, browser: bool, flags: &str) -> String {
     of_one_attempt(&remedy, flags)
 }
 
-/// A remedy for a person who has run a command: no exporter tries again.
+/// A remedy for a person who has run a command: there may be no exporter, and none tries again.
 pub fn of_one_attempt(remedy: &str, flags: &str) -> String {
     if remedy.starts_with("wait; the exporter retries") {
         return "wait, then run the command again".to_owned();
     }
-    with_flags(remedy, flags)
+    with_flags(&remedy.replace(", then reload the exporter", ", then run the command again"), flags)
+}
+
+/// The remedy of a failure for a person who has run a command, with the time that the server asked for.
+pub fn of_failed_attempt(failure: &Failure, flags: &str) -> String {
+    match failure.retry_after {
+        Some(wait) => {
+            let wait = Duration::from_secs(wait.as_secs());
+            format!("wait {}, then run the command again", humantime::format_duration(wait))
+        }
+        None => of_one_attempt(&failure.remedy, flags),
+    }
 }
 
 #[cfg(test)]
@@ -105,6 +118,20 @@ mod tests {
             );
             assert!(!remedy.contains("`login") && !remedy.contains("`doctor"), "{remedy}");
         }
+    }
+
+    #[test]
+    fn a_command_speaks_of_no_exporter_and_says_how_long_the_server_wants_to_be_left_alone() {
+        for remedy in remedies() {
+            let once = of_one_attempt(remedy, FLAGS);
+            assert!(
+                !once.contains("the exporter retries") && !once.contains("reload the exporter"),
+                "{once}"
+            );
+        }
+        let wait = Some(Duration::from_millis(600_400));
+        let failure = Failure { retry_after: wait, ..Failure::of(FailureReason::Throttled) };
+        assert_eq!(of_failed_attempt(&failure, FLAGS), "wait 10m, then run the command again");
     }
 
     #[test]

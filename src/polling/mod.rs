@@ -7,7 +7,7 @@ mod publish;
 mod shared;
 mod run;
 
-pub use persist::persist;
+pub use persist::{persist, persist_pauses};
 pub use publish::{Preparation, Render, publish};
 pub use run::{Plan, run};
 pub use shared::Shared;

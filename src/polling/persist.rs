@@ -4,16 +4,20 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::clock::Clock;
 use crate::domain::collection::Collection;
 use crate::domain::polled::LastGood;
 use crate::domain::status::{AccountStatus, Ledger};
+use crate::state::pause::PauseFile;
 use crate::state::snapshot::SnapshotStore;
 
 /// The pause before rows that could not be written are written again.
 const RETRY_INTERVAL: Duration = Duration::from_mins(1);
+/// A shorter pause is over before a restart.
+const SHORT_PAUSE: Duration = Duration::from_secs(5);
 
 /// Saves each change of the last good rows, of which `saved` are on disk already, until `ended`, including the last one.
 /// Changes made during a write are saved after it, and only the newest of them.
@@ -47,6 +51,26 @@ pub async fn persist(
         last = current;
         if is_last {
             return;
+        }
+    }
+}
+
+/// Saves the end of each pause that a server asks for. What cannot be saved is not kept by a restart, and nothing else.
+pub async fn persist_pauses(file: PauseFile, account: &str, ledger: &Ledger, clock: &Clock) {
+    let mut changes = ledger.subscribe();
+    let mut saved = changes.borrow().hold_until;
+    loop {
+        let Ok(until) = changes.wait_for(|status| status.hold_until > saved).await.map(|it| it.hold_until)
+        else {
+            return;
+        };
+        saved = until;
+        let pause = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+        let (Ok(end), true) = (clock.now().checked_add(pause), pause > SHORT_PAUSE) else { continue };
+        let file = file.clone();
+        let written = tokio::task::spawn_blocking(move || file.save(end)).await;
+        if let Err(error) = written.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+            tracing::debug!(account, err = %error, "Cannot save until when the server asked for a pause");
         }
     }
 }

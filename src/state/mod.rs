@@ -4,4 +4,5 @@
 
 pub mod explain;
 pub mod file;
+pub mod pause;
 pub mod snapshot;

@@ -11,11 +11,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Account, Polled};
+use crate::domain::clock::Clock;
 use crate::domain::customers::Limits;
 use crate::domain::polled::LastGood;
 use crate::domain::status::Ledger;
 use crate::partner::{PartnerCenter, Tls, TokenStore};
 use crate::polling::{self, Plan};
+use crate::state::pause::PauseFile;
 use crate::state::snapshot::SnapshotStore;
 
 /// What the task of an account depends on. While it stays the same, a reload lets the task go on.
@@ -136,8 +138,17 @@ impl ReadyCollection {
 }
 
 impl Ready {
+    /// Keeps the pause that the server asked an earlier process for.
+    pub(super) fn resume_pause(&self, now: Timestamp) {
+        let Settings { account, state_directory, .. } = &self.settings;
+        if let Some(until) = PauseFile::new(state_directory, account).resume(&self.ledger, now) {
+            let account = account.display_name();
+            tracing::info!(account, %until, "Keeping the pause that the server asked for before the start");
+        }
+    }
+
     /// Starts the account's task, which first waits for its predecessor: both would use the same refresh token.
-    pub(super) fn launch(self, tasks: &mut JoinSet<()>) -> Running {
+    pub(super) fn launch(self, clock: Clock, tasks: &mut JoinSet<()>) -> Running {
         let Self { settings, ledger, store, center, collections, is_new, predecessor } = self;
         let asked = collections.iter().map(|collection| Arc::clone(&collection.plan.asked)).collect();
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
@@ -156,6 +167,8 @@ impl Ready {
             let endpoints = settings.collections.iter().flat_map(|it| center.endpoints(it.collection));
             status.traffic.expect(endpoints);
         });
+        let pauses = PauseFile::new(&settings.state_directory, &settings.account);
+        let account = settings.account.display_name().to_owned();
         tasks.spawn({
             let (ledger, stop, center) = (ledger.clone(), stop.clone(), Arc::new(center));
             async move {
@@ -163,7 +176,11 @@ impl Ready {
                     ended.cancelled().await;
                 }
                 let run = |it: ReadyCollection| it.run(Arc::clone(&center), ledger.clone(), stop.clone());
-                collections.into_iter().map(run).collect::<JoinSet<()>>().join_all().await;
+                let polling = collections.into_iter().map(run).collect::<JoinSet<()>>().join_all();
+                tokio::select! { biased;
+                    _ = polling => {}
+                    () = polling::persist_pauses(pauses, &account, &ledger, &clock) => {}
+                }
                 drop(guard);
             }
         });

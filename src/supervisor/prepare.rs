@@ -124,6 +124,7 @@ impl Preparation {
             }
             if ready.is_new {
                 ready.center.announce();
+                ready.resume_pause(self.clock.now());
             }
         }
         let mut warnings = config.warnings(self.clock.now());

@@ -272,6 +272,18 @@ fn a_file_of_someone_else_beside_the_output_is_neither_changed_nor_removed() {
     assert!(complained.ends_with("was not written by backfill; choose another --output\n"), "{complained}");
     assert_eq!(fs::read_to_string(place.path("past.om.partial")).unwrap(), "a letter");
     assert_eq!(simulator.requests()["requests"], Value::Array(Vec::new()));
+
+    fs::remove_file(place.path("past.om.partial")).unwrap();
+    let letter = place.path("past.om.new");
+    fs::write(&letter, "a letter").unwrap();
+    let mut process = Process::start(&mut place.command(&[&THREE_DAYS[..], &["--pace", "2s"]].concat()));
+    let journal = place.path("past.om.partial");
+    eventually("a day", || (fs::read_to_string(&journal).ok()?.lines().count() > 1).then_some(()));
+    process.signal(Signal::INT);
+    assert_eq!(process.wait().0.code(), Some(0));
+    assert_eq!(place.run(&THREE_DAYS).0, Some(0));
+    assert_eq!(fs::read_to_string(&letter).unwrap(), "a letter");
+    assert_eq!(place.files(), ["config.yml", "past.om", "past.om.new"]);
 }
 
 #[test]

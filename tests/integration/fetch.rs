@@ -7,13 +7,18 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Output;
+use std::sync::Arc;
 
+use jiff::Timestamp;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::exposition;
 use crate::support::peers::refusing;
 use crate::support::terminal::Terminal;
-use crate::support::{Exporter, OTHER_TENANT, Simulator, TENANT, account, program, run, write_config};
+use crate::support::{
+    Exporter, OTHER_TENANT, Simulator, TENANT, account, eventually, program, run, write_config,
+};
 
 /// Rows of two customers, of which one has a name that a spreadsheet would compute.
 const CUSTOMERS: &str = r#"
@@ -309,6 +314,39 @@ fn a_running_exporter_keeps_its_sign_in_and_its_files() {
     let output = program(&["fetch", "--config.file", config.to_str().unwrap()]).output().unwrap();
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
     assert_eq!(files(), before);
+}
+
+#[test]
+fn a_pause_that_the_server_asked_the_exporter_for_is_kept_by_commands_and_by_a_restart() {
+    let simulator = Simulator::start("usage: {answer: throttled, retry_after: 600}");
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let accounts = simulator.account(None, TENANT);
+    let mut exporter = Exporter::start_in(Arc::clone(&directory), &format!("accounts:\n{accounts}"), &[]);
+    exporter.wait_for_polls(None, 1.0);
+    let state = directory.path().join("state");
+    eventually("the pause is on disk", || {
+        let mut files = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().file_name());
+        let is_it = |name: &str| name.starts_with("pause-") && name.ends_with(".json");
+        files.any(|name| is_it(&name.to_string_lossy())).then_some(())
+    });
+    let sent = || (simulator.count("token"), simulator.count("usage"));
+    let before = sent();
+    let output = fetch(directory.path(), &accounts, &[]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("throttled: the server asked the exporter for a pause until 20"), "{said}");
+    assert!(said.contains("what to do: wait ") && said.contains(", then run the command again"), "{said}");
+    exporter.process.signal(Signal::TERM);
+    exporter.process.wait();
+    let exporter = Exporter::start_in(directory, &format!("accounts:\n{accounts}"), &[]);
+    exporter.process.stderr.wait_for("the pause", |line| {
+        line.contains("Keeping the pause that the server asked for before the start").then_some(())
+    });
+    let next = exporter.wait_for("the time of the first poll", |metrics| {
+        metrics.of_usage("partner_license_next_scrape_timestamp_seconds", &[])
+    });
+    assert!(next > Timestamp::now().as_second() as f64 + 400.0, "{next}");
+    assert_eq!(sent(), before, "nobody has asked meanwhile");
 }
 
 #[test]

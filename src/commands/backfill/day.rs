@@ -22,6 +22,8 @@ use crate::metrics::{Accounts, Choices, Selection};
 use crate::partner::{FetchError, PartnerCenter, Turn};
 use crate::polling::Render as _;
 
+use super::progress;
+
 /// How often a day is asked for again after a failure that may end by itself. A pause that the server asks for is no
 /// failure, unless it has asked for pauses during all of [`LONGEST_THROTTLING`].
 const MOST_FAILURES: u32 = 5;
@@ -122,7 +124,8 @@ impl Past<'_> {
         let Some(until) = self.pause() else { return };
         let pause = until.duration_since(Instant::now());
         if pause > LONG_PAUSE {
-            tracing::warn!(pause_s = pause.as_secs(), "Waiting, because the server asked for a pause");
+            let pause = humantime::format_duration(Duration::from_secs(pause.as_secs()));
+            progress::notice(format_args!("waiting {pause}: the server asked for a pause"));
         }
         sleep_until(until).await;
     }

@@ -27,6 +27,7 @@ use crate::domain::collection::Collection;
 use crate::domain::failure::Failure;
 use crate::domain::status::Ledger;
 use crate::partner::{FetchError, PartnerCenter, TokenStore, TrustAnchors, Turns, remedy};
+use crate::state::pause::PauseFile;
 
 use day::{Day, is_about_a_day};
 pub(super) use day::{Past, days};
@@ -86,9 +87,6 @@ pub(super) async fn run(flags: BackfillFlags) -> anyhow::Result<ExitCode> {
         outcome = work => Some(outcome),
     };
     let is_written = matches!(outcome, Some(Ok(_)));
-    if !is_written {
-        new_file::discard(&flags.output);
-    }
     // The days of another range are not in the output.
     if others.is_empty() && (is_written || known.is_empty()) {
         journal.remove()?;
@@ -143,6 +141,7 @@ async fn fetch(
 ) -> anyhow::Result<()> {
     let store = TokenStore::read_only(&config.state_directory, account);
     let (ledger, clock) = (Ledger::new(account.name.clone(), Arc::default()), Clock::system());
+    PauseFile::new(&config.state_directory, account).resume(&ledger, clock.now());
     let anchors = TrustAnchors::default();
     let times = (config.poll_timeout, flags.pace);
     let center = PartnerCenter::with_pace(account, store, &ledger, &clock, times, &anchors)
@@ -188,7 +187,7 @@ async fn fetch(
 /// A failure with its reason and what to do.
 fn failed(account: &Account, error: FetchError) -> anyhow::Error {
     let (name, failure) = (account.display_name(), Failure::from(error));
-    let remedy = remedy::of_one_attempt(&failure.remedy, &account.command_flags);
+    let remedy = remedy::of_failed_attempt(&failure, &account.command_flags);
     let reason = failure.reason.as_str();
     anyhow!("account {name}: {reason}: {}\n  what to do: {remedy}", failure.text)
 }
@@ -198,11 +197,10 @@ async fn write(flags: &BackfillFlags, known: Days) -> anyhow::Result<Written> {
     if known.values().all(|day| day.samples.is_empty()) {
         return Ok(Written::default());
     }
-    let BackfillFlags { output, labels, lookback, .. } = flags.clone();
-    let written = tokio::task::spawn_blocking(move || {
-        new_file::replace(&output, |out| past::write(out, &known, &labels, lookback))
-    });
-    Ok(written.await??)
+    let (labels, lookback) = (flags.labels.clone(), flags.lookback);
+    let written =
+        new_file::replace(&flags.output, move |out| past::write(out, &known, &labels, lookback)).await?;
+    Ok(written)
 }
 
 /// How much was written, and what is missing.

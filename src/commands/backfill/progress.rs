@@ -1,9 +1,12 @@
 //! A bar on a terminal, with what is left.
 
+use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _, stderr};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::commands::output;
 
 /// The characters between the brackets.
 const WIDTH: usize = 30;
@@ -34,11 +37,21 @@ impl Bar {
 }
 
 impl Drop for Bar {
-    /// Erases the line.
     fn drop(&mut self) {
-        if self.is_shown {
-            write!(stderr(), "\r{:LINE$}\r", "").ok();
-        }
+        erase();
+    }
+}
+
+/// Prints a line in place of the bar, which is shown below it the next time.
+pub(super) fn notice(text: impl Display) {
+    erase();
+    output::print_notice(text);
+}
+
+/// Erases the line of the bar.
+fn erase() {
+    if stderr().is_terminal() {
+        write!(stderr(), "\r{:LINE$}\r", "").ok();
     }
 }
 

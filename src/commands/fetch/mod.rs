@@ -27,6 +27,7 @@ use crate::domain::failure::Failure;
 use crate::domain::status::Ledger;
 use crate::metrics::{Accounts, Choices};
 use crate::partner::{FetchError, PartnerCenter, Received, TokenStore, TrustAnchors, Turns, remedy};
+use crate::state::pause::PauseFile;
 
 use document::View;
 use fetched::Fetched;
@@ -132,6 +133,9 @@ async fn poll(
     let received = Arc::default();
     let fetched = async {
         let clock = Clock::system();
+        if let Some(until) = PauseFile::new(&config.state_directory, account).until(clock.now()) {
+            return Err(FetchError::paused(until, clock.now()));
+        }
         let center = PartnerCenter::new(account, store, ledger, &clock, config.poll_timeout, &anchors)?;
         let mut turn = Turns::default().take().await;
         let center = center.without_rotation().counting(&received);
@@ -142,7 +146,7 @@ async fn poll(
     let outcome = outcome.unwrap_or_else(|_| Err(FetchError::deadline(limit)));
     outcome.map_err(|error| {
         let (name, failure) = (account.display_name(), Failure::from(error));
-        let remedy = remedy::of_one_attempt(&failure.remedy, &account.command_flags);
+        let remedy = remedy::of_failed_attempt(&failure, &account.command_flags);
         let reason = failure.reason.as_str();
         output::print_error(&anyhow!("account {name}: {reason}: {}\n  what to do: {remedy}", failure.text));
         Failure { remedy: remedy.into(), ..failure }
