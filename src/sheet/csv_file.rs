@@ -1,29 +1,44 @@
-//! Writes lines as CSV.
+//! Writes lines as CSV (RFC 4180).
 
 use std::io;
 
 use super::line::{Cell, Column, Line};
 
-/// Writes CSV (RFC 4180), with a line of keys.
+/// Writes the line of keys, which comes first.
 ///
 /// # Errors
 /// If `out` cannot be written.
-pub fn write_csv<'a>(
-    out: impl io::Write,
-    columns: &[Column],
-    lines: impl Iterator<Item = Line<'a>>,
-) -> csv::Result<()> {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
-    writer.write_record(columns.iter().map(|column| column.key))?;
-    for line in lines {
-        for cell in &line.cells {
-            write_cell(&mut writer, cell)?;
+pub fn write_csv_keys(out: impl io::Write, columns: &[Column]) -> io::Result<()> {
+    write(out, |writer| writer.write_record(columns.iter().map(|column| column.key)))
+}
+
+/// Writes lines, which may be a part of all lines.
+///
+/// # Errors
+/// If `out` cannot be written.
+pub fn write_csv_lines<'a>(out: impl io::Write, lines: impl Iterator<Item = Line<'a>>) -> io::Result<()> {
+    write(out, |writer| {
+        for line in lines {
+            for cell in &line.cells {
+                write_cell(writer, cell)?;
+            }
+            // Ends the record.
+            writer.write_record(None::<&[u8]>)?;
         }
-        // Ends the record.
-        writer.write_record(None::<&[u8]>)?;
-    }
-    writer.flush()?;
-    Ok(())
+        Ok(())
+    })
+}
+
+fn write<W: io::Write>(
+    out: W,
+    records: impl FnOnce(&mut csv::Writer<W>) -> csv::Result<()>,
+) -> io::Result<()> {
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
+    records(&mut writer).map_err(|error| match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    })?;
+    writer.flush()
 }
 
 fn write_cell(writer: &mut csv::Writer<impl io::Write>, cell: &Cell<'_>) -> csv::Result<()> {

@@ -101,6 +101,7 @@ fn written<'a>(
     let has_accounts = columns.iter().any(|column| column.key == "account");
     let lines =
         lines.map(|(account, line)| if has_accounts { sheet::of_account(account, line) } else { line });
-    sheet::write_csv(&mut body, columns, lines).expect("a vector takes everything");
+    let written = sheet::write_csv_keys(&mut body, columns);
+    written.and_then(|()| sheet::write_csv_lines(&mut body, lines)).expect("a vector takes everything");
     body
 }
