@@ -66,8 +66,8 @@ pub(super) enum Sort {
 /// A selected row.
 pub(super) struct Found<'a, R> {
     pub(super) account: Option<&'a str>,
-    /// Its place among all rows, which are sorted by account and labels.
-    at: usize,
+    /// Its place among the rows of the selected accounts, which are sorted by account and labels.
+    pub(super) at: usize,
     pub(super) row: R,
 }
 
@@ -327,7 +327,8 @@ impl Selection {
         collected(found, all.iter().map(products).sum())
     }
 
-    fn of_accounts<'a>(&self, all: &'a [OfAccount]) -> impl Iterator<Item = &'a OfAccount> {
+    /// The selected accounts.
+    pub(super) fn of_accounts<'a>(&self, all: &'a [OfAccount]) -> impl Iterator<Item = &'a OfAccount> {
         all.iter().filter(|of| is(&self.account, of.account.as_deref().unwrap_or("")))
     }
 
