@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Output;
@@ -102,6 +102,28 @@ fn a_long_poll_shows_on_a_terminal_how_many_pages_and_rows_have_come() {
     let other = shown.split("\rcustomers: ").skip(1).filter(|line| !line.contains(" so far ")).count();
     assert_eq!(other, 0, "{shown:?}");
     assert!(!screen.lines().iter().any(|line| line.contains("so far")), "the line is erased: {shown:?}");
+}
+
+#[test]
+fn a_full_disk_is_reported_and_a_reader_that_closes_the_pipe_is_no_error() {
+    // More rows than are written at a time.
+    let simulator = Simulator::start("{ rows: portfolio, customers: { count: 100 } }");
+    let directory = tempfile::tempdir().unwrap();
+    let config = write_config(directory.path(), &format!("accounts:\n{}", simulator.account(None, TENANT)));
+    for format in ["table", "csv", "json", "openmetrics"] {
+        let flags = ["fetch", "customers", "--format", format, "--config.file", config.to_str().unwrap()];
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = program(&flags).stdout(full).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{format}: {said}");
+        assert!(said.ends_with("error: No space left on device (os error 28)\n"), "{format}: {said}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = program(&flags).stdout(writer).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{format}: {said}");
+        assert!(!said.contains("error"), "{format}: {said}");
+    }
 }
 
 #[test]
