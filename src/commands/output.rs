@@ -1,7 +1,10 @@
 //! Prints what the user asked for to stdout, and warnings and errors to stderr.
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, BufWriter, ErrorKind, Write};
+
+/// The number of bytes that are passed to the system at a time.
+const PIECE: usize = 64 << 10;
 
 /// Prints a line. A reader that has closed the pipe, such as `head`, is no error.
 ///
@@ -16,8 +19,17 @@ pub(super) fn print(text: &str) -> io::Result<()> {
 /// # Errors
 /// As for [`print()`].
 pub(super) fn print_document(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    print_pieces(|out| out.write_all(text.as_bytes()))
+}
+
+/// Prints what `write` writes piece by piece, so that a long document is never in memory as a whole. A closed pipe ends
+/// it, and is no error either.
+///
+/// # Errors
+/// As for [`print()`].
+pub(super) fn print_pieces(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(PIECE, io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }

@@ -96,7 +96,8 @@ pub struct Choice {
     pub withheld: usize,
     /// The number of all usage rows that are below their threshold.
     pub low: usize,
-    /// The places of the worst row of each of the ten customers who have the worst ones, the worst first.
+    /// The places of the worst row of each of the ten customers who have the worst ones, the worst first. Rows without
+    /// an unused licence are not bad.
     pub worst: Vec<usize>,
 }
 
@@ -281,6 +282,9 @@ impl Customers {
             low += usize::from(is_low);
             let rank = (Reverse((is_low, row.unused())), at);
             order.push((rank, threshold));
+            if row.unused() == 0 {
+                continue;
+            }
             match worst.last_mut() {
                 // The rows of a customer follow each other.
                 Some(known) if self.rows()[known.1].customer == row.customer => *known = rank.min(*known),

@@ -3,6 +3,7 @@
 //! The modules stand in order of dependency.
 
 pub mod account;
+pub mod text;
 pub mod clock;
 pub mod row;
 pub mod figures;

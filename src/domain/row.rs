@@ -309,6 +309,11 @@ impl<R> Rows<R> {
         &self.rejected
     }
 
+    /// The number of rows that were dropped for lack of a label.
+    pub fn without_label(&self) -> u64 {
+        self.rejected.get(&RowError::MissingLabel).copied().unwrap_or(0)
+    }
+
     /// Where they come from.
     pub fn source(&self) -> Source {
         self.source

@@ -9,6 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::domain::text::changes_direction;
+
 /// Removes the secrets of one request from text that may quote the request.
 #[derive(Default)]
 pub(super) struct Redactor {
@@ -188,7 +190,7 @@ fn length_of(secret: &str, text: &str) -> Option<usize> {
 
 /// Whether a character is a control character, begins a new line, or changes the direction of writing.
 fn breaks_a_line(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || changes_direction(c)
 }
 
 #[cfg(test)]

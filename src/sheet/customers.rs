@@ -40,8 +40,27 @@ impl<'a> CustomerRow<'a> {
         limits: Limits,
         thresholds: &'a Thresholds,
     ) -> impl Iterator<Item = Self> + 'a {
+        Self::these(customers.rows(), customers, limits, thresholds)
+    }
+
+    /// The row at a place in that order.
+    pub fn at(
+        place: usize,
+        customers: &'a Customers,
+        limits: Limits,
+        thresholds: &'a Thresholds,
+    ) -> Option<Self> {
+        Self::these(customers.rows().get(place..=place)?, customers, limits, thresholds).next()
+    }
+
+    fn these(
+        rows: &'a [CustomerUsage],
+        customers: &'a Customers,
+        limits: Limits,
+        thresholds: &'a Thresholds,
+    ) -> impl Iterator<Item = Self> + 'a {
         let mut names = Names::new(customers);
-        customers.rows().iter().map(move |row| Self {
+        rows.iter().map(move |row| Self {
             name: names.of(&row.customer),
             row,
             judgement: limits.judge(row, |row| thresholds.applying_to_customer(row)),

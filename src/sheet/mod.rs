@@ -14,7 +14,7 @@ use crate::domain::customers::Limits;
 use crate::domain::deployment::LicenseDeployment;
 use crate::domain::usage::LicenseUsage;
 
-pub use csv_file::write_csv;
+pub use csv_file::{write_csv_keys, write_csv_lines};
 pub use customers::CustomerRow;
 pub use line::{Cell, Column, Line};
 pub use products::{ProductRow, ProductSummary};

@@ -55,6 +55,11 @@ impl<'a> ProductRow<'a> {
         Self::these(customers.products().map_or(&[][..], Rows::rows), customers, prices)
     }
 
+    /// The product at a place in that order.
+    pub fn at(place: usize, customers: &'a Customers, prices: &'a Prices) -> Option<Self> {
+        Self::these(customers.products()?.rows().get(place..=place)?, customers, prices).next()
+    }
+
     /// The products of one customer, likewise.
     pub fn of_customer(
         customer: &str,

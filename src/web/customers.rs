@@ -1,32 +1,41 @@
-//! Serves the customers of all accounts, whether they are published or not: as a page, and as CSV.
+//! Serves the customers of all accounts, whether they are published or not: as a page, and as CSV, which is written while
+//! it is sent.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
+use http_body::Frame;
+use tokio::sync::mpsc::{self, Receiver};
+use tokio::task::JoinError;
 
 use crate::domain::collection::Collection;
 use crate::large_buffer;
 use crate::metrics::Accounts;
-use crate::sheet::{self, Column, Line};
+use crate::sheet::{self, CustomerRow, Line, ProductRow};
 
 use super::doubt::Doubt;
 use super::page::{self, customers};
 use super::selection::{By, Found, OfAccount, Selection, Sorted};
 use super::site::Site;
 
-/// The size in bytes of a line with names of usual length.
-const TYPICAL_LINE: usize = 160;
+/// How many lines a piece of a file has: some 64 KiB with names of usual length.
+const PIECE_LINES: usize = 400;
 
 /// The names and values of a query.
 type Pairs = Query<Vec<(String, String)>>;
 
 /// Answers `/customers`.
 pub(super) async fn html(State(site): State<Arc<Site>>, Query(query): Pairs) -> Response {
-    answer(site, query, customers::respond).await
+    answer(site, query, |all, accounts, selection, site| {
+        customers::respond(&all, &accounts, &selection, site)
+    })
+    .await
 }
 
 /// Answers `/customers.csv` with all rows that the query selects.
@@ -35,7 +44,7 @@ pub(super) async fn csv(State(site): State<Arc<Site>>, Query(query): Pairs) -> R
 }
 
 /// Makes an answer of the customers of all accounts.
-type Answer = fn(&[OfAccount], &Accounts, &Selection, &Site) -> Response;
+type Answer = fn(Vec<OfAccount>, Arc<Accounts>, Selection, &Site) -> Response;
 
 /// Answers with what `make` makes of the selection, or says why there is nothing to select from.
 async fn answer(site: Arc<Site>, query: Vec<(String, String)>, make: Answer) -> Response {
@@ -43,7 +52,7 @@ async fn answer(site: Arc<Site>, query: Vec<(String, String)>, make: Answer) -> 
         Ok(selection) => selection,
         Err(problem) => return (StatusCode::BAD_REQUEST, format!("400 {problem}\n")).into_response(),
     };
-    page::off_thread(move || {
+    page::answer_off_thread(move || {
         let accounts = Arc::clone(&site.accounts.borrow());
         let all = OfAccount::all(&accounts, site.clock.now());
         if all.is_empty() {
@@ -57,7 +66,7 @@ async fn answer(site: Arc<Site>, query: Vec<(String, String)>, make: Answer) -> 
             };
             return (StatusCode::NOT_FOUND, text).into_response();
         }
-        make(&all, &accounts, &selection, &site)
+        make(all, accounts, selection, &site)
     })
     .await
 }
@@ -73,19 +82,10 @@ fn none(doubts: &[Doubt]) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
-fn file(all: &[OfAccount], accounts: &Accounts, selection: &Selection, _: &Site) -> Response {
-    let has_accounts = all.iter().any(|of| of.account.is_some());
-    let (name, body) = match selection.by {
-        By::Workload => {
-            let columns = sheet::columns(Collection::Customers, has_accounts);
-            let rows = sorted(selection, selection.rows(all, accounts));
-            ("customers.csv", written(&columns, rows.iter().map(|it| (it.account, it.row.line()))))
-        }
-        By::Product => {
-            let columns = sheet::product_columns(has_accounts);
-            let rows = sorted(selection, selection.products(all, accounts));
-            ("customers-by-product.csv", written(&columns, rows.iter().map(|it| (it.account, it.row.line()))))
-        }
+fn file(all: Vec<OfAccount>, accounts: Arc<Accounts>, selection: Selection, _: &Site) -> Response {
+    let (name, order) = match selection.by {
+        By::Workload => ("customers.csv", sorted(&selection, selection.rows(&all, &accounts))),
+        By::Product => ("customers-by-product.csv", sorted(&selection, selection.products(&all, &accounts))),
     };
     let headers = [
         (CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
@@ -93,25 +93,107 @@ fn file(all: &[OfAccount], accounts: &Accounts, selection: &Selection, _: &Site)
         (CACHE_CONTROL, "no-store".to_owned()),
         (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
     ];
-    (headers, Bytes::from(body)).into_response()
+    let has_accounts = all.iter().any(|of| of.account.is_some());
+    let rest = Rest { all, accounts, selection, has_accounts, order: order.into_iter() };
+    (headers, Body::new(Pieces::of(rest))).into_response()
 }
 
-fn sorted<'a, R: Sorted>(selection: &Selection, mut rows: Vec<Found<'a, R>>) -> Vec<Found<'a, R>> {
+/// The places of rows in the order of the file, in few bytes, since slow readers keep them long.
+fn sorted<R: Sorted>(selection: &Selection, mut rows: Vec<Found<'_, R>>) -> Vec<u32> {
     let all = 0..rows.len();
     selection.sort(&mut rows, all);
-    rows
+    let mut order = Vec::new();
+    large_buffer::reserve(&mut order, rows.len());
+    order.extend(rows.iter().map(|found| u32::try_from(found.at).expect("there are fewer than 2^32 rows")));
+    order
 }
 
-/// Writes lines with their accounts one by one, since all lines together take more memory than the file.
-fn written<'a>(
-    columns: &[Column],
-    lines: impl ExactSizeIterator<Item = (Option<&'a str>, Line<'a>)>,
-) -> Vec<u8> {
-    let mut body = Vec::new();
-    large_buffer::reserve(&mut body, lines.len() * TYPICAL_LINE);
-    let has_accounts = columns.iter().any(|column| column.key == "account");
-    let lines =
-        lines.map(|(account, line)| if has_accounts { sheet::of_account(account, line) } else { line });
-    sheet::write_csv(&mut body, columns, lines).expect("a vector takes everything");
-    body
+/// The lines that are still to be written, and what they are made of.
+struct Rest {
+    all: Vec<OfAccount>,
+    accounts: Arc<Accounts>,
+    selection: Selection,
+    has_accounts: bool,
+    order: std::vec::IntoIter<u32>,
+}
+
+impl Rest {
+    fn keys(&self) -> Vec<u8> {
+        let columns = match self.selection.by {
+            By::Workload => sheet::columns(Collection::Customers, self.has_accounts),
+            By::Product => sheet::product_columns(self.has_accounts),
+        };
+        let mut piece = Vec::new();
+        sheet::write_csv_keys(&mut piece, &columns).expect("a vector takes everything");
+        piece
+    }
+
+    /// The next lines; nothing after the last one.
+    fn next_lines(&mut self) -> Vec<u8> {
+        let places: Vec<_> = self.order.by_ref().take(PIECE_LINES).collect();
+        let mut piece = Vec::new();
+        sheet::write_csv_lines(&mut piece, places.into_iter().map(|place| self.line(place)))
+            .expect("a vector takes everything");
+        piece
+    }
+
+    fn line(&self, place: u32) -> Line<'_> {
+        let mut place = place as usize;
+        for of in self.selection.of_accounts(&self.all) {
+            let customers = of.customers();
+            let (number, line) = match self.selection.by {
+                By::Workload => {
+                    let row = CustomerRow::at(place, customers, of.limits, &self.accounts.thresholds);
+                    (customers.rows().len(), row.map(|row| row.line()))
+                }
+                By::Product => {
+                    let row = ProductRow::at(place, customers, &self.accounts.prices);
+                    (customers.products().map_or(0, |it| it.rows().len()), row.map(|row| row.line()))
+                }
+            };
+            match line {
+                Some(line) if self.has_accounts => return sheet::of_account(of.account.as_deref(), line),
+                Some(line) => return line,
+                None => place -= number,
+            }
+        }
+        unreachable!("each place is that of a row")
+    }
+}
+
+/// A body whose pieces are written shortly before they are sent, so that a slow reader does not keep the whole file in
+/// memory.
+struct Pieces(Receiver<Result<Vec<u8>, JoinError>>);
+
+impl Pieces {
+    fn of(mut rest: Rest) -> Self {
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let mut piece = rest.keys();
+            // Until the last line, or until the reader has gone.
+            while !piece.is_empty() && sender.send(Ok(piece)).await.is_ok() {
+                match page::off_thread(move || (rest.next_lines(), rest)).await {
+                    Ok(next) => (piece, rest) = next,
+                    Err(error) => {
+                        // The reader must not take the file for complete.
+                        sender.send(Err(error)).await.ok();
+                        return;
+                    }
+                }
+            }
+        });
+        Self(receiver)
+    }
+}
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = JoinError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, JoinError>>> {
+        self.0.poll_recv(context).map(|piece| Some(piece?.map(|piece| Frame::data(piece.into()))))
+    }
 }

@@ -66,8 +66,8 @@ pub(super) enum Sort {
 /// A selected row.
 pub(super) struct Found<'a, R> {
     pub(super) account: Option<&'a str>,
-    /// Its place among all rows, which are sorted by account and labels.
-    at: usize,
+    /// Its place among the rows of the selected accounts, which are sorted by account and labels.
+    pub(super) at: usize,
     pub(super) row: R,
 }
 
@@ -140,6 +140,17 @@ impl By {
     }
 }
 
+/// Compares names whatever their case; customers without a name come last.
+fn by_name(a: Option<&str>, b: Option<&str>) -> Ordering {
+    let (Some(a), Some(b)) = (a, b) else { return a.is_none().cmp(&b.is_none()) };
+    // Most of two names is the same ASCII text, and there are many pairs.
+    let same = |(a, b): &(u8, u8)| a.is_ascii() && a.eq_ignore_ascii_case(b);
+    let start = a.bytes().zip(b.bytes()).take_while(same).count();
+    let [a, b] =
+        [a, b].map(|name| name.get(start..).unwrap_or_default().chars().flat_map(char::to_lowercase));
+    a.cmp(b)
+}
+
 impl Sorted for CustomerRow<'_> {
     fn compare(&self, other: &Self, sort: Sort) -> Ordering {
         let (a, b) = (self, other);
@@ -150,7 +161,7 @@ impl Sorted for CustomerRow<'_> {
             Sort::Active => b.row.licenses.active.cmp(&a.row.licenses.active),
             Sort::Qualified => b.row.licenses.qualified.cmp(&a.row.licenses.qualified),
             Sort::Percent => share(a).total_cmp(&share(b)),
-            Sort::Name => a.name.cmp(&b.name),
+            Sort::Name => by_name(a.name, b.name),
             Sort::Workload => a.row.workload.cmp(&b.row.workload),
             Sort::Service => a.row.service.cmp(&b.row.service),
             Sort::Channel => a.row.channel.cmp(&b.row.channel),
@@ -165,7 +176,7 @@ impl Sorted for ProductRow<'_> {
             Sort::Unused => b.row.unused().cmp(&a.row.unused()),
             Sort::Active => b.row.licenses.active.cmp(&a.row.licenses.active),
             Sort::Qualified => b.row.licenses.qualified.cmp(&a.row.licenses.qualified),
-            Sort::Name => a.name.cmp(&b.name),
+            Sort::Name => by_name(a.name, b.name),
             Sort::Product => a.row.product.cmp(&b.row.product),
             Sort::Channel => a.row.channel.cmp(&b.row.channel),
             Sort::Rank | Sort::Percent | Sort::Workload | Sort::Service => a.rank().cmp(&b.rank()),
@@ -327,14 +338,15 @@ impl Selection {
         collected(found, all.iter().map(products).sum())
     }
 
-    fn of_accounts<'a>(&self, all: &'a [OfAccount]) -> impl Iterator<Item = &'a OfAccount> {
+    /// The selected accounts.
+    pub(super) fn of_accounts<'a>(&self, all: &'a [OfAccount]) -> impl Iterator<Item = &'a OfAccount> {
         all.iter().filter(|of| is(&self.account, of.account.as_deref().unwrap_or("")))
     }
 
     /// Whether a customer with an id and a name is selected. Customers with several rows, which follow each other, are
     /// examined once.
     fn customer_filter<'a>(&self) -> impl FnMut(&'a str, Option<&'a str>) -> bool {
-        let (wanted, mut last) = (self.customer.to_lowercase(), None);
+        let (wanted, mut last) = (self.customer.trim().to_lowercase(), None);
         move |id, name| {
             if wanted.is_empty() {
                 return true;

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Output;
@@ -25,7 +25,7 @@ const CUSTOMERS: &str = r#"
 commercial_deployment: { rows: [{ customerTenantId: b, serviceCode: o365, channel: reseller, licensesDeployed: 1, licensesSold: 2, processedDateTime: "2026-11-20" }] }
 commercial_usage:
   rows:
-    - { customerTenantId: a, customerName: "=1+1", serviceCode: o365, workloadName: Teams, channel: reseller, licensesActive: 10, licensesQualified: 100, processedDateTime: "2026-11-20" }
+    - { customerTenantId: a, customerName: "=1+1;-2", serviceCode: o365, workloadName: Teams, channel: reseller, licensesActive: 10, licensesQualified: 100, processedDateTime: "2026-11-20" }
     - { customerTenantId: b, customerName: "Contoso, \"Ltd\" \e[2J雲", serviceCode: o365, workloadName: Teams, channel: reseller, licensesActive: 80, licensesQualified: 300, processedDateTime: "2026-11-20" }
     - { customerTenantId: b, customerName: "Contoso, \"Ltd\" \e[2J雲", serviceCode: o365, workloadName: "+Exchange", channel: reseller, licensesActive: 8, licensesQualified: 9, processedDateTime: "2026-11-19" }
     - { customerTenantId: b, serviceCode: o365, channel: reseller, licensesActive: 8, licensesQualified: 9, processedDateTime: "2026-11-19" }
@@ -85,7 +85,7 @@ fn a_terminal_gets_no_control_characters_of_the_api_and_no_colours_if_they_are_n
     let (code, screen) = Terminal::start(command.env("NO_COLOR", "1")).end();
     assert_eq!(code, 0);
     let shown = screen.written();
-    assert!(shown.contains("3 rows of 2 customers from commercial, dropped: 1 missing_label"), "{shown}");
+    assert!(shown.contains("3 rows, 2 customers from commercial, dropped: 1 missing_label"), "{shown}");
 }
 
 #[test]
@@ -110,11 +110,33 @@ fn a_long_poll_shows_on_a_terminal_how_many_pages_and_rows_have_come() {
 }
 
 #[test]
+fn a_full_disk_is_reported_and_a_reader_that_closes_the_pipe_is_no_error() {
+    // More rows than are written at a time.
+    let simulator = Simulator::start("{ rows: portfolio, customers: { count: 100 } }");
+    let directory = tempfile::tempdir().unwrap();
+    let config = write_config(directory.path(), &format!("accounts:\n{}", simulator.account(None, TENANT)));
+    for format in ["table", "csv", "json", "openmetrics"] {
+        let flags = ["fetch", "customers", "--format", format, "--config.file", config.to_str().unwrap()];
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = program(&flags).stdout(full).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{format}: {said}");
+        assert!(said.ends_with("error: No space left on device (os error 28)\n"), "{format}: {said}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = program(&flags).stdout(writer).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{format}: {said}");
+        assert!(!said.contains("error"), "{format}: {said}");
+    }
+}
+
+#[test]
 fn csv_can_be_opened_in_a_spreadsheet() {
     let simulator = Simulator::start(CUSTOMERS);
     let accounts = simulator.account(None, TENANT);
     let (csv, said) = fetched_with_notes(&accounts, &["customers", "--format", "csv"]);
-    let notes = "3 rows of 2 customers from commercial, dropped: 1 missing_label, figures at most ";
+    let notes = "3 rows, 2 customers from commercial, dropped: 1 missing_label, figures at most ";
     assert!(said.starts_with(notes), "{said}");
     assert!(said.ends_with("/concepts/the-numbers of an exporter\n") && said.lines().count() == 2, "{said}");
     assert!(csv.lines().count() == csv.matches("\r\n").count(), "{csv:?}");
@@ -130,7 +152,7 @@ fn csv_can_be_opened_in_a_spreadsheet() {
         found,
         [
             [&contoso, &"Teams".to_owned(), &"220".to_owned(), &time[1]],
-            [&"'=1+1".to_owned(), &"Teams".to_owned(), &"90".to_owned(), &time[1]],
+            [&"'=1+1;'-2".to_owned(), &"Teams".to_owned(), &"90".to_owned(), &time[1]],
             [&contoso, &"'+Exchange".to_owned(), &"1".to_owned(), &time[0]],
         ]
     );
@@ -152,7 +174,7 @@ fn json_has_the_rows_and_what_there_is_to_know_about_them() {
         (&json!("2026-11-19T00:00:00Z"), &json!(0), &json!("docs/concepts/the-numbers.md"))
     );
     let expected = json!({
-        "customer_name": "=1+1", "customer": "a", "workload": "Teams", "service": "o365", "channel": "reseller",
+        "customer_name": "=1+1;-2", "customer": "a", "workload": "Teams", "service": "o365", "channel": "reseller",
         "unused": 90, "active": 10, "qualified": 100, "percent": 10.0, "threshold": 40.0,
         "processed_at": "2026-11-20T00:00:00Z",
     });
@@ -195,7 +217,7 @@ fn products_of_customers_have_the_costs_of_their_unused_licences_in_every_format
         "b =Sway reseller 7 0 7 2026-11-19",
     ];
     assert_eq!(lines[..4], expected);
-    assert!(lines[4].starts_with("3 rows of 2 customers from commercial, figures at most "), "{table}");
+    assert!(lines[4].starts_with("3 rows, 2 customers from commercial, figures at most "), "{table}");
     assert_eq!(
         lines[5..7],
         [
@@ -376,10 +398,17 @@ fn a_file_for_the_textfile_collector_says_whether_the_poll_succeeded_and_a_faile
     assert_eq!(fetch(directory.path(), &simulator.account(None, TENANT), &through).status.code(), Some(0));
     assert!(link.is_symlink());
     assert_eq!(read().named("partner_license_usage_percent").count(), 5);
-    let device = ["--textfile", "/dev/null"];
+    let device_link = directory.path().join("device.prom");
+    std::os::unix::fs::symlink("/dev/null", &device_link).unwrap();
+    let device = ["--textfile", device_link.to_str().unwrap()];
     let output = fetch(directory.path(), &simulator.account(None, TENANT), &device);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("it is no regular file; use --format"), "{}", text(&output.stderr));
+    let unread = fetch(directory.path(), &simulator.account(None, TENANT), &["--textfile", "/tmp/usage.txt"]);
+    assert_eq!(unread.status.code(), Some(2));
+    let better =
+        "error: --textfile: node_exporter reads files *.prom alone; use --textfile=/tmp/usage.prom\n";
+    assert_eq!(text(&unread.stderr), better);
     let missing = ["--textfile", "/nonexistent/x.prom"];
     let output = fetch(directory.path(), &simulator.account(None, TENANT), &missing);
     assert_eq!(output.status.code(), Some(1));

@@ -44,7 +44,7 @@ fn every_command_of_the_guide_answers_its_question() {
     };
     let expected: [&[&str]; 7] = [
         &["customer_name,customer,workload,", "\r\nFictitious "],
-        &["rows of 40 customers from commercial, figures at most ", "what the numbers mean: docs/concepts/"],
+        &["rows, 40 customers from commercial, figures at most ", "what the numbers mean: docs/concepts/"],
         &[
             "Unused at most",
             "licences of which no workload is used cost at most ",

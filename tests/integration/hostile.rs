@@ -15,7 +15,7 @@ use reqwest::{Certificate, Client};
 use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt::set_socket_recv_buffer_size};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
-use crate::support::{Exporter, Simulator, TENANT, eventually, get};
+use crate::support::{Exporter, Simulator, TENANT, account, eventually, get};
 
 /// The number of rows, which make the page larger than what the system buffers for a client that does not read.
 const ROWS: usize = 1000;
@@ -115,6 +115,38 @@ fn ordinary_scrapes_succeed_while_hundreds_of_clients_do_not_read_or_do_not_send
     eventually("the closing of all connections", || (files() <= files_before + 1).then_some(()));
     let peak = memory(&exporter, "VmHWM");
     assert!(peak < memory_before + MAX_MEMORY, "from {memory_before:.0} MiB of memory to {peak:.0}");
+}
+
+#[test]
+fn readers_of_the_customers_as_csv_that_are_slow_together_take_little_memory() {
+    const READERS: usize = 30;
+    let simulator = Simulator::start("{ rows: portfolio, customers: { count: 3000 } }");
+    let more = ", collections: { customers: { enabled: true } }";
+    let config = format!("accounts:\n{}", account(None, TENANT, &simulator.url, &simulator.url, more));
+    let exporter = Exporter::start(&config, &[]);
+    let address = exporter.url.trim_start_matches("http://").parse().unwrap();
+    exporter.wait_for("the customers", |metrics| {
+        metrics.named("partner_license_customer_qualified_licenses").next().map(drop)
+    });
+    let whole = get(&format!("{}/customers.csv", exporter.url));
+    let size = whole.len() >> 20;
+    assert!(size >= 5, "{size} MiB are too few to see them");
+    let before = memory(&exporter, "VmRSS");
+    let mut readers: Vec<_> = (0..READERS)
+        .map(|_| {
+            let mut client = narrow(address);
+            client.write_all(b"GET /customers.csv HTTP/1.0\r\n\r\n").unwrap();
+            client.read_exact(&mut [0; 15]).unwrap();
+            client
+        })
+        .collect();
+    assert_eq!(get(&format!("{}/customers.csv", exporter.url)), whole);
+    let held = memory(&exporter, "VmRSS") - before;
+    assert!(held < 40.0, "{READERS} readers of {size} MiB hold {held:.0} MiB");
+    let mut rest = String::new();
+    readers[0].read_to_string(&mut rest).unwrap();
+    let (_, body) = rest.split_once("\r\n\r\n").unwrap();
+    assert!(body == whole, "a slow reader gets the same");
 }
 
 #[test]

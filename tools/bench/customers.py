@@ -3,7 +3,8 @@
 The simulator, in a process of its own, has customers with ten workloads and ten products each. The exporter polls all of
 them once, writes its state file, and is started again on it; it is scraped all the time. Then the pages of customers are
 asked for in every order and with every kind of filter. The largest number of customers is polled once more with prices,
-so that the licences are kept by product. The results are two tables in Markdown, on stdout; progress goes to stderr.
+so that the licences are kept by product. Before all that, `fetch customers` prints all rows in each format. The results
+are three tables in Markdown, on stdout; progress goes to stderr.
 """
 
 import argparse
@@ -40,6 +41,9 @@ FILTERS = {
     "workload": ["", "customer=bakery", "customer=a", "workload=Teams", "channel=direct", "service=crm", "low=1"],
     "product": ["", "customer=bakery", "customer=a", "product=OFFICE+365+PLAN+E3", "channel=direct"],
 }
+# The program should stay below these as CSV. The time includes what the simulator takes for the pages.
+FETCH_TITLES = ["format", "time", "output", "peak memory"]
+FETCH_LIMITS = {"csv": {"time": 2, "peak memory": 100}}
 LIMITS = {"peak memory": 250, "memory after": 120, "state file": 40, "scrapes meanwhile, p99": 20}
 
 
@@ -48,6 +52,10 @@ def main():
     parser.add_argument("--exporter", type=pathlib.Path)
     exporter = parser.parse_args().exporter
     failures, pages = [], []
+    progress("fetch")
+    with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
+        # First, since the memory of a process counts from the one that starts it.
+        fetched = list(measure_fetch(exporter, pathlib.Path(directory), stack))
     head(TITLES)
     for customers, has_prices in [*((size, False) for size in SIZES), (SIZES[-1], True)]:
         what = f"{customers:,} customers{' with prices' if has_prices else ''}"
@@ -62,6 +70,10 @@ def main():
     head(PAGE_TITLES)
     for by, cells in pages:
         failures += row(PAGE_TITLES, cells, PAGE_LIMITS | {"peak memory": MEMORY_LIMITS[by]}, f"{cells[0]} rows")
+    print()
+    head(FETCH_TITLES)
+    for cells in fetched:
+        failures += row(FETCH_TITLES, cells, FETCH_LIMITS.get(cells[0], {}), f"fetch as {cells[0]}")
     if failures:
         sys.exit("\n".join(failures))
 
@@ -194,6 +206,32 @@ def measure_pages(port, process, by):
         f"{len(csv) / 1e6:.1f} MB",
         f"{peak_memory(process):.0f} MB",
     ]
+
+
+def measure_fetch(exporter, directory, stack):
+    """Yields the cells of a row of the table of fetch for each format: customers with 14 workloads."""
+    simulated = free_port()
+    (directory / "scenario.json").write_text(json.dumps({"rows": "portfolio", "customers": {"count": SIZES[-1]}}))
+    config = {"accounts": [account(0, simulated)], "state_directory": str(directory / "state")}
+    (directory / "config.yml").write_text(json.dumps(config))
+    flags = [f"--simulator.listen-address=127.0.0.1:{simulated}", f"--scenario={directory}/scenario.json"]
+    simulator = subprocess.Popen([exporter, "simulate", *flags], stdout=subprocess.DEVNULL)
+    stack.callback(stop, simulator)
+    wait_for(lambda: get(simulated, "identity", "/simulator/scenario")[0] == 200, "simulator")
+    for format in ["csv", "table", "json"]:
+        times, memory = [], 0
+        for _ in range(REPETITIONS):
+            with open(directory / "output", "wb") as output:
+                began = time.monotonic()
+                command = [exporter, "fetch", "customers", f"--format={format}", f"--config.file={directory}/config.yml"]
+                process = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL)
+                _, status, usage = os.wait4(process.pid, 0)
+                times.append(time.monotonic() - began)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            assert process.returncode == 0, process.returncode
+            memory = max(memory, usage.ru_maxrss / 1024)
+        size = (directory / "output").stat().st_size / 1e6
+        yield [format, f"{sorted(times)[REPETITIONS // 2]:.2f} s", f"{size:.1f} MB", f"{memory:.0f} MB"]
 
 
 def value(body, name):

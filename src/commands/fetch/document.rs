@@ -1,10 +1,15 @@
-//! Renders the rows of all accounts as a table for people, as CSV, and as JSON, each with what there is to know about the
+//! Writes the rows of all accounts as a table for people, as CSV, and as JSON, each with what there is to know about the
 //! figures.
+//!
+//! Rows are written one by one, since all of them as text take several times the memory that they have.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::config::{Prices, Thresholds};
@@ -12,6 +17,7 @@ use crate::domain::collection::{Collected, Collection};
 use crate::domain::customers::{Customers, Limits};
 use crate::domain::products::CustomerProduct;
 use crate::domain::row::{Rows, listing};
+use crate::domain::text::changes_direction;
 use crate::sheet::{self, AccountRows, Cell, Column, Line, Lines, ProductRow, ProductSummary};
 
 use super::fetched::Fetched;
@@ -74,10 +80,16 @@ const PLAIN: &str = "\u{1b}[0m";
 
 // === For people ===
 
-/// The table, and under it what there is to know about the figures of each account.
-pub(super) fn table(all: &[Fetched], view: &View<'_>, has_colour: bool, now: Timestamp) -> String {
-    let columns = view.columns(has_accounts(all));
-    aligned(&columns, &lines(all, view).collect::<Vec<_>>(), has_colour) + &notes(all, view, now)
+/// Writes the table, and under it what there is to know about the figures of each account.
+pub(super) fn write_table(
+    mut out: impl Write,
+    all: &[Fetched],
+    view: &View<'_>,
+    has_colour: bool,
+    now: Timestamp,
+) -> io::Result<()> {
+    write_aligned(&mut out, &view.columns(has_accounts(all)), || lines(all, view), has_colour)?;
+    out.write_all(notes(all, view, now).as_bytes())
 }
 
 /// What there is to know about the figures of each account, which is nothing if no poll succeeded.
@@ -106,29 +118,46 @@ pub(super) fn notes(all: &[Fetched], view: &View<'_>, now: Timestamp) -> String 
     out
 }
 
-/// The lines below the titles of their columns, which are omitted if there is no line.
-fn aligned(columns: &[Column], lines: &[Line<'_>], has_colour: bool) -> String {
-    let titles = columns.iter().map(|column| column.title.to_owned()).collect();
-    let cells = lines.iter().map(|line| line.cells.iter().map(shown).collect());
-    let texts: Vec<Vec<String>> = std::iter::once(titles).chain(cells).collect();
-    let width = |column: usize| texts.iter().map(|line| line[column].width()).max().unwrap_or(0);
-    let is_number = |column: usize| lines.iter().any(|line| line.cells[column].is_number());
-    let form: Vec<_> = (0..columns.len()).map(|column| (width(column), is_number(column))).collect();
-    let mut out = String::new();
-    for (n, line) in texts.iter().enumerate().filter(|_| !lines.is_empty()) {
-        let cells = line.iter().zip(&form).map(|(text, (width, is_number))| {
-            let space = " ".repeat(width - text.width());
-            if *is_number { format!("{space}{text}") } else { format!("{text}{space}") }
-        });
-        let text = cells.collect::<Vec<_>>().join("  ");
-        let text = text.trim_end();
-        out += &match n.checked_sub(1).map(|n| lines[n].is_low) {
-            Some(true) if has_colour => format!("{RED}{text}  low{PLAIN}\n"),
-            Some(true) => format!("{text}  low\n"),
-            _ => format!("{text}\n"),
-        };
+/// Writes lines below the titles of their columns, which are omitted if there is no line. `lines` returns the same ones
+/// each time.
+fn write_aligned<'a, L: Iterator<Item = Line<'a>>>(
+    mut out: impl Write,
+    columns: &[Column],
+    lines: impl Fn() -> L,
+    has_colour: bool,
+) -> io::Result<()> {
+    // The width of each column, and whether it has numbers.
+    let mut form: Vec<_> = columns.iter().map(|column| (column.title.width(), false)).collect();
+    let mut is_empty = true;
+    for line in lines() {
+        is_empty = false;
+        for ((width, is_number), cell) in form.iter_mut().zip(&line.cells) {
+            *width = shown(cell).width().max(*width);
+            *is_number |= cell.is_number();
+        }
     }
-    out
+    if is_empty {
+        return Ok(());
+    }
+    writeln!(out, "{}", aligned(columns.iter().map(|column| column.title.into()), &form))?;
+    for line in lines() {
+        let text = aligned(line.cells.iter().map(|cell| shown(cell).into()), &form);
+        match line.is_low {
+            true if has_colour => writeln!(out, "{RED}{text}  low{PLAIN}"),
+            true => writeln!(out, "{text}  low"),
+            false => writeln!(out, "{text}"),
+        }?;
+    }
+    Ok(())
+}
+
+/// Texts in columns of these widths, of which those with numbers are aligned to the right.
+fn aligned<'a>(texts: impl Iterator<Item = Cow<'a, str>>, form: &[(usize, bool)]) -> String {
+    let cells = texts.zip(form).map(|(text, (width, is_number))| {
+        let space = " ".repeat(width - text.width());
+        if *is_number { format!("{space}{text}") } else { format!("{text}{space}") }
+    });
+    cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
 }
 
 /// How many rows there are, where they come from, what was dropped, how old the figures are, and what the metrics would
@@ -138,13 +167,13 @@ fn about(collected: &Collected, limits: Limits, view: &View<'_>, now: Timestamp)
     let products = view.products(collected);
     let mut text = count(products.map_or(collected.len(), |products| products.rows().len()) as u64, "row");
     if let Some(customers) = collected.customers() {
-        text += &format!(" of {}", count(customers.count() as u64, "customer"));
+        text += &format!(", {}", count(customers.count() as u64, "customer"));
     }
     text += &format!(" from {}", collected.source().as_str());
     if !collected.rejected().is_empty() {
         text += &format!(", dropped: {}", listing(collected.rejected()));
     }
-    let without_product = products.map_or(0, |products| products.rejected().values().sum());
+    let without_product = products.map_or(0, Rows::without_label);
     if without_product > 0 {
         text += &format!(", without a product: {} of usage", count(without_product, "row"));
     }
@@ -175,65 +204,118 @@ fn shown(cell: &Cell<'_>) -> String {
 
 /// A text without characters that a terminal would obey.
 fn visible(text: &str) -> String {
-    let is_direction = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if c.is_control() || is_direction(c) { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() || changes_direction(c) { '\u{fffd}' } else { c }).collect()
 }
 
 // === For programs ===
 
-/// The rows as CSV.
-pub(super) fn csv(all: &[Fetched], view: &View<'_>) -> anyhow::Result<String> {
-    let mut out = Vec::new();
-    sheet::write_csv(&mut out, &view.columns(has_accounts(all)), lines(all, view))?;
-    Ok(String::from_utf8(out)?)
+/// Writes the rows as CSV.
+pub(super) fn write_csv(mut out: impl Write, all: &[Fetched], view: &View<'_>) -> io::Result<()> {
+    sheet::write_csv_keys(&mut out, &view.columns(has_accounts(all)))?;
+    sheet::write_csv_lines(out, lines(all, view))
 }
 
-/// One object with the rows of each account, or why there are none.
-pub(super) fn json(all: &[Fetched], view: &View<'_>, now: Timestamp) -> String {
+/// Writes one object with the rows of each account, or why there are none.
+pub(super) fn write_json(
+    mut out: impl Write,
+    all: &[Fetched],
+    view: &View<'_>,
+    now: Timestamp,
+) -> io::Result<()> {
     let columns = view.columns(false);
-    let account = |fetched: &Fetched| match &fetched.outcome {
-        Ok(collected) => {
-            let rejected = collected.rejected().iter().map(|(error, count)| (error.as_str(), count));
-            let mut account = json!({
-                "account": fetched.account,
-                "source": collected.source().as_str(),
-                "rejected": rejected.collect::<BTreeMap<_, _>>(),
-                "oldest_processed_at": collected.processed().map(|(oldest, _)| oldest.to_string()),
-            });
-            if let Some(withheld) = view.withheld(collected, fetched.limits) {
-                account["withheld"] = json!(withheld);
-            }
-            if let Some(summary) = view.summary(collected) {
-                let costs = summary.costs.iter();
-                let costs = costs.map(|it| (it.currency.as_str().to_owned(), it.amount.to_string()));
-                account["costs_per_month"] = json!(costs.collect::<BTreeMap<_, _>>());
-                account["products_without_price"] = json!(summary.without_price);
-            }
-            let lines = view.lines(std::slice::from_ref(fetched));
-            account["rows"] = lines.map(|(_, line)| object(&columns, &line)).collect();
-            account
-        }
-        Err(failure) => json!({
-            "account": fetched.account,
-            "error": {
-                "reason": failure.reason.as_str(),
-                "message": failure.text,
-                "remedy": failure.remedy,
-            },
-        }),
+    let account = |fetched| AccountDocument {
+        about: about_account(fetched, view),
+        rows: fetched.outcome.is_ok().then_some(RowDocuments { columns: &columns, fetched, view }),
     };
-    let accounts: Vec<Value> = all.iter().map(account).collect();
-    let document = json!({
-        "collection": view.collection.as_str(),
-        "fetched_at": now.to_string(),
-        "explanation": EXPLANATION,
-        "accounts": accounts,
-    });
-    format!("{document:#}\n")
+    let document = Document {
+        collection: view.collection.as_str(),
+        fetched_at: now.to_string(),
+        explanation: EXPLANATION,
+        accounts: all.iter().map(account).collect(),
+    };
+    serde_json::to_writer_pretty(&mut out, &document)?;
+    writeln!(out)
 }
 
-fn object(columns: &[Column], line: &Line<'_>) -> Value {
-    let value = |cell: &Cell<'_>| match cell {
+#[derive(Serialize)]
+struct Document<'a> {
+    collection: &'static str,
+    fetched_at: String,
+    explanation: &'static str,
+    accounts: Vec<AccountDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct AccountDocument<'a> {
+    #[serde(flatten)]
+    about: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<RowDocuments<'a>>,
+}
+
+/// The rows of an account, which become objects one by one.
+struct RowDocuments<'a> {
+    columns: &'a [Column],
+    fetched: &'a Fetched,
+    view: &'a View<'a>,
+}
+
+/// A row as an object.
+struct RowDocument<'a> {
+    columns: &'a [Column],
+    line: Line<'a>,
+}
+
+impl Serialize for RowDocuments<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let lines = self.view.lines(std::slice::from_ref(self.fetched));
+        serializer.collect_seq(lines.map(|(_, line)| RowDocument { columns: self.columns, line }))
+    }
+}
+
+impl Serialize for RowDocument<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let cells = self.columns.iter().zip(&self.line.cells);
+        serializer.collect_map(cells.map(|(column, cell)| (column.key, value(cell))))
+    }
+}
+
+/// What there is to know about an account besides its rows.
+fn about_account(fetched: &Fetched, view: &View<'_>) -> Value {
+    let collected = match &fetched.outcome {
+        Ok(collected) => collected,
+        Err(failure) => {
+            return json!({
+                "account": fetched.account,
+                "error": {
+                    "reason": failure.reason.as_str(),
+                    "message": failure.text,
+                    "remedy": failure.remedy,
+                },
+            });
+        }
+    };
+    let rejected = collected.rejected().iter().map(|(error, count)| (error.as_str(), count));
+    let mut about = json!({
+        "account": fetched.account,
+        "source": collected.source().as_str(),
+        "rejected": rejected.collect::<BTreeMap<_, _>>(),
+        "oldest_processed_at": collected.processed().map(|(oldest, _)| oldest.to_string()),
+    });
+    if let Some(withheld) = view.withheld(collected, fetched.limits) {
+        about["withheld"] = json!(withheld);
+    }
+    if let Some(summary) = view.summary(collected) {
+        let costs = summary.costs.iter();
+        let costs = costs.map(|it| (it.currency.as_str().to_owned(), it.amount.to_string()));
+        about["costs_per_month"] = json!(costs.collect::<BTreeMap<_, _>>());
+        about["products_without_price"] = json!(summary.without_price);
+    }
+    about
+}
+
+fn value(cell: &Cell<'_>) -> Value {
+    match cell {
         Cell::Text(text) => json!(text),
         Cell::Count(number) => json!(number),
         Cell::Percent(percent) => json!(percent),
@@ -242,9 +324,7 @@ fn object(columns: &[Column], line: &Line<'_>) -> Value {
         Cell::Currency(currency) => json!(currency.as_str()),
         Cell::Time(at) => json!(at.to_string()),
         Cell::Missing => Value::Null,
-    };
-    let cells = columns.iter().zip(&line.cells);
-    Value::Object(cells.map(|(column, cell)| (column.key.to_owned(), value(cell))).collect::<Map<_, _>>())
+    }
 }
 
 // === Both ===
@@ -263,6 +343,8 @@ fn lines<'a>(all: &'a [Fetched], view: &'a View<'a>) -> impl Iterator<Item = Lin
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::domain::customers::{CustomerUsage, Names};
     use crate::domain::row::Source;
@@ -272,14 +354,24 @@ mod tests {
         let usage = Rows::collect_from(Source::Commercial, rows.into_iter().map(Ok));
         let customers = Customers::new(usage, Rows::default(), Names::new());
         let limits = Limits { series, min_licenses: 25 };
-        Fetched { account: Some(account.to_owned()), limits, outcome: Ok(customers.into()) }
+        Fetched { account: Some(account.to_owned()), limits, outcome: Ok(Arc::new(customers.into())) }
+    }
+
+    fn written(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+        let mut out = Vec::new();
+        write(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
     }
 
     fn shown(all: &[Fetched], now: Timestamp) -> [String; 3] {
         let (thresholds, prices) = (Thresholds::default(), Prices::default());
         let (collection, by_product) = (Collection::Customers, false);
         let view = View { collection, by_product, thresholds: &thresholds, prices: &prices };
-        [table(all, &view, false, now), csv(all, &view).unwrap(), json(all, &view, now)]
+        [
+            written(|out| write_table(out, all, &view, false, now)),
+            written(|out| write_csv(out, all, &view)),
+            written(|out| write_json(out, all, &view, now)),
+        ]
     }
 
     #[test]
@@ -302,7 +394,7 @@ mod tests {
             let now = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(hours);
             let [table, _, json] = shown(&[fetched("x", vec![row("a"), row("b"), row("c")], 1)], now);
             let text = format!(
-                "x: 3 rows of 3 customers from commercial, figures at most {age} old, of which the \
+                "x: 3 rows, 3 customers from commercial, figures at most {age} old, of which the \
                                 setting series withholds 2 rows from the metrics\nwhat the numbers mean: docs/"
             );
             assert!(table.contains(&text), "{text}: {table}");
@@ -324,12 +416,16 @@ mod tests {
             is_low,
         };
         let columns = [column("Name"), column("Unused"), column("Threshold")];
-        let lines = [line("雲\u{1b}[2J\u{202e}", 7, true), line("Contoso", 12_345_678, false)];
+        let rows = [("雲\u{1b}[2J\u{202e}", 7, true), ("Contoso", 12_345_678, false)];
+        let aligned = |rows: &[(&'static str, u64, bool)], has_colour| {
+            let lines = || rows.iter().map(|row| line(row.0, row.1, row.2));
+            written(|out| write_aligned(out, &columns, lines, has_colour))
+        };
         let expected = "Name       Unused  Threshold\n\
                         \u{1b}[31m雲\u{fffd}[2J\u{fffd}         7  low\u{1b}[0m\n\
                         Contoso  12345678\n";
-        assert_eq!(aligned(&columns, &lines, true), expected);
-        assert!(!aligned(&columns, &lines, false).contains('\u{1b}'));
-        assert_eq!(aligned(&columns, &[], false), "");
+        assert_eq!(aligned(&rows, true), expected);
+        assert!(!aligned(&rows, false).contains('\u{1b}'));
+        assert_eq!(aligned(&[], false), "");
     }
 }

@@ -1,5 +1,7 @@
 //! What the poll of one account brought.
 
+use std::sync::Arc;
+
 use crate::domain::collection::Collected;
 use crate::domain::customers::Limits;
 use crate::domain::failure::Failure;
@@ -10,5 +12,5 @@ pub(super) struct Fetched {
     pub(super) account: Option<String>,
     /// What may raise an alert.
     pub(super) limits: Limits,
-    pub(super) outcome: Result<Collected, Failure>,
+    pub(super) outcome: Result<Arc<Collected>, Failure>,
 }

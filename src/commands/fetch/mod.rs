@@ -45,6 +45,15 @@ pub(super) async fn run(flags: FetchFlags) -> anyhow::Result<ExitCode> {
     if by_product && (flags.textfile.is_some() || flags.format == FetchFormat::Openmetrics) {
         anyhow::bail!("--by=product has no series: use --format=table, json or csv");
     }
+    if let Some(file) =
+        flags.textfile.as_deref().filter(|file| file.extension().is_none_or(|it| it != "prom"))
+    {
+        let better = file.with_extension("prom");
+        anyhow::bail!(
+            "--textfile: node_exporter reads files *.prom alone; use --textfile={}",
+            better.display()
+        );
+    }
     let config = settings::source(&flags.config).load(&settings::environment)?;
     let chosen = match flags.account.as_deref() {
         None => config.accounts.iter().collect(),
@@ -61,14 +70,17 @@ pub(super) async fn run(flags: FetchFlags) -> anyhow::Result<ExitCode> {
         ledger.write(|status| status.keeps_products = by_product);
         let outcome = poll(account, &config, collection, &ledger).await;
         let limits = account.collections.customers.limits;
+        let failure = outcome.as_ref().err().cloned();
+        let mut good = None;
         ledger.write(|status| {
             status.customers = limits;
-            status.track(
-                [(collection, account.collections.interval_of(collection, config.poll_interval))],
-                false,
-            );
-            status.of_mut(collection).poll_ended(outcome.clone(), clock.now(), began.elapsed());
+            let interval = account.collections.interval_of(collection, config.poll_interval);
+            status.track([(collection, interval)], false);
+            let status = status.of_mut(collection);
+            status.poll_ended(outcome, clock.now(), began.elapsed());
+            good = status.last_good.as_ref().map(|good| Arc::clone(&good.report));
         });
+        let outcome = failure.map_or_else(|| Ok(good.expect("the poll succeeded")), Err);
         ledgers.push(ledger);
         all.push(Fetched { account: account.name.as_ref().map(ToString::to_string), limits, outcome });
     }
@@ -104,20 +116,22 @@ fn write(
         thresholds: &accounts.thresholds,
         prices: &accounts.prices,
     };
-    let text = match flags.format {
+    if flags.format == FetchFormat::Csv {
+        // CSV has no place for it.
+        stderr().write_all(document::notes(all, &view, now).as_bytes()).ok();
+    }
+    output::print_pieces(|out| match flags.format {
         FetchFormat::Table => {
             let has_colour = stdout().is_terminal() && settings::environment("NO_COLOR").is_none();
-            document::table(all, &view, has_colour, now)
+            document::write_table(out, all, &view, has_colour, now)
         }
-        FetchFormat::Csv => {
-            // CSV has no place for it.
-            stderr().write_all(document::notes(all, &view, now).as_bytes()).ok();
-            document::csv(all, &view)?
+        FetchFormat::Csv => document::write_csv(out, all, &view),
+        FetchFormat::Json => document::write_json(out, all, &view, now),
+        FetchFormat::Openmetrics => {
+            out.write_all(exposition::text(accounts, Format::OpenMetrics, now).as_bytes())
         }
-        FetchFormat::Json => document::json(all, &view, now),
-        FetchFormat::Openmetrics => exposition::text(accounts, Format::OpenMetrics, now),
-    };
-    Ok(output::print_document(&text)?)
+    })?;
+    Ok(())
 }
 
 /// Polls once. A failure is printed, with what to do.

@@ -88,6 +88,7 @@ pub(crate) fn respond(
                 @if selection.by == By::Product { (costs(&shown.products)) }
                 (form(all, selection))
                 @if shown.found > 0 { (shown.table) (without_price(&shown.products)) }
+                @else { p { "No row matches." } }
                 @if shown.pages > 1 { (links(selection, shown.page, shown.pages)) }
             }
         }
@@ -114,8 +115,7 @@ impl<'a> Shown<'a> {
 fn about(of: &OfAccount, accounts: &Accounts, now: Timestamp) -> Markup {
     let (customers, report) = (of.customers(), &of.good.report);
     let choice = accounts.choices.of(report, of.limits, &accounts.thresholds);
-    let without_product =
-        customers.products().map_or(0, |products| products.rejected().values().sum::<u64>());
+    let without_product = customers.products().map_or(0, Rows::without_label);
     html! {
         p.note {
             @if let Some(account) = &of.account { bdi { (visible(account)) } ": " }
@@ -148,8 +148,8 @@ fn costs(summary: &ProductSummary<'_>) -> Markup {
             @if !summary.costs.is_empty() {
                 "Licences of which no workload is used cost at most " strong { (summary.costs) } " a month. "
             }
-            "Unused at most are as many as shown: qualified less the highest number of active ones among the workloads \
-             of the product."
+            "The column “Unused at most” is the number of qualified licences less the highest number of active ones \
+             among the workloads of the product."
         }
     }
 }

@@ -24,6 +24,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use maud::{Markup, html};
 use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 
 use crate::bundled::{DASHBOARDS, runbooks};
 use crate::domain::shard::Shard;
@@ -42,12 +43,12 @@ const MAX_ROWS: usize = 5_000;
 /// The minimum share of an account, however many accounts there are.
 const MIN_ROWS_PER_ACCOUNT: usize = 10;
 
-/// How many pages are rendered at a time; further requests wait.
+/// How many pages, or pieces of a file, are rendered at a time; further ones wait.
 static RENDERING: Semaphore = Semaphore::const_new(2);
 
 /// Answers a request for the page; the client knows the exporter by `address`.
 pub(super) async fn respond(site: Arc<Site>, address: Option<String>) -> Response {
-    off_thread(move || {
+    answer_off_thread(move || {
         let accounts = Arc::clone(&site.accounts.borrow());
         let scheme = if site.has_tls { "https" } else { "http" };
         let address = address.as_deref().unwrap_or("127.0.0.1:10365");
@@ -63,14 +64,24 @@ pub(super) async fn respond(site: Arc<Site>, address: Option<String>) -> Respons
     .await
 }
 
-/// Answers with what `answer` returns. Many rows take milliseconds, during which this thread could not answer scrapes.
-pub(super) async fn off_thread(answer: impl FnOnce() -> Response + Send + 'static) -> Response {
+/// Answers with what `answer` returns, which is computed off this thread.
+pub(super) async fn answer_off_thread(answer: impl FnOnce() -> Response + Send + 'static) -> Response {
+    off_thread(answer).await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
+/// Returns what `work` returns. Many rows take milliseconds, during which this thread could not answer scrapes.
+///
+/// # Errors
+/// If it panics.
+pub(super) async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
     let permit = RENDERING.acquire().await.expect("the semaphore is never closed");
-    let answering = tokio::task::spawn_blocking(move || {
+    let working = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        answer()
+        work()
     });
-    answering.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    working.await
 }
 
 fn render(accounts: &Accounts, context: &Context) -> String {

@@ -6,6 +6,8 @@ use std::fmt::{self, Display, Formatter};
 use jiff::Timestamp;
 use maud::{Markup, html};
 
+use crate::domain::text::changes_direction;
+
 /// A duration in its two largest units.
 #[derive(Clone, Copy)]
 pub(super) struct Length {
@@ -27,9 +29,10 @@ pub(super) fn link(path: &str) -> String {
     format!(".{path}")
 }
 
-/// Replaces the control characters that HTML does not allow, so that a reader sees that there are some.
+/// Replaces the control characters that HTML does not allow and those that change the direction of writing, so that a
+/// reader sees that there are some.
 pub(super) fn visible(text: &str) -> Cow<'_, str> {
-    let is_invalid = |c: char| c.is_control() && c != '\n' && c != '\t';
+    let is_invalid = |c: char| c.is_control() && c != '\n' && c != '\t' || changes_direction(c);
     if text.contains(is_invalid) { text.replace(is_invalid, "\u{fffd}").into() } else { text.into() }
 }
 

@@ -1,5 +1,9 @@
 //! The page of customers and its CSV: what is selected, in which order, and what is said of it.
 
+use std::pin::Pin;
+
+use http_body::Body as _;
+
 use super::*;
 use crate::domain::collection::Collection;
 use crate::domain::customers::{CustomerUsage, Customers, Limits};
@@ -171,6 +175,26 @@ async fn a_request_that_cannot_be_meant_is_refused_with_what_is_possible() {
         let (found, said) = get(&none, path).await;
         assert_eq!(found, 404);
         assert!(said.contains("enable them with collections.customers"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn names_are_sorted_whatever_their_case_and_found_without_the_blanks_around_them() {
+    let ids = ["Zeta", "alpha", "eBay", "Äpfel", "Alpine", "nameless"];
+    let accounts = with_customers(&["contoso"], ids.map(|id| CustomerUsage::of(id, "Teams", 1, 2)));
+    let expected = ["alpha", "Alpine", "eBay", "Zeta", "Äpfel", "nameless"].map(|id| format!("{id} Teams"));
+    assert_eq!(rows(&accounts, "?sort=name").await, expected);
+    assert_eq!(rows(&accounts, "?customer=+zeta+").await, ["Zeta Teams"]);
+    let (_, html) = get(&accounts, "/customers?customer=nobody").await;
+    assert!(html.contains("<p>No row matches.</p>"), "{html}");
+}
+
+#[tokio::test]
+async fn a_name_cannot_turn_the_direction_of_writing() {
+    let accounts = with_customers(&["contoso"], [CustomerUsage::of("c", "\u{202e}gnp.exe", 1, 2)]);
+    for path in ["/", "/customers"] {
+        let (_, html) = get(&accounts, path).await;
+        assert!(html.contains("\u{fffd}gnp.exe") && !html.contains('\u{202e}'), "{html}");
     }
 }
 
@@ -408,4 +432,72 @@ async fn a_page_of_customers_stays_small_however_many_there_are() {
     }
     let (_, html) = get(&accounts, "/customers?by=product").await;
     assert!(html.contains(", and 2900 more."), "{html}");
+}
+
+/// A thousand rows and products of an account, in the order of their ids, and those of a second account.
+fn two_large_accounts() -> Accounts {
+    let of = |n: u32| CustomerUsage::of(&format!("{n:04}"), "Teams", 1, 100);
+    let product = |n: u32| CustomerProduct::of(&format!("{n:04}"), "Power BI", 1, 100);
+    let names = ["first", "second-account"];
+    let [first, second] = [0..1000, 1000..2000].map(|ids: std::ops::Range<u32>| {
+        let accounts = with_customers(&names[..1], ids.clone().map(of));
+        with_these_products(accounts, PRICES, ids.map(product).map(Ok))
+    });
+    let both = accounts_with(ledgers(&names));
+    for (ledger, accounts) in both.ledgers.iter().zip([&first, &second]) {
+        let status = accounts.ledgers[0].read();
+        let good = status.of(Collection::Customers).unwrap().last_good.clone();
+        ledger.write(|status| status.of_mut(Collection::Customers).last_good = good);
+    }
+    Accounts { prices: first.prices, ..both }
+}
+
+#[tokio::test]
+async fn a_file_is_sent_in_small_pieces_that_together_have_every_row_once() {
+    let accounts = two_large_accounts();
+    for by in ["workload", "product"] {
+        for (query, ids) in [("", 0..2000), ("&account=second-account", 1000..2000), ("&customer=none", 0..0)]
+        {
+            let request = Request::get(format!("/customers.csv?by={by}{query}")).body(Body::empty()).unwrap();
+            let response = site(accounts.clone()).router.oneshot(request).await.unwrap();
+            assert_eq!(response.status(), 200);
+            let mut body = response.into_body();
+            let mut pieces = Vec::new();
+            while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                pieces.push(frame.unwrap().into_data().unwrap());
+            }
+            assert!(pieces.iter().all(|piece| piece.len() < 64 << 10), "{by} {query}");
+            let csv = pieces.concat();
+            let mut reader = csv::Reader::from_reader(&*csv);
+            assert_eq!(reader.headers().unwrap().iter().take(3).collect::<Vec<_>>()[2], "customer");
+            let found: Vec<_> = reader
+                .records()
+                .map(Result::unwrap)
+                .map(|record| (record[0].to_owned(), record[2].parse::<u32>().unwrap()))
+                .collect();
+            let account = |n: u32| if n < 1000 { "first" } else { "second-account" };
+            assert_eq!(found, ids.map(|n| (account(n).to_owned(), n)).collect::<Vec<_>>(), "{by} {query}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_hangs_up_frees_what_its_file_is_made_of() {
+    let accounts = two_large_accounts();
+    let rows =
+        || accounts.ledgers[0].read().of(Collection::Customers).unwrap().last_good.clone().unwrap().report;
+    let rows = rows();
+    let before = Arc::strong_count(&rows);
+    let request = Request::get("/customers.csv").body(Body::empty()).unwrap();
+    let mut body = site(accounts.clone()).router.oneshot(request).await.unwrap().into_body();
+    let mut frame = async || std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+    frame().await.unwrap().unwrap();
+    assert!(Arc::strong_count(&rows) > before, "the file is made of the rows");
+    drop(body);
+    let freed = async {
+        while Arc::strong_count(&rows) > before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), freed).await.unwrap();
 }
