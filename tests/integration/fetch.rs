@@ -9,7 +9,6 @@ use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -347,9 +346,12 @@ fn a_pause_that_the_server_asked_the_exporter_for_is_kept_by_commands_and_by_a_r
     exporter.wait_for_polls(None, 1.0);
     let state = directory.path().join("state");
     eventually("the pause is on disk", || {
-        let mut files = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().file_name());
-        let is_it = |name: &str| name.starts_with("pause-") && name.ends_with(".json");
-        files.any(|name| is_it(&name.to_string_lossy())).then_some(())
+        let mut files = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path());
+        let is_it = |path: &Path| {
+            let starts = path.file_name().is_some_and(|it| it.to_string_lossy().starts_with("pause-"));
+            starts && path.extension().is_some_and(|it| it == "json")
+        };
+        files.any(|path| is_it(&path)).then_some(())
     });
     let sent = || (simulator.count("token"), simulator.count("usage"));
     let before = sent();
@@ -364,10 +366,11 @@ fn a_pause_that_the_server_asked_the_exporter_for_is_kept_by_commands_and_by_a_r
     exporter.process.stderr.wait_for("the pause", |line| {
         line.contains("Keeping the pause that the server asked for before the start").then_some(())
     });
-    let next = exporter.wait_for("the time of the first poll", |metrics| {
-        metrics.of_usage("partner_license_next_scrape_timestamp_seconds", &[])
+    let (next, start) = exporter.wait_for("the time of the first poll", |metrics| {
+        let next = metrics.of_usage("partner_license_next_scrape_timestamp_seconds", &[])?;
+        Some((next, metrics.value("process_start_time_seconds", &[])?))
     });
-    assert!(next > Timestamp::now().as_second() as f64 + 400.0, "{next}");
+    assert!(next > start + 400.0, "{next}, started at {start}");
     assert_eq!(sent(), before, "nobody has asked meanwhile");
 }
 
