@@ -24,13 +24,14 @@ use rendered::{CHART, Objects, Pod, feature, features, helm, named, run_helm, te
 /// Where `kubectl apply` stores an object: the annotation may have this many bytes.
 const LIMIT: usize = 256 * 1024;
 
-const CASES: [(&str, fn()); 20] = [
+const CASES: [(&str, fn()); 21] = [
     ("the_chart_has_the_version_of_the_program", versions_are_equal),
     ("helm_lints_and_renders_the_values_of_each_feature", every_feature_is_clean),
     ("the_schema_has_every_default_and_no_other_value", schema_and_defaults_agree),
     ("the_schema_knows_the_keys_of_the_configuration", schema_and_configuration_agree),
     ("a_wrong_value_is_refused_with_its_path", wrong_values_are_refused),
     ("values_that_contradict_each_other_or_show_a_secret_are_refused", contradictions_are_refused),
+    ("values_with_which_something_would_fail_later_are_refused", what_would_fail_later_is_refused),
     ("every_object_is_valid_for_kubernetes", objects_are_valid),
     ("every_object_of_the_operator_is_valid_for_its_models", operator_objects_are_valid),
     ("selectors_match_the_pods_of_the_exporter_only", selectors_match),
@@ -329,32 +330,6 @@ fn contradictions_are_refused() {
             "extraArgs[1] sets --web.telemetry-path, on which the chart relies",
         ),
         (&[&valid, "extraArgs=[\"--config.file\"]"], "extraArgs[0] sets --config.file"),
-        (&[&valid, "extraArgs=[\"--version\"]"], "extraArgs[0] is --version, with which the program ends"),
-        (&[&valid, "extraVolumes=[{\"name\":\"state\"}]"], "extraVolumes has the name state, which the chart"),
-        (
-            &[&valid, "existingSecrets=[\"a\"]", "extraVolumes=[{\"name\":\"secret-0\"}]"],
-            "extraVolumes has the name secret-0",
-        ),
-        (
-            &[
-                &valid,
-                "persistence={\"existingClaim\":\"a\"}",
-                "extraVolumes=[{\"name\":\"b\"},{\"name\":\"b\"}]",
-            ],
-            "extraVolumes has the name b, which the chart or an entry before it has",
-        ),
-        (
-            &[&valid, "extraVolumeMounts=[{\"name\":\"b\",\"mountPath\":\"/etc/partner-license-exporter/\"}]"],
-            "extraVolumeMounts has the mountPath /etc/partner-license-exporter, which the chart",
-        ),
-        (
-            &[&valid, "serviceMonitor={\"enabled\":true,\"scrapeTimeout\":\"1m1ms\"}"],
-            "serviceMonitor.scrapeTimeout is longer than its interval",
-        ),
-        (
-            &[&valid, "podMonitor={\"enabled\":true,\"interval\":\"1h\",\"scrapeTimeout\":\"1d\"}"],
-            "podMonitor.scrapeTimeout is longer than its interval",
-        ),
         (&[&valid, "webConfig={\"tls\":true}"], "webConfig.tls needs webConfig.existingSecret"),
         (
             &[&valid, "persistence={\"enabled\":false,\"existingClaim\":\"a\"}"],
@@ -385,11 +360,46 @@ fn contradictions_are_refused() {
             "sharding.totalShards needs kind StatefulSet",
         ),
     ] {
-        let arguments: Vec<&str> = values.iter().flat_map(|value| ["--set-json", value]).collect();
-        refused(&arguments, said);
+        refused(&set(values), said);
     }
     let name = ["--name-template", "1st", "--set-json", &valid];
     refused(&name, "\"1st-partner-license-exporter\" cannot be the name of a Service");
+}
+
+/// Values that the chart could render, with which a pod, the API server or the operator would fail.
+fn what_would_fail_later_is_refused() {
+    let valid = r#"config={"accounts":[{"tenant_id":"a","client_id":"b"}]}"#;
+    for (values, said) in [
+        (&["extraArgs=[\"--version\"]"][..], "extraArgs[0] is --version, with which the program ends"),
+        (&["extraVolumes=[{\"name\":\"state\"}]"], "extraVolumes has the name state, which the chart"),
+        (
+            &["existingSecrets=[\"a\"]", "extraVolumes=[{\"name\":\"secret-0\"}]"],
+            "extraVolumes has the name secret-0",
+        ),
+        (
+            &["persistence={\"existingClaim\":\"a\"}", "extraVolumes=[{\"name\":\"b\"},{\"name\":\"b\"}]"],
+            "extraVolumes has the name b, which the chart or an entry before it has",
+        ),
+        (
+            &["extraVolumeMounts=[{\"name\":\"b\",\"mountPath\":\"/etc/partner-license-exporter/\"}]"],
+            "extraVolumeMounts has the mountPath /etc/partner-license-exporter, which the chart",
+        ),
+        (
+            &["serviceMonitor={\"enabled\":true,\"scrapeTimeout\":\"1m1ms\"}"],
+            "serviceMonitor.scrapeTimeout is longer than its interval",
+        ),
+        (
+            &["podMonitor={\"enabled\":true,\"interval\":\"1h\",\"scrapeTimeout\":\"1d\"}"],
+            "podMonitor.scrapeTimeout is longer than its interval",
+        ),
+    ] {
+        refused(&set(&[&[valid], values].concat()), said);
+    }
+}
+
+/// The flags that set these values.
+fn set<'a>(values: &[&'a str]) -> Vec<&'a str> {
+    values.iter().flat_map(|value| ["--set-json", value]).collect()
 }
 
 /// Expects that helm refuses the release whose values these are.
@@ -690,8 +700,7 @@ fn notes_have_valid_commands() {
 
 fn notes_fit_the_values() {
     let notes = |values: &[&str]| {
-        let values: Vec<&str> = values.iter().flat_map(|value| ["--set-json", value]).collect();
-        let arguments = [&["install", "release", CHART, "--dry-run=client"], &*values].concat();
+        let arguments = [&["install", "release", CHART, "--dry-run=client"], &*set(values)].concat();
         let (succeeded, printed, said) = run_helm(&arguments);
         assert!(succeeded, "{said}");
         printed.split_once("\nNOTES:\n").unwrap().1.to_owned()
@@ -718,7 +727,8 @@ fn parent_chart_decides() {
     std::os::unix::fs::symlink(root().join(CHART), directory.path().join("charts").join(name)).unwrap();
     let values = directory.path().join("values.yaml");
     for (enabled, workloads) in [(true, 1), (false, 0)] {
-        fs::write(&values, format!("{name}: {{ enabled: {enabled}, existingConfigMap: accounts }}\n")).unwrap();
+        fs::write(&values, format!("{name}: {{ enabled: {enabled}, existingConfigMap: accounts }}\n"))
+            .unwrap();
         let objects = Objects::parse(&template(directory.path(), &values, &[]));
         assert_eq!(objects.workloads().len(), workloads, "enabled: {enabled}");
     }
