@@ -199,6 +199,10 @@ impl Supervisor {
             running.ledger.write(|status| status.credentials.client_certificate_expires_at = expires_at);
             self.running.push(running);
         }
+        if self.shard != Shard::default() {
+            let (count, all) = (self.running.len(), config.accounts.len());
+            tracing::info!(shard = %self.shard, "Polling {count} of {all} accounts");
+        }
         self.accounts.send_replace(Arc::new(accounts_of(&config, &self.running)));
     }
 }

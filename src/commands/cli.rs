@@ -1,5 +1,6 @@
 //! Defines the command line: commands and flags, named as in other Prometheus exporters.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -318,8 +319,8 @@ pub(super) enum Exported {
 pub(super) struct HealthcheckFlags {
     /// Address of the exporter; without a host, or with that of all interfaces, on loopback. Of several, as the exporter
     /// has them, the first is asked.
-    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":10365")]
-    pub(super) listen_addresses: Vec<String>,
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":10365", value_parser = reachable)]
+    pub(super) addresses: Vec<String>,
     #[command(flatten)]
     pub(super) access: AccessFlag,
 }
@@ -441,6 +442,20 @@ fn between(text: &str, least: Duration, most: Duration) -> Result<Duration, Stri
         .ok_or_else(|| format!("must be from {from} to {to}"))
 }
 
+/// Returns an address at which a listener of this address can be reached. Takes a host name too.
+fn reachable(listen_address: &str) -> Result<String, &'static str> {
+    let wrong = "write it as :PORT, HOST:PORT, 127.0.0.1:PORT or [::1]:PORT";
+    let (host, port) = listen_address.rsplit_once(':').ok_or(wrong)?;
+    let port: u16 = port.parse().map_err(|_| wrong)?;
+    let is_name = host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    match listen_address.parse::<SocketAddr>() {
+        Ok(address) if !address.ip().is_unspecified() => Ok(address.to_string()),
+        Err(_) if !is_name => Err(wrong),
+        Err(_) if !host.is_empty() => Ok(format!("{host}:{port}")),
+        _ => Ok(format!("127.0.0.1:{port}")),
+    }
+}
+
 fn max_requests(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "web max requests must be greater than or equal to zero".to_owned())
 }
@@ -519,6 +534,21 @@ mod tests {
         }
         let error = shard(&["--shard=1"]).unwrap_err().to_string();
         assert_eq!(error, "there is no --shard=1 with --total-shards=1: shards are counted from 0");
+    }
+
+    #[test]
+    fn listeners_on_all_interfaces_are_asked_on_loopback() {
+        for (listen_address, expected) in [
+            (":10365", "127.0.0.1:10365"),
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("[::]:1", "127.0.0.1:1"),
+            ("[::1]:1", "[::1]:1"),
+            ("192.0.2.1:1", "192.0.2.1:1"),
+            ("localhost:1", "localhost:1"),
+            ("licences-test.apps:1", "licences-test.apps:1"),
+        ] {
+            assert_eq!(reachable(listen_address).as_deref(), Ok(expected));
+        }
     }
 
     #[test]

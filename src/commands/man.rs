@@ -40,8 +40,31 @@ It does not, or not as it should.
 The flags are wrong.
 "#;
 
-/// What the pages of commands that read a configuration say about files.
-const FILES: &str = r".SH FILES
+/// What the pages of commands that read a configuration say about variables and files.
+const ENVIRONMENT_AND_FILES: &str = r".SH ENVIRONMENT
+Without a configuration file, those that begin with AZURE_ and PARTNER_CENTER_ describe the account.
+.TP
+.BR AZURE_TENANT_ID ,\  AZURE_CLIENT_ID
+The tenant and the application.
+.TP
+.BR AZURE_CLIENT_SECRET ,\  AZURE_CLIENT_CERTIFICATE_PATH ,\  AZURE_FEDERATED_TOKEN_FILE
+The credential of the application: the first one that is set.
+.TP
+.BR PARTNER_CENTER_REFRESH_TOKEN ,\  PARTNER_CENTER_REFRESH_TOKEN_FILE
+A refresh token, or a file with one, in the place of a sign-in.
+.TP
+.B AZURE_AUTHORITY_HOST
+The host that selects the cloud.
+.TP
+.B STATE_DIRECTORY
+The state directory, unless the configuration names one.
+.TP
+.BR HTTPS_PROXY ,\  ALL_PROXY ,\  NO_PROXY
+The proxy, and the hosts that are reached without it.
+.TP
+.BR SSL_CERT_FILE ,\  SSL_CERT_DIR
+CA certificates in the place of those of the system.
+.SH FILES
 .TP
 .I /etc/partner\-license\-exporter/config.yml
 The configuration of the service.
@@ -81,7 +104,7 @@ fn page(command: &Command) -> anyhow::Result<(String, String)> {
     let is_healthcheck = command.get_name() == "healthcheck";
     text += if is_healthcheck { EXIT_STATUS_OF_HEALTHCHECK } else { EXIT_STATUS };
     if command.get_arguments().any(|argument| argument.get_long() == Some("config.file")) {
-        text += FILES;
+        text += ENVIRONMENT_AND_FILES;
     }
     text += ".SH \"SEE ALSO\"\n";
     text += if command.has_subcommands() {

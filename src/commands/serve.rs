@@ -58,16 +58,11 @@ pub(super) fn start(
     let hangup = signal(SignalKind::hangup())?;
     let clock = Clock::system();
     let config = source.load(&settings::environment)?;
-    let all = config.accounts.len();
     let own = OwnMetrics::new(!flags.disable_exporter_metrics, &clock);
     let own = Arc::new(own.with_log_lines_dropped(logging::dropped()));
     let (supervisor, reloader) = Supervisor::start(source, config, shard, Arc::clone(&own), clock.clone())?;
 
     let accounts = supervisor.accounts();
-    if shard != Shard::default() {
-        let count = accounts.borrow().ledgers.len();
-        tracing::info!(%shard, "Polling {count} of {all} accounts");
-    }
     let first = accounts.borrow().render(clock.now());
     let (snapshot_sender, snapshot) = watch::channel(Arc::new(first));
     lifecycle.spawn(polling::publish(

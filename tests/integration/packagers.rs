@@ -33,9 +33,15 @@ fn man_writes_a_page_for_the_program_and_each_command() {
         assert!(name.contains(&title), "{name}");
         assert!(name.contains(&format!(r"partner\-license\-exporter\-{command} \- ")), "{name}");
         let sections: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
-        let files = page.contains(r"\-\-config.file").then_some("FILES");
-        let last: Vec<&str> = ["\"EXIT STATUS\""].into_iter().chain(files).chain(["\"SEE ALSO\""]).collect();
-        assert!(sections.ends_with(&last), "{sections:?}");
+        let reads_configuration = page.contains(r"\-\-config.file");
+        let of_configuration = ["ENVIRONMENT", "FILES"].into_iter().filter(|_| reads_configuration);
+        let last = ["\"EXIT STATUS\""].into_iter().chain(of_configuration).chain(["\"SEE ALSO\""]);
+        assert!(sections.ends_with(&last.collect::<Vec<&str>>()), "{sections:?}");
+        for variable in
+            ["AZURE_AUTHORITY_HOST", "PARTNER_CENTER_REFRESH_TOKEN_FILE", "HTTPS_PROXY", "SSL_CERT_FILE"]
+        {
+            assert_eq!(page.contains(variable), reads_configuration, "{command}: {variable}");
+        }
         let usual = "It ran and failed, or the configuration";
         assert_eq!(page.contains(usual), command != "healthcheck", "{page}");
     }
@@ -72,6 +78,9 @@ fn bash_completes_commands_flags_and_values() {
         (&["partner-license-exporter", "doc"][..], "doctor"),
         (&["partner-license-exporter", "check", "--config"], "--config.file"),
         (&["partner-license-exporter", "fetch", "--format", "open"], "openmetrics"),
+        // As bash divides the line: `=` is a word of its own.
+        (&["partner-license-exporter", "--log.level", "=", "d"], "debug"),
+        (&["partner-license-exporter", "export", "da"], "dashboards"),
     ] {
         let ask = "source \"$1\"; shift; COMP_WORDS=(\"$@\") COMP_CWORD=$(($# - 1)); \
                    f=$(complete -p \"$1\"); f=${f##*-F }; ${f%% *} \"$1\" \"${@: -1}\" \"${@: -2:1}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
@@ -90,9 +99,12 @@ fn bash_completes_commands_flags_and_values() {
 #[test]
 fn completions_exist_for_the_shells_that_packages_support() {
     // `scripts/package --check` tries them out in fish and zsh.
-    for (shell, part) in
-        [("bash", "complete -F"), ("zsh", "#compdef "), ("fish", "string match --regex '^(?:serve|check|")]
-    {
+    for (shell, part) in [
+        ("bash", "complete -F"),
+        ("zsh", "#compdef "),
+        ("fish", "string match --regex '^(?:serve|check|"),
+        ("fish", "_using_subcommand export\" -f -a \"dashboards alerts\"\n"),
+    ] {
         let (code, script, errors) = run(&["completions", shell]);
         assert_eq!((code, errors.as_str()), (0, ""));
         assert!(script.contains(part) && script.contains("healthcheck"), "{shell}: {script}");
@@ -136,6 +148,26 @@ fn an_exporter_that_wants_a_password_is_healthy() {
     let hash = bcrypt::hash("secret", 4).unwrap();
     let (_exporter, code, errors) = health(Some(&format!("basic_auth_users: {{ someone: {hash} }}")));
     assert_eq!((code, errors.as_str()), (0, ""));
+}
+
+#[test]
+fn an_address_at_which_no_exporter_can_listen_is_asked_nothing_and_gives_status_2() {
+    for address in [
+        "",
+        "10365",
+        "localhost",
+        "127.0.0.1",
+        "::1",
+        "127.0.0.1:99999",
+        "127.0.0.1:",
+        "someone@127.0.0.1:10365",
+        "127.0.0.1:10365/x",
+        "http://127.0.0.1:10365",
+        "example?x:10365",
+    ] {
+        let (code, _, errors) = run(&["healthcheck", &format!("--web.listen-address={address}")]);
+        assert!(code == 2 && errors.contains("write it as :PORT"), "{address:?}: {code}, {errors}");
+    }
 }
 
 #[test]

@@ -565,6 +565,25 @@ fn a_reload_applies_a_valid_configuration_and_polls_and_an_invalid_one_changes_n
 }
 
 #[test]
+fn a_shard_logs_how_many_accounts_it_polls_at_the_start_and_after_a_reload() {
+    let simulator = Simulator::start("");
+    let accounts = |names: &[&str]| {
+        let accounts: Vec<_> =
+            names.iter().map(|name| simulator.account(Some(name), &format!("{name}.example"))).collect();
+        format!("accounts:\n{}", accounts.concat())
+    };
+    let flags = ["--shard=0", "--total-shards=2"];
+    let exporter = Exporter::start(&accounts(&["contoso", "a", "b"]), &flags);
+    let logged = |line: &str| {
+        exporter.process.stderr.wait_for(line, |log| log.contains(line).then_some(()));
+    };
+    logged("Polling 1 of 3 accounts");
+    write_config(exporter.directory.path(), &accounts(&["contoso", "a", "b", "fabrikam"]));
+    assert_eq!(exporter.reload(), 200);
+    logged("Polling 2 of 4 accounts");
+}
+
+#[test]
 fn reloads_do_not_poll_before_retry_after_has_passed() {
     let simulator = Simulator::start("usage: { answer: throttled, retry_after: 57 }");
     // Without `Retry-After`, this interval would cause 57 polls.

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 from bench import account, free_port, get, progress, resident, stop, wait_for
 
@@ -196,7 +197,10 @@ def measure_pages(port, process, by):
                 number += 1
                 if took > slowest:
                     slowest, which = took, f"`sort={sort}&page={page}&{filter}`"
-    csv, took = ask(f"/customers.csv?by={by}")
+    began = time.monotonic()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/customers.csv?by={by}") as answer:
+        csv = answer.read()
+    took = time.monotonic() - began
     return [
         f"{len(csv.splitlines()) - 1:,} by {by}",
         f"{number}",

@@ -3,15 +3,20 @@
     sbom.py TARGET EPOCH CERTIFICATES ARTIFACT…
 
 Lists the crates that the program is built from, the C libraries in a static program, and in an image the certificates
-of certification authorities. The serial number follows from the artifact, so that two builds give the same file.
+of certification authorities. What a package of dpkg has brought has its version, as security advisories name it. The
+serial number follows from the artifact, so that two builds give the same file.
 """
 
 import datetime
+import gzip
 import hashlib
 import json
 import os
+import platform
+import re
 import subprocess
 import sys
+import urllib.parse
 import uuid
 
 import crates
@@ -30,9 +35,9 @@ def component(package):
     return found
 
 
-def generic(name, version, licence, **more):
-    """Returns something that no package registry distributes as a component."""
-    purl = f"pkg:generic/{name}@{version}"
+def part(name, version, licence, kind="generic", qualifiers="", **more):
+    """Returns something that is no crate as a component."""
+    purl = f"pkg:{kind}/{name}@{urllib.parse.quote(version, safe=':~')}{qualifiers}"
     found = {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
     return {**found, "licenses": [{"expression": licence}], **more}
 
@@ -41,13 +46,38 @@ def first_line(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[0]
 
 
+def library(file, name, version, licence):
+    """Returns a library of the compiler: as the source package of dpkg that has its file, else with this version."""
+    path = os.path.realpath(first_line("cc", f"-print-file-name={file}"))
+    try:
+        package = first_line("dpkg-query", "--search", path).split(": ")[0]
+        source = first_line("dpkg-query", "--show", "--showformat=${source:Package} ${source:Version}", package)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return part(name, version, licence)
+    system = platform.freedesktop_os_release()
+    distribution = f"?distro={system['ID']}-{system['VERSION_ID']}"
+    return part(*source.split(), licence, kind=f"deb/{system['ID']}", qualifiers=distribution)
+
+
 def toolchain():
     """Returns what compiler and linker add to a static program."""
+    of_libc, of_cc = os.confstr("CS_GNU_LIBC_VERSION").split()[1], first_line("cc", "-dumpfullversion")
     return [
-        generic("glibc", os.confstr("CS_GNU_LIBC_VERSION").split()[1], "LGPL-2.1-or-later"),
-        generic("libgcc", first_line("cc", "-dumpfullversion"), "GPL-3.0-or-later WITH GCC-exception-3.1"),
-        generic("rust-std", first_line("rustc", "--version").split()[1], "Apache-2.0 OR MIT"),
+        library("libc.a", "glibc", of_libc, "LGPL-2.1-or-later"),
+        library("libgcc_eh.a", "libgcc", of_cc, "GPL-3.0-or-later WITH GCC-exception-3.1"),
+        part("rust-std", first_line("rustc", "--version").split()[1], "Apache-2.0 OR MIT"),
     ]
+
+
+def anchors(certificates):
+    """Returns the certificates: as Debian's package if scripts/fetch-tools has unpacked it beside them."""
+    hashes = [{"alg": "SHA-256", "content": digest(certificates)}]
+    changelog = os.path.join(os.path.dirname(certificates), "root/usr/share/doc/ca-certificates/changelog.gz")
+    if not os.path.exists(changelog):
+        return part("ca-certificates", hashes[0]["content"][:12], "MPL-2.0", hashes=hashes)
+    with gzip.open(changelog, "rt", encoding="utf-8") as file:
+        version = re.match(r"ca-certificates \((.+?)\)", file.readline())[1]
+    return part("ca-certificates", version, "MPL-2.0", kind="deb/debian", hashes=hashes)
 
 
 def digest(path):
@@ -57,10 +87,10 @@ def digest(path):
 
 def main(target, epoch, certificates, *artifacts):
     product, *dependencies = crates.linked(target)
-    linked = [component(package) for package in dependencies] + toolchain()
+    added = toolchain()
+    linked = [component(package) for package in dependencies] + added
     edges = [{"ref": package["ref"], "dependsOn": package["dependencies"]} for package in dependencies]
-    anchors = digest(certificates)
-    anchors = generic("ca-certificates", anchors[:12], "MPL-2.0", hashes=[{"alg": "SHA-256", "content": anchors}])
+    trusted = anchors(certificates)
     created = datetime.datetime.fromtimestamp(int(epoch), datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     for artifact in artifacts:
         name, content = os.path.basename(artifact), digest(artifact)
@@ -73,9 +103,9 @@ def main(target, epoch, certificates, *artifacts):
             "hashes": [{"alg": "SHA-256", "content": content}],
         }
         # The chart contains no program, and names the image.
-        components = [] if name.endswith(".tgz") else linked + ([anchors] if name.endswith(".oci.tar") else [])
-        others = [found["bom-ref"] for found in components if found["bom-ref"].startswith("pkg:generic/")]
-        depends = product["dependencies"] + others
+        more = [trusted] if name.endswith(".oci.tar") else []
+        components = [] if name.endswith(".tgz") else linked + more
+        depends = product["dependencies"] + [found["bom-ref"] for found in added + more]
         document = {
             "$schema": "http://cyclonedx.org/schema/bom-1.5.schema.json",
             "bomFormat": "CycloneDX",

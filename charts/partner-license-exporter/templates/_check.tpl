@@ -74,6 +74,25 @@
 {{- if has $flag (list "--config.file" "--web.config.file" "--web.listen-address" "--web.systemd-socket" "--web.telemetry-path" "--shard" "--total-shards") }}
 {{- fail (printf "extraArgs[%d] sets %s, on which the chart relies" $n $flag) }}
 {{- end }}
+{{- if has $flag (list "--config.check" "--help" "-h" "--version") }}
+{{- fail (printf "extraArgs[%d] is %s, with which the program ends" $n $flag) }}
+{{- end }}
+{{- end }}
+{{- $spec := (include "partner-license-exporter.pod" (merge (dict "own" dict) .) | fromYaml).spec }}
+{{- $names := and .Values.persistence.enabled (not .Values.persistence.existingClaim) | ternary (list "state") list }}
+{{- range $spec.volumes }}
+{{- if has .name $names }}
+{{- fail (printf "extraVolumes has the name %s, which the chart or an entry before it has" .name) }}
+{{- end }}
+{{- $names = append $names .name }}
+{{- end }}
+{{- $paths := list }}
+{{- range (first $spec.containers).volumeMounts }}
+{{- $path := trimSuffix "/" .mountPath }}
+{{- if has $path $paths }}
+{{- fail (printf "extraVolumeMounts has the mountPath %s, which the chart or an entry before it has" $path) }}
+{{- end }}
+{{- $paths = append $paths $path }}
 {{- end }}
 {{- if and .Values.webConfig.tls (not .Values.webConfig.existingSecret) }}
 {{- fail "webConfig.tls needs webConfig.existingSecret, which turns TLS on" }}
@@ -105,9 +124,28 @@
 {{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled }}
 {{- fail "serviceMonitor and podMonitor would scrape each pod twice: enable one of them" }}
 {{- end }}
+{{- range $key := list "serviceMonitor" "podMonitor" }}
+{{- with index $.Values $key }}
+{{- $longest := include "partner-license-exporter.milliseconds" .interval | int64 }}
+{{- if and .enabled (gt (include "partner-license-exporter.milliseconds" .scrapeTimeout | int64) $longest) }}
+{{- fail (printf "%s.scrapeTimeout is longer than its interval, so the operator would leave it out" $key) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- with .Values.podDisruptionBudget }}
 {{- if and .enabled (eq (toString .minAvailable) "") (eq (toString .maxUnavailable) "") }}
 {{- fail "podDisruptionBudget needs minAvailable or maxUnavailable" }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{- /* The milliseconds of a duration of Prometheus, such as 1m30s. */}}
+{{- define "partner-license-exporter.milliseconds" -}}
+{{- $units := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 "d" 86400000 "w" 604800000 "y" 31536000000 }}
+{{- $sum := 0 }}
+{{- range regexFindAll "[0-9]+[a-z]+" . -1 }}
+{{- $unit := regexFind "[a-z]+" . }}
+{{- $sum = add $sum (mul (trimSuffix $unit . | int64) (index $units $unit)) }}
+{{- end }}
+{{- $sum }}
 {{- end }}

@@ -24,13 +24,14 @@ use rendered::{CHART, Objects, Pod, feature, features, helm, named, run_helm, te
 /// Where `kubectl apply` stores an object: the annotation may have this many bytes.
 const LIMIT: usize = 256 * 1024;
 
-const CASES: [(&str, fn()); 18] = [
+const CASES: [(&str, fn()); 21] = [
     ("the_chart_has_the_version_of_the_program", versions_are_equal),
     ("helm_lints_and_renders_the_values_of_each_feature", every_feature_is_clean),
     ("the_schema_has_every_default_and_no_other_value", schema_and_defaults_agree),
     ("the_schema_knows_the_keys_of_the_configuration", schema_and_configuration_agree),
     ("a_wrong_value_is_refused_with_its_path", wrong_values_are_refused),
     ("values_that_contradict_each_other_or_show_a_secret_are_refused", contradictions_are_refused),
+    ("values_with_which_something_would_fail_later_are_refused", what_would_fail_later_is_refused),
     ("every_object_is_valid_for_kubernetes", objects_are_valid),
     ("every_object_of_the_operator_is_valid_for_its_models", operator_objects_are_valid),
     ("selectors_match_the_pods_of_the_exporter_only", selectors_match),
@@ -43,6 +44,8 @@ const CASES: [(&str, fn()); 18] = [
     ("the_values_and_objects_of_the_page_are_valid", page::values_and_objects_are_valid),
     ("the_commands_of_the_page_are_valid", page::commands_are_valid),
     ("the_notes_have_commands_that_the_program_takes", notes_have_valid_commands),
+    ("the_notes_say_what_the_values_need", notes_fit_the_values),
+    ("a_parent_chart_turns_it_on_and_off", parent_chart_decides),
 ];
 
 pub(crate) fn run(arguments: &Arguments) -> Conclusion {
@@ -116,12 +119,12 @@ fn schema_and_defaults_agree() {
         let name = property["$ref"].as_str().and_then(|path| path.strip_prefix('#'));
         name.map_or(property.clone(), |pointer| schema.pointer(pointer).unwrap().clone())
     };
-    let known =
-        keys(&schema["properties"]).into_iter().filter(|key| *key != "global").collect::<BTreeSet<_>>();
-    assert_eq!(keys(&defaults), known);
+    // These are for a parent chart.
+    let known = keys(&schema["properties"]).into_iter().filter(|key| !["enabled", "global"].contains(key));
+    assert_eq!(keys(&defaults), known.collect::<BTreeSet<_>>());
     for (key, property) in schema["properties"].as_object().unwrap() {
         let property = resolved(property);
-        if property["properties"].is_object() && key != "config" && key != "global" {
+        if property["properties"].is_object() && key != "config" {
             assert_eq!(property["additionalProperties"], json!(false), "{key} takes any key");
             assert_eq!(keys(&defaults[key]), keys(&property["properties"]), "{key}");
         }
@@ -224,6 +227,14 @@ fn wrong_values_are_refused() {
             "networkPolicy={\"microsoft\":[{\"cidr\":\"banana\"}]}",
             "at '/networkPolicy/microsoft/0/cidr': 'banana' does not match pattern",
         ),
+        (
+            "networkPolicy={\"microsoft\":[{\"cidr\":\"999.1.1.1/8\"}]}",
+            "at '/networkPolicy/microsoft/0/cidr': '999.1.1.1/8' does not match pattern",
+        ),
+        (
+            "service={\"loadBalancerSourceRanges\":[\"::/129\"]}",
+            "at '/service/loadBalancerSourceRanges/0': '::/129' does not match pattern",
+        ),
         ("networkPolicy={\"dnsPorts\":[0]}", "at '/networkPolicy/dnsPorts/0': minimum: got 0, want 1"),
         ("service={\"clusterIP\":\"none\"}", "at '/service/clusterIP': 'none' does not match pattern"),
         ("existingSecrets=[\"A\"]", "at '/existingSecrets/0'"),
@@ -236,6 +247,8 @@ fn wrong_values_are_refused() {
             "at '/serviceMonitor/honorLabels': got string, want boolean",
         ),
         ("podMonitor={\"interval\":\"often\"}", "at '/podMonitor/interval': 'often' does not match pattern"),
+        ("podMonitor={\"interval\":\"1s1m\"}", "at '/podMonitor/interval': '1s1m' does not match pattern"),
+        ("podMonitor={\"interval\":\"\"}", "at '/podMonitor/interval': minLength: got 0, want 1"),
         (
             "prometheusRule={\"grafanaUrl\":\"x\"}",
             "at '/prometheusRule/grafanaUrl': 'x' does not match pattern",
@@ -247,6 +260,8 @@ fn wrong_values_are_refused() {
         ("workloadIdentity={\"expirationSeconds\":60}", "at '/workloadIdentity/expirationSeconds': minimum"),
         ("extraArgs=[\"log.level=debug\"]", "at '/extraArgs/0': 'log.level=debug' does not match pattern"),
         ("extraEnv=[{\"value\":\"b\"}]", "at '/extraEnv/0': missing property 'name'"),
+        ("extraEnv=[{\"name\":\"A\",\"value\":1}]", "at '/extraEnv/0/value': got number, want string"),
+        ("enabled=\"no\"", "at '/enabled': got string, want boolean"),
         ("extraVolumeMounts=[{\"name\":\"a\"}]", "at '/extraVolumeMounts/0': missing property 'mountPath'"),
         ("extraEnv={\"A\":\"b\"}", "at '/extraEnv': got object, want array"),
     ] {
@@ -345,11 +360,46 @@ fn contradictions_are_refused() {
             "sharding.totalShards needs kind StatefulSet",
         ),
     ] {
-        let arguments: Vec<&str> = values.iter().flat_map(|value| ["--set-json", value]).collect();
-        refused(&arguments, said);
+        refused(&set(values), said);
     }
     let name = ["--name-template", "1st", "--set-json", &valid];
     refused(&name, "\"1st-partner-license-exporter\" cannot be the name of a Service");
+}
+
+/// Values that the chart could render, with which a pod, the API server or the operator would fail.
+fn what_would_fail_later_is_refused() {
+    let valid = r#"config={"accounts":[{"tenant_id":"a","client_id":"b"}]}"#;
+    for (values, said) in [
+        (&["extraArgs=[\"--version\"]"][..], "extraArgs[0] is --version, with which the program ends"),
+        (&["extraVolumes=[{\"name\":\"state\"}]"], "extraVolumes has the name state, which the chart"),
+        (
+            &["existingSecrets=[\"a\"]", "extraVolumes=[{\"name\":\"secret-0\"}]"],
+            "extraVolumes has the name secret-0",
+        ),
+        (
+            &["persistence={\"existingClaim\":\"a\"}", "extraVolumes=[{\"name\":\"b\"},{\"name\":\"b\"}]"],
+            "extraVolumes has the name b, which the chart or an entry before it has",
+        ),
+        (
+            &["extraVolumeMounts=[{\"name\":\"b\",\"mountPath\":\"/etc/partner-license-exporter/\"}]"],
+            "extraVolumeMounts has the mountPath /etc/partner-license-exporter, which the chart",
+        ),
+        (
+            &["serviceMonitor={\"enabled\":true,\"scrapeTimeout\":\"1m1ms\"}"],
+            "serviceMonitor.scrapeTimeout is longer than its interval",
+        ),
+        (
+            &["podMonitor={\"enabled\":true,\"interval\":\"1h\",\"scrapeTimeout\":\"1d\"}"],
+            "podMonitor.scrapeTimeout is longer than its interval",
+        ),
+    ] {
+        refused(&set(&[&[valid], values].concat()), said);
+    }
+}
+
+/// The flags that set these values.
+fn set<'a>(values: &[&'a str]) -> Vec<&'a str> {
+    values.iter().flat_map(|value| ["--set-json", value]).collect()
 }
 
 /// Expects that helm refuses the release whose values these are.
@@ -646,6 +696,42 @@ fn notes_have_valid_commands() {
         assert!(notes.contains("login"), "{notes}");
     }
     assert!(found >= 2 * features().len(), "only {found} commands");
+}
+
+fn notes_fit_the_values() {
+    let notes = |values: &[&str]| {
+        let arguments = [&["install", "release", CHART, "--dry-run=client"], &*set(values)].concat();
+        let (succeeded, printed, said) = run_helm(&arguments);
+        assert!(succeeded, "{said}");
+        printed.split_once("\nNOTES:\n").unwrap().1.to_owned()
+    };
+    let several = "config={\"accounts\":[{\"name\":\"it's\",\"tenant_id\":\"a\",\"client_id\":\"b\"},\
+                   {\"name\":\"b\",\"tenant_id\":\"c\",\"client_id\":\"d\"}]}";
+    let said = notes(&[several, "webConfig={\"existingSecret\":\"web\",\"tls\":true}"]);
+    assert!(said.contains(r"--account 'it'\''s'") && said.contains("https://127.0.0.1:10365/"), "{said}");
+    assert!(!said.contains("--account NAME"), "{said}");
+    let said = notes(&["existingConfigSecret=\"accounts\""]);
+    assert!(said.contains("--account NAME") && said.contains(" http://127.0.0.1:10365/"), "{said}");
+}
+
+fn parent_chart_decides() {
+    let directory = tempfile::tempdir().unwrap();
+    let name = "partner-license-exporter";
+    let chart = format!(
+        "{{ apiVersion: v2, name: parent, version: 1.0.0, dependencies: [{{ name: {name}, version: {}, \
+         condition: {name}.enabled }}] }}",
+        env!("CARGO_PKG_VERSION"),
+    );
+    fs::write(directory.path().join("Chart.yaml"), chart).unwrap();
+    fs::create_dir(directory.path().join("charts")).unwrap();
+    std::os::unix::fs::symlink(root().join(CHART), directory.path().join("charts").join(name)).unwrap();
+    let values = directory.path().join("values.yaml");
+    for (enabled, workloads) in [(true, 1), (false, 0)] {
+        fs::write(&values, format!("{name}: {{ enabled: {enabled}, existingConfigMap: accounts }}\n"))
+            .unwrap();
+        let objects = Objects::parse(&template(directory.path(), &values, &[]));
+        assert_eq!(objects.workloads().len(), workloads, "enabled: {enabled}");
+    }
 }
 
 // === files of the repository ===
