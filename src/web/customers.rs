@@ -163,7 +163,7 @@ impl Rest {
 
 /// A body whose pieces are written shortly before they are sent, so that a slow reader does not keep the whole file in
 /// memory.
-struct Pieces(Receiver<Result<Vec<u8>, JoinError>>);
+struct Pieces(Receiver<Result<Bytes, JoinError>>);
 
 impl Pieces {
     fn of(mut rest: Rest) -> Self {
@@ -171,7 +171,13 @@ impl Pieces {
         tokio::spawn(async move {
             let mut piece = rest.keys();
             // Until the last line, or until the reader has gone.
-            while !piece.is_empty() && sender.send(Ok(piece)).await.is_ok() {
+            while !piece.is_empty() {
+                // Copied on this thread: glibc keeps what many threads have allocated for a while.
+                let copy = Bytes::copy_from_slice(&piece);
+                drop(piece);
+                if sender.send(Ok(copy)).await.is_err() {
+                    return;
+                }
                 match page::off_thread(move || (rest.next_lines(), rest)).await {
                     Ok(next) => (piece, rest) = next,
                     Err(error) => {
@@ -194,6 +200,6 @@ impl http_body::Body for Pieces {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, JoinError>>> {
-        self.0.poll_recv(context).map(|piece| Some(piece?.map(|piece| Frame::data(piece.into()))))
+        self.0.poll_recv(context).map(|piece| Some(piece?.map(Frame::data)))
     }
 }
