@@ -76,7 +76,7 @@ const AFTER: Duration = Duration::from_secs(2);
 /// The time that 99 of 100 scrapes must take less than during a flood.
 const SLOW_SCRAPE: Duration = Duration::from_secs(3);
 /// The same after the flood.
-const QUICK_SCRAPE: Duration = Duration::from_millis(50);
+const QUICK_SCRAPE: Duration = Duration::from_millis(200);
 /// The floods of one kind, of which one must end well.
 const ATTEMPTS: usize = 3;
 
