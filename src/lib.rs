@@ -33,3 +33,5 @@ pub mod commands;
 
 #[cfg(test)]
 mod seeds;
+#[cfg(test)]
+mod testkit;

@@ -124,6 +124,7 @@ fn write(
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::time::Instant;
 
     use super::*;
 
@@ -150,6 +151,18 @@ mod tests {
         }
     }
 
+    /// Waits for the thread that writes, as `flush` does for 200 ms at most.
+    fn wait_until(condition: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !condition() {
+            assert!(
+                began.elapsed() < Duration::from_secs(30),
+                "the thread that writes has not come this far"
+            );
+            thread::yield_now();
+        }
+    }
+
     #[test]
     fn lines_that_find_the_queue_full_are_dropped_and_counted_and_the_caller_does_not_wait() {
         let output = Output::default();
@@ -163,13 +176,11 @@ mod tests {
         assert!((99..=100).contains(&writer.dropped.get()), "{}", writer.dropped.get());
         drop(full);
         let written = sent - writer.dropped.get();
-        while (output.text.lock().unwrap().lines().count() as u64) < written {
-            thread::yield_now();
-        }
+        wait_until(|| output.text.lock().unwrap().lines().count() as u64 == written);
         writer.line("after\n".to_owned());
-        writer.flush();
+        wait_until(|| output.text.lock().unwrap().ends_with("\nafter\n"));
         let text = output.text.lock().unwrap();
-        assert!(text.starts_with("0\n1\n2\n") && text.ends_with("\nafter\n"), "{text}");
+        assert!(text.starts_with("0\n1\n2\n"), "{text}");
     }
 
     #[test]
@@ -181,11 +192,13 @@ mod tests {
         writer.line("lost\n".to_owned());
         writer.line("lost too\n".to_owned());
         writer.flush();
-        assert_eq!((writer.dropped.get(), reports.try_recv()), (2, Err(TryRecvError::Empty)));
+        wait_until(|| writer.dropped.get() == 2);
+        assert_eq!(reports.try_recv(), Err(TryRecvError::Empty));
         *output.broken.lock().unwrap() = false;
         writer.line("written\n".to_owned());
         writer.flush();
-        assert_eq!((writer.dropped.get(), output.text.lock().unwrap().as_str()), (2, "written\n"));
+        wait_until(|| *output.text.lock().unwrap() == "written\n");
+        assert_eq!(writer.dropped.get(), 2);
         assert_eq!(reports.recv(), Ok(2));
     }
 }

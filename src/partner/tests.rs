@@ -177,7 +177,7 @@ impl TestBed {
     async fn wait_for_arrivals(&self, count: usize) {
         let mut arrivals = self.arrivals.clone();
         let arrived = arrivals.wait_for(|all| all.len() >= count);
-        drop(timeout(Duration::from_secs(5), arrived).await.expect("the requests arrive").unwrap());
+        drop(timeout(Duration::from_secs(30), arrived).await.expect("the requests arrive").unwrap());
     }
 
     fn arrivals(&self) -> Vec<Arrival> {

@@ -28,7 +28,7 @@ mod sources;
 mod year;
 
 const NOW: Timestamp = Timestamp::constant(1_795_410_800, 0);
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(30);
 
 fn no_environment(_: &str) -> Option<String> {
     None

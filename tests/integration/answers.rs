@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support;
 use crate::support::exposition::{self, Exposition};
-use crate::support::{Exporter, Simulator, account, get};
+use crate::support::{Exporter, Simulator, account, eventually, get};
 use observed::{Observed, breaks_a_line};
 use row::{Facts, NO_ROWS, POLL_INTERVAL, Poll, Row};
 use rustix::process::Signal;
@@ -87,10 +87,6 @@ const SECRETS: [&str; 4] = [
     "another-token",
 ];
 
-/// The number of accounts that are observed together. Their first polls start 100 ms apart, and a failed poll is
-/// repeated after 15 s at the earliest, so none has been polled twice.
-const BATCH: usize = 25;
-
 /// Checks the rows of a table, which may depend on the simulator's address, with one process.
 fn check_rows(table: impl FnOnce(&str) -> Vec<Row>) {
     let simulator = Simulator::start("");
@@ -104,11 +100,8 @@ fn check_rows(table: impl FnOnce(&str) -> Vec<Row>) {
     let mut exporter = Exporter::start(&config(&simulator, &table), &flags);
 
     let mut differences = Vec::new();
-    for (number, rows) in table.chunks(BATCH).enumerate() {
-        let tenants = (number * BATCH..).map(tenant);
-        for (row, seen) in rows.iter().zip(observe(&exporter, &simulator, rows, tenants)) {
-            differences.extend(compare(row, &row.facts(), &seen.facts(row)));
-        }
+    for (row, seen) in table.iter().zip(observe_all(&exporter, &simulator, &table)) {
+        differences.extend(compare(row, &row.facts(), &seen.facts(row)));
     }
     let (count, all) = (differences.len(), table.len());
     assert!(differences.is_empty(), "{count} of {all} rows differ:\n{}", differences.join("\n"));
@@ -145,55 +138,72 @@ fn config(simulator: &Simulator, table: &[Row]) -> String {
         account(Some(row.name), &tenant(number), &simulator.url, &simulator.url, &collections)
     };
     let accounts: String = table.iter().enumerate().map(of).collect();
-    format!("poll_interval: {POLL_INTERVAL}s\npoll_timeout: 20s\naccounts:\n{accounts}")
+    format!("poll_interval: {POLL_INTERVAL}s\npoll_timeout: 60s\naccounts:\n{accounts}")
 }
 
-/// Waits for the first poll of each collection of each account, and returns what can be observed of it then.
+/// Observes each account as soon as the first poll of each of its collections is over. A failed poll is repeated after
+/// 15 s at the earliest, so none has been repeated.
+fn observe_all(exporter: &Exporter, simulator: &Simulator, rows: &[Row]) -> Vec<Observed> {
+    let mut seen = BTreeMap::new();
+    while seen.len() < rows.len() {
+        let before = seen.len();
+        eventually("the first polls of another account", || {
+            let metrics = exporter.metrics();
+            let is_new = |(number, row): &(usize, &Row)| !seen.contains_key(number) && is_over(row, &metrics);
+            let new: Vec<_> = rows.iter().enumerate().filter(is_new).collect();
+            if !new.is_empty() {
+                let received = simulator.requests();
+                let observed = |(number, row)| (number, observe(exporter, &metrics, &received, number, row));
+                seen.extend(new.into_iter().map(observed));
+            }
+            (seen.len() > before).then_some(())
+        });
+    }
+    seen.into_values().collect()
+}
+
+/// Returns whether each collection of the account has been polled.
+fn is_over(row: &Row, metrics: &Exposition) -> bool {
+    row.polls.iter().all(|poll| {
+        let labels = [("account", row.name), ("collection", poll.collection)];
+        metrics.value("partner_license_scrapes_total", &labels) >= Some(1.0)
+    })
+}
+
+/// Waits for the log lines about the polls of an account, and returns what can be observed of it.
 fn observe(
     exporter: &Exporter,
-    simulator: &Simulator,
-    rows: &[Row],
-    tenants: impl Iterator<Item = String>,
-) -> Vec<Observed> {
+    metrics: &Exposition,
+    received: &Value,
+    number: usize,
+    row: &Row,
+) -> Observed {
     let log = &exporter.process.stderr;
-    let polls = || rows.iter().flat_map(|row| row.polls.iter().map(move |poll| (row.name, poll)));
-    let wait_for_line = |(account, poll): (&str, &Poll), messages: &[&str]| {
-        log.wait_for(&format!("line of {account:?}: {messages:?}"), |line| {
-            matching_line(line, account, messages).filter(|line| line["collection"] == poll.collection)
+    let wait_for_line = |poll: &Poll, messages: &[&str]| {
+        log.wait_for(&format!("line of {:?}: {messages:?}", row.name), |line| {
+            matching_line(line, row.name, messages).filter(|line| line["collection"] == poll.collection)
         });
     };
-    for poll in polls() {
+    let series =
+        metrics.0.iter().filter(|((_, labels), _)| labels.get("account").is_some_and(|it| it == row.name));
+    let tenant = tenant(number);
+    let requests = received["requests"].as_array().unwrap().iter().filter(|it| it["tenant"] == *tenant);
+    let mut seen = Observed {
+        series: series.map(|(series, value)| (series.clone(), *value)).collect(),
+        requests: requests.cloned().collect(),
+        lines: Vec::new(),
+    };
+    for poll in &row.polls {
         wait_for_line(poll, &["First poll succeeded", "Polling failed"]);
-    }
-    let metrics = exporter.wait_for("metrics about the polls", |metrics| {
-        let is_over = |(account, poll): (&str, &Poll)| {
-            let labels = [("account", account), ("collection", poll.collection)];
-            metrics.value("partner_license_scrapes_total", &labels) >= Some(1.0)
-        };
-        polls().all(is_over).then(|| metrics.0.clone())
-    });
-    let received = simulator.requests();
-    let seen = rows.iter().zip(tenants).map(|(row, tenant)| {
-        let series =
-            metrics.iter().filter(|((_, labels), _)| labels.get("account").is_some_and(|it| it == row.name));
-        let requests = received["requests"].as_array().unwrap().iter().filter(|it| it["tenant"] == *tenant);
-        let mut seen = Observed {
-            series: series.map(|(series, value)| (series.clone(), *value)).collect(),
-            requests: requests.cloned().collect(),
-            lines: Vec::new(),
-        };
-        for poll in &row.polls {
-            if poll.tells_dropped && seen.rows_were_dropped(poll.collection) {
-                wait_for_line((row.name, poll), &["Rows of the collection were dropped"]);
-            }
-            if poll.is_empty() {
-                wait_for_line((row.name, poll), &[NO_ROWS]);
-            }
+        if poll.tells_dropped && seen.rows_were_dropped(poll.collection) {
+            wait_for_line(poll, &["Rows of the collection were dropped"]);
         }
-        seen.lines.extend(log.text().lines().filter_map(|line| matching_line(line, row.name, &[])));
-        seen
-    });
-    seen.collect()
+        if poll.is_empty() {
+            wait_for_line(poll, &[NO_ROWS]);
+        }
+    }
+    seen.lines.extend(log.text().lines().filter_map(|line| matching_line(line, row.name, &[])));
+    seen
 }
 
 /// Returns the parsed line if it is about the account and has one of the messages; without messages, if it is a warning

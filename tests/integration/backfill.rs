@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Output};
 
 use jiff::tz::TimeZone;
@@ -87,6 +86,12 @@ impl Place {
     }
 }
 
+/// The day so many days before today.
+fn days_ago(days: i64) -> String {
+    let today = Clock::system().now().to_zoned(TimeZone::UTC).date();
+    (0..days).fold(today, |day, _| day.yesterday().unwrap()).to_string()
+}
+
 /// The number of days that the simulator was asked for, each once for its rows and once for its date.
 fn asked(simulator: &Simulator) -> usize {
     let requests = simulator.requests();
@@ -160,6 +165,7 @@ fn the_series_are_those_of_the_running_exporter_which_keeps_its_sign_in_and_its_
             .map(|it| (it.clone(), fs::read(it).unwrap()))
             .collect()
     };
+    exporter.wait_for_stored_rows(&["usage"]);
     let before = files();
     let (code, _, complained) =
         place.run(&["--from", "2026-01-01", "--to", "2026-01-02", "--lookback", "24h"]);
@@ -181,7 +187,7 @@ fn a_run_that_is_killed_at_any_time_goes_on_and_loses_one_day_at_most() {
     let days = ["--from", "2026-01-01", "--to", "2026-02-09", "--lookback", "24h"];
     let mut kills = 0;
     for (n, stop) in [Signal::KILL, Signal::TERM, Signal::KILL, Signal::INT].into_iter().enumerate() {
-        let mut process = Process::start(&mut place.command(&[&days[..], &["--pace", "20ms"]].concat()));
+        let mut process = Process::start(&mut place.command(&[&days[..], &["--pace", "100ms"]].concat()));
         let wanted = 5 * (n + 1) + kills;
         eventually("some days", || (asked(&simulator) >= wanted).then_some(()));
         process.signal(stop);
@@ -239,7 +245,7 @@ fn a_pause_that_the_server_asks_for_is_kept_and_the_run_goes_on() {
 fn the_days_of_another_range_are_kept_whether_the_run_succeeds_or_fails() {
     let simulator = Simulator::start(TWO_DAYS);
     let place = Place::new(&simulator.account(None, TENANT));
-    let mut process = Process::start(&mut place.command(&[&THREE_DAYS[..], &["--pace", "200ms"]].concat()));
+    let mut process = Process::start(&mut place.command(&[&THREE_DAYS[..], &["--pace", "2s"]].concat()));
     let journal = place.path("past.om.partial");
     eventually("a day", || (fs::read_to_string(&journal).ok()?.lines().count() > 1).then_some(()));
     process.signal(Signal::KILL);
@@ -322,19 +328,18 @@ fn a_server_that_refuses_a_fortnight_is_not_asked_further() {
 
 #[test]
 fn a_recent_day_without_data_is_asked_for_again_when_a_run_goes_on() {
-    let today = Clock::system().now().to_zoned(TimeZone::UTC).date();
-    let day = |ago: i64| (0..ago).fold(today, |day, _| day.yesterday().unwrap()).to_string();
+    let [first, last] = [2, 1].map(days_ago);
     let simulator = Simulator::start("commercial_usage: { rows: [], answer: forbidden, skip: 1 }");
     let place = Place::new(&simulator.account(None, TENANT));
-    let range = ["--from", &day(2), "--lookback", "24h"];
+    let range = ["--from", &first, "--to", &last, "--lookback", "24h"];
     let (code, _, complained) = place.run(&range);
     assert_eq!(code, Some(1));
     assert!(
         complained.ends_with("1 of 2 days are fetched; the same command goes on from there\n"),
         "{complained}"
     );
-    assert_eq!(place.journal(), [day(1)]);
-    let later = TWO_DAYS.replace("2026-01-01", &day(2)).replace("2026-01-03", &day(1));
+    assert_eq!(place.journal(), [&*last]);
+    let later = TWO_DAYS.replace("2026-01-01", &first).replace("2026-01-03", &last);
     simulator.scenario(&later);
     let (code, said, _) = place.run(&range);
     assert_eq!(code, Some(0));
@@ -357,11 +362,14 @@ fn a_refusal_ends_the_run_with_its_reason_and_leaves_no_file() {
 fn days_before_those_that_the_server_still_has_are_said() {
     let simulator = Simulator::start("{ rows: portfolio, commercial: { history_days: 30 } }");
     let place = Place::new(&simulator.account(None, TENANT));
-    let today = Clock::system().now().to_zoned(TimeZone::UTC).date();
-    let day = |ago: i64| (0..ago).fold(today, |day, _| day.yesterday().unwrap()).to_string();
-    let (code, said, _) = place.run(&["--from", &day(34), "--lookback", "24h"]);
-    assert_eq!(code, Some(0));
-    let expected = format!("Days without data: {} to {}, {}\n", day(34), day(31), day(1));
+    let (ends, said) = eventually("a run that does not last beyond midnight", || {
+        let ends = [34, 31, 1].map(days_ago);
+        let (code, said, _) = place.run(&["--from", &ends[0], "--lookback", "24h"]);
+        assert_eq!(code, Some(0));
+        (days_ago(1) == ends[2]).then_some((ends, said))
+    });
+    let [first, last, yesterday] = ends;
+    let expected = format!("Days without data: {first} to {last}, {yesterday}\n");
     assert!(said.starts_with(&expected), "{said}");
 }
 
@@ -383,16 +391,15 @@ fn what_cannot_be_asked_for_or_written_is_refused_before_the_first_request() {
     let simulator = Simulator::start("");
     let accounts = simulator.account(Some("one"), TENANT) + &simulator.account(Some("two"), OTHER_TENANT);
     let place = Place::new(&accounts);
-    let today = Clock::system().now().to_zoned(TimeZone::UTC).date().to_string();
-    let one = ["--account", "one"];
+    let (one, today) = (["--account", "one"], days_ago(0));
     for (arguments, why) in [
+        ([&one[..], &["--from", "2026-01-01", "--to", &today]].concat(), "--to must be before today"),
         (vec!["--from", "2026-01-01"], "there are several accounts; choose one with --account: one, two"),
         ([&one[..], &["--from", "2026-02-30"]].concat(), "invalid value '2026-02-30' for '--from <DATE>'"),
         (
             [&one[..], &["--from", "2026-01-02", "--to", "2026-01-01"]].concat(),
             "--from must not be after --to",
         ),
-        ([&one[..], &["--from", "2026-01-01", "--to", &today]].concat(), "--to must be before today"),
         ([&one[..], &["--from", "1990-01-01"]].concat(), "--from must be within 20 years before --to"),
         (
             [&one[..], &["--from", "2026-01-01", "--output", "/dev/null"]].concat(),
@@ -425,7 +432,9 @@ fn the_days_of_another_account_are_not_continued() {
     let place = Place::new(&accounts);
     let of = |account: &'static str| [&THREE_DAYS[..], &["--account", account, "--pace", "1h"]].concat();
     let mut process = Process::start(&mut place.command(&of("one")));
-    eventually("a journal", || Path::new(&place.path("past.om.partial")).exists().then_some(()));
+    // Its first line says whose days it has.
+    let journal = place.path("past.om.partial");
+    eventually("a journal", || fs::read_to_string(&journal).ok()?.ends_with('\n').then_some(()));
     process.signal(Signal::KILL);
     process.wait();
     let (code, _, complained) = place.run(&of("two"));

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use axum::http::Version;
@@ -32,6 +32,8 @@ const EVERY: &str = ", collections: { deployment: { enabled: true }, \
 /// Every collection, with the endpoint that is asked first.
 const COLLECTIONS: [(&str, &str); 3] =
     [("usage", "usage"), ("deployment", "deployment"), ("customers", "commercial_usage")];
+/// The number of commands that run at a time.
+const AT_A_TIME: usize = 8;
 const PROXY_PASSWORD: &str = "proxy-sesame";
 /// `user:proxy-sesame` in base64.
 const PROXY_CREDENTIALS: &str = "dXNlcjpwcm94eS1zZXNhbWU=";
@@ -138,6 +140,10 @@ impl Row {
         Self { endpoint: "token", ..self }
     }
 
+    fn times_out(&self) -> bool {
+        self.outcome == TIMEOUT
+    }
+
     /// Returns the endpoints that have the fault.
     fn endpoints(&self) -> impl Iterator<Item = &'static str> {
         let of_api = COLLECTIONS.iter().map(|(_, endpoint)| *endpoint).filter(|_| self.endpoint != "token");
@@ -148,7 +154,7 @@ impl Row {
 /// Every fault, with what must live as long as the rows.
 struct Faults {
     rows: Vec<Row>,
-    directory: Arc<tempfile::TempDir>,
+    _directory: Arc<tempfile::TempDir>,
     /// Where redirects lead.
     elsewhere: Peer,
     _refusing: OwnedFd,
@@ -205,11 +211,12 @@ impl Faults {
                 .signing_in(),
             Row::https("sign-in: unknown authority", certified("127.0.0.1", 2099), TLS).signing_in(),
         ];
-        Self { rows, directory, elsewhere, _refusing: bound }
+        Self { rows, _directory: directory, elsewhere, _refusing: bound }
     }
 
-    /// The accounts that have the faults, each with these further keys.
-    fn accounts(&self, simulator: &Simulator, more: &str) -> String {
+    /// The configuration of the accounts whose polls fail because of their timeout, or of the others.
+    fn config(&self, simulator: &Simulator, times_out: bool, timeout: &str) -> String {
+        let more = EVERY.replace("1s", "6h").replace("5s", timeout);
         let of = |(number, row): (usize, &Row)| {
             let tenant = format!("00000000-0000-0000-0000-{number:012}");
             let (login, api) = match row.endpoint {
@@ -218,7 +225,8 @@ impl Faults {
             };
             account(Some(row.fault), &tenant, login, api, &format!("{}{more}", row.more))
         };
-        (1..).zip(&self.rows).map(of).collect()
+        let rows = (1..).zip(&self.rows).filter(|(_, row)| row.times_out() == times_out);
+        format!("poll_interval: 6h\npoll_timeout: {timeout}\naccounts:\n{}", rows.map(of).collect::<String>())
     }
 }
 
@@ -226,16 +234,24 @@ impl Faults {
 fn every_network_fault_is_counted_under_its_reason_and_affects_nothing_else() {
     let simulator = Simulator::start("");
     let faults = Faults::new();
-    let Faults { rows, directory, elsewhere, .. } = &faults;
-    let accounts = faults.accounts(&simulator, &EVERY.replace("1s", "6h"));
-    let config = format!("poll_interval: 6h\npoll_timeout: 5s\naccounts:\n{accounts}");
+    // What does not wait for the timeout has time enough on a busy machine.
+    for (times_out, timeout) in [(true, "5s"), (false, "60s")] {
+        let config = faults.config(&simulator, times_out, timeout);
+        let rows: Vec<_> = faults.rows.iter().filter(|row| row.times_out() == times_out).collect();
+        assert_outcomes(&rows, &config);
+    }
+    assert_eq!(faults.elsewhere.connections(), 0, "redirects are not followed");
+}
+
+/// Asserts that an exporter with this configuration has the outcome of each row, and works on.
+fn assert_outcomes(rows: &[&Row], config: &str) {
     let mut command = verbose();
     // On a machine without a name server, resolution then fails within a second instead of half a minute.
     command.env("RES_OPTIONS", "timeout:1 attempts:1");
-    let mut exporter = Exporter::start_by(command, Arc::clone(directory), &config);
+    let mut exporter = Exporter::start_by(command, Arc::new(tempfile::tempdir().unwrap()), config);
 
     // A collection that has failed is polled again after fifteen seconds or more. The other two polls of its account have
-    // ended by then, as each takes five at most.
+    // ended by then.
     let mut seen = BTreeMap::new();
     let last = eventually("outcome of every fault", || {
         let metrics = exporter.metrics();
@@ -250,7 +266,6 @@ fn every_network_fault_is_counted_under_its_reason_and_affects_nothing_else() {
         let (metrics, connections) = &seen[row.fault];
         assert_outcome(row, metrics, *connections, &exporter);
     }
-    assert_eq!(elsewhere.connections(), 0, "redirects are not followed");
     assert!(peak_memory(&exporter) < 150 << 20, "used {} bytes of memory", peak_memory(&exporter));
     let busy = last.value("process_cpu_seconds_total", &[]).unwrap();
     assert!(busy < 12.0, "used {busy} s of processor time");
@@ -262,12 +277,16 @@ fn every_network_fault_is_counted_under_its_reason_and_affects_nothing_else() {
 fn every_network_fault_ends_fetch_and_backfill_for_its_reason_and_they_write_nothing() {
     let simulator = Simulator::start("");
     let faults = Faults::new();
-    let config = format!("poll_timeout: 2s\naccounts:\n{}", faults.accounts(&simulator, EVERY));
-    let file = crate::support::write_config(faults.directory.path(), &config);
-    let files = || fs::read_dir(faults.directory.path()).unwrap().count();
-    let (file, before, output) = (file.to_str().unwrap(), files(), faults.directory.path().join("past.om"));
-    let check = |row: &Row, arguments: &[&str]| {
-        let mut command = program(&[arguments, &["--config.file", file, "--account", row.fault]].concat());
+    let place = |times_out, timeout| {
+        let directory = tempfile::tempdir().unwrap();
+        let config = faults.config(&simulator, times_out, timeout);
+        (crate::support::write_config(directory.path(), &config), directory)
+    };
+    let (hasty, patient) = (place(true, "2s"), place(false, "60s"));
+    let files = || [&hasty, &patient].map(|(_, directory)| fs::read_dir(directory).unwrap().count());
+    let check = |row: &Row, (file, _): &(PathBuf, tempfile::TempDir), arguments: &[&str]| {
+        let mut command = program(&[arguments, &["--account", row.fault]].concat());
+        command.arg("--config.file").arg(file);
         command.env("RES_OPTIONS", "timeout:1 attempts:1");
         let output = command.output().unwrap();
         let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
@@ -281,20 +300,25 @@ fn every_network_fault_ends_fetch_and_backfill_for_its_reason_and_they_write_not
             assert!(!text.contains(secret), "{secret} leaked");
         }
     };
+    let rows = Mutex::new(faults.rows.iter());
     thread::scope(|scope| {
-        for row in &faults.rows {
-            let output = format!("{}.{}", output.display(), row.fault.replace(' ', "-"));
-            let check = &check;
-            scope.spawn(move || {
-                for collection in ["usage", "customers"] {
-                    check(row, &["fetch", collection, "--format", "json"]);
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                let next = || rows.lock().unwrap().next();
+                while let Some(row) = next() {
+                    let place = if row.times_out() { &hasty } else { &patient };
+                    for collection in ["usage", "customers"] {
+                        check(row, place, &["fetch", collection, "--format", "json"]);
+                    }
+                    let output = place.1.path().join(format!("{}.om", row.fault.replace(' ', "-")));
+                    let days = ["--from", "2026-01-01", "--to", "2026-01-02", "--pace", "0s"];
+                    let backfill = ["backfill", "--output", output.to_str().unwrap()];
+                    check(row, place, &[&backfill[..], &days].concat());
                 }
-                let days = ["--from", "2026-01-01", "--to", "2026-01-02", "--pace", "0s"];
-                check(row, &[&["backfill", "--output", &output][..], &days].concat());
             });
         }
     });
-    assert_eq!(files(), before, "neither a state directory nor a part of the past");
+    assert_eq!(files(), [1, 1], "neither a state directory nor a part of the past");
     assert_eq!(faults.elsewhere.connections(), 0, "redirects are not followed");
 }
 
@@ -394,7 +418,7 @@ fn polls_reuse_one_http_1_or_2_connection_to_a_server_with_a_certificate_of_a_pr
     let exporter = Exporter::start_by(verbose(), directory, &config);
     for (protocol, _, version, front) in &fronts {
         exporter.wait_for_polls(Some(protocol), 3.0);
-        works(&exporter.metrics(), protocol).unwrap();
+        exporter.wait_for("rows", |metrics| works(metrics, protocol));
         let requests = front.requests();
         assert!(requests.len() >= 4, "one sign-in and three polls");
         assert!(requests.iter().all(|request| request.version == *version), "{requests:?}");

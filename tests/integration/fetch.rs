@@ -330,6 +330,7 @@ fn a_running_exporter_keeps_its_sign_in_and_its_files() {
         let files = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path());
         files.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
     };
+    exporter.wait_for_stored_rows(&["usage"]);
     let before = files();
     let config = exporter.directory.path().join("config.yml");
     let output = program(&["fetch", "--config.file", config.to_str().unwrap()]).output().unwrap();

@@ -16,7 +16,7 @@ use rustix::process::Signal;
 use crate::faults::{NAMESPACES, Namespaces};
 use crate::support::peers::Authority;
 use crate::support::{
-    Exporter, OTHER_TENANT, Process, Simulator, TENANT, account, eventually, not_run, program, run,
+    Exporter, OTHER_TENANT, Process, STOP, Simulator, TENANT, account, eventually, not_run, program, run,
     write_config,
 };
 
@@ -68,7 +68,7 @@ fn an_account_whose_files_are_pipes_fails_with_their_names_and_the_others_are_po
     exporter.process.signal(Signal::TERM);
     let (status, took) = exporter.process.wait();
     assert_eq!(status.code(), Some(0));
-    assert!(took < Duration::from_secs(5), "the stop took {took:?}");
+    assert!(took < STOP, "the stop took {took:?}");
 }
 
 /// Mounts a file system at `directory`, in the namespaces of the exporter, that answers no request: FUSE without a
@@ -156,7 +156,7 @@ fn a_file_system_that_hangs_stops_neither_other_accounts_nor_scrapes_nor_the_sto
     exporter.process.signal(Signal::TERM);
     let (status, took) = exporter.process.wait();
     assert_eq!(status.code(), Some(0));
-    assert!(took < Duration::from_secs(5), "the stop took {took:?}");
+    assert!(took < STOP, "the stop took {took:?}");
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn ca_certificates_of_the_system_that_are_a_pipe_are_refused_at_once_with_their_
             );
             assert!(text.contains(&expected), "{command:?}: {text}");
             assert_eq!(status.code(), Some(code), "{command:?}: {text}");
-            assert!(took < Duration::from_secs(2), "{command:?} took {took:?}");
+            assert!(took < Duration::from_secs(10), "{command:?} took {took:?}");
         }
         // An empty device ends, so it is one way to trust only `ca_file`.
         let mut command = program(&["check"]);

@@ -15,7 +15,7 @@ use reqwest::{Certificate, Client};
 use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt::set_socket_recv_buffer_size};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
-use crate::support::{Exporter, Simulator, TENANT, account, eventually, get};
+use crate::support::{Exporter, STOP, Simulator, TENANT, account, eventually, get};
 
 /// The number of rows, which make the page larger than what the system buffers for a client that does not read.
 const ROWS: usize = 1000;
@@ -184,7 +184,7 @@ fn the_exporter_stops_within_5_seconds_despite_open_connections() {
         exporter.process.signal(Signal::TERM);
         let (status, took) = exporter.process.wait();
         assert_eq!(status.code(), Some(0));
-        assert!(took < Duration::from_secs(5), "took {took:?}");
+        assert!(took < STOP, "took {took:?}");
         drop((silent, partial, idle, unread, slow, runtime));
     }
 }

@@ -135,7 +135,7 @@ fn scrapes_beyond_max_requests_are_answered_with_503() {
     // The health endpoint answers meanwhile, and does not take that slot.
     let asked = Instant::now();
     assert!(support::get(&format!("{}/-/healthy", exporter.url)).contains("Healthy"));
-    assert!(asked.elapsed() < Duration::from_secs(1), "it took {:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(10), "it took {:?}", asked.elapsed());
     let url = format!("{}/metrics", exporter.url);
     let other = std::thread::spawn(move || {
         let mut answer = support::agent().get(&url).call().unwrap();

@@ -154,7 +154,7 @@ fn a_login_with_a_device_code_stores_a_refresh_token_and_counts_down_in_one_line
     assert!(screen.written().contains(&stored_in), "{}", screen.written());
     assert!(screen.written().contains("A running exporter finds it there within seconds."));
     let steps: Vec<_> = screen.written().match_indices(&format!("\r{WAITING}14:")).collect();
-    assert!((3..=6).contains(&steps.len()), "{}", screen.written());
+    assert!((3..=20).contains(&steps.len()), "{}", screen.written());
     assert_eq!(progress(&screen).len(), 1);
     assert!(setup.stored(TENANT).unwrap().starts_with("simulated-refresh-token-"));
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
@@ -165,12 +165,10 @@ fn a_login_with_a_device_code_stores_a_refresh_token_and_counts_down_in_one_line
 fn slow_down_lengthens_the_interval_by_five_seconds() {
     let slow_down = r#"token: { skip: 1, times: 1, body: '{"error": "slow_down"}' }"#;
     let setup = Setup::new(&format!("device: {{ interval: 1s, polls: 2 }}\n{slow_down}"));
-    let terminal = setup.login(&[]);
-    eventually("the second poll", || (setup.simulator.count("token") == 2).then_some(()));
-    let slowed_down = Instant::now();
-    let (code, _) = terminal.end();
+    let started = Instant::now();
+    let (code, _) = setup.login(&[]).end();
     assert_eq!((code, setup.simulator.count("token")), (0, 3));
-    assert!(slowed_down.elapsed() > Duration::from_millis(5800), "{:?}", slowed_down.elapsed());
+    assert!(started.elapsed() >= Duration::from_secs(1 + 1 + 6), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -656,6 +654,10 @@ fn a_public_client_signs_in_and_polls() {
 fn wait_for_recovery(exporter: &Exporter) {
     exporter
         .wait_for("recovery", |metrics| (metrics.of_usage("partner_license_up", &[])? > 0.0).then_some(()));
+    exporter
+        .process
+        .stderr
+        .wait_for("the last line", |line| line.contains("Polling works again").then_some(()));
     let log = exporter.process.stderr.text();
     for line in ["The credentials have changed; polling now", "Polling works again"] {
         assert_eq!(log.matches(line).count(), 1, "{line}: {log}");

@@ -3,11 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use crate::support::peers::refusing;
 use crate::support::{Exporter, Simulator, not_run, program, run};
 
 #[test]
@@ -172,8 +172,8 @@ fn an_address_at_which_no_exporter_can_listen_is_asked_nothing_and_gives_status_
 
 #[test]
 fn where_nothing_listens_the_health_check_fails_with_status_1() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let (code, _, errors) = run(&["healthcheck", "--web.listen-address", &closed]);
+    let (closed, _bound) = refusing();
+    let (code, _, errors) = run(&["healthcheck", "--web.listen-address", &closed.to_string()]);
     assert_eq!(code, 1);
     assert!(errors.starts_with(&format!("error: no answer from http://{closed}/-/healthy: ")), "{errors}");
 }

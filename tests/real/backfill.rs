@@ -30,8 +30,8 @@ pub(crate) fn a_year_before_the_first_day(suite: &'static str) {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path();
     write_config(place, &format!("accounts:\n{accounts}"));
-    let now = Clock::system().now();
-    let first = (now - SignedDuration::from_hours(24 * DAYS)).to_zoned(TimeZone::UTC).date().to_string();
+    let began = Clock::system().now();
+    let first = (began - SignedDuration::from_hours(24 * DAYS)).to_zoned(TimeZone::UTC).date().to_string();
 
     // The commands of the page, with another first day and without pauses.
     let commands = commands();
@@ -64,7 +64,7 @@ pub(crate) fn a_year_before_the_first_day(suite: &'static str) {
         let now = unix_seconds(Clock::system().now());
         (server.query("partner_license_usage_percent", now).unwrap().len() == ROWS).then_some(now)
     });
-    figures_of_the_simulator(&server, &simulator, now);
+    figures_of_the_simulator(&server, &simulator, unix_seconds(began));
     one_series_from_the_past_to_now(&server, now);
     comparisons_are_filled(&server, now);
 
@@ -89,10 +89,10 @@ fn bytes_below(directory: &Path) -> u64 {
     entries.map(size).sum()
 }
 
-/// At any time of a day there are the figures that the simulator has for that day.
-fn figures_of_the_simulator(server: &Prometheus, simulator: &Simulator, now: f64) {
+/// At any time of a day before the fetch there are the figures that the simulator has for that day.
+fn figures_of_the_simulator(server: &Prometheus, simulator: &Simulator, began: f64) {
     let token = access_token(simulator);
-    let midnight = |ago: f64| ((now / DAY).floor() - ago) * DAY;
+    let midnight = |ago: f64| ((began / DAY).floor() - ago) * DAY;
     for ago in [399.0, 398.0, 365.0, 364.0, 200.0, 30.0, 7.0, 2.0] {
         let date = Timestamp::from_second(format!("{}", midnight(ago)).parse().unwrap()).unwrap();
         let expected = figures(simulator, &token, &date.to_zoned(TimeZone::UTC).date().to_string());

@@ -93,6 +93,7 @@ impl Browser {
         for domain in ["Page", "Runtime", "Log", "Network", "Audits"] {
             tab.call(&format!("{domain}.enable"), &json!({}));
         }
+        tab.call("Page.setLifecycleEventsEnabled", &json!({ "enabled": true }));
         let Screen { width, height, dark } = screen;
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         tab.call("Emulation.setDeviceMetricsOverride", &metrics);
@@ -139,12 +140,12 @@ impl Tab<'_> {
     pub fn load(&mut self, url: &str) {
         let answer = self.call("Page.navigate", &json!({ "url": url }));
         assert!(answer["errorText"].is_null(), "{url}: {}", answer["errorText"]);
-        self.wait_for("Page.loadEventFired");
-    }
-
-    fn wait_for(&mut self, event: &str) {
-        while !self.events.iter().any(|known| known["method"] == event) {
-            let message = self.browser.receive(event);
+        // The page before, and other tabs, have such an event, too.
+        let is_loaded = |event: &Value| {
+            event["params"]["name"] == "load" && event["params"]["loaderId"] == answer["loaderId"]
+        };
+        while !self.events.iter().any(is_loaded) {
+            let message = self.browser.receive("about the load");
             self.events.push(message);
         }
     }

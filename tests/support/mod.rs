@@ -26,7 +26,10 @@ pub mod real;
 pub mod terminal;
 
 /// The time after which a condition that is still false fails the test.
-pub const TIMEOUT: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest stop that passes. The program's own limit is 4.5 s, without which it would not end; the rest is for a busy
+/// machine.
+pub const STOP: Duration = Duration::from_secs(8);
 
 /// The tenants that tests use with the simulator.
 pub const TENANT: &str = "11111111-1111-1111-1111-111111111111";
@@ -52,10 +55,15 @@ impl Lines {
 
     /// Waits for a line for which `wanted` returns a value, and returns that value.
     pub fn wait_for<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
+        self.wait_for_within(TIMEOUT, what, wanted)
+    }
+
+    /// Like `wait_for`, with a limit of its own.
+    pub fn wait_for_within<T>(&self, limit: Duration, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
         let (lines, arrived) = &*self.0;
         let found = |lines: &[String]| lines.iter().find_map(|line| wanted(line));
         let guard = lines.lock().unwrap();
-        let (lines, _) = arrived.wait_timeout_while(guard, TIMEOUT, |lines| found(lines).is_none()).unwrap();
+        let (lines, _) = arrived.wait_timeout_while(guard, limit, |lines| found(lines).is_none()).unwrap();
         let (value, text) = (found(&lines), lines.join("\n"));
         // The code that prints the lines after a failure needs the lock, too.
         drop(lines);
@@ -312,6 +320,20 @@ impl Exporter {
         let labels: Vec<_> = account.map(|name| ("account", name)).into_iter().collect();
         self.wait_for("poll", |metrics| {
             (metrics.of_usage("partner_license_scrapes_total", &labels)? >= polls).then_some(())
+        });
+    }
+
+    /// Waits until the rows of these collections are on the disk, which they are after they are published.
+    pub fn wait_for_stored_rows(&self, collections: &[&str]) {
+        let state = self.directory.path().join("state");
+        eventually("rows on the disk", || {
+            let names = std::fs::read_dir(&state).ok()?;
+            let names: Vec<_> = names.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+            let is_stored = |collection: &&str| {
+                names.iter().any(|name| name.starts_with(*collection) && name.ends_with(".json"))
+            };
+            let is_writing = names.iter().any(|name| name.ends_with(".json.new"));
+            (!is_writing && collections.iter().all(is_stored)).then_some(())
         });
     }
 

@@ -8,7 +8,7 @@ use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::layer::Context;
 
 use super::*;
 
@@ -21,7 +21,7 @@ struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
     fn listen(&self) -> DefaultGuard {
-        tracing::subscriber::set_default(tracing_subscriber::registry().with(self.clone()))
+        crate::testkit::listen(self.clone())
     }
 
     /// The messages since the last call.

@@ -69,7 +69,7 @@ async fn a_refused_access_token_is_not_discarded_if_it_was_renewed_meanwhile() {
 #[tokio::test]
 async fn an_expired_access_token_is_not_used_while_the_sign_in_service_hangs() {
     let bed = TestBed::new("access_token_lifetime: 1h").await;
-    let client = bed.client_of(&bed.account(REFRESH_TOKEN, "http"), Duration::from_millis(500));
+    let client = bed.client_of(&bed.account(REFRESH_TOKEN, "http"), Duration::from_secs(2));
     client.usage().await.unwrap();
     bed.scenario("token: {delay: 1h}");
     advance(Duration::from_hours(1)).await;
@@ -147,10 +147,10 @@ async fn a_throttled_renewal_is_not_retried_before_retry_after_while_the_current
     bed.scenario("token: {answer: throttled, retry_after: 150}");
     advance(Duration::from_mins(56)).await;
     client.usage().await.unwrap();
-    advance(Duration::from_secs(149)).await;
+    advance(Duration::from_secs(140)).await;
     client.usage().await.unwrap();
     assert_eq!(bed.log().await["totals"]["token"], 2);
-    advance(Duration::from_secs(2)).await;
+    advance(Duration::from_secs(11)).await;
     client.usage().await.unwrap();
     assert_eq!(bed.log().await["totals"]["token"], 3);
 }

@@ -142,9 +142,10 @@ async fn a_failure_that_ends_within_three_attempts_does_not_fail_the_fetch() {
 #[tokio::test]
 async fn a_refused_connection_has_the_reason_network() {
     let mut bed = TestBed::new("").await;
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // Bound, so that no other program gets the port, and not listening.
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     bed.address = closed.local_addr().unwrap();
-    drop(closed);
     let error = bed.client().usage().await.unwrap_err();
     assert_eq!(error.reason(), FailureReason::Network);
     assert_eq!(bed.traffic(), "token error: 3, token retries: 2");

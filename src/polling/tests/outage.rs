@@ -2,7 +2,7 @@
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::layer::Context;
 
 use super::*;
 use crate::domain::polled::LastGood;
@@ -26,7 +26,7 @@ async fn log_of(script: Vec<Answer>) -> Vec<Level> {
 
 async fn log_with(ledger: &Ledger, script: Vec<Answer>) -> Vec<Level> {
     let lines = Lines::default();
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
+    let _guard = crate::testkit::listen(lines.clone());
     let mut changes = ledger.subscribe();
     let polls = script.len() as u64;
     let polling = start(ledger, script.into_iter().chain([Hangs]));

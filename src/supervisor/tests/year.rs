@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::layer::Context;
 
 use super::*;
 use crate::domain::failure::FailureReason;
@@ -282,7 +282,7 @@ pub(super) struct Log(Arc<Mutex<Vec<(Level, String)>>>);
 
 impl Log {
     pub(super) fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        tracing::subscriber::set_default(tracing_subscriber::registry().with(self.clone()))
+        crate::testkit::listen(self.clone())
     }
 
     /// The events since the last call.

@@ -18,13 +18,13 @@ const NO_DEPLOYMENT: &str = "second source: payload: the collection is empty";
 const OLD: [Usage; 1] = [("o365", "Exchange", "reseller", 70.0, DAY)];
 
 const ALL: &str =
-    "usage: { source: licenses }, customers: { enabled: true, poll_interval: 1h, poll_timeout: 20s }";
+    "usage: { source: licenses }, customers: { enabled: true, poll_interval: 1h, poll_timeout: 60s }";
 const NO_NAMES: &str = "usage: { source: licenses }, customers: { enabled: true, \
-    poll_interval: 1h, poll_timeout: 20s, names: false }";
+    poll_interval: 1h, poll_timeout: 60s, names: false }";
 const ONE_ROW: &str = "usage: { source: licenses }, customers: { enabled: true, \
-    poll_interval: 1h, poll_timeout: 20s, series: 1 }";
+    poll_interval: 1h, poll_timeout: 60s, series: 1 }";
 const NO_ROW: &str = "usage: { source: licenses }, customers: { enabled: true, \
-    poll_interval: 1h, poll_timeout: 20s, series: 0 }";
+    poll_interval: 1h, poll_timeout: 60s, series: 0 }";
 
 /// One good page of each endpoint.
 const TRAFFIC: &str = "token 200: 1, usage 200: 1, commercial_usage 200: 1, \

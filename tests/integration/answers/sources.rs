@@ -185,7 +185,7 @@ fn both_fail() -> Vec<Row> {
              exceeded. Try again in 90 seconds.",
             "token 200: 1, commercial_usage 429: 1, commercial_usage throttled: 1",
         )
-        .delay_between(88..=90),
+        .delay_between(60..=90),
         gone(
             "the successor fails",
             "answer: server_error",
@@ -239,7 +239,7 @@ fn both_fail() -> Vec<Row> {
             "second source: throttled: the API answered 429 Too Many Requests: \
              Rate limit is exceeded. Try again in 7200 seconds.",
         )
-        .delay_between(7198..=7200),
+        .delay_between(7100..=7200),
     ]
 }
 

@@ -161,7 +161,7 @@ pub(super) fn start_prometheus(
     rules: &Path,
 ) -> Prometheus {
     let config = format!(
-        "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [ {} ]\n\
+        "global: {{ scrape_interval: 2s, evaluation_interval: 1s }}\nrule_files: [ {} ]\n\
          scrape_configs: [{{ job_name: any, honor_labels: true, static_configs: [{{ targets: [{:?}] }}] }}]\n\
          alerting: {{ alertmanagers: [{{ static_configs: [{{ targets: [{:?}] }}] }}] }}\n",
         rules.display(),

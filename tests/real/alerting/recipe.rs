@@ -29,7 +29,7 @@ pub(crate) fn test_alert_arrives(suite: &'static str) {
         let commands = recipe
             .replace(url, &alertmanager.url)
             .replace(name, &format!("alert={alert}"))
-            .replace("+2 minutes", "+4 seconds");
+            .replace("+2 minutes", "+10 seconds");
         let tools = tool(suite, "amtool").parent().unwrap().display().to_string();
         let path = format!("{tools}:{}", std::env::var("PATH").unwrap());
         let output = Command::new("sh").args(["-euc", &commands]).env("PATH", path).output().unwrap();

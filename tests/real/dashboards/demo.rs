@@ -11,7 +11,7 @@ use crate::dashboards::model::Dashboard;
 use crate::dashboards::prometheus::Prometheus;
 use crate::dashboards::queries::{check_panels, run_all};
 use crate::support::real::tool;
-use crate::support::{Process, eventually, program};
+use crate::support::{Process, TIMEOUT, eventually, program};
 
 const PAGE: &str = "docs/start/demo.md";
 const HEADING: &str = "\n## Watch alerts and dashboards\n";
@@ -90,7 +90,10 @@ fn start_demo(command: &mut Command) -> (Process, String) {
     let address = demo.stdout.wait_for("address of the metrics", |line| {
         Some(line.split_once("http://")?.1.strip_suffix("/metrics")?.to_owned())
     });
-    demo.stdout.wait_for("message about the history", |line| line.contains("made-up past").then_some(()));
+    // It writes hundreds of megabytes.
+    demo.stdout.wait_for_within(5 * TIMEOUT, "message about the history", |line| {
+        line.contains("made-up past").then_some(())
+    });
     (demo, address)
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use command_fds::{CommandFdExt as _, FdMapping};
 
 /// How long a condition may take to become true before the test fails.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Waits until there is a value.
 pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {

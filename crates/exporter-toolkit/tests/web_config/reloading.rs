@@ -216,7 +216,7 @@ fn pipe(world: &World) {
     for _ in 0..3 {
         assert_status(&server, ALICE, 500);
     }
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     server.log_until("this is a pipe, not a regular file");
     server.write(&users());
     assert_status(&server, ALICE, 200);
@@ -239,11 +239,11 @@ fn pipe_of_authorities(world: &World) {
         for mut open in open {
             let asked = Instant::now();
             assert_eq!(request(&mut open, "GET", "/metrics", "").unwrap().status, 200);
-            assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+            assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
         }
     });
     // Nobody waits for the other end of the pipe.
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     server.log_until("ca.pem: this is a pipe, not a regular file");
     std::fs::copy(server.path("server.crt"), server.path("new.pem")).unwrap();
     std::fs::rename(server.path("new.pem"), server.path("ca.pem")).unwrap();
