@@ -124,7 +124,8 @@ fn write(
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::time::Instant;
+
+    use tokio::time::Instant;
 
     use super::*;
 

@@ -330,7 +330,8 @@ impl Exporter {
             let names = std::fs::read_dir(&state).ok()?;
             let names: Vec<_> = names.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
             let is_stored = |collection: &&str| {
-                names.iter().any(|name| name.starts_with(*collection) && name.ends_with(".json"))
+                let mut names = names.iter().filter_map(|name| name.strip_suffix(".json"));
+                names.any(|name| name.starts_with(*collection))
             };
             let is_writing = names.iter().any(|name| name.ends_with(".json.new"));
             (!is_writing && collections.iter().all(is_stored)).then_some(())
