@@ -222,10 +222,11 @@ impl AccountStatus {
         self.collections.iter().filter_map(failure)
     }
 
-    /// Whether each collection was polled, or its rows were restored. A large one is not waited for.
+    /// Whether each collection was polled, or its rows were restored. A large one is not waited for, and a pause that the
+    /// server asked for neither.
     pub fn is_ready(&self) -> bool {
         let mut collections = self.collections.iter().filter(|(it, _)| !it.is_large());
-        collections.all(|(_, status)| status.is_ready())
+        self.hold_until.is_some() || collections.all(|(_, status)| status.is_ready())
     }
 }
 
@@ -288,6 +289,9 @@ mod tests {
             status.of_mut(collection).poll_ended(Err(failure), Timestamp::UNIX_EPOCH, Duration::ZERO);
             assert_eq!(status.is_ready(), is_ready, "{collection:?}");
         }
+        let mut held = AccountStatus { hold_until: Some(Instant::now()), ..AccountStatus::default() };
+        held.track([(Collection::Usage, Duration::from_hours(6))], false);
+        assert!(held.is_ready(), "the server has answered");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::support::exposition;
 use crate::support::peers::refusing;
 use crate::support::terminal::Terminal;
 use crate::support::{
-    Exporter, OTHER_TENANT, Simulator, TENANT, account, eventually, program, run, write_config,
+    Exporter, OTHER_TENANT, Simulator, TENANT, account, eventually, get, program, run, write_config,
 };
 
 /// Rows of two customers, of which one has a name that a spreadsheet would compute.
@@ -372,6 +372,7 @@ fn a_pause_that_the_server_asked_the_exporter_for_is_kept_by_commands_and_by_a_r
         Some((next, metrics.value("process_start_time_seconds", &[])?))
     });
     assert!(next > start + 400.0, "{next}, started at {start}");
+    assert_eq!(get(&format!("{}/-/ready", exporter.url)), "partner-license-exporter is Ready.\n");
     assert_eq!(sent(), before, "nobody has asked meanwhile");
 }
 

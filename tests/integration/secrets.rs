@@ -231,11 +231,12 @@ impl FailingAccounts {
         support::write_config(self.directory.path(), &self.config())
     }
 
-    /// Removes the stored rows, so that the next start polls every account at once.
-    fn forget_rows(&self) {
+    /// Removes the stored rows and pauses, so that the next start polls every account at once.
+    fn forget_polls(&self) {
         for entry in fs::read_dir(self.directory.path().join("state")).unwrap() {
             let path = entry.unwrap().path();
-            if path.file_name().unwrap().to_str().unwrap().starts_with("usage-") {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if ["usage-", "pause-"].iter().any(|start| name.starts_with(start)) {
                 fs::remove_file(path).unwrap();
             }
         }
@@ -289,7 +290,7 @@ fn no_failure_of_a_running_exporter_reveals_a_secret() {
     let mut failures = Vec::new();
     for (level, format) in [("debug", "json"), ("debug", "logfmt"), ("info", "logfmt")] {
         let flags = ["--log.level", level, "--log.format", format];
-        failing.forget_rows();
+        failing.forget_polls();
         let exporter = Exporter::start_in(Arc::clone(&failing.directory), &failing.config(), &flags);
         for name in &names {
             exporter.wait_for_polls(Some(name), 1.0);
@@ -316,7 +317,7 @@ fn no_failure_of_a_running_exporter_reveals_a_secret() {
     for (level, levels) in [("warn", &["WARN", "ERROR"][..]), ("error", &["ERROR"])] {
         let expected = failures.iter().filter(|(_, level)| levels.contains(&level.as_str())).count();
         assert!(expected > 20, "{failures:?}");
-        failing.forget_rows();
+        failing.forget_polls();
         let file = failing.write_config();
         let flags = ["--log.level", level, "--log.format", "json", "--web.listen-address", "127.0.0.1:0"];
         let process =
