@@ -28,8 +28,8 @@ pub type Case = (&'static str, fn(&'static str));
 /// Runs each case with each suite. If tools are missing, the tests are reported as ignored, with the reason; with
 /// `REQUIRE_TOOLS=1`, which scripts/test sets, they fail instead.
 pub fn run_cases(arguments: &Arguments, cases: &'static [Case]) -> Conclusion {
-    // Each trial starts about six processes, so two trials at a time are enough.
-    let arguments = Arguments { test_threads: arguments.test_threads.or(Some(2)), ..arguments.clone() };
+    // Each trial starts about six processes, so three trials at a time are enough.
+    let arguments = Arguments { test_threads: arguments.test_threads.or(Some(3)), ..arguments.clone() };
     let trials = SUITES.into_iter().flat_map(|suite| {
         let missing: Vec<PathBuf> =
             TOOLS.iter().map(|name| tool(suite, name)).filter(|path| !path.exists()).collect();

@@ -34,6 +34,8 @@ use web_config::{clients, files, reloading, requests};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
+    // Most of them wait.
+    let arguments = Arguments { test_threads: arguments.test_threads.or(Some(4)), ..arguments };
     let passed = Arc::new(AtomicUsize::new(0));
     let all = [("addresses", Listening::Addresses), ("systemd", Listening::Systemd)];
     let trials = all.into_iter().flat_map(|(prefix, listening)| trials(prefix, listening, &passed)).collect();
