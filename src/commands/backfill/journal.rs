@@ -134,6 +134,19 @@ mod tests {
         Day { samples: vec![sample.to_owned()], ..Day::default() }
     }
 
+    /// Opens a journal. A process that another test starts has the lock, too, until it runs a program of its own.
+    fn open(output: &Path, owner: &Owner) -> anyhow::Result<(Journal, BTreeMap<Date, Day>)> {
+        for _ in 0..1_000 {
+            match Journal::open(output, owner) {
+                Err(error) if error.to_string().ends_with("another backfill is writing it") => {
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+                opened => return opened,
+            }
+        }
+        panic!("the lock was not released");
+    }
+
     #[test]
     fn a_journal_that_was_cut_off_anywhere_has_the_days_of_its_whole_lines_and_goes_on() {
         let directory = tempfile::tempdir().unwrap();
@@ -141,7 +154,7 @@ mod tests {
         let file = output.with_added_extension("partial");
         let dates: Vec<Date> =
             super::super::day::days(Date::constant(2026, 1, 1), Date::constant(2026, 1, 3)).collect();
-        let (mut journal, found) = Journal::open(&output, &owner("usage")).unwrap();
+        let (mut journal, found) = open(&output, &owner("usage")).unwrap();
         assert!(found.is_empty());
         for (n, date) in dates.iter().enumerate() {
             journal.add(*date, &day(&n.to_string())).unwrap();
@@ -151,11 +164,11 @@ mod tests {
         for length in 0..=whole.len() {
             fs::write(&file, &whole[..length]).unwrap();
             let lines = String::from_utf8_lossy(&whole[..length]).matches('\n').count();
-            let (mut journal, found) = Journal::open(&output, &owner("usage")).unwrap();
+            let (mut journal, found) = open(&output, &owner("usage")).unwrap();
             assert_eq!(found.len(), lines.saturating_sub(1), "after {length} bytes");
             journal.add(Date::constant(2026, 2, 1), &day("x")).unwrap();
             drop(journal);
-            let (_, found) = Journal::open(&output, &owner("usage")).unwrap();
+            let (_, found) = open(&output, &owner("usage")).unwrap();
             assert_eq!(found.len(), lines.saturating_sub(1) + 1, "after {length} bytes");
             assert_eq!(found[&Date::constant(2026, 2, 1)], day("x"));
         }
@@ -182,9 +195,10 @@ mod tests {
     fn a_journal_of_another_collection_or_in_use_or_damaged_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let output = directory.path().join("past.om");
-        let refused = |owner: &Owner| Journal::open(&output, owner).map(|_| ()).unwrap_err().to_string();
+        let refused = |owner: &Owner| open(&output, owner).map(|_| ()).unwrap_err().to_string();
         let (journal, _) = Journal::open(&output, &owner("usage")).unwrap();
-        assert!(refused(&owner("usage")).ends_with("another backfill is writing it"));
+        let in_use = Journal::open(&output, &owner("usage")).map(|_| ()).unwrap_err().to_string();
+        assert!(in_use.ends_with("another backfill is writing it"), "{in_use}");
         drop(journal);
         assert!(refused(&owner("deployment")).contains("about another account or collection; remove it"));
         let file = output.with_added_extension("partial");
