@@ -253,15 +253,19 @@ fn assert_outcomes(rows: &[&Row], config: &str) {
     // A collection that has failed is polled again after fifteen seconds or more. The other two polls of its account have
     // ended by then.
     let mut seen = BTreeMap::new();
-    let last = eventually("outcome of every fault", || {
-        let metrics = exporter.metrics();
-        for row in rows {
-            if !seen.contains_key(row.fault) && is_over(row, &metrics) {
-                seen.insert(row.fault, (metrics.clone(), row.peer.as_ref().map(Peer::connections)));
+    while seen.len() < rows.len() {
+        let before = seen.len();
+        eventually("outcome of another fault", || {
+            let metrics = exporter.metrics();
+            for row in rows {
+                if !seen.contains_key(row.fault) && is_over(row, &metrics) {
+                    seen.insert(row.fault, (metrics.clone(), row.peer.as_ref().map(Peer::connections)));
+                }
             }
-        }
-        (seen.len() == rows.len()).then_some(metrics)
-    });
+            (seen.len() > before).then_some(())
+        });
+    }
+    let last = exporter.metrics();
     for row in rows {
         let (metrics, connections) = &seen[row.fault];
         assert_outcome(row, metrics, *connections, &exporter);

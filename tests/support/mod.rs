@@ -391,8 +391,7 @@ pub fn json(url: &str) -> serde_json::Value {
     serde_json::from_str(&get(url)).unwrap()
 }
 
-/// Checks a condition repeatedly until it returns a value, and returns that value. The longer it takes, the less often it
-/// is checked, as many checks parse a whole page.
+/// Checks a condition repeatedly until it returns a value, and returns that value.
 pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
@@ -400,6 +399,6 @@ pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
             return value;
         }
         assert!(started.elapsed() < TIMEOUT, "no result within {TIMEOUT:?}: {what}");
-        thread::sleep((started.elapsed() / 5).clamp(Duration::from_millis(10), Duration::from_millis(250)));
+        thread::sleep(Duration::from_millis(20));
     }
 }
