@@ -28,6 +28,8 @@ struct Record {
 const VERSION: u32 = 1;
 /// The size in bytes of the largest file that is read.
 const MAX_BYTES: u64 = 4096;
+/// The longest pause: what a server can ask for, and the tenth by which a schedule may exceed it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(Schedule::MAX_RETRY_AFTER.as_secs() * 11 / 10);
 
 impl PauseFile {
     /// The file of `account`. Nothing is read or written yet.
@@ -44,12 +46,12 @@ impl PauseFile {
         self.0.replace(serde_json::to_vec(&record)?)
     }
 
-    /// The end of the pause, if it has not passed at `now`. What cannot be read, or is longer than a server can ask for,
-    /// is no pause.
+    /// The end of the pause, if it has not passed at `now`. What cannot be read, or is longer than a pause can be, is
+    /// none.
     pub fn until(&self, now: Timestamp) -> Option<Timestamp> {
         let content = self.0.read().ok()??;
         let record: Record = serde_json::from_slice(&content).ok()?;
-        let longest = now.saturating_add(Schedule::MAX_RETRY_AFTER).ok()?;
+        let longest = now.saturating_add(LONGEST_PAUSE).ok()?;
         let is_ours = record.version == VERSION && record.owner == self.0.owner();
         (is_ours && now < record.until && record.until <= longest).then_some(record.until)
     }
@@ -92,7 +94,8 @@ mod tests {
         file.save(after(600)).unwrap();
         assert_eq!(file.until(NOW), Some(after(600)));
         assert_eq!(file.until(after(600)), None, "it has ended");
-        assert_eq!(file.until(after(-90_000)), None, "the clock was wrong, then or now");
+        assert_eq!(file.until(after(-90_000)), Some(after(600)), "a day and a tenth is possible");
+        assert_eq!(file.until(after(-95_000)), None, "the clock was wrong, then or now");
         assert_eq!(PauseFile::new(directory.path(), &account("fabrikam.onmicrosoft.com")).until(NOW), None);
         for content in ["", "{}", "{\"version\": 2}"] {
             fs::write(file.0.path(), content).unwrap();
