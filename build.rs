@@ -1,4 +1,5 @@
-//! Records what the program is built from, for `--version` and the `build_info` metric, and embeds the bundled files.
+//! Records what the program is built from, for `--version` and the `build_info` metric, embeds the bundled files, and
+//! says how the program is linked.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ fn main() {
     println!("cargo::rustc-env=BUILD_TARGET={}", std::env::var("TARGET").expect("cargo sets TARGET"));
     bundle();
     link_name_service();
+    order_functions();
 }
 
 /// Files to embed: a directory of the repository, the end of their names, and the directory that `export` writes them to.
@@ -90,6 +92,28 @@ fn link_name_service() {
             println!("cargo::rustc-link-arg-bins={}", object.display());
         }
     }
+}
+
+/// Has the linker put the functions that a serving exporter executes next to each other in a release, so that few pages
+/// of the others come into memory with them. A function that is not found stays where it is.
+fn order_functions() {
+    const PATTERNS: &str = "tools/order/functions.txt"; // by scripts/order-functions
+    println!("cargo::rerun-if-changed={PATTERNS}");
+    let set = |name| std::env::var(name).unwrap_or_default();
+    // These linkers know no linker scripts.
+    let can_order = !["mold", "wild"].iter().any(|linker| set("CARGO_ENCODED_RUSTFLAGS").contains(linker));
+    if set("PROFILE") != "release" || set("CARGO_CFG_TARGET_OS") != "linux" || !can_order {
+        return;
+    }
+    let patterns = std::fs::read_to_string(PATTERNS).expect("the repository has it");
+    let mut script = String::from("SECTIONS\n{\n  .text.executed :\n  {\n");
+    for pattern in patterns.lines() {
+        writeln!(script, "    *(.text.{pattern} .text.unlikely.{pattern})").expect(WRITES);
+    }
+    script.push_str("  }\n}\nINSERT BEFORE .text;\n");
+    let output = PathBuf::from(std::env::var("OUT_DIR").expect("cargo sets OUT_DIR")).join("functions.ld");
+    std::fs::write(&output, script).expect("OUT_DIR is writable");
+    println!("cargo::rustc-link-arg-bins=-T{}", output.display());
 }
 
 /// Returns the first line that a command prints, if it succeeds.

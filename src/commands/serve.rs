@@ -21,7 +21,6 @@ use crate::commands::settings;
 use crate::config::ConfigSource;
 use crate::domain::account::AccountName;
 use crate::domain::clock::Clock;
-use crate::domain::polled::CollectionStatus;
 use crate::domain::shard::Shard;
 use crate::domain::status::{AccountStatus, Ledger};
 use crate::metrics::{Accounts, BUILD, MetricsSnapshot, OwnMetrics};
@@ -118,7 +117,7 @@ fn status_line(statuses: impl Iterator<Item = AccountStatus>) -> String {
     let (mut all, mut up, mut failing) = (0, 0, Vec::new());
     for status in statuses {
         all += 1;
-        up += usize::from(status.collections.values().all(CollectionStatus::up));
+        up += usize::from(status.collections.values().all(|status| status.up()));
         let reasons: BTreeSet<_> = status.failures().map(|(_, failure)| failure.reason.as_str()).collect();
         if !reasons.is_empty() {
             let name = status.name.as_ref().map_or("the account", AccountName::as_str);

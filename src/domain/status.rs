@@ -24,8 +24,8 @@ pub struct AccountStatus {
     pub name: Option<AccountName>,
     /// Whether a reload added the account: readiness does not wait for it.
     pub added_by_reload: bool,
-    /// What is known about each collection that is polled.
-    pub collections: BTreeMap<Collection, CollectionStatus>,
+    /// What is known about each collection that is polled. Boxed, since a map has room for eleven.
+    pub collections: BTreeMap<Collection, Box<CollectionStatus>>,
     /// How much of the customers collection is published, as configured.
     pub customers: Limits,
     /// Whether the customers' licences are kept by product as well, as configured.
@@ -174,7 +174,7 @@ impl Latency {
 impl AccountStatus {
     /// What is known about a collection, if it is polled.
     pub fn of(&self, collection: Collection) -> Option<&CollectionStatus> {
-        self.collections.get(&collection)
+        self.collections.get(&collection).map(Box::as_ref)
     }
 
     /// What is known about a collection, which is added if it was not polled before.
@@ -188,8 +188,9 @@ impl AccountStatus {
         let mut before = std::mem::take(&mut self.collections);
         for (collection, poll_interval) in polled {
             let added = || CollectionStatus { added_by_reload: by_reload, ..CollectionStatus::default() };
-            let status = before.remove(&collection).unwrap_or_else(added);
-            self.collections.insert(collection, CollectionStatus { poll_interval, ..status });
+            let mut status = before.remove(&collection).unwrap_or_else(|| Box::new(added()));
+            status.poll_interval = poll_interval;
+            self.collections.insert(collection, status);
         }
     }
 
@@ -217,9 +218,7 @@ impl AccountStatus {
 
     /// The collections whose last poll failed, each with its failure.
     pub fn failures(&self) -> impl Iterator<Item = (Collection, &Failure)> {
-        let failure =
-            |(collection, status): (&Collection, _)| Some((*collection, CollectionStatus::failure(status)?));
-        self.collections.iter().filter_map(failure)
+        self.collections.iter().filter_map(|(collection, status)| Some((*collection, status.failure()?)))
     }
 
     /// Whether each collection was polled, or its rows were restored. A large one is not waited for, and a pause that the

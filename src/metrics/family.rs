@@ -12,6 +12,8 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::large_buffer;
+
 use super::value::Value;
 
 /// The static description of a metric family.
@@ -46,6 +48,11 @@ pub struct Selection(Option<BTreeSet<String>>);
 pub(super) trait Collect: fmt::Debug + Send + Sync + 'static {
     /// Adds its families in the order of [`FAMILIES`](super::FAMILIES).
     fn collect(&self, out: &mut Families<'_>) -> fmt::Result;
+
+    /// Returns about how many bytes its families take.
+    fn typical_size(&self) -> usize {
+        0
+    }
 }
 
 /// The families of an exposition that is being encoded.
@@ -59,7 +66,9 @@ pub(super) struct Families<'a> {
 pub(super) fn encode<C: Collect>(format: Format, selection: &Selection, source: &Arc<C>) -> Vec<u8> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Selected(Arc::clone(source), selection.clone())));
-    let mut out = String::new();
+    let mut room = Vec::new();
+    large_buffer::reserve(&mut room, source.typical_size());
+    let mut out = String::from_utf8(room).expect("it is empty");
     match format {
         Format::Classic => prometheus_text::encode(&mut out, &registry),
         Format::OpenMetrics => text::encode_registry(&mut out, &registry),

@@ -66,6 +66,11 @@ pub struct MetricsSnapshot {
 /// one after another, there are several snapshots between two scrapes.
 const PREPARED_FOR: Duration = Duration::from_mins(1);
 
+/// The size in bytes of an account's series without its rows, of which histograms are the most.
+const TYPICAL_ACCOUNT: usize = 10_000;
+/// The size in bytes of the series of one row.
+const TYPICAL_ROW: usize = 400;
+
 /// The data from which the series are encoded.
 #[derive(Debug)]
 struct Series {
@@ -185,6 +190,12 @@ impl Collect for Series {
         self.collect_polls(out)?;
         self.collect_traffic(out)?;
         self.collect_credentials(out)
+    }
+
+    fn typical_size(&self) -> usize {
+        let good = self.statuses.iter().flat_map(|status| status.collections.values());
+        let rows: usize = good.filter_map(|it| Some(it.last_good.as_ref()?.report.len())).sum();
+        self.statuses.len() * TYPICAL_ACCOUNT + rows * TYPICAL_ROW
     }
 }
 
@@ -354,9 +365,9 @@ impl Series {
         value: impl Fn(&CollectionStatus) -> Option<V>,
     ) -> fmt::Result {
         self.labelled(out, family, |status| {
-            let of =
-                |(collection, status): (&Collection, _)| Some(([collection.as_str().into()], value(status)?));
-            status.collections.iter().filter_map(of)
+            let collections = status.collections.iter();
+            collections
+                .filter_map(|(collection, status)| Some(([collection.as_str().into()], value(status)?)))
         })
     }
 

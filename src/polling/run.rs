@@ -99,10 +99,13 @@ impl<S: Source> Poller<S> {
         self.ledger.read().of(self.plan.collection).cloned().unwrap_or_default()
     }
 
-    fn write(&self, change: impl FnMut(&mut CollectionStatus)) {
+    fn write(&self, change: impl FnOnce(&mut CollectionStatus)) {
         // A reload may have removed the collection.
-        self.ledger
-            .write(|status| status.collections.get_mut(&self.plan.collection).into_iter().for_each(change));
+        self.ledger.write(|status| {
+            if let Some(status) = status.collections.get_mut(&self.plan.collection) {
+                change(status);
+            }
+        });
     }
 
     /// Whether the credentials have changed since this collection looked last.
@@ -173,7 +176,9 @@ impl<S: Source> Poller<S> {
         self.changes = self.plan.shared.changes();
         let collection = plan.collection;
         tracing::debug!(account = %plan.account, collection = collection.as_str(), "Polling");
-        let outcome = timeout(plan.timeout, self.source.fetch(collection, &mut turn)).await;
+        // On the heap for as long as it takes, since it is large, and polls are hours apart.
+        let fetching = Box::pin(self.source.fetch(collection, &mut turn));
+        let outcome = timeout(plan.timeout, fetching).await;
         drop(turn);
         let outcome =
             outcome.unwrap_or_else(|_| Err(FetchError::deadline(plan.timeout))).map_err(Failure::from);

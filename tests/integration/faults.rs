@@ -255,7 +255,9 @@ fn assert_outcomes(rows: &[&Row], config: &str) {
     let mut seen = BTreeMap::new();
     while seen.len() < rows.len() {
         let before = seen.len();
-        eventually("outcome of another fault", || {
+        let missing = rows.iter().map(|row| row.fault).filter(|it| !seen.contains_key(it));
+        let what = format!("outcome of {}", missing.collect::<Vec<_>>().join(", "));
+        eventually(&what, || {
             let metrics = exporter.metrics();
             for row in rows {
                 if !seen.contains_key(row.fault) && is_over(row, &metrics) {

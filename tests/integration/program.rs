@@ -105,7 +105,9 @@ fn the_demo_has_every_series_about_licences_and_forty_customers() {
     let expected: Vec<_> = families().filter(|name| reported.iter().any(|of| name.starts_with(of))).collect();
     let metrics = eventually("polls of all collections", || {
         let metrics = support::exposition::parse(&get(&format!("{url}/metrics")));
-        expected.iter().all(|name| metrics.named(name).next().is_some()).then_some(metrics)
+        let has_all = expected.iter().all(|name| metrics.named(name).next().is_some());
+        let sources = metrics.named("partner_license_usage_source_info").count();
+        (has_all && sources == 2).then_some(metrics)
     });
     assert_eq!(metrics.value("partner_license_customers", &[("account", "portfolio")]), Some(40.0));
     let sources = metrics.named("partner_license_usage_source_info");

@@ -305,7 +305,7 @@ fn no_failure_of_a_running_exporter_reveals_a_secret() {
             failures = logged_failures(&log);
         }
         // Of an account that has not changed, a reload would start the next poll a minute after this one.
-        support::write_config(failing.directory.path(), &failing.config().replace("6h", "5h"));
+        support::write_config(failing.directory.path(), &failing.config().replace(": 6h", ": 5h"));
         assert_eq!(exporter.reload(), 200);
         exporter.wait_for_polls(Some("usage-forbidden"), 2.0);
         let mut answer = agent().post(&format!("{}/-/reload?{SECRET}", exporter.url)).send_empty().unwrap();

@@ -158,7 +158,7 @@ pub fn no_tls(mut stream: TcpStream) -> io::Result<()> {
 
 /// Sends a response without a body, with this status line and these headers.
 pub fn says(head: String) -> impl Fn(&mut TcpStream, &str) -> io::Result<()> {
-    move |stream, _| write!(stream, "HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n")
+    move |stream, _| write!(stream, "HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 }
 
 /// Sends back the whole request, secrets included, instead of an HTTP response.

@@ -386,3 +386,15 @@ proptest! {
         held(messages.iter().find(|sample| sample.name == USAGE.name).unwrap())?;
     }
 }
+
+#[test]
+fn a_large_body_has_memory_of_its_own_which_the_system_gets_back() {
+    let capacity = |count| {
+        let names: Vec<_> = (0..count).map(|n| format!("a{n}")).collect();
+        let accounts = accounts_named(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        accounts.ledgers.iter().for_each(fill);
+        accounts.render(NOW).encode(Format::Classic, &Selection::everything()).capacity()
+    };
+    assert!(capacity(1) < 1 << 20);
+    assert!(capacity(50) > 32 << 20, "from here on, glibc maps each block by itself");
+}

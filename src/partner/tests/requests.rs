@@ -1,5 +1,7 @@
 //! Tests of the requests that are sent.
 
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
 use super::*;
@@ -102,4 +104,22 @@ async fn the_duration_of_every_request_is_observed() {
     let durations = bed.ledger.read().traffic.durations;
     let count = |endpoint| durations[&endpoint].buckets().map(|(_, count)| count).sum::<u64>();
     assert_eq!((count(Endpoint::Token), count(Endpoint::Usage)), (1, 2));
+}
+
+#[tokio::test]
+async fn the_requests_of_a_poll_share_a_connection_which_is_closed_soon_after_it() {
+    let mut bed = TestBed::new("").await;
+    let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let simulator = std::mem::replace(&mut bed.address, relay.local_addr().unwrap());
+    let client = bed.client();
+    let relaying = async {
+        let (mut connection, _) = relay.accept().await.unwrap();
+        copy_bidirectional(&mut connection, &mut TcpStream::connect(simulator).await.unwrap()).await.unwrap()
+    };
+    let (report, (sent, _)) = tokio::join!(client.usage(), async {
+        timeout(Duration::from_secs(30), relaying).await.expect("nobody else closes the connection")
+    });
+    report.unwrap();
+    assert!(sent > 0);
+    assert_eq!(bed.traffic(), "token 200: 1, usage 200: 1", "on one connection");
 }

@@ -105,9 +105,9 @@ impl Coding {
                 checksum.update(&prefix);
                 let mut out = GZIP_HEADER.to_vec();
                 deflate(&mut out, &prefix);
-                out.into()
+                fitted(out)
             }
-            Self::Zstd => zstd(&prefix).into(),
+            Self::Zstd => fitted(zstd(&prefix)),
         };
         EncodedPrefix { bytes, coding: self, checksum }
     }
@@ -149,6 +149,12 @@ impl EncodedPrefix {
             }
         }
     }
+}
+
+/// Gives the room back that the bytes do not need, which was reserved for input that compresses badly.
+fn fitted(mut bytes: Vec<u8>) -> Bytes {
+    bytes.shrink_to_fit();
+    bytes.into()
 }
 
 /// Returns the blocks of at most `size` bytes that `data` consists of, at least one, and whether each is the last one.
@@ -251,6 +257,14 @@ mod tests {
             prop_assert_eq!(&gunzip(&encode(Coding::Gzip, &prefix, &rest)), &expected);
             prop_assert_eq!(&zstd::decode_all(&encode(Coding::Zstd, &prefix, &rest)[..]).unwrap(), &expected);
             prop_assert_eq!(&gunzip(&Coding::Gzip.encode(expected.clone())), &expected);
+        }
+    }
+
+    #[test]
+    fn a_compressed_body_keeps_no_room_that_it_does_not_need() {
+        for coding in [Coding::Gzip, Coding::Zstd] {
+            let bytes = Vec::from(coding.encode_prefix(vec![b'a'; 1 << 20]).bytes);
+            assert_eq!(bytes.capacity(), bytes.len(), "{coding:?}");
         }
     }
 

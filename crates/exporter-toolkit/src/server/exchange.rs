@@ -88,7 +88,8 @@ impl Exchange {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         pending.started(response.extensions_mut().remove());
-        Ok(response.map(|body| TrackedBody { body, buffer: Bytes::new(), pending: Arc::new(pending) }))
+        let chunk = if version == Version::HTTP_2 { limits::CHUNK_OF_HTTP2 } else { limits::CHUNK };
+        Ok(response.map(|body| TrackedBody { body, buffer: Bytes::new(), chunk, pending: Arc::new(pending) }))
     }
 
     /// Reads the whole request and discards its body.
@@ -137,6 +138,8 @@ pub(super) struct TrackedBody {
     body: Body,
     /// The data of the body from which no chunk has been made.
     buffer: Bytes,
+    /// The size of the chunks.
+    chunk: usize,
     pending: Arc<PendingResponse>,
 }
 
@@ -155,7 +158,7 @@ impl http_body::Body for TrackedBody {
                 Some(Ok(data)) => self.buffer = data,
             }
         }
-        let length = self.buffer.len().min(limits::CHUNK);
+        let length = self.buffer.len().min(self.chunk);
         let bytes = self.buffer.split_to(length);
         let chunk = Bytes::from_owner(Chunk { bytes, pending: Arc::clone(&self.pending) });
         Poll::Ready(Some(Ok(Frame::data(chunk))))

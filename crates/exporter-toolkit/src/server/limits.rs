@@ -20,9 +20,11 @@ pub(super) const MAX_BODY: u32 = 64 * 1024;
 pub(super) const UNSENT: u32 = 16 * 1024;
 /// The size of the receive buffer in bytes, which Linux doubles.
 pub(super) const RECEIVE_BUFFER: usize = 64 * 1024;
-/// The size in bytes of the chunks in which a response is sent; a response makes progress when one has been sent. With the
-/// 9 bytes of its header, a frame of HTTP/2 fits in one TLS record, which holds 16 KiB.
-pub(super) const CHUNK: usize = 16 * 1024 - 9;
+/// The size in bytes of the chunks in which a response is sent; a response makes progress when one has been sent. hyper
+/// hands up to 16 of them to the system at once, and up to some 400 kB.
+pub(super) const CHUNK: usize = 64 * 1024;
+/// The same over HTTP/2: with the 9 bytes of its header, a frame fits in one TLS record, which holds 16 KiB.
+pub(super) const CHUNK_OF_HTTP2: usize = 16 * 1024 - 9;
 /// The number of concurrent requests on one HTTP/2 connection.
 pub(super) const MAX_STREAMS: u32 = 32;
 /// The number of streams that a peer may reset before they are accepted.

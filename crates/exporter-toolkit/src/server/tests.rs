@@ -161,8 +161,9 @@ impl http_body::Body for Endless {
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.fetch_add(limits::CHUNK, Ordering::Relaxed);
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; limits::CHUNK])))))
+        static CHUNK: [u8; limits::CHUNK] = [b'x'; limits::CHUNK];
+        self.0.fetch_add(CHUNK.len(), Ordering::Relaxed);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&CHUNK)))))
     }
 }
 
@@ -181,9 +182,9 @@ async fn little_is_kept_for_a_peer_that_does_not_read() {
     client.read_exact(&mut beginning).await.unwrap();
     site.stop.cancel();
     timeout(PATIENCE, site.server).await.unwrap().unwrap().unwrap();
-    // hyper holds 16 chunks, which are shared. By itself the system would take megabytes more.
+    // hyper holds some 400 kB, which are shared. By itself the system would take megabytes more.
     let kept = taken.load(Ordering::Relaxed);
-    assert!((16 * limits::CHUNK..24 * limits::CHUNK).contains(&kept), "{kept} bytes");
+    assert!((6 * limits::CHUNK..10 * limits::CHUNK).contains(&kept), "{kept} bytes");
 }
 
 // === eviction ===

@@ -1,0 +1,88 @@
+"""The simulator, perhaps behind a proxy with TLS, and an exporter that has polled it."""
+
+import contextlib
+import getpass
+import grp
+import json
+import os
+import re
+import subprocess
+
+from bench import account, free_port, get, stop, wait_for
+
+
+class Site:
+    def __init__(self, program, rivals, directory, stack, https=False):
+        self.program, self.programs = program, rivals / "bin"
+        self.directory, self.stack = directory, stack
+        self.simulated = self.polled = free_port()
+        self.scheme = "https" if https else "http"
+        self.write_certificate()
+        self.start(program, "simulate", f"--simulator.listen-address=127.0.0.1:{self.simulated}")
+        wait_for(lambda: get(self.simulated, "identity", "/simulator/scenario")[0] == 200, "the simulator")
+        if https:
+            self.start_proxy()
+
+    def start(self, *command):
+        log = self.stack.enter_context(open(self.directory / "log", "ab"))
+        process = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log)
+        self.stack.callback(stop, process)
+        return process
+
+    def write_certificate(self):
+        command = [self.programs / "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        command += ["-nodes", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+        command += ["-addext", "basicConstraints=critical,CA:false", "-keyout", self.directory / "key.pem"]
+        subprocess.run([*command, "-out", self.directory / "certificate.pem"], check=True, capture_output=True)
+
+    def start_proxy(self):
+        root = self.directory / "nginx"
+        root.mkdir()
+        kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        self.polled = free_port()
+        (root / "nginx.conf").write_text(
+            f"""user {getpass.getuser()} {grp.getgrgid(os.getgid()).gr_name};
+            daemon off; worker_processes 1; pid {root}/pid; error_log stderr;
+            events {{ worker_connections 1024; }}
+            http {{
+              {" ".join(f"{kind}_temp_path {root}/{kind};" for kind in kinds)} access_log off;
+              server {{
+                listen 127.0.0.1:{self.polled} ssl http2;
+                ssl_certificate {self.directory}/certificate.pem; ssl_certificate_key {self.directory}/key.pem;
+                location / {{ proxy_pass http://127.0.0.1:{self.simulated}; proxy_set_header Host $http_host; }}
+              }}
+            }}"""
+        )
+        self.start(self.programs / "nginx", "-p", root, "-c", root / "nginx.conf", "-e", "stderr")
+
+    @contextlib.contextmanager
+    def exporter(self, accounts=1, collections=None, tls=False, below=()):
+        """Runs the exporter until it has rows of every collection, and then until the caller is done.
+
+        `tls` is whether it is scraped over HTTPS, and `below` is a command that runs it.
+        """
+        config = {"state_directory": str(self.directory / "state"), "collections": collections or {}}
+        config["accounts"] = [account(number, self.simulated) for number in range(accounts)]
+        address = f"{self.scheme}://127.0.0.1:{self.polled}"
+        for it in config["accounts"]:
+            it |= {"api_base_url": address, "login_base_url": address}
+            if self.scheme == "https":
+                it["ca_file"] = str(self.directory / "certificate.pem")
+        (self.directory / "state").mkdir()
+        (self.directory / "config.yml").write_text(json.dumps(config))
+        server = {"cert_file": "certificate.pem", "key_file": "key.pem"}
+        (self.directory / "web.yml").write_text(json.dumps({"tls_server_config": server}))
+        port = free_port()
+        flags = [f"--config.file={self.directory}/config.yml", f"--web.listen-address=127.0.0.1:{port}"]
+        flags += [f"--web.config.file={self.directory}/web.yml"] if tls else []
+        process = self.start(*below, self.program, *flags)
+
+        def complete():
+            body = get(port, "identity", tls=tls)[1]
+            found = re.findall(rb"^partner_license_rows\{.*\} [1-9]", body, re.MULTILINE)
+            return len(found) == accounts * (1 + len(config["collections"]))
+
+        wait_for(complete, "rows")
+        yield process, port
+        stop(process)
+        assert process.returncode == 0, (self.directory / "log").read_text()
