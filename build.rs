@@ -97,12 +97,31 @@ fn link_name_service() {
 /// Has the linker put the functions that a serving exporter executes next to each other in a release, so that few pages
 /// of the others come into memory with them. A function that is not found stays where it is.
 fn order_functions() {
-    const PATTERNS: &str = "tools/order/functions.txt"; // by scripts/order-functions
+    // scripts/order-functions writes it.
+    const PATTERNS: &str = "tools/order/functions.txt";
+    const SWITCH: &str = "ORDER_FUNCTIONS";
     println!("cargo::rerun-if-changed={PATTERNS}");
+    println!("cargo::rerun-if-env-changed={SWITCH}");
     let set = |name| std::env::var(name).unwrap_or_default();
-    // These linkers know no linker scripts.
-    let can_order = !["mold", "wild"].iter().any(|linker| set("CARGO_ENCODED_RUSTFLAGS").contains(linker));
-    if set("PROFILE") != "release" || set("CARGO_CFG_TARGET_OS") != "linux" || !can_order {
+    let is_fuzzed = std::env::var_os("CARGO_CFG_FUZZING").is_some();
+    if set("PROFILE") != "release" || set("CARGO_CFG_TARGET_OS") != "linux" || set(SWITCH) == "0" || is_fuzzed
+    {
+        return;
+    }
+    let flags = set("CARGO_ENCODED_RUSTFLAGS");
+    if !flags.contains("symbol-mangling-version=v0") {
+        println!(
+            "cargo::warning=the program will take more memory than it needs, because other flags replace those of \
+             .cargo/config.toml; add -Csymbol-mangling-version=v0 to RUSTFLAGS"
+        );
+        return;
+    }
+    // These linkers know no linker scripts with INSERT.
+    let is_choice = |flag: &&str| ["linker=", "-fuse-ld=", "--ld-path="].iter().any(|it| flag.contains(it));
+    let linker = set("RUSTC_LINKER");
+    let chosen = flags.split('\x1f').filter(is_choice).chain([linker.as_str()]);
+    let mut names = chosen.filter_map(|path| path.rsplit(['=', '/']).next());
+    if names.any(|name| ["mold", "wild", "gold"].iter().any(|linker| name.contains(linker))) {
         return;
     }
     let patterns = std::fs::read_to_string(PATTERNS).expect("the repository has it");

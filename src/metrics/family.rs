@@ -49,7 +49,7 @@ pub(super) trait Collect: fmt::Debug + Send + Sync + 'static {
     /// Adds its families in the order of [`FAMILIES`](super::FAMILIES).
     fn collect(&self, out: &mut Families<'_>) -> fmt::Result;
 
-    /// Returns about how many bytes its families take.
+    /// Returns about how many bytes all of its families take as text.
     fn typical_size(&self) -> usize {
         0
     }
@@ -67,7 +67,9 @@ pub(super) fn encode<C: Collect>(format: Format, selection: &Selection, source: 
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Selected(Arc::clone(source), selection.clone())));
     let mut room = Vec::new();
-    large_buffer::reserve(&mut room, source.typical_size());
+    if selection.is_everything() && format != Format::Protobuf {
+        large_buffer::reserve(&mut room, source.typical_size());
+    }
     let mut out = String::from_utf8(room).expect("it is empty");
     match format {
         Format::Classic => prometheus_text::encode(&mut out, &registry),

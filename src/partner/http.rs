@@ -118,8 +118,8 @@ const MAX_BODY: usize = 16 * 1024 * 1024;
 /// The longest part that is read of a body that is not a success.
 const MAX_FAILURE_BODY: usize = 64 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection is kept for the next request of a poll, which follows at once. Each has 25 kB or more, and many
-/// accounts are polled one after the other.
+/// How long a connection is kept for the next request of a poll, which follows at once unless the server asks for a pause.
+/// Each connection has 25 kB or more, and many accounts are polled one after the other.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 

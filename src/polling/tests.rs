@@ -73,6 +73,23 @@ impl Source for Scripted {
     }
 }
 
+/// A source whose fetch needs much memory while it lasts.
+struct Large;
+
+impl Source for Large {
+    async fn fetch(&self, _: Collection, _: &mut Turn) -> Result<Collected, FetchError> {
+        let buffer = [0_u8; 16_000];
+        std::future::pending::<()>().await;
+        Err(FetchError::scripted(FailureReason::Payload, Some(Duration::from_secs(buffer[0].into()))))
+    }
+
+    async fn credentials_changed(&self) -> bool {
+        false
+    }
+
+    async fn drain(&self) {}
+}
+
 /// A wall clock that goes with the monotonic clock and can be set.
 #[derive(Clone)]
 struct Settable(Arc<AtomicI64>);
@@ -135,7 +152,17 @@ fn start_with(
         drained: Arc::clone(&drained),
         new_credentials: Arc::clone(&new_credentials),
     };
-    let mut plan = Plan {
+    let mut plan = plan();
+    change(&mut plan);
+    let asked = Arc::clone(&plan.asked);
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(run(Arc::new(source), plan, ledger.clone(), stop.clone()));
+    Polling { started: Instant::now(), fetches, drained, new_credentials, asked, stop, task, _script: script }
+}
+
+/// A plan for every six hours.
+fn plan() -> Plan {
+    Plan {
         account: "contoso".to_owned(),
         collection: Collection::Usage,
         schedule: Schedule::new(6 * HOUR),
@@ -146,12 +173,7 @@ fn start_with(
         shared: Shared::default(),
         clock: Clock::from_tokio(START),
         jitter: || 0.0,
-    };
-    change(&mut plan);
-    let asked = Arc::clone(&plan.asked);
-    let stop = CancellationToken::new();
-    let task = tokio::spawn(run(Arc::new(source), plan, ledger.clone(), stop.clone()));
-    Polling { started: Instant::now(), fetches, drained, new_credentials, asked, stop, task, _script: script }
+    }
 }
 
 impl Polling {
@@ -396,6 +418,12 @@ async fn a_stop_ends_a_wait_at_once_and_drains_the_source() {
     tokio::time::sleep(HOUR).await;
     assert_eq!(polling.stop().await, 1);
     assert_eq!(ledger.read().usage().polls, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_fetch_needs_is_not_kept_between_polls() {
+    let waiting = run(Arc::new(Large), plan(), ledger(), CancellationToken::new());
+    assert!(size_of_val(&waiting) < 8_000, "{} bytes", size_of_val(&waiting));
 }
 
 #[tokio::test(start_paused = true)]

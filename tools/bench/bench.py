@@ -34,6 +34,7 @@ SERVERS = ["nginx", "exporter", "node_exporter", "python"]
 # The files of nginx, which knows gzip_static, and nothing like it for zstd.
 FILES = {"identity": "/metrics", "gzip": "/metrics.gz", "zstd": "/metrics.zst"}
 HTTP2 = "HTTP/2 over TLS"
+WEB_CONFIG = json.dumps({"tls_server_config": {"cert_file": "certificate.pem", "key_file": "key.pem"}})
 # The coding, the protocol and the servers of each measurement.
 SCRAPES = [(coding, "HTTP/1.1", SERVERS if coding != "zstd" else SERVERS[:2]) for coding in ["identity", "gzip", "zstd"]]
 SCRAPES += [(coding, HTTP2, SERVERS[:2]) for coding, _, _ in SCRAPES]
@@ -81,7 +82,8 @@ class Site:
         self.ports = {name: free_port() for name in SERVERS}
         self.tls_ports = {name: free_port() for name in SERVERS[:2]}
         self.processes = {}
-        self.write_certificate()
+        write_certificate(self.programs, directory)
+        (directory / "web.yml").write_text(WEB_CONFIG)
         self.start_exporters(size, arguments.exporter)
         bodies = {coding: get(self.ports["exporter"], coding)[1] for coding in ["identity", "gzip", "zstd"]}
         # The exporter's own series change with each scrape, and other programs have the same names.
@@ -111,13 +113,6 @@ class Site:
         self.stack.callback(stop, process)
         self.processes[name] = process
         return process
-
-    def write_certificate(self):
-        command = [self.programs / "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        command += ["-nodes", "-subj", "/CN=localhost", "-keyout", self.directory / "key.pem"]
-        subprocess.run([*command, "-out", self.directory / "certificate.pem"], check=True, capture_output=True)
-        server = {"cert_file": "certificate.pem", "key_file": "key.pem"}
-        (self.directory / "web.yml").write_text(json.dumps({"tls_server_config": server}))
 
     def start_exporters(self, size, exporter):
         """Starts one exporter without TLS and one with it."""
@@ -183,6 +178,14 @@ class Site:
         self.start("nginx", self.programs / "nginx", "-p", root, "-c", root / "nginx.conf", "-e", "stderr")
 
 
+def write_certificate(programs, directory):
+    """Writes certificate.pem and key.pem, for a server on loopback."""
+    command = [programs / "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-addext", "basicConstraints=critical,CA:false", "-keyout", directory / "key.pem"]
+    subprocess.run([*command, "-out", directory / "certificate.pem"], check=True, capture_output=True)
+
+
 def row(number):
     return {
         "service": f"service-{number // 100}",
@@ -230,7 +233,11 @@ def free_port():
 
 def stop(process):
     process.terminate()
-    process.wait()
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def wait_for(condition, what):

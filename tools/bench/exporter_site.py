@@ -1,23 +1,45 @@
-"""The simulator, perhaps behind a proxy with TLS, and an exporter that has polled it."""
+"""The simulator, perhaps behind a proxy with TLS, and an exporter that polls it and is scraped as by Prometheus."""
 
 import contextlib
 import getpass
 import grp
+import http.client
 import json
 import os
 import re
 import subprocess
 
-from bench import account, free_port, get, stop, wait_for
+from bench import UNVERIFIED, WEB_CONFIG, account, free_port, get, stop, wait_for, write_certificate
+
+# What Prometheus 3 sends.
+TEXT = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5"
+TEXT += ",text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+# The same where it scrapes native histograms.
+PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7," + TEXT
 
 
-class Site:
+def scrape(port, times, tls=False, accept=TEXT):
+    """Scrapes as Prometheus does, on a connection that is kept."""
+    if tls:
+        connection = http.client.HTTPSConnection("127.0.0.1", port, context=UNVERIFIED)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+    with contextlib.closing(connection):
+        for _ in range(times):
+            connection.request("GET", "/metrics", headers={"Accept": accept, "Accept-Encoding": "gzip"})
+            response = connection.getresponse()
+            assert (response.status, response.headers["Content-Encoding"]) == (200, "gzip"), response.status
+            response.read()
+
+
+class ExporterSite:
     def __init__(self, program, rivals, directory, stack, https=False):
         self.program, self.programs = program, rivals / "bin"
         self.directory, self.stack = directory, stack
         self.simulated = self.polled = free_port()
         self.scheme = "https" if https else "http"
-        self.write_certificate()
+        write_certificate(self.programs, directory)
+        (directory / "web.yml").write_text(WEB_CONFIG)
         self.start(program, "simulate", f"--simulator.listen-address=127.0.0.1:{self.simulated}")
         wait_for(lambda: get(self.simulated, "identity", "/simulator/scenario")[0] == 200, "the simulator")
         if https:
@@ -28,12 +50,6 @@ class Site:
         process = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log)
         self.stack.callback(stop, process)
         return process
-
-    def write_certificate(self):
-        command = [self.programs / "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        command += ["-nodes", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-        command += ["-addext", "basicConstraints=critical,CA:false", "-keyout", self.directory / "key.pem"]
-        subprocess.run([*command, "-out", self.directory / "certificate.pem"], check=True, capture_output=True)
 
     def start_proxy(self):
         root = self.directory / "nginx"
@@ -70,8 +86,6 @@ class Site:
                 it["ca_file"] = str(self.directory / "certificate.pem")
         (self.directory / "state").mkdir()
         (self.directory / "config.yml").write_text(json.dumps(config))
-        server = {"cert_file": "certificate.pem", "key_file": "key.pem"}
-        (self.directory / "web.yml").write_text(json.dumps({"tls_server_config": server}))
         port = free_port()
         flags = [f"--config.file={self.directory}/config.yml", f"--web.listen-address=127.0.0.1:{port}"]
         flags += [f"--web.config.file={self.directory}/web.yml"] if tls else []

@@ -17,13 +17,14 @@ import sys
 import tempfile
 
 from bench import get, progress, wait_for
-from exporter_site import Site
+from exporter_site import PROTOBUF, ExporterSite, scrape
 
 # What one line more is worth, in bytes of functions that are not executed.
 LINE = 2000
 # What follows the last number that is left open has at least so many characters, or it would be found anywhere.
 SHORTEST = 8
-CODINGS = ["identity", "gzip", "zstd"] * 4
+# A run that executes fewer functions has gone wrong, or its names are not those of the program.
+FEWEST = 1000
 
 
 def main():
@@ -34,9 +35,11 @@ def main():
     arguments = parser.parse_args()
     sizes = sizes_of_functions(arguments.exporter)
     lines, before = [], set()
-    for run, https in RUNS:
+    for run, https in [(polls_and_scrapes, False), (polls_and_scrapes, True), (everything, True)]:
         progress(f"{run.__name__}, HTTPS to Partner Center: {https}")
         executed = {it for it in functions_of(run, https, arguments) if it in sizes}
+        if len(executed) < FEWEST:
+            sys.exit(f"order-functions: only {len(executed)} functions of the program were executed")
         found = patterns(sizes, executed - before, before)
         before |= executed
         progress(f"  {len(executed):,} functions, {len(found):,} new lines")
@@ -50,15 +53,19 @@ def main():
 
 
 def polls_and_scrapes(site, callgrind):
+    """What each exporter does: polls with a sign-in, and scrapes by Prometheus and by a person with curl."""
     with site.exporter(below=callgrind) as (_, port):
-        for coding in CODINGS:
-            get(port, coding)
+        scrape(port, 10)
+        get(port, "identity")
 
 
 def everything(site, callgrind):
+    """What many exporters do besides: more collections, TLS, HTTP/2, other formats, pages, a reload."""
     collections = {"deployment": {"enabled": True}, "customers": {"enabled": True}}
     with site.exporter(3, collections, tls=True, below=callgrind) as (process, port):
-        for coding in CODINGS:
+        scrape(port, 5, tls=True)
+        scrape(port, 5, tls=True, accept=PROTOBUF)
+        for coding in ["identity", "gzip", "zstd"]:
             get(port, coding, tls=True)
         for path in ["/", "/customers", "/customers.csv", "/-/healthy", "/-/ready"]:
             assert get(port, "identity", path, tls=True)[0] == 200, path
@@ -82,7 +89,7 @@ def functions_of(run, https, arguments):
         out = directory / "callgrind.out"
         callgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
         callgrind += ["--demangle=no", "--compress-strings=no", "--compress-pos=no"]
-        run(Site(arguments.exporter, arguments.rivals, directory, stack, https), callgrind)
+        run(ExporterSite(arguments.exporter, arguments.rivals, directory, stack, https), callgrind)
         found = re.findall(r"^fn=(.*)$", out.read_text(), re.MULTILINE)
         # A number follows the name of a recursive function.
         return {re.sub(r"'\d+$", "", name) for name in found}
@@ -107,7 +114,10 @@ def patterns(sizes, wanted, free):
 
 
 def cheapest(functions):
-    """Returns the price of the best patterns, and these."""
+    """Returns the patterns with the lowest price for a sorted list of functions, after their price.
+
+    A function is its name, whether it is wanted, and what it costs if a pattern means it although it is not.
+    """
     if not any(wanted for _, wanted, _ in functions):
         return 0, []
     common = os.path.commonprefix([functions[0][0], functions[-1][0]])
@@ -121,14 +131,14 @@ def cheapest(functions):
 
 
 def end(functions):
-    """The same for functions of one name, with which other names begin."""
+    """Returns the same for functions that all have the same name, when other names begin with it."""
     # A copy of a function has a number after its name.
     line = functions[0][0] + ("*" if functions[0][0].startswith("_R") else "")
     return (LINE, [line]) if any(wanted for _, wanted, _ in functions) else (0, [])
 
 
 def general(name):
-    """Leaves open what changes with the compiler or with other code."""
+    """Returns a name with `*` for what changes with the compiler or with other code."""
     name = re.sub(r"^(aws_lc)_\d+_\d+_\d+_", r"\1_*_", name)
     if name.startswith("_R"):
         name = re.sub(r"(\.llvm)?\.\d+$", "", name)
@@ -139,9 +149,6 @@ def general(name):
         name = re.sub(r"(?<=[MX])s[0-9A-Za-z]*_", "s*_", name)
     return name
 
-
-# Each of them also does what those before it do. Whether the second is with HTTPS to Partner Center.
-RUNS = [(polls_and_scrapes, False), (polls_and_scrapes, True), (everything, True)]
 
 if __name__ == "__main__":
     main()

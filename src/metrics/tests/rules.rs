@@ -388,13 +388,18 @@ proptest! {
 }
 
 #[test]
-fn a_large_body_has_memory_of_its_own_which_the_system_gets_back() {
-    let capacity = |count| {
+fn a_large_text_is_in_a_block_that_glibc_maps_by_itself_and_nothing_else_is() {
+    let capacity = |count, format, selection: &Selection| {
         let names: Vec<_> = (0..count).map(|n| format!("a{n}")).collect();
         let accounts = accounts_named(&names.iter().map(String::as_str).collect::<Vec<_>>());
         accounts.ledgers.iter().for_each(fill);
-        accounts.render(NOW).encode(Format::Classic, &Selection::everything()).capacity()
+        accounts.render(NOW).encode(format, selection).capacity()
     };
-    assert!(capacity(1) < 1 << 20);
-    assert!(capacity(50) > 32 << 20, "from here on, glibc maps each block by itself");
+    let (all, one) = (Selection::everything(), Selection::of([USAGE.name.to_owned()]));
+    for format in [Format::Classic, Format::OpenMetrics] {
+        assert!(capacity(50, format, &all) > 32 << 20, "{format:?}");
+    }
+    assert!(capacity(1, Format::Classic, &all) < 1 << 20);
+    assert!(capacity(50, Format::Classic, &one) < 1 << 20);
+    assert!(capacity(50, Format::Protobuf, &all) < 4 << 20);
 }

@@ -13,17 +13,19 @@ const MIN_CONNECTIONS: u64 = 8;
 pub(super) const MAX_HEAD: u32 = 16 * 1024;
 /// The size of a request's body in bytes; bodies are read and ignored.
 pub(super) const MAX_BODY: u32 = 64 * 1024;
-/// The number of bytes that the system keeps for a peer besides those on their way to it. Without this limit it would
-/// keep megabytes for a peer that does not read. A limit on the whole send buffer instead would make each piece of a
-/// response wait for the delayed acknowledgement of the one before, which takes 40 ms.
-#[cfg(target_os = "linux")]
-pub(super) const UNSENT: u32 = 16 * 1024;
+/// The number of bytes that the system keeps for all responses together besides those on their way, if the number of
+/// requests is limited.
+const UNSENT: usize = 5 << 20;
+/// The most and the fewest of them for one response. With the most, a large response takes a tenth less time.
+const MAX_UNSENT: u32 = 128 * 1024;
+const MIN_UNSENT: u32 = 16 * 1024;
 /// The size of the receive buffer in bytes, which Linux doubles.
 pub(super) const RECEIVE_BUFFER: usize = 64 * 1024;
-/// The size in bytes of the chunks in which a response is sent; a response makes progress when one has been sent. hyper
-/// hands up to 16 of them to the system at once, and up to some 400 kB.
-pub(super) const CHUNK: usize = 64 * 1024;
-/// The same over HTTP/2: with the 9 bytes of its header, a frame fits in one TLS record, which holds 16 KiB.
+/// The size in bytes of the chunks in which a response is sent over HTTP/1.1; a response makes progress when one has been
+/// sent. hyper keeps up to 16 of them, and hands them to the system at once.
+pub(super) const CHUNK: usize = 20 * 1024;
+/// The size in bytes of the chunks in which a response is sent over HTTP/2. With the 9 bytes of its header, a frame fits in
+/// one TLS record, which holds 16 KiB.
 pub(super) const CHUNK_OF_HTTP2: usize = 16 * 1024 - 9;
 /// The number of concurrent requests on one HTTP/2 connection.
 pub(super) const MAX_STREAMS: u32 = 32;
@@ -39,6 +41,11 @@ pub(super) struct Limits {
     pub(super) connections: usize,
     /// The number of concurrent requests; 0 means no limit.
     pub(super) requests: usize,
+    /// The number of bytes that the system keeps for a peer besides those on their way to it. Without this limit it would
+    /// keep megabytes for a peer that does not read. A limit on the whole send buffer instead would make each piece of a
+    /// response wait for the delayed acknowledgement of the one before, which takes 40 ms.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux has such a limit"))]
+    pub(super) unsent: u32,
     /// The time from the connection to the end of the first head, TLS handshake included; for later requests, from
     /// the first byte to the end of the head; and the same time again for a body.
     pub(super) request_timeout: Duration,
@@ -65,6 +72,7 @@ impl Limits {
         Self {
             connections: connections(getrlimit(Resource::Nofile).current),
             requests,
+            unsent: unsent(requests),
             request_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_mins(5),
             response_timeout: Duration::from_secs(30),
@@ -82,9 +90,23 @@ fn connections(files: Option<u64>) -> usize {
     usize::try_from(half.clamp(MIN_CONNECTIONS, MAX_CONNECTIONS)).expect("it is small")
 }
 
+/// Returns the limit for one response, given the number of concurrent requests.
+fn unsent(requests: usize) -> u32 {
+    let share = UNSENT.checked_div(requests).and_then(|share| u32::try_from(share).ok());
+    share.map_or(MIN_UNSENT, |share| share.clamp(MIN_UNSENT, MAX_UNSENT))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn responses_share_what_the_system_keeps_for_them_and_without_a_limit_each_has_little() {
+        let of = [(0, 16), (1, 128), (40, 128), (80, 64), (320, 16), (10_000, 16)];
+        for (requests, expected) in of {
+            assert_eq!(unsent(requests), expected * 1024, "{requests}");
+        }
+    }
 
     #[test]
     fn connections_have_half_of_the_files_within_bounds() {

@@ -195,7 +195,7 @@ impl Shared {
         drop(stream.set_nodelay(true));
         sockopt::set_socket_recv_buffer_size(&stream, limits::RECEIVE_BUFFER).ok();
         #[cfg(target_os = "linux")]
-        socket2::SockRef::from(&stream).set_tcp_notsent_lowat(limits::UNSENT).ok();
+        socket2::SockRef::from(&stream).set_tcp_notsent_lowat(self.limits.unsent).ok();
         let connection = Arc::clone(&slot.connection);
         let stream = Arc::new(stream);
         let who = Peer::new(peer, &stream);
