@@ -15,9 +15,9 @@ pub(super) const MAX_HEAD: u32 = 16 * 1024;
 pub(super) const MAX_BODY: u32 = 64 * 1024;
 /// The number of bytes that the system keeps for all responses together besides those on their way, if the number of
 /// requests is limited.
-const UNSENT: usize = 5 << 20;
+const UNSENT: usize = 2560 * 1024;
 /// The most and the fewest of them for one response. With the most, a large response takes a tenth less time.
-const MAX_UNSENT: u32 = 128 * 1024;
+const MAX_UNSENT: u32 = 64 * 1024;
 const MIN_UNSENT: u32 = 16 * 1024;
 /// The size of the receive buffer in bytes, which Linux doubles.
 pub(super) const RECEIVE_BUFFER: usize = 64 * 1024;
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn responses_share_what_the_system_keeps_for_them_and_without_a_limit_each_has_little() {
-        let of = [(0, 16), (1, 128), (40, 128), (80, 64), (320, 16), (10_000, 16)];
+        let of = [(0, 16), (1, 64), (40, 64), (80, 32), (160, 16), (10_000, 16)];
         for (requests, expected) in of {
             assert_eq!(unsent(requests), expected * 1024, "{requests}");
         }
