@@ -156,24 +156,16 @@ class Site:
         root.mkdir()
         for coding, body in bodies.items():
             (root / FILES[coding].strip("/")).write_bytes(body)
-        temporary = " ".join(
-            f"{kind}_temp_path {root}/{kind};" for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        )
         # The settings are those of Debian, apart from the log and the single worker, which has the one connection.
-        (root / "nginx.conf").write_text(
-            f"""user {getpass.getuser()} {grp.getgrgid(os.getgid()).gr_name};
-            daemon off; worker_processes 1; pid {root}/pid; error_log stderr;
-            events {{ worker_connections 64; }}
-            http {{
-              {temporary} access_log off; sendfile on; tcp_nopush on; default_type text/plain;
-              keepalive_requests 1000000000;
+        write_nginx_configuration(
+            root,
+            f"""sendfile on; tcp_nopush on; default_type text/plain; keepalive_requests 1000000000;
               server {{
                 listen 127.0.0.1:{self.ports["nginx"]}; listen 127.0.0.1:{self.tls_ports["nginx"]} ssl http2;
                 ssl_certificate {self.directory}/certificate.pem; ssl_certificate_key {self.directory}/key.pem;
                 root {root}; gzip_static on;
                 location = {FILES["zstd"]} {{ add_header Content-Encoding zstd; }}
-              }}
-            }}"""
+              }}""",
         )
         self.start("nginx", self.programs / "nginx", "-p", root, "-c", root / "nginx.conf", "-e", "stderr")
 
@@ -184,6 +176,20 @@ def write_certificate(programs, directory):
     command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
     command += ["-addext", "basicConstraints=critical,CA:false", "-keyout", directory / "key.pem"]
     subprocess.run([*command, "-out", directory / "certificate.pem"], check=True, capture_output=True)
+
+
+def write_nginx_configuration(root, http):
+    """Writes nginx.conf with these directives about HTTP, for one worker that writes below `root` only."""
+    kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+    (root / "nginx.conf").write_text(
+        f"""user {getpass.getuser()} {grp.getgrgid(os.getgid()).gr_name};
+        daemon off; worker_processes 1; pid {root}/pid; error_log stderr;
+        events {{ worker_connections 1024; }}
+        http {{
+          {" ".join(f"{kind}_temp_path {root}/{kind};" for kind in kinds)} access_log off;
+          {http}
+        }}"""
+    )
 
 
 def row(number):

@@ -1,15 +1,12 @@
 """The simulator, perhaps behind a proxy with TLS, and an exporter that polls it and is scraped as by Prometheus."""
 
 import contextlib
-import getpass
-import grp
 import http.client
 import json
-import os
 import re
 import subprocess
 
-from bench import UNVERIFIED, WEB_CONFIG, account, free_port, get, stop, wait_for, write_certificate
+from bench import UNVERIFIED, WEB_CONFIG, account, free_port, get, stop, wait_for, write_certificate, write_nginx_configuration
 
 # What Prometheus 3 sends.
 TEXT = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5"
@@ -54,20 +51,14 @@ class ExporterSite:
     def start_proxy(self):
         root = self.directory / "nginx"
         root.mkdir()
-        kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         self.polled = free_port()
-        (root / "nginx.conf").write_text(
-            f"""user {getpass.getuser()} {grp.getgrgid(os.getgid()).gr_name};
-            daemon off; worker_processes 1; pid {root}/pid; error_log stderr;
-            events {{ worker_connections 1024; }}
-            http {{
-              {" ".join(f"{kind}_temp_path {root}/{kind};" for kind in kinds)} access_log off;
-              server {{
+        write_nginx_configuration(
+            root,
+            f"""server {{
                 listen 127.0.0.1:{self.polled} ssl http2;
                 ssl_certificate {self.directory}/certificate.pem; ssl_certificate_key {self.directory}/key.pem;
                 location / {{ proxy_pass http://127.0.0.1:{self.simulated}; proxy_set_header Host $http_host; }}
-              }}
-            }}"""
+              }}""",
         )
         self.start(self.programs / "nginx", "-p", root, "-c", root / "nginx.conf", "-e", "stderr")
 

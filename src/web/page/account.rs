@@ -34,11 +34,10 @@ pub(super) struct AccountView {
 impl AccountView {
     pub(super) fn new(number: usize, status: AccountStatus, accounts: &Accounts, now: Timestamp) -> Self {
         let limits = status.customers;
-        let view = |(collection, status): (&_, &CollectionStatus)| {
-            CollectionView::new(*collection, (status.clone(), limits), accounts, now)
+        let view = |(collection, status): (&_, &Box<_>)| {
+            CollectionView::new(*collection, (CollectionStatus::clone(status), limits), accounts, now)
         };
-        let collections = status.collections.iter().map(|(collection, status)| (collection, &**status));
-        let collections: Vec<_> = collections.map(view).collect();
+        let collections: Vec<_> = status.collections.iter().map(view).collect();
         let state = collections.iter().map(|view| view.state).min().unwrap_or(CollectionState::Waiting);
         let counts = collections.iter().find(|view| view.collection == Collection::Usage);
         let counts = counts.map(|view| view.counts).unwrap_or_default();
